@@ -1,0 +1,53 @@
+# MuseQuest from a shell. `make` alone lists what there is.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint notebooks readme clean
+
+# The first Python of at least 3.11 found here; `make PYTHON=/usr/bin/python3.12 setup` chooses another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PROFILE ?= pocket
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Keys and the place of data/, runs/ and results/ may stand in .env (see .env.example).
+-include .env
+export
+
+# Nothing below asks the network for anything once set-up is done.
+demo test notebooks: export HF_HUB_OFFLINE = 1
+demo test notebooks: export NO_ALBUMENTATIONS_UPDATE = 1
+demo test notebooks: export TOKENIZERS_PARALLELISM = false
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
+
+setup: $(READY)  ## install everything into .venv (once; needs the network)
+
+$(READY): requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found; install one, or name it: make PYTHON=/path/to/python setup." >&2; exit 1; }
+	@rm -f $@; echo "Setting up $(VENV) with $$($(PYTHON) --version); this takes a few minutes, once."
+	@start=$$SECONDS; \
+	$(PYTHON) -m venv $(VENV) \
+		|| { echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu install python3-venv." >&2; exit 1; }; \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' \
+		&& echo $$((SECONDS - start)) > $@
+
+demo: $(READY)  ## walk all three stages on the pocket museum, from photos to report.html
+	@$(BIN)/python -m musequest.notebooks demo --profile $(PROFILE)
+
+test: $(READY)  ## prove the parts
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+lint: $(READY)  ## check style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+notebooks: $(READY)  ## run the committed notebooks again, in place, with their outputs
+	@$(BIN)/python -m musequest.notebooks refresh
+
+readme: $(READY)  ## write the figures of the last demo into the readmes
+	@$(BIN)/python -m musequest.readme_figures
+
+clean:  ## remove what the demo made (data, runs and results of the profile)
+	rm -rf $(foreach folder,data runs results,"$${MUSEQUEST_HOME:-.}/$(folder)/$(PROFILE)")
