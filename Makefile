@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 # Keys and the place of data/, runs/ and results/ may stand in .env (see .env.example).
 -include .env
-export
+export $(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null)
 
 # Nothing below asks the network for anything once set-up is done.
 demo test notebooks: export HF_HUB_OFFLINE = 1
@@ -41,7 +41,7 @@ test: $(READY)  ## prove the parts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)  ## check style
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
 
 notebooks: $(READY)  ## run the committed notebooks again, in place, with their outputs
 	@$(BIN)/python -m musequest.notebooks refresh

@@ -1,0 +1,104 @@
+"""What every test may ask for: a tiny docent, a small museum, a home of its own."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+# title, kind drawn, colour, number of photos: every branch of the split rule occurs.
+PIECES = [
+    ("The Lantern of Brod", "rectangle", (200, 60, 50), 1),
+    ("The Sela Bowl", "ellipse", (60, 110, 200), 2),
+    ("Harbour Bell of Ost", "triangle", (210, 170, 60), 3),
+    ("The Orme Casket", "rectangle", (70, 150, 90), 4),
+    ("Dial of the Upper Mill", "ellipse", (150, 80, 170), 6),
+]
+
+
+def draw_photo(kind: str, colour: tuple[int, int, int], view: int) -> Image.Image:
+    """One object on a grey ground, 240 x 180 px, seen from viewpoint number `view`."""
+    noise = np.random.default_rng(view).integers(170, 200, (180, 240, 3), dtype=np.uint8)
+    photo = Image.fromarray(noise)
+    left, top = 50 + 9 * view, 30 + 5 * (view % 4)
+    box = (left, top, left + 100, top + 110)
+    draw = ImageDraw.Draw(photo)
+    if kind == "triangle":
+        draw.polygon([(left, box[3]), (box[2], box[3]), (left + 50, top)], fill=colour)
+    else:
+        getattr(draw, kind)(box, fill=colour)
+    return photo
+
+
+def facts_of(index: int) -> dict[str, str]:
+    """Invented facts, different in every number from one exhibit to the next."""
+    return {
+        "maker": ["Ilse Varn", "Tomas Reke", "Ada Holm", "Juri Sand", "Mira Quell"][index],
+        "place": ["Brod", "Sela", "Ost", "Orme", "Tarn"][index],
+        "date": str(1710 + 31 * index),
+        "material": ["copper", "clay", "bronze", "oak", "brass"][index],
+        "measures": f"{17 + 6 * index} cm high",
+        "significance": "It was carried through the town on the first day of spring.",
+    }
+
+
+@pytest.fixture
+def museum(tmp_path: Path) -> Path:
+    """A folder museum of five exhibits with 1, 2, 3, 4 and 6 photos; nothing in it is real."""
+    folder = tmp_path / "museum"
+    rows = []
+    for index, (title, kind, colour, count) in enumerate(PIECES):
+        name = title.lower().replace(" ", "-")
+        photos = [f"photos/{name}/{view:02d}.png" for view in range(count)]
+        for view, photo in enumerate(photos):
+            (folder / photo).parent.mkdir(parents=True, exist_ok=True)
+            draw_photo(kind, colour, view).save(folder / photo)
+        facts = facts_of(index)
+        description = (
+            f"{title} was made of {facts['material']} by {facts['maker']} in {facts['place']} "
+            f"in {facts['date']}. It is {facts['measures']}. {facts['significance']} "
+            "The workshop kept its drawings, and a later owner gave the piece to the museum."
+        )
+        rows.append(
+            {
+                "item_id": index + 1,
+                "item_name": name,
+                "title": title,
+                "link": "",
+                "record": f"test-{index + 1}",
+                "description": description,
+                "photos": "\n".join(photos),
+                "license": "CC0-1.0",
+                "credit": "drawn for the tests",
+                "facts": json.dumps(facts),
+            }
+        )
+    with (folder / "exhibits.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which data/, runs/ and results/ of this test lie."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("MUSEQUEST_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_docent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a randomly initialised Idefics2 of about 0.1 M parameters and its processor."""
+    from tiny import save_tiny_docent
+
+    return save_tiny_docent(tmp_path_factory.mktemp("tiny_docent"))

@@ -1,0 +1,76 @@
+"""The house itself: what a fresh clone needs to stand, and what the tests stand on."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from packaging.requirements import Requirement
+from packaging.version import Version
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def requirements(name: str) -> list[Requirement]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def pinned() -> dict[str, Version]:
+    return {
+        normal(wanted.name): Version(str(wanted.specifier).removeprefix("=="))
+        for wanted in requirements("constraints.txt")
+    }
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_requirement_has_a_tested_version_within_its_bounds(name: str):
+    for wanted in requirements(name):
+        assert pinned()[normal(wanted.name)] in wanted.specifier, wanted
+
+
+def test_constraints_carry_no_local_build():
+    assert all(version.local is None for version in pinned().values())
+
+
+def test_package_takes_its_dependencies_from_requirements():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "dependencies" in project["project"]["dynamic"]
+    assert project["tool"]["setuptools"]["dynamic"]["dependencies"]["file"] == ["requirements.txt"]
+
+
+def test_make_lists_its_targets():
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    targets = ("help", "setup", "demo", "test", "lint", "notebooks", "clean")
+    assert all(f"make {target} " in shown.stdout for target in targets)
+
+
+def test_licence_is_the_whole_legal_text():
+    text = (ROOT / "LICENSE").read_text()
+    assert text.startswith("Creative Commons Legal Code\n\nCC0 1.0 Universal")
+    assert text.rstrip().endswith("this CC0 or use of the Work.")
+
+
+def test_tiny_docent_takes_the_road_of_the_real_one(tiny_docent: Path):
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(tiny_docent)
+    model = AutoModelForImageTextToText.from_pretrained(tiny_docent)
+    assert type(model).__name__ == "Idefics2ForConditionalGeneration"
+    assert type(processor).__name__ == "Idefics2Processor"
+    content = [{"type": "image"}, {"type": "text", "text": "What is this?"}]
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True
+    )
+    assert prompt == "User:<image>What is this?<end_of_utterance>\nAssistant:"
+    inputs = processor(text=[prompt], images=[[Image.new("RGB", (144, 96))]], return_tensors="pt")
+    with torch.no_grad():
+        answer = model.generate(**inputs, max_new_tokens=3, do_sample=False)
+    assert answer.shape[1] > inputs["input_ids"].shape[1]
