@@ -16,9 +16,9 @@ READY := $(VENV)/.ready
 export $(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null)
 
 # Nothing below asks the network for anything once set-up is done.
-demo test notebooks: export HF_HUB_OFFLINE = 1
-demo test notebooks: export NO_ALBUMENTATIONS_UPDATE = 1
-demo test notebooks: export TOKENIZERS_PARALLELISM = false
+demo test notebooks: export HF_HUB_OFFLINE ?= 1
+demo test notebooks: export NO_ALBUMENTATIONS_UPDATE ?= 1
+demo test notebooks: export TOKENIZERS_PARALLELISM ?= false
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20

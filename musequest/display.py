@@ -1,0 +1,233 @@
+"""What notebook cells show: tables with photos, photo strips, coloured tokens, scores.
+
+Every function takes what the stages return and gives something a notebook draws by itself. Photos
+are shown as small JPEGs, so that a notebook with its outputs stays small; all text is escaped.
+"""
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML, Image
+from PIL import Image as Photo
+from PIL import ImageDraw, ImageOps
+
+from musequest.creation.exhibits import Exhibit
+from musequest.evaluation.metrics import METRICS
+from musequest.files import read_json
+from musequest.home import collection_dir, results_dir
+from musequest.photos import open_photo
+
+THUMBNAIL, TILE = 72, 128
+LEARNED = "background:#ffe08a;color:#000"
+
+
+def jpeg(photo: Photo.Image, quality: int = 80) -> bytes:
+    """The bytes of a photo as JPEG."""
+    buffer = io.BytesIO()
+    photo.convert("RGB").save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+def thumbnail(photo: Photo.Image | Path, edge: int = THUMBNAIL) -> str:
+    """An <img> tag holding the photo itself, at most `edge` px on its longer side."""
+    small = (open_photo(photo) if isinstance(photo, Path) else photo).copy()
+    small.thumbnail((edge, edge))
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(small)).decode()}">'
+
+
+def table(rows: Sequence[Mapping[str, Any]], ready: Iterable[str] = ("photo",)) -> HTML:
+    """A table of rows; columns named in `ready` hold HTML already, all others are escaped."""
+
+    def cell(name: str, value: Any) -> str:
+        return f"<td>{value if name in ready else html.escape(str(value))}</td>"
+
+    ready = set(ready)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    body = "".join(
+        f"<tr>{''.join(cell(name, value) for name, value in row.items())}</tr>" for row in rows
+    )
+    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def listing(record: Mapping[str, Any], keys: Iterable[str] | None = None) -> HTML:
+    """Names and values of a record, one a line; `keys` chooses and orders them."""
+    chosen = record if keys is None else {key: record[key] for key in keys}
+    return table([{"name": key, "value": readable(value)} for key, value in chosen.items()])
+
+
+def readable(value: Any) -> str:
+    """A value as a reader expects it: five significant digits, JSON for what is nested."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def strip(photos: Sequence[tuple[Photo.Image | Path, str]], columns: int = 8) -> Image:
+    """Photos with a caption each, side by side in tiles of 128 px, as one JPEG."""
+    height = TILE + 16
+    sheet_rows = math.ceil(len(photos) / columns)
+    sheet = Photo.new("RGB", (min(columns, len(photos)) * TILE, sheet_rows * height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, (photo, caption) in enumerate(photos):
+        left, top = index % columns * TILE, index // columns * height
+        tile = open_photo(photo) if isinstance(photo, Path) else photo
+        tile = ImageOps.pad(tile.convert("RGB"), (TILE - 4, TILE - 4), color="white")
+        sheet.paste(tile, (left + 2, top + 2))
+        pen.text((left + 4, top + TILE), caption[:20], fill="black")
+    return Image(data=jpeg(sheet), format="jpeg")
+
+
+def exhibit_table(collection: str, exhibits: Sequence[Exhibit]) -> HTML:
+    """One row an exhibit: its first photo, title, number of photos, beginning of its text."""
+    folder = collection_dir(collection)
+    return table(
+        [
+            {
+                "photo": thumbnail(folder / exhibit.photos[0]),
+                "title": exhibit.title,
+                "photos": len(exhibit.photos),
+                "description": " ".join(exhibit.description.split()[:18]) + " …",
+            }
+            for exhibit in exhibits
+        ]
+    )
+
+
+def photo_wall(collection: str, exhibits: Sequence[Exhibit]) -> Image:
+    """The first photo of every exhibit."""
+    folder = collection_dir(collection)
+    return strip([(folder / exhibit.photos[0], exhibit.title) for exhibit in exhibits])
+
+
+def family(collection: str, photos: pd.DataFrame, item_name: str) -> Image:
+    """The 15 photos of an exhibit, each copy captioned with the photo it was made from."""
+    folder = collection_dir(collection)
+    mine = photos[photos.item_name == item_name].sort_values("slot")
+    return strip(
+        [
+            (
+                folder / row.path,
+                f"{row.slot}: of {slot_of(mine, row.source_photo)}"
+                if row.augmented
+                else f"{row.slot}",
+            )
+            for row in mine.itertuples()
+        ]
+    )
+
+
+def slot_of(photos: pd.DataFrame, image_name: str) -> int:
+    """The slot of an exhibit's photo, by its name."""
+    return int(photos.loc[photos.image_name == image_name, "slot"].iloc[0])
+
+
+def photo_counts(photos: pd.DataFrame) -> pd.DataFrame:
+    """Per exhibit, how many of its 15 photos are real and how many are augmented copies."""
+    counts = photos.groupby("item_name").augmented.agg(augmented="sum", photos="size")
+    counts.insert(0, "real", counts.photos - counts.augmented)
+    return counts.sort_values("real")
+
+
+def text_of(exhibit: Exhibit) -> HTML:
+    """An exhibit's text, and its facts one a line."""
+    facts = table([{"fact": name, "value": value} for name, value in exhibit.facts.items()])
+    heading = f"<h4>{html.escape(exhibit.title)}</h4><p>{html.escape(exhibit.description)}</p>"
+    return HTML(heading + (facts.data if exhibit.facts else ""))
+
+
+def dialog_table(dialogs: pd.DataFrame, item_name: str, each: int = 1) -> HTML:
+    """The first pairs of an exhibit at every temperature."""
+    mine = dialogs[dialogs.item_name == item_name].sort_values("pair_index")
+    first = mine.groupby("temperature").head(each)
+    return table(first[["temperature", "question", "answer"]].to_dict("records"))
+
+
+def temperatures(dialogs: pd.DataFrame) -> pd.DataFrame:
+    """Per temperature: pairs, mean words an answer, different words among all words."""
+    words = dialogs.answer.str.lower().str.split()
+    grouped = dialogs.assign(words=words, count=words.str.len()).groupby("temperature")
+    return pd.DataFrame(
+        {
+            "pairs": grouped.size(),
+            "words an answer": grouped["count"].mean().round(1),
+            "different questions": grouped.question.nunique(),
+            "different words": grouped.words.agg(
+                lambda lists: len({w for ws in lists for w in ws})
+            ),
+        }
+    )
+
+
+def dataset_row(row: Mapping[str, Any]) -> HTML:
+    """One row of the dataset: its photo, and every other column as it is stored."""
+    columns = {name: value for name, value in row.items() if name != "image"}
+    return HTML(thumbnail(row["image"], edge=240) + listing(columns).data)
+
+
+def tokens(coloured: Sequence[tuple[str, bool]]) -> HTML:
+    """A sample's tokens; the marked ones are learned, runs of image tokens are counted."""
+    pieces: list[str] = []
+    for text, learned, count in collapsed(coloured):
+        shown = html.escape(text).replace("\n", "⏎<br>") + (f" × {count}" if count > 1 else "")
+        pieces.append(f'<mark style="{LEARNED}"><b>{shown}</b></mark>' if learned else shown)
+    learned_count = sum(learned for _, learned in coloured)
+    summary = f"<p>{learned_count} of {len(coloured)} tokens are learned (marked).</p>"
+    return HTML(f"<code>{'|'.join(pieces)}</code>{summary}")
+
+
+def collapsed(coloured: Sequence[tuple[str, bool]]) -> list[tuple[str, bool, int]]:
+    """Neighbouring equal tokens as one with their number."""
+    runs: list[tuple[str, bool, int]] = []
+    for text, learned in coloured:
+        if runs and runs[-1][:2] == (text, learned):
+            runs[-1] = (text, learned, runs[-1][2] + 1)
+        else:
+            runs.append((text, learned, 1))
+    return runs
+
+
+def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> HTML:
+    """Photo, question, ground truth and each system's answer for `count` rows far apart."""
+    step = max(1, len(rows) // count)
+    shown = [rows[index] for index in range(0, step * count, step)][:count]
+    by_id = {name: frame.set_index("data_id") for name, frame in systems.items()}
+    lines = []
+    for row in shown:
+        first = next(iter(by_id.values())).loc[row["data_id"]]
+        line = {"photo": thumbnail(row["image"], edge=110), "question": first.question}
+        line["ground truth"] = first.ground_truth
+        lines.append(line | {name: f.loc[row["data_id"], "answer"] for name, f in by_id.items()})
+    return table(lines)
+
+
+def score_frame(profile_name: str) -> pd.DataFrame:
+    """The means of summary.json: a row a track and system, a column a metric with its direction."""
+    summary = read_json(results_dir(profile_name) / "summary.json")
+    return pd.DataFrame(
+        {
+            (track, system): {
+                f"{name} {METRICS[name].direction}": show(metrics[name]) for name in metrics
+            }
+            for track, systems in summary.items()
+            for system, metrics in systems.items()
+        }
+    ).T.rename_axis(["track", "system"])
+
+
+def show(score: Mapping[str, float | None]) -> str:
+    """A mean with its 95 % interval where one was computed."""
+    if score["mean"] is None:
+        return "–"
+    mean = f"{score['mean']:.3f}"
+    return (
+        mean
+        if score["ci_low"] is None
+        else f"{mean} [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
+    )

@@ -1,0 +1,210 @@
+"""Runs the notebooks of the three stages in order and tells what is happening.
+
+python -m musequest.notebooks demo --profile pocket    copies, under results/<profile>/notebooks/
+python -m musequest.notebooks refresh                  the committed ones, in place
+"""
+
+import argparse
+import asyncio
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from papermill.parameterize import parameterize_notebook
+
+from musequest.display import score_frame
+from musequest.errors import MuseQuestError
+from musequest.files import write_whole
+from musequest.home import results_dir, root
+from musequest.settings import load_profile
+from musequest.walk_record import WalkRecord
+
+WALK = (
+    "1_synthetic_data_creation/1.2_image_augmentation/image_augmentation.ipynb",
+    "1_synthetic_data_creation/1.3_dialog_generation/dialog_generation.ipynb",
+    "1_synthetic_data_creation/1.4_dataset_creation/dataset_creation.ipynb",
+    "2_model_finetuning/2.1_lora_finetuning/lora_finetuning.ipynb",
+    "3_model_evaluation/3.1_finetuned_vs_openai/finetuned_vs_openai.ipynb",
+)
+LARGEST_KB = 400
+
+
+class Screen:
+    """Passes on what a cell prints: every redraw of a bar on a terminal, a few in a log."""
+
+    seconds_between_bars = 10.0
+
+    def __init__(self) -> None:
+        self.last_bar = 0.0
+
+    def pass_on(self, text: str) -> None:
+        """Print a piece of a cell's output as it comes."""
+        if sys.stdout.isatty():
+            print(text, end="", flush=True)
+            return
+        redraw = "\r" in text and "100%" not in text
+        if redraw and time.monotonic() - self.last_bar < self.seconds_between_bars:
+            return
+        if "\r" in text:
+            self.last_bar = time.monotonic()
+        for line in re.split(r"[\r\n]+", text):
+            if line.strip():
+                print(f"        {line.strip()}", flush=True)
+
+
+class Reader(NotebookClient):
+    """Executes one notebook in its own folder and says which cell is running."""
+
+    def __init__(self, book: nbformat.NotebookNode, folder: Path, screen: Screen) -> None:
+        super().__init__(
+            book,
+            timeout=None,
+            coalesce_streams=True,
+            resources={"metadata": {"path": str(folder)}},
+            on_notebook_start=self.hand_on_interrupts,
+            on_cell_execute=self.announce,
+        )
+        self.screen = screen
+        self.place = ""
+
+    def hand_on_interrupts(self, notebook: nbformat.NotebookNode) -> None:
+        """Let Ctrl-C reach the running cell, which can then save what it has."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(
+            signal.SIGINT, lambda: asyncio.ensure_future(self.km.interrupt_kernel())
+        )
+
+    def announce(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
+        """Print the cell's number among the code cells and the heading it stands under."""
+        total = sum(1 for other in self.nb.cells if runs(other))
+        number = sum(1 for other in self.nb.cells[: cell_index + 1] if runs(other))
+        self.place = f"cell {number} of {total}"
+        text = "\n".join(c.source for c in self.nb.cells[:cell_index] if c.cell_type == "markdown")
+        headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+        first_line = cell.source.strip().splitlines()[0]
+        print(f"    {self.place}  {headings[-1] if headings else ''} | {first_line}", flush=True)
+
+    def output(self, outs, msg, display_id, cell_index):
+        """Keep an output as nbclient does, after passing printed text on."""
+        if msg["msg_type"] == "stream":
+            self.screen.pass_on(msg["content"]["text"])
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def runs(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell is one that is executed."""
+    return cell.cell_type == "code" and bool(cell.source.strip())
+
+
+def title(book: nbformat.NotebookNode) -> str:
+    """The first heading of a notebook."""
+    return book.cells[0].source.splitlines()[0].lstrip("# ")
+
+
+def run(source: Path, target: Path, profile: str | None = None) -> float:
+    """Execute the notebook `source` and write it with its outputs to `target`.
+
+    `profile` replaces the value in the cell tagged `parameters`. Returns seconds. A failing cell
+    raises MuseQuestError with notebook, cell and error, after what ran has been written.
+    """
+    start = time.monotonic()
+    book = nbformat.read(source, as_version=4)
+    if profile is not None:
+        book = parameterize_notebook(book, {"profile": profile})
+    reader = Reader(book, source.parent, Screen())
+    try:
+        reader.execute()
+    except (CellExecutionError, DeadKernelError) as error:
+        raise MuseQuestError(failure(source, target, reader, error)) from error
+    finally:
+        save(book, target)
+    return time.monotonic() - start
+
+
+def failure(source: Path, target: Path, reader: Reader, error: Exception) -> str:
+    """What went wrong, in which cell of which notebook, and where to look."""
+    if isinstance(error, CellExecutionError):
+        reason = f"{error.ename}: {error.evalue}"
+        if error.ename != MuseQuestError.__name__:
+            reason += "\n" + re.sub(r"\x1b\[[0-9;]*m", "", error.traceback).strip()
+    else:
+        reason = "the kernel died, most likely because memory ran out"
+    where = f"{source.relative_to(root())}, {reader.place or 'before its first cell'}"
+    return f"{where} stopped: {reason}\nAs far as it ran it is kept in {target}."
+
+
+def save(book: nbformat.NotebookNode, target: Path) -> None:
+    """Write a notebook whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(target) as temporary:
+        nbformat.write(book, temporary)
+
+
+def demo(profile: str = "pocket") -> Path:
+    """Walk the three stages with `profile`; returns the path of report.html.
+
+    The notebooks are executed as copies; what they made before is not made again.
+    """
+    settings = load_profile(profile)
+    results = results_dir(settings.name)
+    with WalkRecord(settings) as record:
+        for number, name in enumerate(WALK, start=1):
+            source = root() / name
+            heading = title(nbformat.read(source, as_version=4))
+            print(f"\n[{number}/{len(WALK)}] {heading}  ({name})", flush=True)
+            record.seconds[name] = run(source, results / "notebooks" / source.name, profile)
+    record.save(results / "demo.json")
+    report = results / "report.html"
+    print(f"\n{score_frame(settings.name).to_string()}\n\n{record.sentence()}\nReport: {report}")
+    return report
+
+
+def refresh() -> None:
+    """Execute every committed notebook in place, without what changes from run to run."""
+    for name in WALK:
+        path = root() / name
+        print(f"\n{name}", flush=True)
+        run(path, path)
+        save(without_volatile(nbformat.read(path, as_version=4)), path)
+        kilobytes = path.stat().st_size / 1000
+        if kilobytes > LARGEST_KB:
+            raise MuseQuestError(
+                f"{name} takes {kilobytes:.0f} KB with its outputs, at most {LARGEST_KB} are "
+                "allowed: show fewer or smaller pictures."
+            )
+
+
+def without_volatile(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without timings, random ids and progress bars (all that is on stderr)."""
+    book.metadata = {key: book.metadata[key] for key in ("kernelspec",) if key in book.metadata}
+    for number, cell in enumerate(book.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    return book
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The two commands; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m musequest.notebooks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    walk = commands.add_parser("demo", help="walk all three stages")
+    walk.add_argument("--profile", default="pocket", help="a name in profiles/ or a YAML file")
+    commands.add_parser("refresh", help="re-run the committed notebooks in place")
+    chosen = parser.parse_args(arguments)
+    try:
+        demo(chosen.profile) if chosen.command == "demo" else refresh()
+    except MuseQuestError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

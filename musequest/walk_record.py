@@ -1,0 +1,103 @@
+"""What one walk through the notebooks took: seconds, memory, disk, on which machine."""
+
+import datetime
+import os
+import platform
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+
+from musequest.files import write_json
+from musequest.home import collection_dir, results_dir, run_dir
+from musequest.settings import Profile
+
+GIB = 1024**3
+
+
+class WalkRecord:
+    """Measures while it is open, as a context: `record.seconds[name]` is for the caller to fill."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.seconds: dict[str, float] = {}
+        self.from_nothing = not any(folder.exists() for folder in self.folders())
+        self.peak_memory_gib = 0.0
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._watch_memory, daemon=True)
+
+    def folders(self) -> list[Path]:
+        """Where the walk writes; results come last because the record itself lies there."""
+        name = self.profile.name
+        return [collection_dir(self.profile.collection), run_dir(name, "lora").parent]
+
+    def __enter__(self) -> "WalkRecord":
+        self._watch.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._over.set()
+        self._watch.join()
+
+    def _watch_memory(self) -> None:
+        """Every half second, the resident memory of this process and all it started."""
+        while not self._over.wait(0.5):
+            self.peak_memory_gib = max(self.peak_memory_gib, resident_gib())
+
+    def save(self, path: Path) -> None:
+        """Write the record, unless one of a whole walk is there and this one skipped work."""
+        if self.from_nothing or not path.exists():
+            write_json(path, self.as_dict())
+
+    def as_dict(self) -> dict[str, object]:
+        """The record with its units in the names."""
+        written = [*self.folders(), results_dir(self.profile.name)]
+        return {
+            "profile": self.profile.name,
+            "from_nothing": self.from_nothing,
+            "setup_seconds": setup_seconds(),
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "total_seconds": round(sum(self.seconds.values()), 1),
+            "peak_memory_gib": round(self.peak_memory_gib, 2),
+            "disk_gib": round(sum(map(size_gib, written)), 3),
+            "machine": machine(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        }
+
+    def sentence(self) -> str:
+        """One line for the end of a demo."""
+        minutes = sum(self.seconds.values()) / 60
+        if not self.from_nothing:
+            return f"{minutes:.1f} minutes; what was there already was not made again."
+        return f"{minutes:.1f} minutes, {self.peak_memory_gib:.1f} GiB of memory at the most."
+
+
+def resident_gib() -> float:
+    """Resident memory of this process and its children, GiB; shared pages count each time."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    total = 0
+    for process in family:
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total / GIB
+
+
+def size_gib(folder: Path) -> float:
+    """Bytes of all files under a folder, in GiB."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / GIB
+
+
+def setup_seconds() -> float | None:
+    """How long `make setup` took, from the stamp it left in the virtual environment."""
+    stamp = Path(sys.prefix) / ".ready"
+    return float(stamp.read_text()) if stamp.exists() else None
+
+
+def machine() -> str:
+    """The machine in words: processors, memory, system, Python."""
+    memory = psutil.virtual_memory().total / GIB
+    python = platform.python_version()
+    return f"{os.cpu_count()} CPU cores, {memory:.0f} GiB, {platform.system()}, Python {python}"
