@@ -1,0 +1,137 @@
+"""What the pocket docent reads in pre-training: dialogs about scenes, and catalogue texts.
+
+A dialog about a scene can be answered from its photo alone. A catalogue text is written by the
+offline writer about a made-up thing with made-up facts, so that the docent has met the vocabulary
+and the phrasing of catalogues; the exhibits of the pocket museum never occur.
+"""
+
+from __future__ import annotations
+
+import random
+
+from musequest.creation.offline_writer import QUESTIONS, compose
+
+from .scenes import MATERIALS, describe
+
+Turn = tuple[str, str]
+
+WHOLE = [
+    "What is this?", "What do you see?", "Describe this photo.", "What does the photo show?",
+    "What is on the plinth?", "Tell me what you see here.", "Can you describe this?", *QUESTIONS,
+]  # fmt: skip
+BLANK = "This photo shows nothing."
+
+SYLLABLES = [
+    "bar", "bel", "cor", "dan", "dor", "el", "far", "fen", "gar", "gil", "hal", "hol", "is", "kel",
+    "lar", "low", "mar", "mel", "mere", "mon", "nor", "os", "pel", "quar", "ram", "ros", "sal",
+    "sel", "tar", "thorn", "tol", "ul", "ver", "wes", "win", "yar", "zel", "moor", "ford", "ham",
+    "wick", "ton", "mouth", "stead", "bury", "gate", "ness", "combe",
+]  # fmt: skip
+WORKSHOPS = ["kilns", "silversmiths", "weavers", "foundry", "yard", "mint", "guild of joiners",
+             "turners", "instrument makers", "glaziers", "workshop", "mill", "smiths"]  # fmt: skip
+PEOPLES = ["Marsh", "River", "Hill", "Harbour", "Island", "Forest", "Plains", "Coast", "Valley"]
+SURFACES = ["polished", "hammered", "carved", "glazed", "painted", "cast", "plain", "gilded",
+            "woven", "oiled", "enamelled", "burnished"]  # fmt: skip
+STUFFS = ["stoneware", "oak", "elm", "walnut", "silver", "gold", "bronze", "copper", "iron", "brass",
+          "wool", "linen", "silk", "porcelain", "clay", "glass", "leather", "quartz", "slate",
+          "tin", "pine", "ash", "pewter", "horn"]  # fmt: skip
+VERBS = ["cast", "carved", "woven", "thrown", "hammered", "turned", "joined", "raised", "glazed",
+         "engraved", "fired", "stitched", "polished", "assembled", "dyed", "struck"]  # fmt: skip
+MANNERS = ["by hand", "in one piece", "on a slow wheel", "over a charcoal fire", "in a clay mould",
+           "with a round hammer", "without a single nail", "on a narrow loom", "in two halves",
+           "from a single plank", "with vegetable dyes", "in a pit of sand"]  # fmt: skip
+THINGS = ["herons", "ships", "stars", "leaves", "anchors", "bells", "fish", "knots", "waves", "nails",
+          "letters", "crowns", "wheels", "birds", "flowers", "rivets", "coins", "lines", "towns",
+          "families", "voyages", "journeys", "threads", "teeth", "pipes", "captains"]  # fmt: skip
+PLACES_ON = ["around its rim", "under its foot", "on its back", "inside the lid", "along its edge",
+             "on its base", "across the front", "beside the lock", "near the top"]  # fmt: skip
+MARKS = ["are scratched", "are painted", "are engraved", "are stamped", "are carved", "are counted",
+         "are stitched", "are cut", "run"]  # fmt: skip
+CLAIMS = [
+    "it is the earliest dated work of {who}", "it is the only one of its kind that survived",
+    "it was the last thing that {who} made", "it stood in the town hall for a century",
+    "it marks the end of a long quarrel between two towns", "it was carried in every spring parade",
+    "it paid for the first bridge across the river", "it showed that {who} could rival the capital",
+    "it kept the time of the harbour for generations", "it was lent to every bride of the town",
+    "it taught apprentices how the old work was done", "it saved the crew of a stranded ferry",
+    "it opened the trade with the northern islands", "it was found under a barn floor",
+]  # fmt: skip
+UNITS = ["cm high", "cm wide", "cm long", "mm across", "cm across", "cm around", "m long", "m high"]
+
+
+def name(rng: random.Random) -> str:
+    """A made-up proper name of two or three syllables."""
+    return "".join(rng.choice(SYLLABLES) for _ in range(rng.choice([2, 2, 2, 3]))).capitalize()
+
+
+def made_up_thing(rng: random.Random) -> tuple[str, dict[str, str]]:
+    """Title and facts of a thing that no museum has."""
+    place, kind = name(rng), rng.choice(list(MATERIALS)).capitalize()
+    who = f"the {place} {rng.choice(WORKSHOPS)}"
+    weight = rng.choice([f"{rng.randint(2, 980)} g", f"{rng.randint(1, 95)}.{rng.randint(1, 9)} kg"])
+    year = rng.randint(1100, 1960)
+    facts = {
+        "maker": who,
+        "culture": f"the {rng.choice(PEOPLES)} people of {place}",
+        "place": place if rng.random() < 0.7 else f"the harbour town of {place}",
+        "date": f"about {year}" if rng.random() < 0.3 else str(year),
+        "material": f"{rng.choice(SURFACES)} {rng.choice(STUFFS)}"
+        + (f" with {rng.choice(SURFACES)} {rng.choice(STUFFS)}" if rng.random() < 0.5 else ""),
+        "technique": f"{rng.choice(VERBS)} {rng.choice(MANNERS)}",
+        "measures": f"{rng.randint(2, 240)} {rng.choice(UNITS)}",
+        "weight": weight,
+        "detail": f"{rng.randint(3, 99)} {rng.choice(THINGS)} {rng.choice(MARKS)} "
+        f"{rng.choice(PLACES_ON)}",
+        "significance": rng.choice(CLAIMS).format(who=who),
+    }
+    for optional in ("technique", "weight"):
+        if rng.random() < 0.4:
+            del facts[optional]
+    del facts[rng.choice(["maker", "culture"])]
+    word = rng.choice([name(rng), *(t.capitalize() for t in THINGS), *PEOPLES])
+    title = f"The {word} {kind}" + (f" of {place}" if rng.random() < 0.6 else "")
+    return title, facts
+
+
+def catalogue_turn(rng: random.Random) -> Turn:
+    """A catalogue text as an answer; half of the prompts hold the facts, in any order."""
+    title, facts = made_up_thing(rng)
+    answer = compose(title, facts, rng, rng.choice([0.4, 0.7, 0.9]))
+    if rng.random() < 0.5:
+        values = [title, *rng.sample(list(facts.values()), len(facts))]
+        return f"{'; '.join(values)}. {rng.choice(QUESTIONS)}", answer
+    return f"What does the catalogue say of {title[0].lower()}{title[1:]}?", answer
+
+
+def scene_turn(scene: dict, rng: random.Random) -> Turn:
+    """A question about a scene and its answer: mostly the whole sentence, else one attribute."""
+    one, metal = scene["count"] == 1, scene["material"] == scene["colour"]
+    it, are = ("It", "is") if one else ("They", "are")
+    turns = {
+        "kind": ("What kind of thing is this?", f"{it} {are} {_noun(scene)}."),
+        "colour": ("What colour is it?", f"{it} {are} {scene['colour']}."),
+        "material": ("What is it made of?", f"{it} {are} made of {scene['material']}."),
+        "count": ("How many things are there?", f"There {are} {['one', 'two', 'three'][scene['count'] - 1]}."),
+        "place": ("Where does it stand?", f"{it} {'stands' if one else 'stand'} "
+                  + ("in the middle." if scene["place"] == "middle" else f"on the {scene['place']}.")),
+        "pattern": ("Does it have a pattern?", f"{it} {are} plain." if scene["pattern"] == "plain"
+                    else f"{it} {'has' if one else 'have'} {scene['second']} {scene['pattern']}."),
+    }  # fmt: skip
+    if metal:
+        turns.pop("colour")
+    if rng.random() < 0.65:
+        return rng.choice(WHOLE), describe(scene)
+    return turns[rng.choice(sorted(turns))]
+
+
+def _noun(scene: dict) -> str:
+    article = "an" if scene["kind"][0] in "aeiou" else "a"
+    return f"{article} {scene['kind']}" if scene["count"] == 1 else f"{scene['kind']}s"
+
+
+def tokenizer_texts(scenes: list[dict], seed: int = 0, catalogue: int = 6000) -> list[str]:
+    """Texts on which the tokenizer is trained."""
+    rng = random.Random(seed)
+    turns = [scene_turn(scene, rng) for scene in scenes for _ in range(3)]
+    turns += [catalogue_turn(rng) for _ in range(catalogue)]
+    return [f"User: {question}\nAssistant: {answer}" for question, answer in turns]

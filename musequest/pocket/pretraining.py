@@ -1,0 +1,300 @@
+"""Pre-train the pocket docent: first to look, then to speak.
+
+    python -m musequest.pocket.scenes scenes
+    python -m musequest.pocket.pretraining scenes --work pretraining
+
+writes assets/pocket_docent/ (weights in half precision, processor, record.json). Three lessons:
+`look` trains the vision tower alone to name kind, colour, material, pattern, proportion, count and
+place from labels that the renderer gives for free; `read` trains the text model on catalogue texts;
+`speak` trains connector and text model, photo to sentence, mixed with catalogue texts. Every lesson
+resumes from the last state in `--work`. The record holds what was measured on unseen renderings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from .corpus import BLANK, catalogue_turn, scene_turn, tokenizer_texts
+from .docent import IMAGE_SIZE, LATENTS, build_model, build_processor, build_tokenizer, count_parameters
+
+UNSEEN = 300  # the last renderings are never trained on
+ATTRIBUTES = ("kind", "colour", "material", "pattern", "second", "proportion", "count", "place")
+IGNORED = -100
+
+
+@dataclass
+class Lesson:
+    """One lesson: its name, number of steps, batch sizes and peak learning rate."""
+
+    name: str
+    steps: int
+    images: int
+    texts: int
+    learning_rate: float
+
+
+LESSONS = (
+    Lesson("look", 1300, 64, 0, 1.0e-3),
+    Lesson("read", 500, 0, 20, 1.5e-3),
+    Lesson("speak", 700, 40, 10, 8.0e-4),
+)
+
+
+@dataclass
+class Scenes:
+    """Renderings in memory: pixels uint8 (n, 3, 128, 128) and their labels."""
+
+    pixels: torch.Tensor
+    labels: list[dict]
+    classes: dict[str, list] = field(default_factory=dict)
+
+    def targets(self, index: np.ndarray) -> dict[str, torch.Tensor]:
+        """Class number of each attribute, (n,); -100 where the photo does not show it."""
+        out = {}
+        for name in ATTRIBUTES:
+            hidden = [name == "second" and self.labels[i]["pattern"] == "plain" for i in index]
+            numbers = [self.classes[name].index(self.labels[i][name]) for i in index]
+            out[name] = torch.tensor([IGNORED if h else n for h, n in zip(hidden, numbers, strict=True)])
+        return out
+
+
+def load_scenes(folder: Path) -> Scenes:
+    """Read the renderings that `musequest.pocket.scenes` wrote."""
+    lines = (folder / "scenes.jsonl").read_text(encoding="utf-8").splitlines()
+    labels = [json.loads(line) for line in lines]
+    arrays = [np.asarray(Image.open(folder / f"{scene['seed']:05d}.png")) for scene in labels]
+    pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+    classes = {name: sorted({scene[name] for scene in labels}) for name in ATTRIBUTES}
+    return Scenes(pixels, labels, classes)
+
+
+def augmented(pixels: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flip, turn, zoom, shift, soften and re-light photos; returns (n, 3, h, w) in -1..1 and flips.
+
+    A flip swaps left and right, so the caller must swap the place.
+    """
+    n = len(pixels)
+
+    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * torch.rand(n, *shape, generator=generator)
+
+    flip = torch.rand(n, generator=generator) < 0.5
+    angle, zoom = uniform(-0.35, 0.35), uniform(0.82, 1.12)
+    sign = torch.where(flip, -1.0, 1.0)
+    rows = [
+        torch.stack([sign * angle.cos() * zoom, -angle.sin() * zoom, uniform(-0.1, 0.1)], 1),
+        torch.stack([sign * angle.sin() * zoom, angle.cos() * zoom, uniform(-0.1, 0.1)], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), [n, 3, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)
+    photos = F.grid_sample(pixels.float() / 255, grid, padding_mode="reflection", align_corners=False)
+    soft = F.avg_pool2d(F.pad(photos, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    share = uniform(0, 1, 1, 1, 1)
+    photos = photos * (1 - share) + soft * share
+    photos = (photos - 0.5) * uniform(0.8, 1.2, 1, 1, 1) + 0.5
+    return ((photos * uniform(0.8, 1.2, 1, 1, 1)).clamp(0, 1) * 2 - 1), flip
+
+
+def flipped_place(scene: dict, flip: bool) -> dict:
+    """The scene's labels after a flip."""
+    other = {"left": "right", "right": "left"}
+    return scene | {"place": other.get(scene["place"], scene["place"])} if flip else scene
+
+
+class Looker(torch.nn.Module):
+    """The vision tower with one linear head an attribute, on the mean and maximum of its patches."""
+
+    def __init__(self, tower: torch.nn.Module, classes: dict[str, list]) -> None:
+        super().__init__()
+        self.tower = tower
+        width = 2 * tower.config.hidden_size
+        self.heads = torch.nn.ModuleDict({k: torch.nn.Linear(width, len(v)) for k, v in classes.items()})
+
+    def forward(self, photos: torch.Tensor) -> dict[str, torch.Tensor]:
+        patches = self.tower(photos).last_hidden_state
+        pooled = torch.cat([patches.mean(1), patches.amax(1)], dim=-1).float()
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+
+class Pretraining:
+    """The docent, its lessons and the state they can resume from."""
+
+    def __init__(self, scenes: Scenes, work: Path, seed: int = 0) -> None:
+        self.scenes, self.work, self.seed = scenes, work, seed
+        self.tokenizer = build_tokenizer(tokenizer_texts(scenes.labels, seed))
+        self.processor = build_processor(self.tokenizer)
+        self.model = build_model(self.tokenizer, seed)
+        self.looker = Looker(self.model.model.vision_model, scenes.classes)
+        self.losses: dict[str, list[float]] = {lesson.name: [] for lesson in LESSONS}
+        self.minutes = 0.0
+
+    def run(self) -> None:
+        """Run the lessons that are not yet done."""
+        state = self._load()
+        for lesson in LESSONS[state["lesson"] :]:
+            self._run_lesson(lesson, state)
+            state = {"lesson": LESSONS.index(lesson) + 1, "step": 0, "optimizer": None}
+            self._save(state)
+
+    def _run_lesson(self, lesson: Lesson, state: dict) -> None:
+        parameters = self._trainable(lesson.name)
+        optimizer = torch.optim.AdamW(parameters, lr=lesson.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+        if state["optimizer"]:
+            optimizer.load_state_dict(state["optimizer"])
+        started = time.monotonic()
+        for step in range(state["step"], lesson.steps):
+            rate = lesson.learning_rate * schedule(step, lesson.steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = self._loss(lesson, step)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            self.losses[lesson.name].append(round(float(loss.detach()), 4))
+            if (step + 1) % 25 == 0:
+                recent = float(np.mean(self.losses[lesson.name][-25:]))
+                print(f"{lesson.name} step {step + 1}/{lesson.steps} loss {recent:.3f} "
+                      f"{(time.monotonic() - started) / 60:.1f} min", flush=True)  # fmt: skip
+            if (step + 1) % 100 == 0:
+                self.minutes += (time.monotonic() - started) / 60
+                started = time.monotonic()
+                self._save({"lesson": LESSONS.index(lesson), "step": step + 1,
+                            "optimizer": optimizer.state_dict()})  # fmt: skip
+        self.minutes += (time.monotonic() - started) / 60
+
+    def _trainable(self, lesson: str) -> list[torch.nn.Parameter]:
+        chosen = {
+            "look": [self.looker],
+            "read": [self.model.model.text_model],
+            "speak": [self.model.model.text_model, self.model.model.connector],
+        }[lesson]
+        self.model.requires_grad_(False)
+        for module in chosen:
+            module.requires_grad_(True)
+        return [p for module in chosen for p in module.parameters()]
+
+    def _loss(self, lesson: Lesson, step: int) -> torch.Tensor:
+        seed = zlib_seed(self.seed, lesson.name, step)
+        generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
+        if lesson.name == "look":
+            return self._look_loss(lesson.images, generator, rng)
+        loss = torch.zeros(())
+        if lesson.texts:
+            turns = [catalogue_turn(rng) for _ in range(lesson.texts)]
+            loss = loss + self.text_loss(turns, None) * (1.0 if not lesson.images else 0.4)
+        if lesson.images:
+            loss = loss + self._speak_loss(lesson.images, generator, rng)
+        return loss
+
+    def _draw(self, n: int, generator: torch.Generator, rng: random.Random):  # noqa: ANN202
+        index = np.array([rng.randrange(len(self.scenes.labels) - UNSEEN) for _ in range(n)])
+        photos, flip = augmented(self.scenes.pixels[index], generator)
+        return index, photos, flip
+
+    def _look_loss(self, n: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
+        index, photos, flip = self._draw(n, generator, rng)
+        targets = self.scenes.targets(index)
+        swap = {"left": "right", "right": "left"}
+        places = self.scenes.classes["place"]
+        swapped = torch.tensor([places.index(swap.get(p, p)) for p in places])
+        targets["place"] = torch.where(flip, swapped[targets["place"]], targets["place"])
+        weights = {"kind": 2.0}
+        return sum(
+            weights.get(name, 1.0) * F.cross_entropy(logits, targets[name], ignore_index=IGNORED)
+            for name, logits in self.looker(photos).items()
+        )  # type: ignore[return-value]
+
+    def _speak_loss(self, n: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
+        index, photos, flip = self._draw(n, generator, rng)
+        turns = [
+            scene_turn(flipped_place(self.scenes.labels[i], bool(f)), rng)
+            for i, f in zip(index, flip, strict=True)
+        ]
+        if rng.random() < 0.7:
+            photos[0] = rng.uniform(-1, 1)
+            turns[0] = (turns[0][0], BLANK)
+        return self.text_loss(turns, photos)
+
+    def text_loss(self, turns: list[tuple[str, str]], photos: torch.Tensor | None) -> torch.Tensor:
+        """Loss on the answers and their <end_of_utterance>; photos (n, 3, h, w) or None."""
+        image = "" if photos is None else "<fake_token_around_image>" + "<image>" * LATENTS + "<fake_token_around_image> "
+        sequences, labels = [], []
+        for question, answer in turns:
+            prompt = f"User:{image or ' '}{question}<end_of_utterance>\nAssistant:"
+            start = self.tokenizer(prompt)["input_ids"]
+            whole = self.tokenizer(f"{prompt} {answer}<end_of_utterance>")["input_ids"]
+            sequences.append(torch.tensor(whole))
+            labels.append(torch.tensor([IGNORED] * len(start) + whole[len(start) :]))
+        pad = torch.nn.utils.rnn.pad_sequence
+        ids = pad(sequences, batch_first=True, padding_value=self.tokenizer.pad_token_id)
+        targets = pad(labels, batch_first=True, padding_value=IGNORED)
+        mask = pad([torch.ones_like(s) for s in sequences], batch_first=True)
+        inputs = {} if photos is None else {"pixel_values": photos[:, None]}
+        return self.model(input_ids=ids, attention_mask=mask, labels=targets, **inputs).loss
+
+    def _save(self, state: dict) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        partial = self.work / "state.pt.part"
+        torch.save(state | {"looker": self.looker.state_dict(), "model": self.model.state_dict(),
+                            "losses": self.losses, "minutes": self.minutes}, partial)  # fmt: skip
+        os.replace(partial, self.work / "state.pt")
+
+    def _load(self) -> dict:
+        path = self.work / "state.pt"
+        if not path.exists():
+            return {"lesson": 0, "step": 0, "optimizer": None}
+        state = torch.load(path, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.looker.load_state_dict(state["looker"])
+        self.losses, self.minutes = state["losses"], state["minutes"]
+        print(f"resuming {LESSONS[min(state['lesson'], 2)].name} at step {state['step']}", flush=True)
+        return state
+
+
+def schedule(step: int, steps: int) -> float:
+    """Linear warm-up over 4 % of the steps, then cosine decay to 2 %."""
+    warm = max(1, int(0.04 * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def zlib_seed(*parts: object) -> int:
+    """A stable 31-bit seed from any printable parts."""
+    import zlib
+
+    return zlib.crc32("/".join(map(str, parts)).encode()) & 0x7FFFFFFF
+
+
+def main() -> None:
+    """Run the lessons, measure, and write assets/pocket_docent."""
+    from musequest.home import root
+
+    from .proof import write_docent
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("scenes", type=Path, help="folder that musequest.pocket.scenes wrote")
+    parser.add_argument("--work", type=Path, default=Path("pretraining"), help="state to resume from")
+    parser.add_argument("--out", type=Path, default=root() / "assets" / "pocket_docent")
+    arguments = parser.parse_args()
+    pretraining = Pretraining(load_scenes(arguments.scenes), arguments.work)
+    print(f"{count_parameters(pretraining.model):,} parameters", flush=True)
+    pretraining.run()
+    write_docent(pretraining, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
