@@ -47,7 +47,7 @@ notebooks: $(READY)  ## run the committed notebooks again, in place, with their 
 	@$(BIN)/python -m musequest.notebooks refresh
 
 readme: $(READY)  ## write the figures of the last demo into the readmes
-	@$(BIN)/python -m musequest.readme_figures
+	@$(BIN)/python -m musequest.readme_figures --keep $(PROFILE)
 
 clean:  ## remove what the demo made (data, runs and results of the profile)
 	rm -rf $(foreach folder,data runs results,"$${MUSEQUEST_HOME:-.}/$(folder)/$(PROFILE)")

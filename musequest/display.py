@@ -18,11 +18,10 @@ from IPython.display import HTML, Image
 from PIL import Image as Photo
 from PIL import ImageDraw, ImageOps
 
-from musequest.creation.exhibits import Exhibit
-from musequest.evaluation.metrics import METRICS
-from musequest.files import read_json
-from musequest.home import collection_dir, results_dir
-from musequest.photos import open_photo
+from .creation.exhibits import Exhibit
+from .evaluation.metrics import METRICS
+from .home import collection_dir
+from .photos import open_photo
 
 THUMBNAIL, TILE = 72, 128
 LEARNED = "background:#ffe08a;color:#000"
@@ -207,27 +206,26 @@ def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> H
     return table(lines)
 
 
-def score_frame(profile_name: str) -> pd.DataFrame:
+def score_frame(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
     """The means of summary.json: a row a track and system, a column a metric with its direction."""
-    summary = read_json(results_dir(profile_name) / "summary.json")
-    return pd.DataFrame(
-        {
-            (track, system): {
-                f"{name} {METRICS[name].direction}": show(metrics[name]) for name in metrics
-            }
-            for track, systems in summary.items()
-            for system, metrics in systems.items()
-        }
-    ).T.rename_axis(["track", "system"])
+    rows = {
+        (track, system): {named(name): show(score) for name, score in metrics.items()}
+        for track, systems in summary.items()
+        for system, metrics in systems.items()
+    }
+    return pd.DataFrame(rows).T.rename_axis(["track", "system"])
+
+
+def named(metric: str) -> str:
+    """A metric's name with an arrow that points where better lies."""
+    return f"{metric} {METRICS[metric].direction}"
 
 
 def show(score: Mapping[str, float | None]) -> str:
     """A mean with its 95 % interval where one was computed."""
     if score["mean"] is None:
         return "–"
-    mean = f"{score['mean']:.3f}"
-    return (
-        mean
-        if score["ci_low"] is None
-        else f"{mean} [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
+    interval = (
+        "" if score["ci_low"] is None else f" [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
     )
+    return f"{score['mean']:.3f}{interval}"

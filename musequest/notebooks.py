@@ -17,12 +17,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.parameterize import parameterize_notebook
 
-from musequest.display import score_frame
-from musequest.errors import MuseQuestError
-from musequest.files import write_whole
-from musequest.home import results_dir, root
-from musequest.settings import load_profile
-from musequest.walk_record import WalkRecord
+from .display import score_frame
+from .errors import MuseQuestError
+from .files import read_json, write_whole
+from .home import results_dir, root
+from .settings import load_profile
+from .walk_record import WalkRecord
 
 WALK = (
     "1_synthetic_data_creation/1.2_image_augmentation/image_augmentation.ipynb",
@@ -150,6 +150,8 @@ def demo(profile: str = "pocket") -> Path:
 
     The notebooks are executed as copies; what they made before is not made again.
     """
+    if profile.endswith((".yaml", ".yml")):
+        profile = str(Path(profile).resolve())
     settings = load_profile(profile)
     results = results_dir(settings.name)
     with WalkRecord(settings) as record:
@@ -159,8 +161,9 @@ def demo(profile: str = "pocket") -> Path:
             print(f"\n[{number}/{len(WALK)}] {heading}  ({name})", flush=True)
             record.seconds[name] = run(source, results / "notebooks" / source.name, profile)
     record.save(results / "demo.json")
+    scores = score_frame(read_json(results / "summary.json"))
     report = results / "report.html"
-    print(f"\n{score_frame(settings.name).to_string()}\n\n{record.sentence()}\nReport: {report}")
+    print(f"\n{scores.to_string()}\n\n{record.sentence()}\nReport: {report}")
     return report
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from musequest.files import write_json
-from musequest.home import collection_dir, results_dir, run_dir
-from musequest.settings import Profile
+from .files import write_json
+from .home import collection_dir, results_dir, run_dir
+from .settings import Profile
 
 GIB = 1024**3
 

@@ -1,0 +1,180 @@
+"""Writes the figures of the readmes from the records in benchmarks/records/.
+
+    python -m musequest.readme_figures --keep pocket    first keep the record of the last demo
+    python -m musequest.readme_figures                  only write the readmes
+
+A figure stands between `<!-- figures: name -->` and `<!-- end -->`; what stands there is replaced.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from .display import score_frame
+from .errors import MuseQuestError
+from .files import read_json, write_json, write_text
+from .home import results_dir, root, run_dir
+from .notebooks import WALK
+
+RECORDS = Path("benchmarks/records")
+DEMO = RECORDS / "pocket_demo.json"
+PICTURE = Path("assets/figures/pocket_per_item.png")
+MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+RUN_KEYS = (
+    "approach",
+    "base_model",
+    "dataset_fingerprint",
+    "seed",
+    "git_commit",
+    "steps",
+    "best_step",
+    "best_validation_loss",
+    "minutes",
+    "trainable_parameters",
+    "total_parameters",
+    "settings",
+)
+
+
+def keep(profile_name: str) -> None:
+    """Copy the record and the per-item figure of a whole demo to where the readmes find them.
+
+    A demo that skipped work is refused: its minutes would flatter.
+    """
+    results = results_dir(profile_name)
+    demo = read_json(results / "demo.json")
+    if not demo["from_nothing"]:
+        raise MuseQuestError(
+            f"{results / 'demo.json'} is of a demo that found work done; "
+            "run `make clean demo` first."
+        )
+    run = read_json(run_dir(profile_name, "lora") / "run.json")
+    summary = read_json(results / "summary.json")
+    record = demo | {"run": {key: run[key] for key in RUN_KEYS}, "scores": summary}
+    write_json(root() / DEMO, record)
+    (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
+
+
+def pocket_picture() -> str:
+    """The per-item figure of the recorded demo."""
+    return (
+        f"![Distance of each answer from its reference: the untuned docent and the tuned one, "
+        f"an exhibit a row]({PICTURE})\n"
+    )
+
+
+def pocket_walk() -> str:
+    """What the recorded demo took."""
+    demo = read_json(root() / DEMO)
+    minutes = demo["total_seconds"] / 60
+    setup = demo["setup_seconds"]
+    before = "" if setup is None else f", after {setup / 60:.1f} minutes of set-up"
+    return (
+        f"Measured on {demo['date']} ({demo['machine']}): {minutes:.1f} minutes from photos to "
+        f"report{before}; {demo['peak_memory_gib']:.1f} GiB of memory, "
+        f"{demo['disk_gib']:.2f} GiB of disk.\n"
+    )
+
+
+def pocket_seconds() -> str:
+    """Seconds per notebook of the recorded demo."""
+    seconds = read_json(root() / DEMO)["seconds"]
+    rows = [{"notebook": Path(name).stem, "seconds": f"{seconds[name]:.0f}"} for name in WALK]
+    return markdown(pd.DataFrame(rows))
+
+
+def pocket_scores() -> str:
+    """The scores of the recorded demo, per track and system."""
+    scores = score_frame(read_json(root() / DEMO)["scores"])
+    return markdown(scores.reset_index())
+
+
+def pocket_run() -> str:
+    """The recorded demo's training run."""
+    run = read_json(root() / DEMO)["run"]
+    share = run["trainable_parameters"] / run["total_parameters"]
+    return (
+        f"{run['steps']} steps in {run['minutes']:.1f} minutes; "
+        f"{run['trainable_parameters']:,} of {run['total_parameters']:,} parameters trained "
+        f"({share:.1%}); lowest validation loss {run['best_validation_loss']:.3f} at step "
+        f"{run['best_step']}.\n"
+    )
+
+
+def published_runs() -> str:
+    """Every run of the published experiment."""
+    runs = pd.read_csv(root() / RECORDS / "published_runs.csv", dtype=str).fillna("")
+    runs.columns = [name.replace("_", " ") for name in runs.columns]
+    return markdown(runs)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    block.__name__: block
+    for block in (
+        pocket_picture,
+        pocket_walk,
+        pocket_seconds,
+        pocket_scores,
+        pocket_run,
+        published_runs,
+    )
+}
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table in markdown."""
+    lines = [list(map(str, frame.columns)), ["---"] * frame.shape[1]]
+    lines += [list(map(str, row)) for row in frame.itertuples(index=False)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def filled(text: str) -> str:
+    """A readme's text with every marked figure written anew; an unknown name is an error."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match[2]
+        if name not in BLOCKS:
+            raise MuseQuestError(
+                f"A readme asks for the figures '{name}'; there are {', '.join(BLOCKS)}."
+            )
+        recorded = name == "published_runs" or (root() / DEMO).exists()
+        return match[1] + (BLOCKS[name]() if recorded else "No demo is recorded yet.\n") + match[3]
+
+    return MARKED.sub(block, text)
+
+
+def readmes() -> list[Path]:
+    """Every readme of the project, wherever it lies."""
+    return sorted(
+        path
+        for pattern in ("*.md", "[0-9]_*/**/*.md", "assets/**/*.md", "benchmarks/**/*.md")
+        for path in root().glob(pattern)
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Keep a record if asked to, then write all readmes; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m musequest.readme_figures")
+    parser.add_argument("--keep", metavar="PROFILE", help="first keep this profile's last demo")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.keep:
+            keep(chosen.keep)
+        for path in readmes():
+            text = path.read_text(encoding="utf-8")
+            if (new := filled(text)) != text:
+                write_text(path, new)
+    except MuseQuestError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
