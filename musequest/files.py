@@ -1,0 +1,55 @@
+"""Files are written whole or not at all: to a temporary name first, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import MuseQuestError
+
+
+@contextmanager
+def write_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write to, and rename it to `path` when the block ends well.
+
+    The temporary file lies in the same folder (made if need be) and keeps the suffix; after an
+    error it is removed and whatever `path` held before stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with write_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, obj: Any) -> None:
+    """Write `obj` as indented UTF-8 JSON; a NaN raises ValueError, since JSON has none."""
+    write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a missing or broken one raises MuseQuestError."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MuseQuestError(f"{path} does not exist; run the step that writes it first.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise MuseQuestError(
+            f"{path} is not a readable JSON file ({error}); delete it and run its step again."
+        ) from None

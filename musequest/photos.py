@@ -1,0 +1,115 @@
+"""Open any photo a museum may hand over as an 8-bit RGB image, or say why it cannot be used."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from .errors import MuseQuestError
+from .files import write_whole
+
+FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF")
+SMALLEST_EDGE = 16  # px
+JPEG_QUALITY = 90
+
+
+def open_photo(path: str | Path, *, max_pixels: int = 178_956_970 // 2) -> Image.Image:
+    """Return the photo as RGB, upright by its EXIF, first frame only, colours converted to sRGB.
+
+    Transparent parts become white. A photo that is missing, empty, truncated, no image at all,
+    smaller than 16 px or larger than `max_pixels` (width x height, px) raises MuseQuestError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MuseQuestError(f"{path} does not exist; add the photo or take it off the list.")
+    if path.stat().st_size == 0:
+        raise MuseQuestError(f"{path} is empty; copy the photo again.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of many harmless oddities (such as damaged EXIF); a bomb is not one.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                _check_size(image.size, path, max_pixels)
+                return _plain(image)
+    except MuseQuestError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(path, max_pixels) from None
+    except UnidentifiedImageError:
+        raise MuseQuestError(
+            f"{path} is not an image of a known format; save it as JPEG or PNG."
+        ) from None
+    # A damaged file can make the decoders raise almost anything.
+    except Exception as error:
+        raise MuseQuestError(
+            f"{path} is truncated or damaged ({error}); copy the photo again."
+        ) from None
+
+
+def save_photo(image: Image.Image, path: str | Path) -> None:
+    """Write an RGB image as JPEG of quality 90 without metadata, whole or not at all."""
+    with write_whole(path) as temporary:
+        image.save(temporary, format="JPEG", quality=JPEG_QUALITY)
+
+
+def _check_size(size: tuple[int, int], path: Path, max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels:
+        raise _too_large(path, max_pixels)
+    if min(size) < SMALLEST_EDGE:
+        raise MuseQuestError(
+            f"{path} is only {size[0]} x {size[1]} px; use a photo of {SMALLEST_EDGE} px or more."
+        )
+
+
+def _too_large(path: Path, max_pixels: int) -> MuseQuestError:
+    return MuseQuestError(
+        f"{path} claims more than {max_pixels:,} pixels, as a decompression bomb would; "
+        "save a smaller copy of it."
+    )
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    image.seek(0)
+    image.load()
+    # Read before anything below makes a copy that no longer carries it.
+    profile = image.info.get("icc_profile")
+    return _to_rgb(ImageOps.exif_transpose(image), profile)
+
+
+def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _eight_bit(image).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK"):
+        image = _to_srgb(image, profile)
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit, 32-bit and float greys to 0..255, where Pillow alone would clip them white."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
+    peak = values.max()
+    white = 1.0 if image.mode == "F" and peak <= 1 else 255.0 if peak <= 255 else 65535.0
+    if image.mode.startswith("I;16"):
+        white = 65535.0
+    scaled = np.clip(values / max(white, 1.0 if peak <= white else peak), 0, 1) * 255
+    return Image.fromarray(scaled.round().astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Follow the photo's own colour profile; one that cannot be read is ignored."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(
+            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (OSError, ImageCms.PyCMSError, ValueError):
+        return image

@@ -1,0 +1,154 @@
+"""Profiles (what to tune, on what) and approaches (how), read from YAML with every key checked."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import MuseQuestError
+from .home import plain_name, root
+from .keys import check_keys, check_kinds, keys_of, read_yaml, typed_value
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What to tune, on what; one file of profiles/ each, named by the file."""
+
+    name: str
+    base_model: str  # folder relative to the repository, or a name on the Hub
+    collection: str  # data/<collection>
+    image_size: int  # longest edge a photo is given to the model with, px
+    museum: str | None = None  # folder of exhibits.csv and photos, relative to the repository
+    image_splitting: bool = False  # whether a photo is also shown in four crops
+    dtype: str = "float32"  # of the weights: float32, bfloat16, float16 or auto
+    max_new_tokens: int = 160  # longest answer
+    generation_batch_size: int = 8  # photos answered together
+    evaluation_split: str = "test"  # the split that is answered and scored
+    seed: int = 0  # of augmentation and dialogs
+    training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
+
+    @property
+    def base_model_source(self) -> str:
+        """What `from_pretrained` takes: the folder if it exists here, else the Hub name."""
+        folder = root() / self.base_model
+        return str(folder) if folder.is_dir() else self.base_model
+
+    @property
+    def museum_folder(self) -> Path:
+        """The museum's folder; MuseQuestError if the profile names none."""
+        if self.museum is None:
+            raise MuseQuestError(
+                f"The profile '{self.name}' names no museum; add the key 'museum' to its file, or "
+                "collect its exhibits with `python -m musequest collect`."
+            )
+        return root() / self.museum
+
+
+@dataclass(frozen=True)
+class Approach:
+    """How to tune; the config.yaml of one folder of 2_model_finetuning/."""
+
+    name: str
+    folder: Path
+    tuning: str  # "lora" or "full"
+    training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
+    lora: dict[str, Any] = field(default_factory=dict)  # keys of LoraConfig
+    quantization: dict[str, Any] | None = None  # keys of BitsAndBytesConfig
+    parallel: dict[str, Any] | None = None  # "strategy", and Accelerate's FSDP keys
+
+
+def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = None) -> Profile:
+    """Read profiles/<name>.yaml, or a YAML file given by its path.
+
+    `overrides` maps profile keys to values as typed in a shell. An unknown profile, an unknown
+    key or a value of the wrong kind raises MuseQuestError.
+    """
+    path = _profile_path(name_or_path)
+    values = read_yaml(path)
+    check_keys(values, profile_keys(), path)
+    check_keys(overrides or {}, profile_keys(), "--set")
+    values |= {key: typed_value(text) for key, text in (overrides or {}).items()}
+    check_kinds(Profile, values, path)
+    check_keys(values.get("training", {}), training_keys(), path)
+    return Profile(name=plain_name(path.stem, "profile"), **values)
+
+
+def load_approach(name: str) -> Approach:
+    """Find the folder of 2_model_finetuning/ whose config.yaml says `approach: <name>`.
+
+    An unknown approach, an unknown key or a value of the wrong kind raises MuseQuestError.
+    """
+    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
+    known = {str(read_yaml(path).get("approach")): path for path in paths}
+    if name not in known:
+        raise MuseQuestError(
+            f"There is no approach '{name}' in 2_model_finetuning/; the known ones are: "
+            f"{', '.join(known) or 'none'}."
+        )
+    path = known[name]
+    values = read_yaml(path)
+    check_keys(values, {"approach", *keys_of(Approach)} - {"name", "folder"}, path)
+    del values["approach"]
+    check_kinds(Approach, values, path)
+    _check_blocks(values, path)
+    return Approach(name=name, folder=path.parent, **values)
+
+
+def training_settings(
+    profile: Profile, approach: Approach, overrides: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Keys for TrainingArguments: the profile's, then the approach's, then what was typed."""
+    typed = {key: typed_value(text) for key, text in (overrides or {}).items()}
+    check_keys(typed, training_keys(), "--set")
+    return {**profile.training, **approach.training, **typed}
+
+
+def profile_keys() -> set[str]:
+    """The keys a profile file may hold."""
+    return keys_of(Profile) - {"name"}
+
+
+def training_keys() -> set[str]:
+    """The keys of `transformers.TrainingArguments`, as installed."""
+    from transformers import TrainingArguments
+
+    return keys_of(TrainingArguments)
+
+
+def _check_blocks(values: dict[str, Any], path: Path) -> None:
+    """Hold each block of an approach against the class it is passed to."""
+    if values.get("tuning") not in ("lora", "full"):
+        raise MuseQuestError(f"{path}: 'tuning' is {values.get('tuning')!r}; write lora or full.")
+    check_keys(values.get("training", {}), training_keys(), path)
+    if values.get("lora"):
+        from peft import LoraConfig
+
+        check_keys(values["lora"], keys_of(LoraConfig), path)
+    if values.get("quantization"):
+        from transformers import BitsAndBytesConfig
+
+        known = set(inspect.signature(BitsAndBytesConfig).parameters) - {"kwargs"}
+        check_keys(values["quantization"], known, path)
+    if values.get("parallel"):
+        from accelerate import FullyShardedDataParallelPlugin
+
+        check_keys(
+            values["parallel"], {"strategy"} | keys_of(FullyShardedDataParallelPlugin), path
+        )
+
+
+def _profile_path(name_or_path: str | Path) -> Path:
+    if str(name_or_path).endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if path.is_file():
+            return path
+        raise MuseQuestError(f"The profile file {path} does not exist; check its path.")
+    known = {path.stem: path for path in sorted((root() / "profiles").glob("*.yaml"))}
+    if str(name_or_path) not in known:
+        raise MuseQuestError(
+            f"There is no profile '{name_or_path}' in profiles/; the known ones are: "
+            f"{', '.join(known) or 'none'}."
+        )
+    return known[str(name_or_path)]

@@ -1,0 +1,211 @@
+"""The columns of every parquet file that passes between the stages, read and written with checks.
+
+Columns may be added to any of these files; a missing or mistyped one is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import MuseQuestError
+from .files import write_whole
+
+TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+PHOTO = pa.struct([("bytes", pa.binary()), ("path", TEXT)])
+OPTIONAL = {b"optional": b"true"}
+
+# How each value kind is called in the metadata from which `datasets` restores its features.
+FEATURES = {
+    TEXT: {"dtype": "string", "_type": "Value"},
+    REAL: {"dtype": "float64", "_type": "Value"},
+    FLAG: {"dtype": "bool", "_type": "Value"},
+    PHOTO: {"_type": "Image"},
+}
+
+# What to run when a file is absent or damaged.
+REMEDIES = {
+    "exhibits": "collect",
+    "photos": "augment",
+    "dialogs": "synthesize",
+    "dataset": "dataset",
+    "metrics": "train",
+    "predictions": "infer",
+    "scores": "score",
+}
+
+
+def _dataset_schema() -> pa.Schema:
+    """The dataset's columns, with the metadata by which `datasets` shows `image` as a photo."""
+    fields = [("image", PHOTO)]
+    texts = ["data_id", "item_name", "image_name", "dialog", "source_photo"]
+    fields += [(name, TEXT) for name in texts]
+    fields += [("augmented", FLAG), ("temperature", REAL), ("track", TEXT)]
+    features = {name: FEATURES[kind] for name, kind in fields}
+    return pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
+
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "exhibits": pa.schema(
+        [
+            ("item_id", WHOLE),
+            ("item_name", TEXT),
+            ("title", TEXT),
+            ("link", TEXT),
+            ("record", TEXT),
+            ("description", TEXT),
+            ("photos", pa.list_(TEXT)),
+            ("license", TEXT),
+            ("credit", TEXT),
+            # A JSON object of strings for the offline writer; null where a museum has none.
+            pa.field("facts", TEXT, metadata=OPTIONAL),
+        ]
+    ),
+    "photos": pa.schema(
+        [
+            ("item_name", TEXT),
+            ("slot", WHOLE),
+            ("image_name", TEXT),
+            ("path", TEXT),
+            ("source_photo", TEXT),
+            ("augmented", FLAG),
+            ("transform", TEXT),
+        ]
+    ),
+    "dialogs": pa.schema(
+        [
+            ("dialog_id", TEXT),
+            ("item_name", TEXT),
+            ("pair_index", WHOLE),
+            ("temperature", REAL),
+            ("question", TEXT),
+            ("answer", TEXT),
+            ("writer", TEXT),
+            ("prompt_sha256", TEXT),
+            ("response_id", TEXT),
+            # Null for the offline writer, whose pairs depend on nothing but exhibit and seed.
+            ("created_at", pa.timestamp("s", tz="UTC")),
+            ("prompt_tokens", WHOLE),
+            ("completion_tokens", WHOLE),
+            ("cost_usd", REAL),
+        ]
+    ),
+    "dataset": _dataset_schema(),
+    "metrics": pa.schema(
+        [
+            ("step", WHOLE),
+            ("epoch", REAL),
+            ("train_loss", REAL),
+            ("eval_loss", REAL),
+            ("learning_rate", REAL),
+            ("seconds", REAL),
+        ]
+    ),
+    "predictions": pa.schema(
+        [
+            ("data_id", TEXT),
+            ("item_name", TEXT),
+            ("image_name", TEXT),
+            ("question", TEXT),
+            ("ground_truth", TEXT),
+            ("answer", TEXT),
+            ("new_tokens", WHOLE),
+            ("seconds", REAL),
+        ]
+    ),
+    "scores": pa.schema([("model", TEXT), ("data_id", TEXT)]),
+}
+
+
+def read_table(kind: str, path: str | Path) -> pd.DataFrame:
+    """Read a parquet file of `kind` (a key of SCHEMAS) with its columns checked.
+
+    An absent or damaged file, a missing or mistyped column raises MuseQuestError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MuseQuestError(f"{path} does not exist; {_remedy(kind)} first.")
+    try:
+        table = pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise MuseQuestError(
+            f"{path} is no readable parquet file ({reason}); delete it and {_remedy(kind)} again."
+        ) from None
+    return _checked(kind, table, path).to_pandas()
+
+
+def write_table(kind: str, path: str | Path, rows: list[dict[str, Any]] | pd.DataFrame) -> None:
+    """Write rows as a parquet file of `kind`, whole or not at all.
+
+    Columns are put in the schema's order, additional ones behind them. Equal rows give equal
+    bytes. A missing or mistyped column raises MuseQuestError and leaves the old file as it was.
+    """
+    path = Path(path)
+    try:
+        table = _checked(kind, _as_table(SCHEMAS[kind], rows), path)
+    except pa.ArrowException as error:
+        raise MuseQuestError(f"{path} was not written: {str(error).splitlines()[0]}.") from None
+    with write_whole(path) as temporary:
+        pq.write_table(table, temporary, row_group_size=100 if kind == "dataset" else 10_000)
+
+
+def _as_table(schema: pa.Schema, rows: list[dict[str, Any]] | pd.DataFrame) -> pa.Table:
+    if isinstance(rows, pd.DataFrame):
+        return pa.Table.from_pandas(rows, preserve_index=False)
+    if not rows:
+        return schema.empty_table()
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: _column(schema, rows, name) for name in columns})
+
+
+def _column(schema: pa.Schema, rows: list[dict[str, Any]], name: str) -> pa.Array:
+    """One column; photos keep their declared kind, everything else is checked afterwards."""
+    declared = schema.field(name).type if name in schema.names else None
+    return pa.array([row.get(name) for row in rows], PHOTO if declared == PHOTO else None)
+
+
+def _checked(kind: str, table: pa.Table, path: Path) -> pa.Table:
+    schema, columns = SCHEMAS[kind], {}
+    for field in schema:
+        if field.name in table.column_names:
+            columns[field.name] = _cast(table[field.name], field, path, kind)
+        elif field.metadata == OPTIONAL:
+            columns[field.name] = pa.nulls(len(table), field.type)
+        else:
+            raise MuseQuestError(f"{path} lacks the column '{field.name}'; {_remedy(kind)} again.")
+    extra = {name: table[name] for name in table.column_names if name not in columns}
+    return pa.table({**columns, **extra}).replace_schema_metadata(schema.metadata)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path, kind: str) -> pa.ChunkedArray:
+    """The column in the schema's kind; only changes that lose nothing are made."""
+    if _family(column.type) != _family(field.type) and column.null_count < len(column):
+        widened = _family(column.type) == "integer" and _family(field.type) == "number"
+        if not widened:
+            raise MuseQuestError(
+                f"{path}: the column '{field.name}' holds {column.type} where {field.type} is "
+                f"expected; {_remedy(kind)} again."
+            )
+    return column.cast(field.type)
+
+
+def _family(kind: pa.DataType) -> str:
+    """The kinds that may stand for one another share a family."""
+    tests = {
+        "text": lambda k: pa.types.is_string(k) or pa.types.is_large_string(k),
+        "integer": pa.types.is_integer,
+        "number": pa.types.is_floating,
+        "moment": pa.types.is_timestamp,
+        "list": lambda k: pa.types.is_list(k) or pa.types.is_large_list(k),
+    }
+    return next((name for name, test in tests.items() if test(kind)), str(kind))
+
+
+def _remedy(kind: str) -> str:
+    return f"run `python -m musequest {REMEDIES[kind]}`"
