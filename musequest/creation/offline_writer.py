@@ -1,224 +1,219 @@
 """The offline writer: question-answer pairs composed from an exhibit's facts, without a model.
 
-Each fact has several wordings. An answer opens with the exhibit's title and one of its facts, then
-tells the others in some order. The lower the temperature, the more complete and even the answer;
-the higher, the more the wordings, the order and the asides vary.
+An answer names the exhibit in its first sentence, tells first what was asked, then the rest. The
+lower the temperature, the more complete and even the answer; the higher, the more wordings and
+order vary and the more it leaves out. `compose` is the grammar alone, for made-up things too.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from typing import TYPE_CHECKING
+
+from .fact_forms import Facts, upper_first
+from .sentences import shortened, split_sentences
+from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS
 
 if TYPE_CHECKING:
     from .dialogs import Pair
     from .exhibits import Exhibit
 
-QUESTIONS: tuple[str, ...] = (
-    "What am I looking at?",
-    "What is this piece, and where does it come from?",
-    "Could you tell me about the object in front of me?",
-    "What is the story of this exhibit?",
-    "Who made this, and when?",
-    "How old is this?",
-    "What is it made of?",
-    "What should I know about this object?",
-    "Why is this in the museum?",
-    "Can you explain what I see here?",
-    "What makes this piece special?",
-    "Where was this made?",
-    "How was this made?",
-    "How large is it?",
-    "What can you tell me about the thing in this case?",
-    "I have never seen anything like this. What is it?",
-    "What would you point out to a visitor here?",
-    "What is the history behind this?",
-    "Who owned or used something like this?",
-    "Is there a detail here that I should not miss?",
-    "Why does this object matter?",
-    "What does the museum know about this?",
-    "Please introduce this exhibit to me.",
-    "What am I seeing in this photo?",
-    "When does this date from, and what is known of it?",
-    "My daughter asks what this is. What do I tell her?",
-    "How would you describe this to somebody who cannot see it?",
-    "What is remarkable about this work?",
-    "Tell me the most important facts about this exhibit.",
-    "What was this for, and who made it?",
-    "Could a guide tell me more about this?",
-    "What do the experts say about this piece?",
-)
+__all__ = ["QUESTIONS", "OfflineWriter", "compose", "describe"]
 
-# Each fact's wordings; {x} is the fact, {It} a pronoun or noun phrase for the exhibit.
-SENTENCES: dict[str, tuple[str, ...]] = {
-    "maker": (
-        "{It} was made by {x}.",
-        "{It} is the work of {x}.",
-        "{It} comes from {x}.",
-        "We owe it to {x}.",
-    ),
-    "culture": (
-        "{It} belongs to the tradition of {x}.",
-        "{It} was made among {x}.",
-        "{It} comes from {x}.",
-        "{It} speaks of the life of {x}.",
-    ),
-    "place": ("{It} was made in {x}.", "{It} comes from {x}.", "Its home is {x}.", "{It} was found in {x}."),
-    "date": (
-        "{It} dates from {x}.",
-        "{It} was made in {x}.",
-        "Its date is {x}.",
-        "The catalogue dates it to {x}.",
-    ),
-    "material": (
-        "{It} is made of {x}.",
-        "The material is {x}.",
-        "Its makers chose {x}.",
-        "Look closely and you see {x}.",
-    ),
-    "technique": ("{It} was {x}.", "The piece was {x}.", "We know that it was {x}."),
-    "measures": ("{It} is {x}.", "The piece is {x}.", "{It} measures {n}.", "Measured by our staff, it is {x}."),
-    "weight": ("{It} weighs {x}.", "Its weight is {x}.", "On the scales it comes to {x}."),
-    "detail": ("Notice that {x}.", "Look closely: {x}.", "A detail worth finding: {x}.", "Note that {x}."),
-    "significance": (
-        "It matters because {x}.",
-        "It is kept here because {x}.",
-        "We show it because {x}.",
-        "Above all, {x}.",
-    ),
-}
-OPENINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("This is {title}, made in {place} in {date}.", ("place", "date")),
-    ("You are looking at {title}, from {place}, dated {date}.", ("place", "date")),
-    ("Here you see {title}, the work of {maker}.", ("maker",)),
-    ("This is {title}, made by {maker} in {date}.", ("maker", "date")),
-    ("In front of you stands {title}, made of {material}.", ("material",)),
-    ("This is {title}, a piece that dates from {date}.", ("date",)),
-    ("This is {title}, made of {material}.", ("material",)),
-    ("Our museum calls it {title}.", ()),
-)
-SUBJECTS = ("It", "It", "The piece", "The work", "This object")
-CLOSINGS = ("Take your time with it.", "Many visitors return to see it.", "It rewards a second look.")
-NUMBERED = re.compile(r"\d")
-WORDS = (40, 90)
+FEWEST, MOST = 40, 90  # words of an answer
+ATTEMPTS = 8
+# Facts below this number are too few for an answer; the description is used instead.
+ENOUGH_FACTS = 4
+DIGIT = re.compile(r"\d")
 
 
-def compose(title: str, facts: dict[str, str], rng: random.Random, temperature: float) -> str:
-    """An answer of 40 to 90 words that names `title` and tells its facts.
+def compose(
+    title: str,
+    facts: dict[str, str],
+    rng: random.Random,
+    temperature: float,
+    asked: str = "",
+) -> str:
+    """Return an answer of 40 to 90 words that names `title` in its first sentence.
 
-    Below temperature 0.5 every fact is told. Above, up to two facts without a number are left
-    out, the order is freer and the answer may close with an aside. Facts with numbers are always
-    told, word for word.
+    At temperatures up to 0.5 every fact is told; above, one or two facts without a number may be
+    left out. A value is told word for word, but for the case of a clause's first letter. `asked`
+    is the fact to tell first. Facts too long for 90 words together are left out, longest first.
     """
-    facts = {key: value for key, value in facts.items() if key in SENTENCES and value}
-    for _ in range(40):
-        text = _draft(title, facts, rng, temperature)
-        if WORDS[0] <= len(text.split()) <= WORDS[1]:
-            break
-    return text
+    known = Facts(facts)
+    keys = known.keys()
+    for _ in range(ATTEMPTS):
+        told = _some(keys, known, rng, temperature, asked)
+        draft = _draft(title, known, told, rng, temperature, asked)
+        if _words(draft) <= MOST:
+            return _filled(draft, rng, temperature)
+    return _tightened(title, known, keys, rng, asked)
 
 
-def _draft(title: str, facts: dict[str, str], rng: random.Random, temperature: float) -> str:
-    name = title[0].lower() + title[1:] if title.startswith("The ") else title
-    usable = [opening for opening in OPENINGS if all(key in facts for key in opening[1])]
-    frame, used = rng.choice(usable[:4] if temperature < 0.5 and len(usable) > 4 else usable)
-    parts = [_fill(frame, facts, name)]
-    rest = [key for key in SENTENCES if key in facts and key not in used]
-    if temperature > 0.5:
-        rest = _fewer(rest, facts, rng, most=1 if temperature < 0.8 else 2)
-    rest = _ordered(rest, rng, temperature)
-    parts += [_sentence(key, facts[key], rng, temperature) for key in rest]
-    text = " ".join(parts)
-    if temperature > 0.8 and len(text.split()) < 80 and rng.random() < 0.3:
-        text += " " + rng.choice(CLOSINGS)
-    return _joined(text, rng, temperature)
+def describe(title: str, description: str, rng: random.Random, temperature: float) -> str:
+    """Return an answer of 40 to 90 words made of whole sentences of a catalogue's description.
 
-
-def _fill(frame: str, facts: dict[str, str], name: str) -> str:
-    text = frame.format(title=name, **facts)
-    text = re.sub(r"\bin about\b", "in about", text)
-    return text[0].upper() + text[1:]
-
-
-def _fewer(keys: list[str], facts: dict[str, str], rng: random.Random, most: int) -> list[str]:
-    plain = [key for key in keys if not NUMBERED.search(facts[key])]
-    words = sum(len(facts[key].split()) + 4 for key in keys)
-    spare = [key for key in plain if words - len(facts[key].split()) > 36]
-    dropped = set(rng.sample(spare, min(len(spare), rng.randint(0, most))))
-    return [key for key in keys if key not in dropped]
-
-
-def _ordered(keys: list[str], rng: random.Random, temperature: float) -> list[str]:
-    """Catalogue order, disturbed the more the higher the temperature."""
-    position = {key: i + rng.uniform(0, 4.5 * temperature) for i, key in enumerate(keys)}
-    return sorted(keys, key=lambda key: position[key])
-
-
-def _sentence(key: str, value: str, rng: random.Random, temperature: float) -> str:
-    wordings = SENTENCES[key][: 3 if temperature < 0.5 else None]
-    if key in ("technique", "measures"):
-        wordings = tuple(w for w in wordings if "{n}" not in w or _bare(value))
-    subject = "It" if temperature < 0.5 and rng.random() < 0.6 else rng.choice(SUBJECTS)
-    return rng.choice(wordings).format(x=value, n=_bare(value) or value, It=subject)
-
-
-def _bare(measure: str) -> str:
-    """'34 cm high' -> '34 cm in height', which can follow 'measures'; empty if it cannot be turned."""
-    nouns = {"high": "height", "wide": "width", "long": "length", "across": "diameter"}
-    head, _, last = measure.rpartition(" ")
-    return f"{head} in {nouns[last]}" if head and last in nouns else ""
-
-
-def _joined(text: str, rng: random.Random, temperature: float) -> str:
-    """Join two short neighbours with "and", now and then."""
-    if rng.random() > temperature - 0.2:
-        return text
-    pairs = list(re.finditer(r"(It [^.]{8,60})\. It ", text))
-    if not pairs:
-        return text
-    chosen = rng.choice(pairs)
-    return f"{text[: chosen.end(1)]} and {text[chosen.end() :]}"
-
-
-class OfflineWriter:
-    """Writes pairs from an exhibit's facts, or from the sentences of its description."""
-
-    name = "offline"
-
-    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """`n` pairs about an exhibit, the same for the same seed; no two answers are alike."""
-        from .dialogs import Pair
-
-        rng = random.Random(f"{seed}/{exhibit.item_name}/{temperature}")
-        questions = rng.sample(QUESTIONS, n)
-        prompt = hashlib.sha256(f"{exhibit.title}\n{exhibit.description}".encode()).hexdigest()
-        pairs: list[Pair] = []
-        while len(pairs) < n:
-            answer = self._answer(exhibit, temperature, rng)
-            if all(answer != pair.answer for pair in pairs):
-                pairs.append(Pair(questions[len(pairs)], answer, prompt_sha256=prompt))
-        return pairs
-
-    def _answer(self, exhibit: Exhibit, temperature: float, rng: random.Random) -> str:
-        if len(exhibit.facts) >= 3:
-            return compose(exhibit.title, exhibit.facts, rng, temperature)
-        return from_description(exhibit.title, exhibit.description, rng, temperature)
-
-
-def from_description(title: str, description: str, rng: random.Random, temperature: float) -> str:
-    """An answer of 40 to 90 words made of whole sentences of a description, in their order."""
-    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z0-9])", description.strip())
-    chosen: set[int] = set()
+    At temperatures up to 0.5 the sentences are taken from the beginning, above from anywhere;
+    they always keep their order.
+    """
+    opening = rng.choice(OPENINGS).format(title=title)
+    room = MOST - _words([opening])
+    if room < FEWEST // 2:
+        opening, room = shortened(opening, FEWEST), MOST - FEWEST
+    sentences = [shortened(each, room) for each in split_sentences(description)]
     order = list(range(len(sentences)))
     if temperature > 0.5:
         rng.shuffle(order)
-    for i in order:
-        words = sum(len(sentences[j].split()) for j in chosen | {i})
-        if words <= 80 or not chosen:
-            chosen.add(i)
-    openings = ("This is {}.", "You are looking at {}.", "Here you see {}.", "Our museum calls it {}.",
-                "In front of you is {}.", "The label reads: {}.", "Meet {}.", "The name of it is {}.")  # fmt: skip
-    body = " ".join(" ".join(sentences[i] for i in sorted(chosen)).split()[:90])
-    return f"{rng.choice(openings).format(title)} {body}"
+    aim = rng.randint(FEWEST, room) if room > FEWEST else room
+    chosen: list[int] = []
+    for index in order:
+        if not chosen or _words(sentences[i] for i in [*chosen, index]) <= aim:
+            chosen.append(index)
+    return _filled([opening, *(sentences[i] for i in sorted(chosen))], rng, temperature)
+
+
+class OfflineWriter:
+    """Composes pairs from an exhibit's facts or, where it has few, from its description."""
+
+    name = "offline"
+
+    def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
+        """Return all that the pairs depend on, as text."""
+        facts = "\n".join(f"{key}: {value}" for key, value in sorted(exhibit.facts.items()))
+        head = f"{exhibit.item_name}\n{exhibit.title}\n{facts}\n{exhibit.description}"
+        return f"{head}\ntemperature {temperature}, {n} pairs, seed {seed}"
+
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` pairs, the same for the same exhibit and seed.
+
+        No answer equals another of the exhibit at this or a lower temperature, so these are
+        composed along; MuseQuestError if that cannot be had.
+        """
+        from .dialogs import TEMPERATURES, Pair, sha256_of
+
+        prompt_sha256 = sha256_of(self.prompt(exhibit, temperature, n, seed))
+        questions = _questions(exhibit, random.Random(f"{seed}/{exhibit.item_name}/questions"))
+        levels = sorted({*(t for t in TEMPERATURES if t < temperature), temperature})
+        told: set[str] = set()
+        for rank, level in enumerate(levels):
+            rng = random.Random(f"{seed}/{exhibit.item_name}/{level}")
+            asked = [questions[(rank * n + i) % len(questions)] for i in range(n)]
+            answers = [_new_answer(exhibit, question, rng, level, told) for question in asked]
+        pairs = zip(asked, answers, strict=True)
+        return [
+            Pair(question, answer, prompt_sha256, f"offline-{sha256_of(question + answer)[:16]}")
+            for question, answer in pairs
+        ]
+
+
+def _questions(exhibit: Exhibit, rng: random.Random) -> list[str]:
+    """The questions this exhibit has an answer to, shuffled, none with a word of its title."""
+    from .dialogs import title_words
+
+    known = Facts(exhibit.facts).keys() if len(exhibit.facts) >= ENOUGH_FACTS else []
+    fitting = [each for fact, group in ASKED.items() if fact in ("", *known) for each in group]
+    taboo = title_words(exhibit.title)
+    pool = [each for each in fitting if not taboo & set(re.findall(r"\w+", each.casefold()))]
+    pool = pool or list(ASKED[""])
+    rng.shuffle(pool)
+    return pool
+
+
+def _new_answer(
+    exhibit: Exhibit, question: str, rng: random.Random, temperature: float, told: set[str]
+) -> str:
+    """An answer that is not yet among those told; it is added to them."""
+    from ..errors import MuseQuestError
+
+    asked = next(fact for fact, group in ASKED.items() if question in group)
+    for _ in range(200):
+        if len(exhibit.facts) >= ENOUGH_FACTS:
+            answer = compose(exhibit.title, exhibit.facts, rng, temperature, asked)
+        else:
+            answer = describe(exhibit.title, exhibit.description, rng, temperature)
+        if answer not in told:
+            told.add(answer)
+            return answer
+    raise MuseQuestError(
+        f"The exhibit '{exhibit.item_name}' says too little for different answers; give it a "
+        "longer description or more facts."
+    )
+
+
+def _words(parts: list[str] | str) -> int:
+    return len((parts if isinstance(parts, str) else " ".join(parts)).split())
+
+
+def _some(
+    keys: list[str], known: Facts, rng: random.Random, temperature: float, asked: str
+) -> list[str]:
+    """All keys at low temperature; above, without up to one or two facts that hold no number."""
+    spare = [key for key in keys if key != asked and not DIGIT.search(known.values[key])]
+    most = 0 if temperature <= 0.5 else 1 if temperature <= 0.8 else 2
+    dropped = rng.sample(spare, min(rng.randint(0, most), len(spare)))
+    return [key for key in keys if key not in dropped]
+
+
+def _draft(
+    title: str, known: Facts, told: list[str], rng: random.Random, temperature: float, asked: str
+) -> list[str]:
+    """The sentences of an answer, of any length; the first one names the title."""
+    groups = known.grouped(told, rng, merging=0.9 - 0.4 * temperature)
+    groups = _ordered(groups, rng, temperature, asked)
+    wordings = [known.wordings(group)[: _choices(temperature)] for group in groups]
+    sentences = []
+    leading = [each for each in wordings[0] if each.startswith("{S}")] if groups else []
+    if leading and rng.random() < 0.6:
+        sentences.append(known.fill(rng.choice(leading), title, title))
+        wordings = wordings[1:]
+    else:
+        sentences.append(rng.choice(OPENINGS[: _choices(temperature)]).format(title=title))
+    for options in wordings:
+        subject = rng.choice(SUBJECTS) if temperature > 0.5 else "It"
+        ways = [known.fill(wording, subject, "it") for wording in options]
+        fresh = [each for each in ways if _start(each) != _start(sentences[-1])]
+        sentences.append(rng.choice(fresh or ways))
+    return sentences
+
+
+def _start(sentence: str) -> list[str]:
+    """The words by which a reader notices that two sentences begin alike."""
+    return sentence.split()[:3]
+
+
+def _choices(temperature: float) -> int:
+    """How many wordings of a fact are in use."""
+    return 3 if temperature <= 0.5 else 4 if temperature <= 0.8 else 9
+
+
+def _ordered(
+    groups: list[tuple[str, ...]], rng: random.Random, temperature: float, asked: str
+) -> list[tuple[str, ...]]:
+    """Catalogue order, disturbed the more the higher the temperature; what was asked first."""
+    position = {group: i + rng.uniform(0, 4.5 * temperature) for i, group in enumerate(groups)}
+    return sorted(groups, key=lambda group: (asked not in group, position[group]))
+
+
+def _filled(sentences: list[str], rng: random.Random, temperature: float) -> str:
+    """The answer; with remarks until it has 40 words, and now and then one at the end."""
+    remarks = rng.sample(REMARKS, len(REMARKS))
+    sentences = list(sentences)
+    while _words(sentences) < FEWEST and remarks:
+        sentences.append(remarks.pop())
+    if temperature > 0.8 and _words([*sentences, remarks[-1]]) <= MOST and rng.random() < 0.25:
+        sentences.append(remarks.pop())
+    return upper_first(" ".join(sentences))
+
+
+def _tightened(title: str, known: Facts, keys: list[str], rng: random.Random, asked: str) -> str:
+    """The shortest answer the grammar has, without the longest facts if it must be."""
+    keys = list(keys)
+    while True:
+        groups = _ordered(known.grouped(keys, rng, merging=1.0), rng, 0.0, asked)
+        sentences = [min(known.wordings(group), key=len) for group in groups]
+        parts = [OPENINGS[0].format(title=title)]
+        parts += [known.fill(wording, "It", "it") for wording in sentences]
+        if _words(parts) <= MOST or not keys:
+            return _filled([shortened(part, MOST) for part in parts], rng, 0.0)
+        keys.remove(max(keys, key=lambda key: _words(known.values[key])))
