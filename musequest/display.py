@@ -207,7 +207,7 @@ def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> H
 
 
 def score_frame(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """The means of summary.json: a row a track and system, a column a metric with its direction."""
+    """The means of summary.json: a row a track and system, a column a metric with its best value."""
     rows = {
         (track, system): {named(name): show(score) for name, score in metrics.items()}
         for track, systems in summary.items()
@@ -217,8 +217,8 @@ def score_frame(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.Da
 
 
 def named(metric: str) -> str:
-    """A metric's name with an arrow that points where better lies."""
-    return f"{metric} {METRICS[metric].direction}"
+    """A metric's name with the value that is best."""
+    return f"{metric} {METRICS[metric].direction}".strip()
 
 
 def show(score: Mapping[str, float | None]) -> str:
