@@ -9,6 +9,7 @@ import html
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,7 @@ def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> H
 
 
 def score_frame(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """The means of summary.json: a row a track and system, a column a metric with its best value."""
+    """The means of summary.json: a row a track and system, a column a metric and its best value."""
     rows = {
         (track, system): {named(name): show(score) for name, score in metrics.items()}
         for track, systems in summary.items()
@@ -229,3 +230,11 @@ def show(score: Mapping[str, float | None]) -> str:
         "" if score["ci_low"] is None else f" [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
     )
     return f"{score['mean']:.3f}{interval}"
+
+
+def page(path: Path) -> HTML:
+    """A link to a page on disk, from the notebook's own folder."""
+    link = Path(os.path.relpath(path)).as_posix()
+    size = path.stat().st_size / 1e6
+    shown = html.escape(link)
+    return HTML(f'<a href="{shown}" target="_blank">{shown}</a> ({size:.1f} MB)')

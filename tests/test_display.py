@@ -1,0 +1,79 @@
+"""What notebook cells show: escaped, small, and true to its data."""
+
+import io
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+pytest.importorskip("musequest.creation.exhibits")
+
+from musequest import display
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+def decoded(shown) -> Image.Image:
+    return Image.open(io.BytesIO(shown.data))
+
+
+def test_tables_escape_all_but_photos():
+    photo = display.thumbnail(Image.new("RGB", (400, 200), "red"))
+    shown = display.table([{"photo": photo, SCRIPT: SCRIPT}]).data
+    assert SCRIPT not in shown and "&lt;script&gt;" in shown
+    assert '<img alt="" src="data:image/jpeg;base64,' in shown
+
+
+def test_thumbnails_are_small():
+    assert len(display.thumbnail(Image.effect_noise((2000, 1000), 80))) < 8000
+
+
+def test_strip_puts_photos_in_rows():
+    photos = [(Image.new("RGB", (50, 80)), str(number)) for number in range(10)]
+    sheet = decoded(display.strip(photos, columns=8))
+    assert sheet.width == 8 * display.TILE and sheet.height == 2 * (display.TILE + 16)
+    assert sheet.format == "JPEG"
+
+
+def test_tokens_mark_exactly_what_is_learned():
+    coloured = [("<image>", False)] * 64 + [("User", False), ("<b>", True), ("\n", True)]
+    shown = display.tokens(coloured).data
+    assert "&lt;image&gt; × 64" in shown and "2 of 67 tokens" in shown
+    assert shown.count("<mark") == 2 and "&lt;b&gt;" in shown
+
+
+def test_temperatures_count_pairs_and_words():
+    rows = [
+        {"temperature": 0.4, "question": "What?", "answer": "one two three"},
+        {"temperature": 0.4, "question": "Who?", "answer": "one"},
+        {"temperature": 0.9, "question": "What?", "answer": "four"},
+    ]
+    shown = display.temperatures(pd.DataFrame(rows))
+    assert list(shown.pairs) == [2, 1]
+    assert list(shown["words an answer"]) == [2.0, 1.0]
+    assert list(shown["different words"]) == [3, 1]
+
+
+def test_answers_show_each_system_beside_the_ground_truth():
+    rows = [{"data_id": f"a-{n:02d}", "image": Image.new("RGB", (20, 20))} for n in range(7)]
+    frame = pd.DataFrame(
+        {
+            "data_id": [row["data_id"] for row in rows],
+            "question": "What is it?",
+            "ground_truth": [f"truth {n}" for n in range(7)],
+        }
+    )
+    base, tuned = frame.assign(answer=SCRIPT), frame.assign(answer="a bell")
+    shown = display.answers(rows, {"base": base, "lora": tuned}, count=3).data
+    assert shown.count("a bell") == 3 and SCRIPT not in shown
+    assert [f"truth {n}" in shown for n in (0, 1, 2, 4)] == [True, False, True, True]
+
+
+def test_scores_name_their_best_value_and_show_intervals():
+    metrics = {
+        "embedding_distance": {"mean": 0.1234, "ci_low": 0.1, "ci_high": 0.15, "n": 9},
+        "answer_tokens": {"mean": None, "ci_low": None, "ci_high": None, "n": 0},
+    }
+    shown = display.score_frame({"all": {"base": metrics}})
+    assert list(shown.columns) == ["embedding_distance (0 best)", "answer_tokens"]
+    assert list(shown.loc[("all", "base")]) == ["0.123 [0.100, 0.150]", "–"]

@@ -1,0 +1,172 @@
+"""The notebooks: all run on a small cut of the pocket museum, and are kept as they should be."""
+
+import ast
+import csv
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from musequest.home import root
+from musequest.notebooks import LARGEST_KB, WALK
+
+EXHIBITS = 6
+COMMITTED = [root() / name for name in WALK]
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def cut_museum(folder: Path) -> Path:
+    """The first exhibits of the pocket museum, photos and all."""
+    whole = root() / "assets" / "pocket_museum"
+    with (whole / "exhibits.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[:EXHIBITS]
+    for row in rows:
+        name = row["item_name"]
+        shutil.copytree(whole / "photos" / name, folder / "photos" / name)
+    with (folder / "exhibits.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def write_profile(folder: Path, **changes: object) -> Path:
+    """The pocket profile on the cut museum, with one pass over the training rows."""
+    profile = yaml.safe_load((root() / "profiles" / "pocket.yaml").read_text()) | changes
+    profile["training"]["num_train_epochs"] = 1
+    path = folder / "cut.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    return path
+
+
+def demo(profile: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    """What `make demo` runs."""
+    command = [sys.executable, "-m", "musequest.notebooks", "demo", "--profile", str(profile)]
+    environment = os.environ | {"MUSEQUEST_HOME": str(home)}
+    return subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True)
+
+
+@dataclass
+class Walk:
+    """A demo that ran on the cut museum, and the home folder it wrote to."""
+
+    home: Path
+    profile: Path
+    shown: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    home = tmp_path_factory.mktemp("walk")
+    profile = write_profile(home, museum=str(cut_museum(home / "museum")), collection="cut")
+    return Walk(home, profile, demo(profile, home))
+
+
+def test_demo_runs_every_notebook_to_its_end(walk: Walk):
+    assert walk.shown.returncode == 0, walk.shown.stdout + walk.shown.stderr
+    for name in WALK:
+        executed = walk.home / "results" / "cut" / "notebooks" / Path(name).name
+        cells = code_cells(executed)
+        assert all(cell.execution_count for cell in cells if cell.source.strip()), name
+        assert not any(out.output_type == "error" for cell in cells for out in cell.outputs), name
+
+
+def test_demo_tells_where_it_is_and_ends_with_scores_and_report(walk: Walk):
+    lines = walk.shown.stdout.splitlines()
+    for number, name in enumerate(WALK, start=1):
+        assert any(line.startswith(f"[{number}/{len(WALK)}] ") and name in line for line in lines)
+    total = len(code_cells(COMMITTED[0])) + 1  # the cell with the given profile
+    assert any(f"cell {total} of {total}" in line for line in lines)
+    assert any("embedding_distance" in line for line in lines)
+    report = walk.home / "results" / "cut" / "report.html"
+    assert lines[-1] == f"Report: {report}" and report.is_file()
+
+
+def test_demo_streams_how_far_the_training_is(walk: Walk):
+    after = walk.shown.stdout.split("[4/5]")[1].split("[5/5]")[0]
+    assert "%" in after.split("train(")[1]
+
+
+def test_demo_records_what_it_took(walk: Walk):
+    record = json.loads((walk.home / "results" / "cut" / "demo.json").read_text())
+    assert record["from_nothing"] and set(record["seconds"]) == set(WALK)
+    assert record["peak_memory_gib"] > 0.1 and record["disk_gib"] > 0
+
+
+def test_second_demo_makes_nothing_again(walk: Walk):
+    made = [*walk.home.rglob("*.parquet"), *walk.home.rglob("run.json"), *walk.home.rglob("*.jpg")]
+    before = {path: path.stat().st_mtime_ns for path in made if "results" not in path.parts}
+    record = (walk.home / "results" / "cut" / "demo.json").read_text()
+    assert demo(walk.profile, walk.home).returncode == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert (walk.home / "results" / "cut" / "demo.json").read_text() == record
+
+
+def test_failing_notebook_stops_the_demo_with_cell_and_error(tmp_path: Path):
+    profile = write_profile(tmp_path, museum=str(tmp_path / "no_museum"), collection="cut")
+    shown = demo(profile, tmp_path)
+    assert shown.returncode == 1
+    assert WALK[0] in shown.stderr and "MuseQuestError" in shown.stderr
+    assert "no_museum" in shown.stderr and " of " in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert (tmp_path / "results" / "cut" / "notebooks" / Path(WALK[0]).name).is_file()
+
+
+def test_unknown_profile_is_one_sentence(tmp_path: Path):
+    shown = demo(tmp_path / "absent.yaml", tmp_path)
+    assert shown.returncode == 1 and "absent.yaml" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+def test_first_cell_holds_what_a_reader_may_change(path: Path):
+    first = code_cells(path)[0]
+    assert first.metadata.tags == ["parameters"] and first.source == 'profile = "pocket"'
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+def test_cells_are_short_and_define_nothing(path: Path):
+    for cell in code_cells(path):
+        assert not cell.source.startswith("%"), cell.source
+        tree = ast.parse(cell.source)
+        kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+        assert not any(isinstance(node, kinds) for node in ast.walk(tree)), cell.source
+        statements = [
+            node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        assert sum(node.end_lineno - node.lineno + 1 for node in statements) <= 6, cell.source
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        assert not any("/" in text for text in texts if isinstance(text, str)), cell.source
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+def test_every_code_cell_follows_a_paragraph(path: Path):
+    cells = nbformat.read(path, as_version=4).cells
+    for before, cell in itertools.pairwise(cells):
+        if cell.cell_type == "code" and before.cell_type == "code":
+            assert cell.source.startswith(("from ", "import ", "profile")) or before.outputs
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
+    cells = code_cells(path)
+    assert all(cell.execution_count for cell in cells) and any(cell.outputs for cell in cells)
+    assert not any(out.output_type == "error" for cell in cells for out in cell.outputs)
+    assert path.stat().st_size <= LARGEST_KB * 1000
+    assert str(Path.home()) not in path.read_text() and str(root()) not in path.read_text()
+
+
+def test_walk_names_every_committed_notebook():
+    found = {str(path.relative_to(root())) for path in root().glob("[0-9]_*/**/*.ipynb")}
+    assert {name for name in found if ".ipynb_checkpoints" not in name} == set(WALK)
