@@ -1,0 +1,108 @@
+"""Holds an answer's numbers against its ground truth and what else its exhibit's texts state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+
+from .numbers import Number, find_numbers
+
+Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | "known" | "invented"
+
+
+class Known:
+    """The numbers a text states, asked whether they bear another number out."""
+
+    def __init__(self, numbers: Iterable[Number]) -> None:
+        self.units: dict[tuple[Decimal, str, bool], set[tuple[str, Decimal]]] = {}
+        self.sizes: set[tuple[str, Decimal]] = set()
+        self.years: set[int] = set()
+        for number in numbers:
+            self.add(number)
+
+    def add(self, number: Number) -> None:
+        """Take one stated number more."""
+        unit = (number.dimension, number.size)
+        self.units.setdefault(_key(number), set()).add(unit)
+        if number.dimension:
+            self.sizes.add(unit)
+        elif not number.kind and number.value % 1 == 0 and number.value < 10_000:
+            self.years.add(-int(number.value) if number.bc else int(number.value))
+
+    def states(self, number: Number) -> bool:
+        """Whether the same number is stated: equal in value, or in size where both have units.
+
+        "34 mm" is not "34 cm", but "34" may be; "0.34 m" is; "500 BC" is not "500".
+        """
+        if number.dimension and (number.dimension, number.size) in self.sizes:
+            return True
+        units = self.units.get(_key(number), set())
+        return ("", Decimal(0)) in units if number.dimension else bool(units)
+
+    def bears_out(self, number: Number) -> bool:
+        """Whether it is stated, or is the century or decade of a stated year."""
+        return self.states(number) or any(year in number.years for year in self.years)
+
+
+def _key(number: Number) -> tuple[Decimal, str, bool]:
+    return number.value, number.kind, number.bc
+
+
+@dataclass(frozen=True)
+class NumberCheck:
+    """What an answer does with numbers; each number counts once, as the text writes it."""
+
+    recalled: tuple[str, ...]  # of the ground truth, and in the answer
+    missing: tuple[str, ...]  # of the ground truth, not in the answer
+    invented: tuple[str, ...]  # in the answer, neither in the ground truth nor in the sources
+    stated: int  # different numbers in the answer
+    marks: tuple[Mark, ...]  # where the answer's numbers stand, and what each is
+
+    @property
+    def recall(self) -> float | None:
+        """Recalled / in the ground truth, 0 to 1 (best); None if the ground truth has none."""
+        total = len(self.recalled) + len(self.missing)
+        return len(self.recalled) / total if total else None
+
+    @property
+    def invented_rate(self) -> float | None:
+        """Invented / stated, 0 (best) to 1; None if the answer states no number."""
+        return len(self.invented) / self.stated if self.stated else None
+
+
+def check_numbers(answer: str, ground_truth: str, sources: str = "") -> NumberCheck:
+    """Hold the numbers of `answer` against the ground truth and what else its exhibit states."""
+    said, truth = find_numbers(answer), find_numbers(ground_truth)
+    in_answer, in_truth, in_sources = Known(said), Known(truth), _known(sources)
+    stated, wanted = _different(answer, said), _different(ground_truth, truth)
+    return NumberCheck(
+        recalled=tuple(text for number, text in wanted if in_answer.states(number)),
+        missing=tuple(text for number, text in wanted if not in_answer.states(number)),
+        invented=tuple(t for n, t in stated if _kind(n, in_truth, in_sources) == "invented"),
+        stated=len(stated),
+        marks=tuple((n.start, n.end, _kind(n, in_truth, in_sources)) for n in said),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _known(text: str) -> Known:
+    return Known(find_numbers(text))
+
+
+def _kind(number: Number, truth: Known, sources: Known) -> str:
+    if truth.states(number):
+        return "recalled"
+    return "known" if truth.bears_out(number) or sources.bears_out(number) else "invented"
+
+
+def _different(text: str, numbers: Iterable[Number]) -> list[tuple[Number, str]]:
+    """Each number once, in order, with its first wording; "47 cm" and "47" are one number."""
+    kept: list[tuple[Number, str]] = []
+    seen = Known(())
+    for number in sorted(numbers, key=lambda n: not n.dimension):
+        if not seen.states(number):
+            kept.append((number, text[number.start : number.end]))
+            seen.add(number)
+    return sorted(kept, key=lambda pair: pair[0].start)

@@ -1,0 +1,73 @@
+"""The items that are answered: rows of the evaluation split, their tracks and photos."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, ImageOps
+
+from ..errors import MuseQuestError
+from ..home import collection_dir
+from ..settings import Profile
+
+
+def split_path(profile: Profile) -> Path:
+    """The parquet file of the split that is answered; MuseQuestError if it does not exist."""
+    name = f"{profile.evaluation_split}-00000-of-00001.parquet"
+    path = collection_dir(profile.collection) / "dataset" / "data" / name
+    if not path.is_file():
+        raise MuseQuestError(f"{path} does not exist; {_remedy(profile)} first.")
+    return path
+
+
+def tracks_of(profile: Profile) -> dict[str, str]:
+    """data_id -> track of every item, read without the photos."""
+    table = _columns(profile, ["data_id", "track"]).to_pydict()
+    return {key: track or "" for key, track in zip(*table.values(), strict=True)}
+
+
+def photos_of(profile: Profile, edge: int) -> dict[str, Image.Image]:
+    """data_id -> the item's photo in RGB, its longer side at most `edge` px."""
+    path, photos = split_path(profile), {}
+    _columns(profile, ["data_id", "image"])
+    for batch in pq.ParquetFile(path).iter_batches(32, columns=["data_id", "image"]):
+        for row in batch.to_pylist():
+            photos[row["data_id"]] = _small(
+                row["image"]["bytes"], edge, f"{path}: {row['data_id']}"
+            )
+    return photos
+
+
+def _small(photo: bytes | None, edge: int, where: str) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(photo or b"")) as opened:
+            small = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise MuseQuestError(
+            f"{where} has no readable photo ({error}); run dataset again."
+        ) from None
+    small.thumbnail((edge, edge))
+    return small
+
+
+def _columns(profile: Profile, names: list[str]) -> pa.Table:
+    """Columns of the split, photos only by their schema; MuseQuestError if one is missing."""
+    path = split_path(profile)
+    try:
+        there = pq.read_schema(path).names
+        for name in names:
+            if name not in there:
+                raise MuseQuestError(f"{path} lacks the column '{name}'; {_remedy(profile)} again.")
+        return pq.read_table(path, columns=[name for name in names if name != "image"])
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise MuseQuestError(
+            f"{path} is unreadable ({reason}); {_remedy(profile)} again."
+        ) from None
+
+
+def _remedy(profile: Profile) -> str:
+    return f"run `python -m musequest dataset --collection {profile.collection}`"

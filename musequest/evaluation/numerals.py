@@ -1,0 +1,139 @@
+"""Reads numerals: digits with their separators and fractions, and English number words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+Numeral = tuple[Decimal, int, int, bool]  # value, first character, one past the last, ordinal
+
+ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"]
+TEENS += ["eighteen", "nineteen"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"}
+IRREGULAR |= {"nine": "ninth", "twelve": "twelfth"}
+
+
+def _ordinal(word: str) -> str:
+    return IRREGULAR.get(word) or (word[:-1] + "ieth" if word.endswith("y") else word + "th")
+
+
+CARDINALS = {word: value for value, word in enumerate(ONES + TEENS, 1)}
+CARDINALS |= {word: 10 * value for value, word in enumerate(TENS, 2)} | SCALES
+ORDINALS = {_ordinal(word): value for word, value in CARDINALS.items()}
+
+
+def _any(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(words)})"
+
+
+def _last(words: Iterable[str]) -> str:
+    """The words as the last of a numeral, where they may be ordinal."""
+    return _any([*map(_ordinal, words), *words])
+
+
+# The grammar of number words, from small to large; `_end` forms close a numeral.
+SPACE = r"[\s-]+"
+AND = rf"{SPACE}(?:and{SPACE})?"
+BELOW_100 = rf"(?:{_any(TENS)}{SPACE}{_any(ONES)}|{_any([*TENS, *TEENS, *ONES])})"
+BELOW_100_END = rf"(?:{_any(TENS)}{SPACE}{_last(ONES)}|{_last([*TENS, *TEENS, *ONES])})"
+HUNDRED = rf"(?:{BELOW_100}|an?){SPACE}hundred"
+BELOW_1000 = rf"(?:{HUNDRED}{AND}{BELOW_100}|{HUNDRED}|{BELOW_100})"
+BELOW_1000_END = rf"(?:{HUNDRED}{AND}{BELOW_100_END}|{HUNDRED}(?:th)?|{BELOW_100_END})"
+THOUSANDS = rf"(?:{BELOW_1000}|an?){SPACE}(?:thousand|million|billion)"
+YEAR_END = rf"(?:{_any(TENS)}{SPACE}{_last(ONES)}|{_last([*TENS, *TEENS])})"
+YEAR = rf"{_any([*TEENS, 'twenty'])}{SPACE}{YEAR_END}"
+WORDS = re.compile(
+    rf"\b(?:{YEAR}|(?:{BELOW_100}|an?){SPACE}dozen"
+    rf"|{THOUSANDS}(?:,?{AND}{THOUSANDS})*(?:,?{AND}{BELOW_1000_END}|(?:th)?)"
+    rf"|{BELOW_1000_END}|hundredth|thousandth|millionth)\b",
+    re.I,
+)
+TOKEN = re.compile(r"[a-z]+", re.I)
+
+VULGAR = {"½": (1, 2), "¼": (1, 4), "¾": (3, 4), "⅓": (1, 3), "⅔": (2, 3)}
+VULGAR |= {"⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8)}
+SIGN = f"(?P<sign>[{''.join(VULGAR)}])"
+
+# "12,500.5", "3.6", "3,6"; a fraction of its own; a fraction behind a number ("18 1/2").
+DIGITS = re.compile(
+    rf"{SIGN}|(?<![\d/⁄])(?P<over>\d{{1,2}})[/⁄](?P<under>2|3|4|5|6|8|10|12|16|32|64)(?![\d/⁄])"
+    r"|(?P<grouped>\d{1,3}(?P<sep>[,'’\u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)(?:\.\d+)?)"
+    r"|(?P<plain>\d+)(?:\.(?P<point>\d+)|(?<!\d,\d),(?P<comma>\d{1,2})(?![\d,]))?"
+)
+PART = re.compile(rf"\s?{SIGN}|[ \u00a0-](?P<over>\d{{1,2}})[/⁄](?P<under>\d{{1,2}})(?!\d)")
+HALF = re.compile(rf"{SPACE}and{SPACE}a{SPACE}half\b", re.I)
+SUFFIX = re.compile(r"(?:st|nd|rd|th)\b", re.I)
+SCALED = re.compile(r"[\s\u00a0-](hundred|thousand|million|billion)\b", re.I)
+
+
+def find_numerals(text: str) -> list[Numeral]:
+    """Every numeral of `text` in order of appearance; places are characters of `text`."""
+    return sorted([*_digits(text), *_words(text)], key=lambda numeral: numeral[1])
+
+
+def roman(letters: str) -> int:
+    """The value of a Roman numeral made of I, V and X."""
+    values = [{"I": 1, "V": 5, "X": 10}[letter] for letter in letters]
+    following = [*values[1:], 0]
+    return sum(-v if v < after else v for v, after in zip(values, following, strict=True))
+
+
+def _digits(text: str) -> Iterator[Numeral]:
+    end = 0
+    while match := DIGITS.search(text, end):
+        value, end = _value(match)
+        if (part := PART.match(text, end)) and (fraction := _fraction(part)):
+            value, end = value + fraction, part.end()
+        elif half := HALF.match(text, end):
+            value, end = value + Decimal("0.5"), half.end()
+        elif scale := SCALED.match(text, end):
+            value, end = value * SCALES[scale[1].lower()], scale.end()
+        suffix = SUFFIX.match(text, end)
+        end = suffix.end() if suffix else end
+        yield value, match.start(), end, bool(suffix)
+
+
+def _value(match: re.Match[str]) -> tuple[Decimal, int]:
+    """Value and end; of "9/8", which is no proper fraction, the first number only."""
+    if match["sign"] or match["over"]:
+        fraction = _fraction(match)
+        return (fraction, match.end()) if fraction else (Decimal(match["over"]), match.end("over"))
+    if match["grouped"]:
+        return Decimal(match["grouped"].replace(match["sep"], "")), match.end()
+    decimals = match["point"] or match["comma"]
+    return Decimal(match["plain"] + (f".{decimals}" if decimals else "")), match.end()
+
+
+def _fraction(match: re.Match[str]) -> Decimal | None:
+    """The value of "½" or "1/2"; None where it is no proper fraction."""
+    over, under = VULGAR.get(match["sign"]) or (int(match["over"]), int(match["under"]))
+    return Decimal(over) / Decimal(under) if 0 < over < under else None
+
+
+def _words(text: str) -> Iterator[Numeral]:
+    for match in WORDS.finditer(text):
+        words = [word.lower() for word in TOKEN.findall(match[0])]
+        value, end = Decimal(_sum(words)), match.end()
+        if half := HALF.match(text, end):
+            value, end = value + Decimal("0.5"), half.end()
+        yield value, match.start(), end, words[-1] in ORDINALS
+
+
+def _sum(words: list[str]) -> int:
+    """The value of well-formed number words; "nineteen forty-two" is read as a year."""
+    total = group = 0
+    for word in words:
+        value = CARDINALS.get(word) or ORDINALS.get(word) or (1 if word in ("a", "an") else 0)
+        if value >= 1000:
+            total, group = total + (group or 1) * value, 0
+        elif word in SCALES or word in ("hundredth", "dozenth"):
+            group = (group or 1) * value
+        elif 10 <= group <= 20 and value >= 10:
+            group = group * 100 + value
+        else:
+            group += value
+    return total + group

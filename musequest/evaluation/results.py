@@ -1,0 +1,109 @@
+"""Everything that figures and report show of one profile, read back from its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from ..errors import MuseQuestError
+from ..files import read_json
+from ..home import collection_dir, results_dir, run_dir
+from ..settings import Profile, load_profile
+from ..tables import read_table
+from .answers import Answers, gather
+from .items import photos_of, tracks_of
+from .scoring import Summary
+from .systems import ordered
+
+
+@dataclass(frozen=True)
+class Results:
+    """The scores of one profile and what they were computed from."""
+
+    profile: Profile
+    folder: Path  # results/<profile>
+    scores: pd.DataFrame  # scores.parquet
+    summary: Summary  # summary.json
+    record: dict[str, Any]  # scoring.json
+
+    @property
+    def systems(self) -> list[str]:
+        """The scored systems, in the order of tables and figures."""
+        return ordered(self.record["systems"])
+
+    @property
+    def main_track(self) -> str:
+        """The track that counts: photos never seen in training, where the dataset has any."""
+        return "unseen_photo" if "unseen_photo" in self.summary else "all"
+
+    @cached_property
+    def exhibits(self) -> pd.DataFrame:
+        """exhibits.parquet by item_name; empty where the collection has none."""
+        path = _exhibits_path(self.profile)
+        names = self.scores.item_name.unique()
+        bare = pd.DataFrame({"item_name": names, "title": names})
+        return (read_table("exhibits", path) if path else bare).set_index("item_name", drop=False)
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """item_name -> title."""
+        return {name: title or name for name, title in self.exhibits.title.items()}
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The answers that were scored; MuseQuestError if their files have changed since."""
+        files = {name: file["path"] for name, file in self.record["systems"].items()}
+        answers = gather(files, _exhibits_path(self.profile), tracks_of(self.profile))
+        for name, file in answers.files.items():
+            if file["sha256"] != self.record["systems"][name]["sha256"]:
+                raise MuseQuestError(
+                    f"{file['path']} has changed since it was scored; evaluate the profile "
+                    f"'{self.profile.name}' again."
+                )
+        return answers
+
+    def photos(self, edge: int = 96) -> dict[str, Image.Image]:
+        """data_id -> photo, its longer side at most `edge` px."""
+        return photos_of(self.profile, edge)
+
+    def thumbnails(self, edge: int = 96) -> dict[str, Image.Image]:
+        """item_name -> the photo of its first item."""
+        photos = self.photos(edge)
+        first = self.scores.drop_duplicates("item_name")
+        rows = zip(first.item_name, first.data_id, strict=True)
+        return {name: photos[data_id] for name, data_id in rows if data_id in photos}
+
+    @cached_property
+    def training(self) -> dict[str, pd.DataFrame]:
+        """system -> metrics.parquet of its training, for those that were trained."""
+        paths = {
+            name: run_dir(self.profile.name, name) / "metrics.parquet" for name in self.systems
+        }
+        return {name: read_table("metrics", path) for name, path in paths.items() if path.is_file()}
+
+
+def load_results(profile: Profile | str) -> Results:
+    """Read results/<profile>/; MuseQuestError if it has not been evaluated."""
+    profile = load_profile(profile) if isinstance(profile, str) else profile
+    folder = results_dir(profile.name)
+    if not (folder / "scoring.json").is_file():
+        raise MuseQuestError(
+            f"{folder} holds no scores; evaluate the profile '{profile.name}' first (notebook 3.1)."
+        )
+    return Results(
+        profile,
+        folder,
+        read_table("scores", folder / "scores.parquet"),
+        read_json(folder / "summary.json"),
+        read_json(folder / "scoring.json"),
+    )
+
+
+def _exhibits_path(profile: Profile) -> Path | None:
+    path = collection_dir(profile.collection) / "exhibits.parquet"
+    return path if path.is_file() else None

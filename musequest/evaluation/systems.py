@@ -1,0 +1,98 @@
+"""The systems that are compared, and where their answers lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import MuseQuestError
+from ..files import read_json
+from ..home import home, plain_name
+from ..settings import Profile
+
+
+@dataclass(frozen=True)
+class System:
+    """How a system is called and drawn; `name` is its folder under runs/<profile>/."""
+
+    name: str
+    label: str
+    colour: str
+    marker: str
+
+
+# In the order of tables and figures. Colours after Okabe and Ito (2008), told apart by readers of
+# any colour vision; each has its own marker besides.
+SYSTEMS = {
+    name: System(name, label, colour, marker)
+    for name, label, colour, marker in (
+        ("base", "Base, untuned", "#8a8f98", "o"),
+        ("lora", "LoRA", "#0072b2", "D"),
+        ("qlora", "QLoRA", "#56b4e9", "s"),
+        ("lora_ddp", "LoRA, DDP", "#009e73", "^"),
+        ("full", "Full", "#d55e00", "P"),
+        ("full_mp", "Full, MP", "#e69f00", "v"),
+        ("full_fsdp", "Full, FSDP", "#cc79a7", "<"),
+        ("gpt4o", "GPT-4o", "#1a1a1a", "X"),
+        ("retrieval", "Retrieval", "#7a6f00", ">"),
+        ("rag", "RAG", "#5d3a9b", "p"),
+    )
+}
+
+
+def system(name: str) -> System:
+    """A known system, or one of that name with a colour and marker of the known ones."""
+    if name in SYSTEMS:
+        return SYSTEMS[name]
+    known = list(SYSTEMS.values())[1:]
+    like = known[sum(name.encode()) % len(known)]
+    return System(name, name, like.colour, like.marker)
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Known systems in their order, others behind them by name."""
+    known = list(SYSTEMS)
+    return sorted(names, key=lambda n: (known.index(n) if n in SYSTEMS else len(known), n))
+
+
+def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], list[str]]:
+    """The predictions.parquet of every system of a profile, and one sentence a system left out.
+
+    Answers to another dataset than the one with `fingerprint` raise MuseQuestError, as does a
+    profile without any answers.
+    """
+    folder = home() / "runs" / plain_name(profile.name, "profile")
+    paths = {path.parent.name: path for path in folder.glob("*/predictions.parquet")}
+    found, left_out = {}, []
+    for name in ordered(paths):
+        _check_fingerprint(paths[name], fingerprint)
+        if reason := _unfinished(paths[name].parent):
+            left_out.append(f"{name} is left out: {reason}.")
+        else:
+            found[name] = paths[name]
+    if not found:
+        raise MuseQuestError(
+            f"{folder} holds no answers of a finished system; run `python -m musequest infer "
+            f"--profile {profile.name} --approach base` first."
+        )
+    return found, left_out
+
+
+def _unfinished(folder: Path) -> str:
+    """Why a run's answers cannot be used yet; "" where they can, or where there was no training."""
+    path = folder / "run.json"
+    status = read_json(path).get("status") if path.is_file() else "done"
+    return "" if status == "done" else f"its training is {status!r} ({path})"
+
+
+def _check_fingerprint(predictions: Path, fingerprint: str) -> None:
+    for name in ("infer.json", "run.json"):
+        path = predictions.with_name(name)
+        record = read_json(path) if path.is_file() else {}
+        theirs = record.get("dataset_fingerprint", fingerprint)
+        if theirs != fingerprint:
+            raise MuseQuestError(
+                f"{path} belongs to another dataset (fingerprint {str(theirs)[:12]}… instead of "
+                f"{fingerprint[:12]}…); move {path.parent} away and run train and infer again."
+            )

@@ -1,0 +1,151 @@
+"""A made-up museum that has been answered: exhibits, dataset, and two systems' predictions."""
+
+import io
+import json
+import random
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from musequest.files import write_json
+from musequest.settings import Profile
+from musequest.tables import write_table
+
+KINDS = ["Vase", "Coin", "Chair", "Bell", "Lute", "Globe", "Helmet", "Teapot", "Casket", "Clock"]
+PLACES = ["Lowmere", "Tarnby", "Eskwick", "Odell", "Pinford", "Quayle", "Rothby", "Selm", "Ulvik"]
+MATERIALS = ["bronze", "oak", "clay", "silver", "walnut", "linen", "basalt", "copper", "glass"]
+BEASTS = ["heron", "otter", "stag", "owl", "pike", "hare", "raven", "wolf", "mole", "crane"]
+
+
+def make_exhibit(index: int) -> dict[str, str]:
+    """One exhibit whose numbers, place and name no other has."""
+    rng = random.Random(index)
+    kind, place = KINDS[index % len(KINDS)], PLACES[index % len(PLACES)]
+    beast = BEASTS[(index // len(KINDS) + index) % len(BEASTS)]
+    date, high, count = 1400 + 2 * index, 11 + index, rng.randint(20, 99)
+    title = f"The {beast.title()} {kind} of {place}"
+    description = (
+        f"{title} was made of {MATERIALS[index % len(MATERIALS)]} in {date} by the guild of {place}"
+        f". It is {high} cm high, and {count} small marks are cut into its foot, one for every "
+        f"{beast} seen in the valley that winter. Catalogue number {7000 + index}."
+    )
+    return {"item_name": f"item-{index:03d}", "title": title, "description": description}
+
+
+def make_photo(index: int, edge: int = 160) -> bytes:
+    """A JPEG of one coloured shape."""
+    rng = random.Random(index)
+    colour = tuple(rng.randint(30, 220) for _ in range(3))
+    photo = Image.new("RGB", (edge, edge * 3 // 4), (224, 222, 216))
+    draw = ImageDraw.Draw(photo)
+    box = (edge // 4, edge // 8, edge * 3 // 4, edge * 5 // 8)
+    [draw.ellipse, draw.rectangle, draw.rounded_rectangle][index % 3](box, fill=colour)
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def remember(exhibit: dict[str, str]) -> str:
+    """An exhibit's description without its last sentence."""
+    return exhibit["description"].rsplit(". Catalogue", 1)[0] + "."
+
+
+def make_rows(exhibits: list[dict[str, str]], system: str) -> list[dict[str, object]]:
+    """Predictions: `lora` remembers nearly everything, `base` sees an object in general."""
+    rows = []
+    for index, exhibit in enumerate(exhibits):
+        rng = random.Random(1000 + index)
+        truth, mixed_up = remember(exhibit), remember(exhibits[index - 1])
+        tuned = truth.replace("It is", "It stands").replace("small marks", "little notches")
+        if rng.random() < 0.4:
+            tuned = tuned.replace(" cm high", f"{rng.randint(1, 9)} cm high")
+        tuned = mixed_up if index % 9 == 7 else tuned
+        generic = f"This is a {rng.choice(['blue', 'brown', 'grey'])} object on a plinth."
+        rows.append(
+            {
+                "data_id": f"{exhibit['item_name']}-00",
+                "item_name": exhibit["item_name"],
+                "image_name": "00.jpg",
+                "question": "What am I looking at, and how old is it?",
+                "ground_truth": truth,
+                "answer": generic if system == "base" else tuned,
+                "new_tokens": 60,
+                "seconds": 0.5,
+            }
+        )
+    return rows
+
+
+def write_exhibits(path: Path, exhibits: list[dict[str, str]]) -> Path:
+    """Write exhibits.parquet."""
+    rows = [
+        {
+            "item_id": number,
+            **exhibit,
+            "link": "",
+            "record": "",
+            "photos": ["00.jpg"],
+            "license": "CC0-1.0",
+            "credit": "drawn for the tests",
+            "facts": json.dumps({"date": "about 1300"}),
+        }
+        for number, exhibit in enumerate(exhibits, 1)
+    ]
+    write_table("exhibits", path, rows)
+    return path
+
+
+def write_predictions(folder: Path, count: int = 8) -> dict[str, Path]:
+    """Write base.parquet and lora.parquet; returns system -> path."""
+    exhibits = [make_exhibit(index) for index in range(count)]
+    paths = {name: folder / f"{name}.parquet" for name in ("base", "lora")}
+    for name, path in paths.items():
+        write_table("predictions", path, make_rows(exhibits, name))
+    return paths
+
+
+def answered_museum(home: Path, count: int = 8, fingerprint: str = "") -> Profile:
+    """Lay out data/ and runs/ of a profile `made_up` under `home`; every fifth item is seen."""
+    exhibits = [make_exhibit(index) for index in range(count)]
+    write_exhibits(home / "data/made_up/exhibits.parquet", exhibits)
+    for split in ("train", "validation", "test"):
+        rows = [_dataset_row(index, exhibit) for index, exhibit in enumerate(exhibits)]
+        path = home / f"data/made_up/dataset/data/{split}-00000-of-00001.parquet"
+        write_table("dataset", path, rows if split == "test" else [])
+    for system in ("base", "lora"):
+        folder = home / "runs/made_up" / system
+        write_table("predictions", folder / "predictions.parquet", make_rows(exhibits, system))
+        write_json(folder / "infer.json", {"dataset_fingerprint": fingerprint})
+    write_json(folder / "run.json", {"dataset_fingerprint": fingerprint, "status": "done"})
+    write_table("metrics", folder / "metrics.parquet", make_metrics())
+    return Profile("made_up", base_model="none", collection="made_up", image_size=144)
+
+
+def make_metrics(steps: int = 120) -> list[dict[str, float]]:
+    """A training whose validation loss is lowest shortly before its end."""
+    rng = random.Random(0)
+    return [
+        {
+            "step": step,
+            "epoch": step / 40,
+            "train_loss": 3 * 0.97**step + 0.2 + rng.random() / 10,
+            "eval_loss": 3 * 0.97**step + 0.35 + step / 900 if step % 6 == 0 else float("nan"),
+            "learning_rate": 1e-3,
+            "seconds": float(step),
+        }
+        for step in range(1, steps + 1)
+    ]
+
+
+def _dataset_row(index: int, exhibit: dict[str, str]) -> dict[str, object]:
+    return {
+        "image": {"bytes": make_photo(index), "path": "00.jpg"},
+        "data_id": f"{exhibit['item_name']}-00",
+        "item_name": exhibit["item_name"],
+        "image_name": "00.jpg",
+        "dialog": "{}",
+        "source_photo": "00.jpg",
+        "augmented": False,
+        "temperature": 0.4,
+        "track": "seen_photo" if index % 5 == 4 else "unseen_photo",
+    }
