@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
+import imagehash
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
@@ -15,6 +18,10 @@ from .files import write_whole
 FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF")
 SMALLEST_EDGE = 16  # px
 JPEG_QUALITY = 90
+# Copies scaled to a third, or saved as JPEG of quality 50, differ from a photo by up to about this
+# much; other views of one object by far more.
+SAME_BITS = 24  # of 256
+SAME_COLOURS = 6.0  # mean difference, of 255
 
 
 def open_photo(path: str | Path, *, max_pixels: int = 178_956_970 // 2) -> Image.Image:
@@ -33,7 +40,7 @@ def open_photo(path: str | Path, *, max_pixels: int = 178_956_970 // 2) -> Image
             # Pillow warns of many harmless oddities (such as damaged EXIF); a bomb is not one.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=_formats()) as image:
                 _check_size(image.size, path, max_pixels)
                 return _plain(image)
     except MuseQuestError:
@@ -55,6 +62,13 @@ def save_photo(image: Image.Image, path: str | Path) -> None:
     """Write an RGB image as JPEG of quality 90 without metadata, whole or not at all."""
     with write_whole(path) as temporary:
         image.save(temporary, format="JPEG", quality=JPEG_QUALITY)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow was built with, loaded."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _check_size(size: tuple[int, int], path: Path, max_pixels: int) -> None:
@@ -113,3 +127,30 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         )
     except (OSError, ImageCms.PyCMSError, ValueError):
         return image
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What of a photo survives scaling, re-encoding and slight blur."""
+
+    bits: np.ndarray  # shape (256,) bool: the perceptual hash of its greys
+    colours: np.ndarray  # shape (192,) float: its colours at 8 x 8 px, 0 to 255
+
+
+def likeness(image: Image.Image) -> Likeness:
+    """Return the likeness of an RGB photo.
+
+    The bits are `imagehash.phash`: the signs of a photo's lowest frequencies (Zauner 2010,
+    "Implementation and Benchmarking of Perceptual Image Hash Functions"). It is blind to colour,
+    so colours are kept beside it.
+    """
+    small = image.convert("RGB").resize((8, 8), Image.Resampling.BOX)
+    bits = imagehash.phash(image, hash_size=16).hash.ravel()
+    return Likeness(bits, np.asarray(small, dtype=np.float64).ravel())
+
+
+def same_photo(first: Likeness, second: Likeness) -> bool:
+    """Whether two likenesses are so close that they are of one photo."""
+    bits = np.count_nonzero(first.bits != second.bits)
+    colours = np.abs(first.colours - second.colours).mean()
+    return bool(bits <= SAME_BITS and colours <= SAME_COLOURS)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import random
 import re
-from typing import TYPE_CHECKING
 
+from ..errors import MuseQuestError
+from .dialogs import TEMPERATURES, Pair, sha256_of
+from .exhibits import Exhibit
 from .fact_forms import Facts, upper_first
 from .sentences import shortened, split_sentences
+from .texts import title_words
 from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS
-
-if TYPE_CHECKING:
-    from .dialogs import Pair
-    from .exhibits import Exhibit
 
 __all__ = ["QUESTIONS", "OfflineWriter", "compose", "describe"]
 
@@ -90,8 +89,6 @@ class OfflineWriter:
         No answer equals another of the exhibit at this or a lower temperature, so these are
         composed along; MuseQuestError if that cannot be had.
         """
-        from .dialogs import TEMPERATURES, Pair, sha256_of
-
         prompt_sha256 = sha256_of(self.prompt(exhibit, temperature, n, seed))
         questions = _questions(exhibit, random.Random(f"{seed}/{exhibit.item_name}/questions"))
         levels = sorted({*(t for t in TEMPERATURES if t < temperature), temperature})
@@ -109,8 +106,6 @@ class OfflineWriter:
 
 def _questions(exhibit: Exhibit, rng: random.Random) -> list[str]:
     """The questions this exhibit has an answer to, shuffled, none with a word of its title."""
-    from .dialogs import title_words
-
     known = Facts(exhibit.facts).keys() if len(exhibit.facts) >= ENOUGH_FACTS else []
     fitting = [each for fact, group in ASKED.items() if fact in ("", *known) for each in group]
     taboo = title_words(exhibit.title)
@@ -124,8 +119,6 @@ def _new_answer(
     exhibit: Exhibit, question: str, rng: random.Random, temperature: float, told: set[str]
 ) -> str:
     """An answer that is not yet among those told; it is added to them."""
-    from ..errors import MuseQuestError
-
     asked = next(fact for fact, group in ASKED.items() if question in group)
     for _ in range(200):
         if len(exhibit.facts) >= ENOUGH_FACTS:

@@ -1,0 +1,202 @@
+"""Augmentation: every exhibit gets 15 photos, altered copies filling up where real ones end.
+
+The copies follow the split rule, so a test photo is never altered into a training photo unless it
+is the exhibit's only one. Each copy depends on seed, exhibit and slot alone, whatever the number
+of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from ..home import collection_dir
+from ..photos import open_photo, save_photo
+from ..tables import read_table, write_table
+from .exhibits import Exhibit, load_exhibits
+from .split import assign
+
+# Changes when `pipeline` does, so that copies made by an older one are made again.
+RECIPE = 1
+# Below this number of copies for each, a further process takes longer to start than it saves.
+COPIES_A_PROCESS = 60
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One augmented copy to be made."""
+
+    parent: Path
+    target: Path
+    seed: str
+
+    def origin(self) -> dict[str, Any]:
+        """Return what the copy depends on besides the library."""
+        digest = hashlib.sha256(self.parent.read_bytes()).hexdigest()
+        return {"recipe": RECIPE, "seed": self.seed, "parent_sha256": digest}
+
+
+def augment(
+    collection: str, *, seed: int = 0, processes: int | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """Write data/<collection>/photos.parquet and the copies augmented/<item_name>/<slot>.jpg.
+
+    `processes` is the number of processes at most, as many as there are cores if None. Copies on
+    disk whose parent and seed are unchanged are kept, after an interruption too. Returns the
+    lineage, 15 rows an exhibit.
+    """
+    folder = collection_dir(collection)
+    exhibits = load_exhibits(collection)
+    rows = [row for exhibit in exhibits for row in _lineage(exhibit)]
+    jobs = _missing(rows, folder, seed)
+    try:
+        for index, transform in _made(jobs, processes, progress):
+            rows[index]["transform"] = transform
+    finally:
+        done = [row for row in rows if row["transform"] or not row["augmented"]]
+        write_table("photos", folder / "photos.parquet", done)
+    return read_table("photos", folder / "photos.parquet")
+
+
+def pipeline(seed: int) -> Any:
+    """Return the Albumentations pipeline, for photos of shape (height, width, 3) uint8.
+
+    Flip, light, rotation up to 30 degrees or shift-scale-rotate, light blur. Borders are
+    reflected, so that no black corners come up.
+    """
+    # Imported here, since it takes seconds and a collection that is complete needs none of it.
+    import albumentations as A
+    import cv2
+
+    cv2.setNumThreads(1)
+    mirror = cv2.BORDER_REFLECT_101
+    turn = A.Rotate((-30, 30), border_mode=mirror, p=1)
+    shift_scale_rotate = A.Affine(
+        scale=(0.88, 1.12), translate_percent=(-0.06, 0.06), rotate=(-30, 30), keep_ratio=True,
+        border_mode=mirror, p=1,
+    )  # fmt: skip
+    return A.Compose(
+        [
+            A.HorizontalFlip(p=0.5),
+            A.RandomBrightnessContrast((-0.2, 0.2), (-0.2, 0.2), p=0.8),
+            A.OneOf([turn, shift_scale_rotate], p=1),
+            A.Blur((3, 3), p=0.25),
+        ],
+        seed=seed,
+        save_applied_params=True,
+    )
+
+
+def _lineage(exhibit: Exhibit) -> list[dict[str, Any]]:
+    """The 15 rows of photos.parquet, those of copies without their transform."""
+    name, rows = exhibit.item_name, []
+    for slot in assign(len(exhibit.photos)):
+        copy = f"augmented/{name}/{slot.slot:02d}.jpg"
+        rows.append(
+            {
+                "item_name": name,
+                "slot": slot.slot,
+                "image_name": f"{name}-{slot.slot:02d}.jpg",
+                "path": copy if slot.augmented else exhibit.photos[slot.slot],
+                "source_photo": f"{name}-{slot.parent:02d}.jpg",
+                "augmented": slot.augmented,
+                "transform": "",
+            }
+        )
+    return rows
+
+
+def _missing(rows: list[dict[str, Any]], folder: Path, seed: int) -> dict[int, Copy]:
+    """The copies to be made, by row; rows whose copy is on disk get their transform."""
+    known = _on_disk(folder)
+    paths = {row["image_name"]: folder / row["path"] for row in rows}
+    jobs = {}
+    for index, row in enumerate(rows):
+        if row["augmented"]:
+            key = f"{seed}/{row['item_name']}/{row['slot']}"
+            copy = Copy(paths[row["source_photo"]], folder / row["path"], key)
+            transform = known.get(row["path"], "")
+            if _is_current(transform, copy):
+                row["transform"] = transform
+            else:
+                jobs[index] = copy
+    return jobs
+
+
+def _on_disk(folder: Path) -> dict[str, str]:
+    """The transforms of the copies that exist, by path."""
+    path = folder / "photos.parquet"
+    if not path.is_file():
+        return {}
+    table = read_table("photos", path)
+    pairs = zip(table["path"], table["transform"], strict=True)
+    return {name: applied for name, applied in pairs if applied and (folder / name).is_file()}
+
+
+def _is_current(transform: str, copy: Copy) -> bool:
+    if not transform:
+        return False
+    known = json.loads(transform)
+    return {name: known.get(name) for name in ("recipe", "seed", "parent_sha256")} == copy.origin()
+
+
+def _made(
+    jobs: dict[int, Copy], processes: int | None, progress: bool
+) -> Iterator[tuple[int, str]]:
+    """Make the copies, and give each one's number and transform as it is done."""
+    most = max(1, processes or os.cpu_count() or 1)
+    count = min(most, math.ceil(len(jobs) / COPIES_A_PROCESS)) if processes is None else most
+    bar = tqdm(total=len(jobs), desc="Augmenting", unit="photo", disable=not progress or not jobs)
+    with bar:
+        if count <= 1:
+            for index, copy in jobs.items():
+                yield index, make_copy(copy)
+                bar.update()
+            return
+        # Spawned, since a forked process may hang where the parent has threads, as notebooks do.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, mp_context=context) as pool:
+            running = {pool.submit(make_copy, copy): index for index, copy in jobs.items()}
+            try:
+                for job in as_completed(running):
+                    yield running[job], job.result()
+                    bar.update()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def make_copy(copy: Copy) -> str:
+    """Make one augmented copy; return its transform as JSON, for photos.parquet."""
+    origin = copy.origin()
+    number = int.from_bytes(hashlib.sha256(copy.seed.encode()).digest()[:4], "big")
+    result = pipeline(number)(image=np.asarray(open_photo(copy.parent)))
+    save_photo(Image.fromarray(result["image"]), copy.target)
+    steps = [_step(name, values) for name, values in result["applied_transforms"]]
+    return json.dumps({**origin, "steps": steps})
+
+
+def _step(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What a transform did, in the numbers that a reader can follow."""
+    step: dict[str, Any] = {"transform": name}
+    if (matrix := values.get("matrix")) is not None:
+        step["degrees"] = round(math.degrees(math.atan2(matrix[1][0], matrix[0][0])), 2)
+        step["scale"] = round(math.hypot(matrix[0][0], matrix[1][0]), 3)
+    if "alpha" in values:
+        step["contrast"] = round(float(values["alpha"]), 3)
+        step["brightness"] = round(float(values["beta"]), 1)
+    if "kernel" in values:
+        step["kernel_px"] = int(values["kernel"])
+    return step

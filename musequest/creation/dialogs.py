@@ -1,0 +1,198 @@
+"""Dialogs: a writer composes 15 question-answer pairs an exhibit, five at each temperature.
+
+A writer is any object with a name, a `prompt` and a `write`, as `Writer` says: the offline writer
+here, a hosted language model elsewhere. `synthesize` asks it about every exhibit that has no
+dialogs yet, several at once where the writer allows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+from tqdm import tqdm
+
+from ..errors import MuseQuestError, leave_out
+from ..home import collection_dir
+from ..tables import SCHEMAS, read_table, write_table
+from .exhibits import Exhibit, load_exhibits
+from .split import SLOTS
+from .texts import flaw_of, names_title
+
+TEMPERATURES = (0.4, 0.7, 0.9)
+PAIRS_EACH = SLOTS // len(TEMPERATURES)
+SHORTEST, LONGEST = 40, 300  # words of an answer
+SAVE_SECONDS = 10.0  # at most so much of a writer's work is lost when the machine dies
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One question and its answer, and what it took to get them."""
+
+    question: str
+    answer: str
+    prompt_sha256: str
+    response_id: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    created_at: datetime | None = None  # in UTC; None where it does not depend on the time
+
+
+class Writer(Protocol):
+    """Composes question-answer pairs about an exhibit.
+
+    An attribute `concurrency` (int), if there is one, says how many exhibits `synthesize` may hand
+    to `write` at the same time, each in a thread of its own.
+    """
+
+    name: str
+
+    def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
+        """Return what is asked; while it stays the same, pairs on disk are kept."""
+        ...
+
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` pairs; MuseQuestError where the writer cannot."""
+        ...
+
+
+def synthesize(
+    collection: str, writer: Writer, *, seed: int = 0, progress: bool = True
+) -> pd.DataFrame:
+    """Write data/<collection>/dialogs.parquet: 15 pairs an exhibit, in the exhibits' order.
+
+    Pairs already on disk stay as long as exhibit and prompt are the same; after an interruption
+    the finished exhibits are kept. An exhibit whose pairs are bad is reported and left out; more
+    than 10 % of them raises MuseQuestError, as does a file of another writer.
+    """
+    path = collection_dir(collection) / "dialogs.parquet"
+    exhibits = load_exhibits(collection)
+    done = _kept(path, exhibits, writer, seed)
+    missing = [exhibit for exhibit in exhibits if exhibit.item_name not in done]
+    problems: list[str] = []
+    bar = tqdm(total=len(exhibits), initial=len(done), desc="Writing dialogs", unit="exhibit",
+               disable=not progress)  # fmt: skip
+    saved = time.monotonic()
+    try:
+        for exhibit, outcome in _written(missing, writer, seed):
+            if isinstance(outcome, MuseQuestError):
+                problems.append(str(outcome))
+            else:
+                done[exhibit.item_name] = outcome
+            bar.update()
+            if time.monotonic() - saved > SAVE_SECONDS:
+                _save(path, exhibits, done)
+                saved = time.monotonic()
+    finally:
+        bar.close()
+        if missing or not path.is_file():
+            _save(path, exhibits, done)
+    leave_out(problems, len(exhibits), path)
+    return read_table("dialogs", path)
+
+
+def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
+    """Return what makes a pair unusable, as a part of a sentence; None where it is fine."""
+    for noun, text in (("question", pair.question), ("answer", pair.answer)):
+        if flaw := flaw_of(text):
+            return f"the {noun} {flaw}"
+    words = len(pair.answer.split())
+    if not SHORTEST <= words <= LONGEST:
+        return f"the answer has {words} words, not {SHORTEST} to {LONGEST}"
+    if names_title(pair.question, exhibit.title):
+        return f"the question names the exhibit ({pair.question!r})"
+    return None
+
+
+def sha256_of(text: str) -> str:
+    """Return the SHA-256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _written(
+    exhibits: list[Exhibit], writer: Writer, seed: int
+) -> Iterator[tuple[Exhibit, list[dict[str, Any]] | MuseQuestError]]:
+    """Each exhibit with its rows, or with what was wrong, as the writer gets them done."""
+    pool = ThreadPoolExecutor(max(1, getattr(writer, "concurrency", 1)))
+    try:
+        jobs = {pool.submit(_rows, exhibit, writer, seed): exhibit for exhibit in exhibits}
+        for job in as_completed(jobs):
+            try:
+                yield jobs[job], job.result()
+            except MuseQuestError as error:
+                yield jobs[job], error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _rows(exhibit: Exhibit, writer: Writer, seed: int) -> list[dict[str, Any]]:
+    """The 15 rows of an exhibit, checked."""
+    rows: list[dict[str, Any]] = []
+    for temperature in TEMPERATURES:
+        pairs = writer.write(exhibit, temperature, PAIRS_EACH, seed)
+        if len(pairs) != PAIRS_EACH:
+            raise _bad(exhibit, writer, f"{len(pairs)} pairs came where {PAIRS_EACH} were asked")
+        for pair in pairs:
+            if flaw := flaw_of_pair(exhibit, pair):
+                raise _bad(exhibit, writer, flaw)
+            if any(pair.answer == row["answer"] for row in rows):
+                raise _bad(exhibit, writer, f"an answer came twice ({pair.answer[:60]!r} ...)")
+            rows.append(_row(exhibit, writer, len(rows), temperature, pair))
+    return rows
+
+
+def _row(
+    exhibit: Exhibit, writer: Writer, index: int, temperature: float, pair: Pair
+) -> dict[str, Any]:
+    place = {
+        "dialog_id": f"{exhibit.item_name}-{index:02d}",
+        "item_name": exhibit.item_name,
+        "pair_index": index,
+        "temperature": temperature,
+        "writer": writer.name,
+    }
+    return {name: (vars(pair) | place)[name] for name in SCHEMAS["dialogs"].names}
+
+
+def _bad(exhibit: Exhibit, writer: Writer, flaw: str) -> MuseQuestError:
+    return MuseQuestError(
+        f"the writer '{writer.name}' on the exhibit '{exhibit.item_name}': {flaw}; mend the "
+        "exhibit's text, or run synthesize again."
+    )
+
+
+def _kept(
+    path: Path, exhibits: list[Exhibit], writer: Writer, seed: int
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows on disk that this writer would be asked for with the same words."""
+    if not path.is_file():
+        return {}
+    rows = read_table("dialogs", path).astype(object)
+    others = sorted(set(rows["writer"]) - {writer.name})
+    if others:
+        raise MuseQuestError(
+            f"{path} holds the work of the writer '{others[0]}'; move it away, or choose another "
+            f"collection for the writer '{writer.name}'."
+        )
+    by_name = dict(list(rows.where(rows.notna(), None).groupby("item_name")))
+    kept = {}
+    for exhibit in exhibits:
+        if (found := by_name.get(exhibit.item_name)) is not None:
+            asked = [sha256_of(writer.prompt(exhibit, t, PAIRS_EACH, seed)) for t in TEMPERATURES]
+            expected = [prompt for prompt in asked for _ in range(PAIRS_EACH)]
+            if list(found.sort_values("pair_index")["prompt_sha256"]) == expected:
+                kept[exhibit.item_name] = found.sort_values("pair_index").to_dict("records")
+    return kept
+
+
+def _save(path: Path, exhibits: list[Exhibit], done: dict[str, list[dict[str, Any]]]) -> None:
+    rows = [row for exhibit in exhibits for row in done.get(exhibit.item_name, [])]
+    write_table("dialogs", path, rows)
