@@ -1,0 +1,1 @@
+"""Stage 2: one base model, one training path, approaches that differ by configuration only."""

@@ -1,0 +1,148 @@
+"""What the trainer is told between its steps: to stop and save, to keep time, to show progress."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..errors import MuseQuestError
+
+SHARE_SHOWN = 0.05
+
+
+class StopOnSignal(TrainerCallback):
+    """Ctrl-C and SIGTERM let the running step end, save a state and stop; twice stops at once."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the two signals while the block runs; only Python's main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._receive)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        print(f"\n{self.received}: saving a state to go on from ...", file=sys.stderr, flush=True)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Ask the trainer to log, save and stop."""
+        if self.received:
+            control.should_log = control.should_save = control.should_training_stop = True
+
+
+class Clock(TrainerCallback):
+    """Adds to each log entry the seconds trained so far, over all processes that took part."""
+
+    def __init__(self) -> None:
+        self.start = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Go on from where an interrupted process stopped."""
+        earlier = [entry["seconds"] for entry in state.log_history if "seconds" in entry]
+        self.start = time.monotonic() - (earlier[-1] if earlier else 0.0)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Stamp the entry just made."""
+        state.log_history[-1]["seconds"] = round(time.monotonic() - self.start, 3)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log the last step too, which the trainer validates but logs only on a round number."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+
+class StopOnBrokenLoss(TrainerCallback):
+    """A validation loss that is no number ends the run before its weights are saved."""
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called before the trainer saves."""
+        loss = state.log_history[-1].get("eval_loss", 0.0)
+        if not math.isfinite(loss):
+            raise broken_loss("validation", loss, state.global_step)
+
+
+class ShowProgress(TrainerCallback):
+    """A progress bar with both losses; where nobody watches, a line every 5 %."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+        self.losses: dict[str, str] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Draw the bar where the run stands."""
+        watched = sys.stderr.isatty()
+        every = 1 if watched else max(1, round(state.max_steps * SHARE_SHOWN))
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc="training",
+            unit="step",
+            miniters=every,
+            mininterval=0.5 if watched else 0.0,
+            file=sys.stderr,
+        )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move the bar."""
+        self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the newest losses behind the bar."""
+        for key, name in (("loss", "train_loss"), ("eval_loss", "eval_loss")):
+            if key in state.log_history[-1]:
+                self.losses[name] = f"{state.log_history[-1][key]:.3f}"
+        self.bar.set_postfix(self.losses, refresh=False)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Leave the last line."""
+        self.bar.close()
+
+
+def broken_loss(which: str, loss: float, step: int) -> MuseQuestError:
+    """What to say when a loss is no finite number."""
+    return MuseQuestError(
+        f"The {which} loss became {loss} at step {step}; the last good state is kept, but with "
+        "these settings it would come to the same: lower learning_rate or max_grad_norm and train "
+        "again with fresh=True (--fresh)."
+    )

@@ -1,0 +1,150 @@
+"""What a run keeps on disk: the best weights and the last state from which it can go on.
+
+    runs/<profile>/<approach>/
+      unfinished/             where the trainer writes; nothing in it counts
+      state/checkpoint-120/   the last whole state: weights, optimizer, scheduler, random numbers
+      best/checkpoint-96/     the weights with the lowest validation loss so far
+      adapter/ or model/      the same, once the run is done
+
+A folder is written under unfinished/ and then renamed, so it is there whole or not at all. Best
+weights are put in place before the state that names them: a process killed between the two goes
+on from the older state, whose best weights are still there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from ..tables import write_table
+
+# What a checkpoint of the trainer holds besides weights and their configuration.
+STATE_FILES = (
+    "optimizer.*",
+    "scheduler.*",
+    "scaler.*",
+    "rng_state*",
+    "trainer_state.json",
+    "training_args.bin",
+    "README.md",
+)
+
+
+class RunFolder:
+    """The folders of one run, and the moves between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.unfinished = folder / "unfinished"
+        self.state = folder / "state"
+        self.best = folder / "best"
+
+    def last_state(self) -> Path | None:
+        """The newest whole state, if there is one."""
+        states = sorted(self.state.glob("checkpoint-*"), key=_step)
+        return states[-1] if states else None
+
+    def clear_unfinished(self) -> None:
+        """Remove what a process that was killed may have left half written."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    def keep(self, step: int, best_step: int | None) -> None:
+        """Move the checkpoint of `step` to its place and drop what it supersedes."""
+        written = self.unfinished / f"checkpoint-{step}"
+        if step == best_step:
+            weights = self.unfinished / "best"
+            shutil.rmtree(weights, ignore_errors=True)
+            ignored = shutil.ignore_patterns(*STATE_FILES)
+            shutil.copytree(written, weights, ignore=ignored, copy_function=_link)
+            _publish(weights, self.best / written.name)
+        _publish(written, self.state / written.name)
+        _drop_others(self.state, step)
+        _drop_others(self.best, best_step)
+
+    def finish(self, best_step: int, name: str) -> None:
+        """Give the best weights their final name, unless a process killed just after did so."""
+        weights = self.best / f"checkpoint-{best_step}"
+        if weights.is_dir():
+            _publish(weights, self.folder / name)
+        shutil.rmtree(self.best, ignore_errors=True)
+        self.clear_unfinished()
+
+    def discard(self) -> None:
+        """Remove the whole run, predictions included."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class KeepBestAndLast(TrainerCallback):
+    """After each save, puts state and best weights in place and writes metrics.parquet."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called when the trainer has written its checkpoint under unfinished/."""
+        if not state.is_world_process_zero:
+            return
+        # The trainer looks for its best checkpoint where it wrote it; that place is not kept.
+        state.best_model_checkpoint = None
+        written = self.folder.unfinished / f"checkpoint-{state.global_step}"
+        state.save_to_json(str(written / "trainer_state.json"))
+        self.folder.keep(state.global_step, state.best_global_step)
+        write_table("metrics", self.folder.folder / "metrics.parquet", metrics_of(state))
+
+
+def metrics_of(state: TrainerState) -> list[dict[str, float | None]]:
+    """The trainer's log as rows of metrics.parquet, one a step at which something was measured."""
+    rows: dict[int, dict[str, float | None]] = {}
+    for entry in state.log_history:
+        if "loss" not in entry and "eval_loss" not in entry:
+            continue
+        row = rows.setdefault(
+            entry["step"],
+            {"step": entry["step"], "epoch": entry["epoch"], "train_loss": None, "eval_loss": None},
+        )
+        for name, key in (("train_loss", "loss"), ("eval_loss", "eval_loss")):
+            row[name] = entry.get(key, row[name])
+        row["learning_rate"] = entry.get("learning_rate", row.get("learning_rate"))
+        row["seconds"] = entry["seconds"]
+    return [rows[step] for step in sorted(rows)]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _publish(source: Path, target: Path) -> None:
+    """Rename a folder once all of it is on the disk; what `target` held before is replaced."""
+    for path in (*source.rglob("*"), source):
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(source, target)
+
+
+def _drop_others(folder: Path, step: int | None) -> None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        if _step(checkpoint) != step:
+            shutil.rmtree(checkpoint)
+
+
+def _link(source: str, target: str) -> str:
+    """One file under two names where the disk can do that, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target

@@ -1,0 +1,187 @@
+"""Dialogs become tensors: the photo and question are given, the answer alone is learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import ProcessorMixin
+
+from ..errors import MuseQuestError
+
+IGNORED = -100
+END = "<end_of_utterance>"
+GIB = 1024**3
+
+
+class DocentCollator:
+    """Makes a batch of dataset rows for any processor of the Idefics family.
+
+    With `learn`, input_ids hold whole dialogs and labels are -100 everywhere but on the answer
+    and its closing <end_of_utterance>. Without it, they end where the answer is to begin, and
+    there are no labels. Nothing is truncated: a dialog of more than `max_tokens` tokens raises
+    MuseQuestError.
+    """
+
+    def __init__(
+        self, processor: ProcessorMixin, learn: bool = True, max_tokens: int | None = None
+    ) -> None:
+        self.processor = processor
+        self.learn = learn
+        self.max_tokens = max_tokens
+        tokens = processor.tokenizer.added_tokens_decoder
+        self.reserved = {token.content: number for number, token in tokens.items() if token.special}
+        if END not in self.reserved:
+            raise MuseQuestError(
+                f"The tokenizer of {processor.tokenizer.name_or_path} has no {END}; choose a base "
+                "model of the Idefics family that is tuned for dialogs."
+            )
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """A batch of rows, raw or encoded, padded on the left to the longest.
+
+        input_ids, attention_mask, labels: (batch, tokens) int64; pixel_values: (batch, photos, 3,
+        height, width) float32, zero where padded; pixel_attention_mask: the same without the 3.
+        """
+        encoded = [row if "input_ids" in row else self.encode(row) for row in rows]
+        texts = [row["input_ids"] for row in encoded]
+        batch = {
+            "input_ids": _pad_left(texts, self.processor.tokenizer.pad_token_id),
+            "attention_mask": _pad_left([torch.ones_like(text) for text in texts], 0),
+        }
+        if self.learn:
+            batch["labels"] = _pad_left([row["labels"] for row in encoded], IGNORED)
+        for name in encoded[0].keys() - {"input_ids", "labels"}:
+            batch[name] = _pad_ends([row[name] for row in encoded])
+        return batch
+
+    def encode(self, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """One row without padding: tensors as in a batch, without its first dimension."""
+        messages = self._messages(row)
+        prompt = self._render(messages[:-1], add_generation_prompt=True)
+        text = self._render(messages) if self.learn else prompt
+        photo = row["image"].convert("RGB")
+        encoded = self.processor(text=[text], images=[[photo]], return_tensors="pt")
+        encoded = {name: values[0] for name, values in encoded.items() if name != "attention_mask"}
+        if self.max_tokens and len(encoded["input_ids"]) > self.max_tokens:
+            raise MuseQuestError(
+                f"The dialog of row {_name(row)} takes {len(encoded['input_ids'])} tokens with its "
+                f"photo, the model at most {self.max_tokens}; shorten the dialog."
+            )
+        if self.learn:
+            encoded["labels"] = self._labels(encoded["input_ids"], prompt, text, row)
+        return encoded
+
+    def _labels(
+        self, input_ids: torch.Tensor, prompt: str, text: str, row: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """The answer's tokens where they stand in `input_ids`, -100 elsewhere.
+
+        The processor stretches <image> to many tokens, but only before the answer: how many
+        tokens follow the prompt is the same with and without the stretching.
+        """
+        prompt_ids = self.processor.tokenizer(prompt)["input_ids"]
+        text_ids = self.processor.tokenizer(text)["input_ids"]
+        answer = text_ids[len(prompt_ids) :]
+        same = text_ids[: len(prompt_ids)] == prompt_ids
+        if not same or END not in text or input_ids[-len(answer) :].tolist() != answer:
+            raise MuseQuestError(
+                f"The chat template does not end the prompt of row {_name(row)} where the answer "
+                "begins; its tokens cannot be told apart, so use another base model."
+            )
+        start = len(input_ids) - len(answer)
+        end = start + len(answer) - answer[::-1].index(self.reserved[END])
+        labels = torch.full_like(input_ids, IGNORED)
+        labels[start:end] = input_ids[start:end]
+        return labels
+
+    def _messages(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The row's dialog, checked: it ends with a non-empty answer and holds no special token."""
+        try:
+            messages = json.loads(row["dialog"])["messages"]
+            texts = [part["text"] for m in messages for part in m["content"] if "text" in part]
+            ends_well = messages[-1]["role"] == "assistant" and bool(texts[-1].strip())
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            ends_well = False
+        if not ends_well:
+            raise MuseQuestError(
+                f"The dialog of row {_name(row)} is not a question and an answer in the form of "
+                'DESIGN.md ({"messages": [user, assistant]}); build the dataset again.'
+            )
+        for token in self.reserved:
+            if any(token in text for text in texts if text):
+                raise MuseQuestError(
+                    f"The dialog of row {_name(row)} contains the model's own token {token}; "
+                    "remove it from the exhibit's texts and build the dataset again."
+                )
+        return messages
+
+    def _render(self, messages: list[dict[str, Any]], **options: Any) -> str:
+        return self.processor.apply_chat_template(messages, tokenize=False, **options)
+
+
+class EncodedDialogs(Dataset):
+    """The rows of a split, each encoded once and kept while they take at most `cache_gib` GiB."""
+
+    def __init__(
+        self, rows: Sequence[Mapping[str, Any]], collator: DocentCollator, cache_gib: float = 2.0
+    ) -> None:
+        self.rows = rows
+        self.collator = collator
+        self.room = int(cache_gib * GIB)
+        self.kept: dict[int, dict[str, torch.Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if index in self.kept:
+            return self.kept[index]
+        encoded = self.collator.encode(self.rows[index])
+        size = sum(values.nbytes for values in encoded.values())
+        if size <= self.room:
+            self.room -= size
+            self.kept[index] = encoded
+        return encoded
+
+    def learned_tokens(self) -> int:
+        """How many tokens of all rows are learned."""
+        return sum(int((row["labels"] != IGNORED).sum()) for row in self)
+
+
+def coloured_tokens(collator: DocentCollator, row: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """The tokens of one row as text, each with whether it is learned."""
+    encoded = collator.encode(row)
+    tokens = collator.processor.tokenizer.convert_ids_to_tokens(encoded["input_ids"].tolist())
+    learned = (encoded["labels"] != IGNORED).tolist()
+    return [(_readable(token), flag) for token, flag in zip(tokens, learned, strict=True)]
+
+
+def _readable(token: str) -> str:
+    """A token as text: tokenizers write a space as Ġ or ▁ and a line end as Ċ or <0x0A>."""
+    for mark, text in (("Ġ", " "), ("▁", " "), ("Ċ", "\n"), ("<0x0A>", "\n")):
+        token = token.replace(mark, text)
+    return token
+
+
+def _pad_left(sequences: list[torch.Tensor], value: int) -> torch.Tensor:
+    """Stack (tokens,) tensors to (batch, longest)."""
+    longest = max(map(len, sequences))
+    pad = torch.nn.functional.pad
+    return torch.stack([pad(each, (longest - len(each), 0), value=value) for each in sequences])
+
+
+def _pad_ends(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Stack tensors of equal rank, with zeros behind the shorter ones in every dimension."""
+    shape = [max(lengths) for lengths in zip(*(each.shape for each in tensors), strict=True)]
+    batch = tensors[0].new_zeros(len(tensors), *shape)
+    for target, each in zip(batch, tensors, strict=True):
+        target[tuple(slice(length) for length in each.shape)] = each
+    return batch
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row.get("data_id", "without data_id"))

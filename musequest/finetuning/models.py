@@ -1,0 +1,198 @@
+"""Base models and tuned models, loaded by profile: any model of the Idefics family."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils import cached_file
+
+from ..errors import MuseQuestError
+from ..files import read_json, write_json
+from ..home import run_dir
+from ..settings import Approach, Profile, load_approach
+from .records import finished_record
+
+# The projections of text model and connector, by their whole module name.
+PROJECTIONS = r".*\b(text_model|connector)\..*\b(q|k|v|o|gate|up|down)_proj"
+PARTS = ("vision_model", "connector", "text_model", "lm_head")
+HASHED_BYTES = 2**30
+
+
+def load_processor(profile: Profile) -> ProcessorMixin:
+    """The base model's processor: left padding, photos of at most `profile.image_size` px.
+
+    Without a padding token of its own the tokenizer pads with another one: padding is masked
+    everywhere, and adding a token would resize the embeddings.
+    """
+    processor = _from_pretrained(AutoProcessor, profile, backend="pil")
+    tokenizer, photos = processor.tokenizer, processor.image_processor
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    size = {**dict(photos.size), "longest_edge": profile.image_size}
+    if "shortest_edge" in size:
+        size["shortest_edge"] = min(size["shortest_edge"], profile.image_size)
+    photos.size = size
+    photos.do_image_splitting = profile.image_splitting
+    return processor
+
+
+def load_model(
+    profile: Profile,
+    *,
+    dtype: str | torch.dtype | None = None,
+    quantization: dict[str, Any] | None = None,
+    device: str | None = None,
+) -> PreTrainedModel:
+    """The base model in eval mode on `device` (a GPU if there is one), its vision model frozen.
+
+    `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig. A base model
+    that is neither a folder nor on the Hub raises MuseQuestError.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    options: dict[str, Any] = {"dtype": dtype or profile.dtype}
+    if quantization:
+        options["quantization_config"] = BitsAndBytesConfig(**quantization)
+        options["device_map"] = {"": device}
+    model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
+    _freeze_vision(model)
+    return model.eval() if quantization else model.eval().to(device)
+
+
+def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
+    """Put a fresh LoRA adapter on the model; everything else is frozen (arXiv:2106.09685)."""
+    with _peft_calling_old_names():
+        return get_peft_model(model, LoraConfig(**{"target_modules": PROJECTIONS, **approach.lora}))
+
+
+def free_projections(model: PreTrainedModel, approach: Approach) -> PreTrainedModel:
+    """Make the projections of text model and connector trainable and freeze all else."""
+    for name, parameter in model.named_parameters():
+        chosen = re.fullmatch(PROJECTIONS, name.removesuffix(".weight"))
+        parameter.requires_grad_(chosen is not None)
+    return model
+
+
+# What an approach's `tuning` makes trainable, and the folder of a run its weights lie in.
+TUNINGS = {"lora": add_adapter, "full": free_projections}
+WEIGHTS = {"lora": "adapter", "full": "model"}
+
+
+def load_tuned(profile: Profile, approach_name: str) -> PreTrainedModel | PeftModel:
+    """The best weights of a finished run, in eval mode.
+
+    Raises MuseQuestError if the run is not finished or was made from another base model.
+    """
+    approach = load_approach(approach_name)
+    folder = run_dir(profile.name, approach_name)
+    record = finished_record(folder)
+    if record["base_model_fingerprint"] != base_fingerprint(profile):
+        raise MuseQuestError(
+            f"{folder} was made from another base model than {profile.base_model} is now; train "
+            "again with fresh=True (--fresh), or bring the old base model back."
+        )
+    weights = folder / WEIGHTS[approach.tuning]
+    if approach.tuning == "full":
+        return AutoModelForImageTextToText.from_pretrained(weights, dtype=profile.dtype).eval()
+    model = load_model(profile, quantization=approach.quantization)
+    with _peft_calling_old_names():
+        return PeftModel.from_pretrained(model, weights).eval()
+
+
+def name_base_model(run_folder: Path, profile: Profile) -> None:
+    """Make the adapter of a run name its base model as the profile does, not by a local path."""
+    path = run_folder / WEIGHTS["lora"] / "adapter_config.json"
+    if path.exists():
+        write_json(path, {**read_json(path), "base_model_name_or_path": profile.base_model})
+
+
+def trainable_table(model: nn.Module) -> pd.DataFrame:
+    """A row a part of the model, and one for all: parameters, trainable ones, share, dtypes."""
+    rows = []
+    for part in PARTS:
+        of_part = [p for name, p in model.named_parameters() if part in name.split(".")]
+        rows.append({"part": part, **_counts(of_part)})
+    rows.append({"part": "all", **_counts(list(model.parameters()))})
+    return pd.DataFrame(rows)
+
+
+def base_fingerprint(profile: Profile) -> str:
+    """A text that changes with the base model's weights: SHA-256 of a folder, commit on the Hub.
+
+    Of a folder beyond 1 GiB only names and sizes are hashed.
+    """
+    folder = Path(profile.base_model_source)
+    if not folder.is_dir():
+        return Path(_call(cached_file, profile, "config.json")).parent.name
+    files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.json"))]
+    small = sum(file.stat().st_size for file in files) < HASHED_BYTES
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        digest.update(file.read_bytes() if small else b"")
+    return digest.hexdigest()
+
+
+@contextmanager
+def _peft_calling_old_names() -> Iterator[None]:
+    """peft asks transformers for `is_gradient_checkpointing`, which warns of its end in v6."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        yield
+
+
+def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
+    total = sum(p.numel() for p in parameters)
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    return {
+        "parameters": total,
+        "trainable": trainable,
+        "trainable_percent": 100 * trainable / total if total else 0.0,
+        "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
+    }
+
+
+def _freeze_vision(model: nn.Module) -> None:
+    """No gradients for the vision model, and eval mode even while the rest is training."""
+    for name, module in model.named_modules():
+        if name.split(".")[-1] == "vision_model":
+            module.requires_grad_(False)
+            module.register_forward_pre_hook(_stay_in_eval_mode)
+
+
+def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    module.eval()
+
+
+def _from_pretrained(auto_class: type, profile: Profile, **options: Any) -> Any:
+    return _call(auto_class.from_pretrained, profile, **options)
+
+
+def _call(function: Any, profile: Profile, *arguments: Any, **options: Any) -> Any:
+    """Call a loading function with the base model; its errors become one sentence."""
+    try:
+        return function(profile.base_model_source, *arguments, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MuseQuestError(
+            f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "
+            f"loaded ({reason}); check the key base_model: it names a folder of the repository, "
+            "or a model of the Hugging Face Hub that is cached here or can be downloaded."
+        ) from error

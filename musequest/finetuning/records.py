@@ -1,0 +1,200 @@
+"""run.json: what a run was asked, on what it ran, how it ended, and whether it may go on."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from ..errors import MuseQuestError
+from ..files import read_json, write_json
+from ..home import root
+from ..settings import Approach, Profile
+
+GIB = 1024**3
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
+UNFINISHED = "the process ended before it could say why"
+
+
+class RunRecord:
+    """The record of one run; `asked` holds all that decides what the run will learn.
+
+    begin, then one of finish, interrupt or fail, each of which writes run.json whole. Until one
+    of the three is called the file says `interrupted`, which is true if the process is killed.
+    """
+
+    def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
+        self.path = folder / "run.json"
+        self.asked: dict[str, Any] = json.loads(json.dumps(asked, default=str))
+        self.values: dict[str, Any] = {}
+
+    def earlier(self) -> dict[str, Any] | None:
+        """The record that is there already; None if there is none."""
+        return read_json(self.path) if self.path.exists() else None
+
+    def check_same(self, earlier: dict[str, Any]) -> None:
+        """Raise MuseQuestError if the earlier run was asked something else."""
+        there, here = _flat(earlier), _flat(self.asked)
+        # Of `earlier` only what was asked counts; a setting left out now counts as a change too.
+        there = {key: value for key, value in there.items() if key.split(".")[0] in self.asked}
+        changes = [
+            f"{key} was {there.get(key, 'not set')} and is {here.get(key, 'not set')}"
+            for key in sorted({*there, *here})
+            if there.get(key, "not set") != here.get(key, "not set")
+        ]
+        if changes:
+            raise MuseQuestError(
+                f"{self.path.parent} holds a run with other settings ({'; '.join(changes)}); set "
+                "them back, or discard that run and start anew with fresh=True (--fresh)."
+            )
+
+    def begin(self, **values: Any) -> None:
+        """Write that the run has started, with the machine it runs on."""
+        self.values = {
+            **self.asked,
+            "git_commit": git_commit(),
+            "versions": versions(),
+            "hardware": hardware(),
+            "started_at": _now(),
+            **values,
+        }
+        self._write("interrupted", UNFINISHED)
+
+    def finish(self, **values: Any) -> dict[str, Any]:
+        """Write how the run ended well; returns the record."""
+        self.values |= {"finished_at": _now(), **self._costs(), **values}
+        return self._write("done", None)
+
+    def interrupt(self, reason: str) -> None:
+        """Write that somebody stopped the run."""
+        self.values |= self._costs()
+        self._write("interrupted", reason)
+
+    def fail(self, error: BaseException) -> None:
+        """Write which error ended the run."""
+        name = "" if isinstance(error, MuseQuestError) else f"{type(error).__name__}: "
+        self.values |= self._costs()
+        self._write("failed", f"{name}{error}".strip())
+
+    def _costs(self) -> dict[str, Any]:
+        return {"peak_memory_gib": peak_memory_gib(), "disk_gib": disk_gib(self.path.parent)}
+
+    def _write(self, status: str, reason: str | None) -> dict[str, Any]:
+        record = {**self.values, "status": status, "reason": reason}
+        write_json(self.path, record)
+        return record
+
+
+def finished_record(folder: Path) -> dict[str, Any]:
+    """The record in `folder`; raises MuseQuestError unless it says `done`."""
+    record = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
+    if record.get("status") != "done":
+        state = record.get("status", "not started")
+        raise MuseQuestError(
+            f"The run in {folder} is {state}, so it has no tuned weights yet; run "
+            "`python -m musequest train` with its profile and approach first."
+        )
+    return record
+
+
+def asked_of(
+    profile: Profile,
+    approach: Approach,
+    training: dict[str, Any],
+    base_model_fingerprint: str,
+    dataset_fingerprint: str,
+) -> dict[str, Any]:
+    """What decides the outcome of a run: models, data and settings."""
+    return {
+        "profile": profile.name,
+        "approach": approach.name,
+        "base_model": profile.base_model,
+        "base_model_fingerprint": base_model_fingerprint,
+        "collection": profile.collection,
+        "dataset_fingerprint": dataset_fingerprint,
+        "image_size": profile.image_size,
+        "image_splitting": profile.image_splitting,
+        "dtype": profile.dtype,
+        "tuning": approach.tuning,
+        "training": training,
+        "lora": approach.lora,
+        "quantization": approach.quantization,
+        "parallel": approach.parallel,
+        "seed": training["seed"],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed libraries that a run depends on."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor cores, memory (GiB) and GPUs of this machine."""
+    gpus = range(torch.cuda.device_count())
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
+        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
+    }
+
+
+def peak_memory_gib() -> dict[str, float]:
+    """Most memory ever held, GiB: of this process (`cpu`), and reserved on each GPU (`cuda:0`)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peaks = {"cpu": resident}
+    for index in range(torch.cuda.device_count()):
+        peaks[f"cuda:{index}"] = torch.cuda.max_memory_reserved(index)
+    return {device: round(held / GIB, 3) for device, held in peaks.items()}
+
+
+def disk_gib(folder: Path) -> float:
+    """Bytes of all files under `folder`, GiB; a file with two names counts once."""
+    files = (file.stat() for file in folder.rglob("*") if file.is_file())
+    sizes = {status.st_ino: status.st_size for status in files}
+    return round(sum(sizes.values()) / GIB, 4)
+
+
+def git_commit() -> str | None:
+    """The commit of the repository, with `-dirty` behind it if files were changed since."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(root()), "describe", "--always", "--dirty", "--abbrev=40"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as one level: training.learning_rate; an empty block has no keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value
+    return flat

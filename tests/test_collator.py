@@ -1,0 +1,168 @@
+"""The loss is learned on the answer alone, and no token of a dialog is lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny_dialogs import dialog, sample
+from transformers import AutoProcessor
+
+from musequest.errors import MuseQuestError
+from musequest.finetuning.collator import (
+    IGNORED,
+    DocentCollator,
+    EncodedDialogs,
+    coloured_tokens,
+)
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "idefics2_processor"
+
+
+@pytest.fixture(params=["tiny", "real"])
+def processor(request, tiny_docent):
+    if request.param == "tiny":
+        return AutoProcessor.from_pretrained(tiny_docent, backend="pil")
+    if not REAL.is_dir():
+        pytest.skip("the real Idefics2 processor is not here")
+    return AutoProcessor.from_pretrained(REAL, backend="pil")
+
+
+@pytest.fixture
+def tiny(tiny_docent):
+    return AutoProcessor.from_pretrained(tiny_docent, backend="pil")
+
+
+def answer_of(row):
+    return json.loads(row["dialog"])["messages"][1]["content"][0]["text"]
+
+
+def test_labels_decode_to_exactly_the_answer_and_its_end(processor):
+    rows = [sample(index) for index in range(6)]
+    batch = DocentCollator(processor)(rows)
+    for row, labels in zip(rows, batch["labels"], strict=True):
+        learned = labels[labels != IGNORED]
+        text = processor.tokenizer.decode(learned)
+        assert text.strip() == answer_of(row) + "<end_of_utterance>"
+
+
+def test_labels_stand_where_their_tokens_stand(processor):
+    batch = DocentCollator(processor)([sample(index) for index in range(6)])
+    learned = batch["labels"] != IGNORED
+    assert torch.equal(batch["labels"][learned], batch["input_ids"][learned])
+    assert not learned[batch["attention_mask"] == 0].any()
+    # Each answer is one run of tokens, and after it only the template's line end may follow.
+    changes = learned.int().diff(dim=1).ne(0).sum(dim=1)
+    assert changes.tolist() == [2] * 6
+
+
+def test_every_image_token_is_there_and_none_is_learned(processor):
+    rows = [sample(index) for index in range(4)]
+    rows.append({**sample(0), "dialog": dialog("Why?", "word " * 300)})
+    batch = DocentCollator(processor)(rows)
+    image_token = processor.tokenizer.convert_tokens_to_ids("<image>")
+    stand = batch["input_ids"] == image_token
+    assert stand.sum(dim=1).tolist() == [processor.image_seq_len] * len(rows)
+    assert (batch["labels"][stand] == IGNORED).all()
+
+
+def test_padding_equals_what_the_processor_pads(processor):
+    processor.tokenizer.padding_side = "left"
+    rows = [sample(index) for index in range(4)]
+    batch = DocentCollator(processor)(rows)
+    texts = [
+        processor.apply_chat_template(json.loads(row["dialog"])["messages"], tokenize=False)
+        for row in rows
+    ]
+    photos = [[row["image"]] for row in rows]
+    expected = processor(text=texts, images=photos, padding=True, return_tensors="pt")
+    assert set(expected) == set(batch) - {"labels"}
+    for name, values in expected.items():
+        assert torch.equal(batch[name], values), name
+
+
+def test_without_learning_the_prompt_ends_where_the_answer_begins(processor):
+    row = sample(2)
+    prompt = DocentCollator(processor, learn=False)([row])
+    whole = DocentCollator(processor)([row])
+    start = int((whole["labels"][0] != IGNORED).nonzero()[0])
+    assert "labels" not in prompt
+    assert torch.equal(prompt["input_ids"][0], whole["input_ids"][0, :start])
+
+
+def test_coloured_tokens_mark_the_answer(processor):
+    coloured = coloured_tokens(DocentCollator(processor), sample(0))
+    learned = "".join(text for text, flag in coloured if flag)
+    assert learned.strip() == answer_of(sample(0)) + "<end_of_utterance>"
+    given = "".join(text for text, flag in coloured if not flag)
+    assert "Who made it, and when?" in given and given.rstrip("\n").endswith("Assistant:")
+
+
+def test_a_dialog_that_is_too_long_is_an_error_not_a_cut(tiny):
+    length = len(DocentCollator(tiny).encode(sample(0))["input_ids"])
+    DocentCollator(tiny, max_tokens=length).encode(sample(0))
+    with pytest.raises(MuseQuestError, match=f"train-00 takes {length} tokens.*{length - 1}"):
+        DocentCollator(tiny, max_tokens=length - 1).encode(sample(0))
+
+
+@pytest.mark.parametrize("token", ["<image>", "<end_of_utterance>", "<pad>"])
+def test_a_special_token_in_a_text_is_an_error(tiny, token):
+    row = {**sample(0), "dialog": dialog("What is this?", f"It is {token} a jug.")}
+    with pytest.raises(MuseQuestError, match=f"train-00 contains .*{token}"):
+        DocentCollator(tiny)([row])
+
+
+@pytest.mark.parametrize("broken", ["", "[]", '{"messages": []}', None, dialog("What?", "  ")])
+def test_a_dialog_of_another_form_is_an_error(tiny, broken):
+    with pytest.raises(MuseQuestError, match="train-00 is not a question and an answer"):
+        DocentCollator(tiny)([{**sample(0), "dialog": broken}])
+
+
+def test_photos_of_any_mode_are_taken(tiny):
+    for mode in ("L", "RGBA", "CMYK", "P"):
+        row = {**sample(0), "image": Image.new(mode, (64, 48))}
+        assert DocentCollator(tiny)([row])["pixel_values"].shape[2] == 3
+
+
+def test_encoded_dialogs_encode_each_row_once_and_stop_keeping_when_full(tiny):
+    collator = DocentCollator(tiny)
+    rows = [sample(index) for index in range(4)]
+    reads = []
+
+    class Counted(list):
+        def __getitem__(self, index):
+            reads.append(index)
+            return super().__getitem__(index)
+
+    kept = EncodedDialogs(Counted(rows), collator)
+    for _ in range(2):
+        batch = collator([kept[index] for index in range(4)])
+    assert reads == [0, 1, 2, 3]
+    expected = collator(rows)
+    assert all(torch.equal(batch[name], expected[name]) for name in expected)
+    assert kept.learned_tokens() == int((expected["labels"] != IGNORED).sum())
+    reads.clear()
+    unkept = EncodedDialogs(Counted(rows), collator, cache_gib=0.0)
+    assert torch.equal(unkept[1]["input_ids"], unkept[1]["input_ids"])
+    assert reads == [1, 1]
+
+
+def test_a_processor_without_an_end_token_is_refused(tiny):
+    class Bare:
+        class tokenizer:
+            added_tokens_decoder = {}
+            name_or_path = "somewhere"
+
+    with pytest.raises(MuseQuestError, match="somewhere has no <end_of_utterance>"):
+        DocentCollator(Bare())
+
+
+def test_image_splitting_keeps_the_labels(tiny):
+    tiny.image_processor.do_image_splitting = True
+    batch = DocentCollator(tiny)([sample(0), sample(3)])
+    image_token = tiny.tokenizer.convert_tokens_to_ids("<image>")
+    assert batch["pixel_values"].shape[:2] == (2, 5)
+    assert (batch["input_ids"] == image_token).sum(dim=1).tolist() == [5 * tiny.image_seq_len] * 2
+    learned = batch["labels"][1][batch["labels"][1] != IGNORED]
+    assert tiny.tokenizer.decode(learned).strip() == answer_of(sample(3)) + "<end_of_utterance>"

@@ -1,0 +1,185 @@
+"""Answers are the same alone and in a batch, end where they should, and are not made twice."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_dialogs import COLOURS, sample, write_dataset, write_profile
+from transformers import PreTrainedModel
+
+from musequest.errors import MuseQuestError
+from musequest.files import read_json
+from musequest.finetuning import generation
+from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.generation import find_problems, generate, generation_config, infer
+from musequest.finetuning.models import add_adapter, load_model, load_processor
+from musequest.finetuning.training import train
+from musequest.settings import load_approach
+from musequest.tables import read_table
+
+
+@pytest.fixture
+def profile(tmp_path, home, tiny_docent):
+    write_dataset(home, "tiny")
+    return write_profile(tmp_path, tiny_docent)
+
+
+def lively_model(profile):
+    """The tiny docent with an adapter big enough that photo and question matter."""
+    torch.manual_seed(3)
+    model = add_adapter(load_model(profile, device="cpu"), load_approach("lora"))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model.eval()
+
+
+def answers(predictions):
+    return [(row["answer"], row["new_tokens"]) for row in predictions]
+
+
+def test_batched_answers_equal_answers_one_by_one(profile):
+    model, processor = lively_model(profile), load_processor(profile)
+    rows = [sample(index, "test") for index in range(7)]
+    together = replace(profile, generation_batch_size=4)
+    alone = replace(profile, generation_batch_size=1)
+    batched = generate(model, processor, rows, together, progress=False)
+    single = generate(model, processor, rows, alone, progress=False)
+    assert answers(batched) == answers(single)
+    assert len({row["answer"] for row in batched}) > 1
+    assert [row["data_id"] for row in batched] == [row["data_id"] for row in rows]
+
+
+def test_answers_are_the_greedy_ones(profile):
+    """Token by token, without a cache, by the highest logit that is allowed."""
+    model, processor = lively_model(profile), load_processor(profile)
+    config = generation_config(processor, 5)
+    batch = DocentCollator(processor, learn=False)([sample(0)])
+    tokens = batch["input_ids"]
+    for _ in range(5):
+        inputs = {**batch, "input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        with torch.no_grad():
+            logits = model(**inputs, use_cache=False).logits[0, -1]
+        logits[config.suppress_tokens] = -torch.inf
+        tokens = torch.cat([tokens, logits.argmax().view(1, 1)], dim=1)
+        if int(tokens[0, -1]) in config.eos_token_id:
+            break
+    expected = tokens[0, batch["input_ids"].shape[1] :]
+    five = replace(profile, max_new_tokens=5)
+    (row,) = generate(model, processor, [sample(0)], five, progress=False)
+    text = processor.tokenizer.decode(expected, skip_special_tokens=True)
+    assert row["answer"] == text.strip()
+    assert row["new_tokens"] == len(expected)
+
+
+class Scripted(PreTrainedModel):
+    """Stands in for a model: generates what it is told to, padded as transformers pads."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, continuations, pad):
+        torch.nn.Module.__init__(self)
+        self.continuations, self.pad = continuations, pad
+
+    def generate(self, input_ids, generation_config, **inputs):
+        longest = max(map(len, self.continuations))
+        new = [tokens + [self.pad] * (longest - len(tokens)) for tokens in self.continuations]
+        return torch.cat([input_ids, torch.tensor(new)], dim=1)
+
+
+def test_answers_end_at_their_end_token_and_problems_are_told(profile):
+    processor = load_processor(profile)
+    tokenizer = processor.tokenizer
+    end = tokenizer.convert_tokens_to_ids("<end_of_utterance>")
+    words = tokenizer(" This is a vase", add_special_tokens=False)["input_ids"]
+    said = [[*words, end], [end], words + words[:1]]
+    model = Scripted(said, tokenizer.pad_token_id)
+    rows = [sample(index, "test") for index in range(3)]
+    three = replace(profile, generation_batch_size=3)
+    predictions = generate(model, processor, rows, three, progress=False)
+    assert [row["answer"] for row in predictions][:2] == ["This is a vase", ""]
+    assert [row["new_tokens"] for row in predictions] == [len(words) + 1, 1, len(words) + 1]
+    assert [row["ended"] for row in predictions] == [True, True, False]
+    empty, endless = find_problems(predictions)
+    assert "test-01 is empty" in empty
+    assert f"test-02 does not end within {len(words) + 1} tokens" in endless
+
+
+def test_only_end_tokens_of_all_special_ones_can_be_said(profile):
+    tokenizer = load_processor(profile).tokenizer
+    config = generation_config(load_processor(profile), 9)
+    names = set(tokenizer.convert_ids_to_tokens(config.suppress_tokens))
+    assert {"<image>", "<fake_token_around_image>", "<s>", "<pad>"} <= names
+    ends = set(tokenizer.convert_ids_to_tokens(config.eos_token_id))
+    assert ends == {"</s>", "<end_of_utterance>"}
+    assert not config.do_sample and config.max_new_tokens == 9
+
+
+def test_infer_writes_predictions_of_the_base_model_once(profile, home, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING, "musequest")
+    frame = infer(profile, "base", progress=False)
+    folder = home / "runs" / "tiny" / "base"
+    assert frame.equals(read_table("predictions", folder / "predictions.parquet"))
+    assert frame.data_id.tolist() == ["test-00", "test-01", "test-02"]
+    assert frame.item_name.tolist() == [name.replace(" ", "-") for name in COLOURS]
+    assert frame.question[1] == "What is this?" and frame.ground_truth[0].startswith("This is the")
+    assert (frame.new_tokens >= 1).all() and (frame.new_tokens <= 12).all()
+    assert (frame.seconds > 0).all()
+    record = read_json(folder / "infer.json")
+    assert (record["split"], record["batch_size"], record["system"]) == ("test", 2, "base")
+    assert len(caplog.messages) == len(record["problems"])
+    monkeypatch.setattr(generation, "generate", lambda *_, **__: pytest.fail("answered again"))
+    assert infer(profile, "base", progress=False).equals(frame)
+
+
+@pytest.mark.parametrize("change", ["data", "setting", "split"])
+def test_infer_answers_again_when_something_changed(profile, home, change):
+    before = infer(profile, "base", progress=False)
+    split = "test"
+    if change == "data":
+        write_dataset(home, "tiny", year_shift=1)
+    elif change == "setting":
+        profile = replace(profile, max_new_tokens=3)
+    else:
+        split = "validation"
+    after = infer(profile, "base", split, progress=False)
+    assert not after.equals(before)
+
+
+def test_infer_uses_the_tuned_weights_and_follows_a_new_run(profile, home):
+    base = infer(profile, "base", progress=False)
+    train(profile, overrides={"num_train_epochs": "4"}, progress=False)
+    tuned = infer(profile, "lora", progress=False)
+    assert tuned.answer.tolist() != base.answer.tolist()
+    assert (home / "runs" / "tiny" / "lora" / "predictions.parquet").exists()
+    train(profile, overrides={"max_steps": "1"}, fresh=True, progress=False)
+    assert infer(profile, "lora", progress=False).answer.tolist() != tuned.answer.tolist()
+
+
+def test_a_run_on_another_dataset_is_refused(profile, home):
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    write_dataset(home, "tiny", year_shift=1)
+    with pytest.raises(MuseQuestError, match="trained on another dataset.*fresh=True"):
+        infer(profile, "lora", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [("lora", "not started, so it has no tuned weights"), ("lara", "no approach 'lara'")],
+)
+def test_a_system_without_weights_is_one_sentence(profile, system, message):
+    with pytest.raises(MuseQuestError, match=message):
+        infer(profile, system, progress=False)
+
+
+def test_a_run_of_another_base_model_is_refused(profile, home, tmp_path, tiny_docent):
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in tiny_docent.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    weights = other / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    with pytest.raises(MuseQuestError, match="made from another base model"):
+        infer(replace(profile, base_model=str(other)), "lora", progress=False)

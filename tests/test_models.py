@@ -1,0 +1,161 @@
+"""Loading by profile, and what an approach makes trainable."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_dialogs import sample, write_profile
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+
+from musequest.errors import MuseQuestError
+from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.models import (
+    PROJECTIONS,
+    TUNINGS,
+    add_adapter,
+    base_fingerprint,
+    load_model,
+    load_processor,
+    load_tuned,
+    trainable_table,
+)
+from musequest.settings import load_approach
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "idefics2_processor"
+
+
+@pytest.fixture
+def profile(tmp_path, tiny_docent):
+    return write_profile(tmp_path, tiny_docent)
+
+
+def trainable_names(model):
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def test_the_processor_pads_left_and_takes_the_profiles_size(profile):
+    processor = load_processor(replace(profile, image_size=96, image_splitting=True))
+    assert processor.tokenizer.padding_side == "left"
+    assert processor.tokenizer.pad_token == "<pad>"
+    assert dict(processor.image_processor.size) == {"shortest_edge": 72, "longest_edge": 96}
+    batch = DocentCollator(processor)([sample(3)])
+    assert batch["pixel_values"].shape[1] == 5
+    assert max(batch["pixel_values"].shape[-2:]) <= 96
+
+
+def test_a_tokenizer_without_padding_token_gets_one_without_growing(profile, tmp_path, tiny_docent):
+    copy = tmp_path / "docent"
+    copy.mkdir()
+    for file in tiny_docent.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    length = len(tokenizer)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(copy)
+    loaded = load_processor(replace(profile, base_model=str(copy))).tokenizer
+    assert loaded.pad_token == "<unk>"
+    assert len(loaded) == length
+
+
+def test_an_adapter_learns_projections_of_text_model_and_connector_only(profile):
+    approach = load_approach("lora")
+    model = add_adapter(load_model(profile), approach)
+    names = trainable_names(model)
+    assert names and all("lora_" in name for name in names)
+    wanted = {
+        name
+        for name, module in load_model(profile).named_modules()
+        if isinstance(module, torch.nn.Linear) and re.fullmatch(PROJECTIONS, name)
+    }
+    got = {name.removeprefix("base_model.model.").split(".lora_")[0] for name in names}
+    assert got == wanted
+    assert any("connector" in name for name in got) and any("text_model" in name for name in got)
+    assert not any("vision_model" in name for name in got)
+    config = model.peft_config["default"]
+    assert (config.r, config.lora_alpha, config.use_rslora) == (8, 64, True)
+
+
+def test_a_fresh_adapter_changes_nothing(profile):
+    batch = DocentCollator(load_processor(profile))([sample(0)])
+    base = load_model(profile, device="cpu")
+    with torch.no_grad():
+        before = base(**batch).logits
+        torch.testing.assert_close(add_adapter(base, load_approach("lora"))(**batch).logits, before)
+
+
+def test_full_tuning_frees_the_same_projections(profile):
+    model = TUNINGS["full"](load_model(profile), load_approach("lora"))
+    names = [name.removesuffix(".weight") for name in trainable_names(model)]
+    assert names and all(re.fullmatch(PROJECTIONS, name) for name in names)
+
+
+def test_the_vision_model_stays_in_eval_mode_while_the_rest_trains(profile):
+    model = add_adapter(load_model(profile, device="cpu"), load_approach("lora")).train()
+    batch = DocentCollator(load_processor(profile))([sample(0)])
+    model(**batch).loss.backward()
+    modes = {name: m.training for name, m in model.named_modules() if "vision_model" in name}
+    assert modes and not any(modes.values())
+    assert model.training
+    frozen = [p.grad for name, p in model.named_parameters() if "lora_" not in name]
+    assert all(gradient is None for gradient in frozen)
+
+
+def test_the_table_of_trainable_parameters_adds_up(profile):
+    model = add_adapter(load_model(profile), load_approach("lora"))
+    table = trainable_table(model).set_index("part")
+    everything = list(model.parameters())
+    assert table.loc["all", "parameters"] == sum(p.numel() for p in everything)
+    assert table.drop("all").parameters.sum() == table.loc["all", "parameters"]
+    assert table.drop("all").trainable.sum() == table.loc["all", "trainable"] > 0
+    assert table.loc["vision_model", "trainable"] == table.loc["lm_head", "trainable"] == 0
+    assert table.loc["text_model", "dtype"] == "float32"
+
+
+def test_weights_come_in_the_profiles_dtype(profile):
+    assert load_model(replace(profile, dtype="bfloat16")).dtype == torch.bfloat16
+    assert load_model(profile, dtype="float32").dtype == torch.float32
+
+
+def test_a_base_model_that_is_nowhere_is_one_sentence(profile):
+    absent = replace(profile, base_model="nobody/no-such-model")
+    for load in (load_processor, load_model, base_fingerprint):
+        with pytest.raises(MuseQuestError, match="nobody/no-such-model.*check the key base_model"):
+            load(absent)
+
+
+def test_damaged_weights_are_one_sentence(profile, tmp_path, tiny_docent):
+    copy = tmp_path / "docent"
+    copy.mkdir()
+    for file in tiny_docent.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(MuseQuestError, match="cannot be loaded"):
+        load_model(replace(profile, base_model=str(copy)))
+
+
+def test_the_fingerprint_follows_the_weights(profile, tmp_path, tiny_docent):
+    copy = tmp_path / "docent"
+    copy.mkdir()
+    for file in tiny_docent.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    twin = replace(profile, base_model=str(copy))
+    assert base_fingerprint(twin) == base_fingerprint(profile)
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert base_fingerprint(twin) != base_fingerprint(profile)
+
+
+def test_an_unfinished_run_has_no_tuned_model(profile, home):
+    with pytest.raises(MuseQuestError, match="not started.*musequest train"):
+        load_tuned(profile, "lora")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
+def test_on_the_real_idefics2_the_adapter_is_0_28_percent():
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(REAL))
+        model = add_adapter(model, load_approach("lora"))
+    whole = trainable_table(model).set_index("part").loc["all"]
+    assert round(whole.trainable_percent, 2) == 0.28
+    assert trainable_table(model).set_index("part").loc["vision_model", "trainable"] == 0

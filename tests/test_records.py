@@ -1,0 +1,97 @@
+"""run.json tells the truth at every moment of a run."""
+
+import os
+
+import pytest
+import torch
+
+from musequest.errors import MuseQuestError
+from musequest.files import read_json
+from musequest.finetuning.records import (
+    RunRecord,
+    disk_gib,
+    finished_record,
+    hardware,
+    peak_memory_gib,
+    versions,
+)
+
+ASKED = {"profile": "p", "training": {"learning_rate": 0.1, "bf16": True}, "lora": {"r": 8}}
+
+
+def begun(folder):
+    record = RunRecord(folder, ASKED)
+    record.begin()
+    return record
+
+
+def test_a_run_that_is_killed_is_on_record_as_interrupted(tmp_path):
+    begun(tmp_path)
+    record = read_json(tmp_path / "run.json")
+    assert record["status"] == "interrupted" and "before it could say why" in record["reason"]
+    assert record["training"] == ASKED["training"] and record["started_at"]
+
+
+def test_each_end_is_written_with_its_reason_and_costs(tmp_path):
+    begun(tmp_path).interrupt("Ctrl-C at step 3 of 9")
+    assert read_json(tmp_path / "run.json")["reason"] == "Ctrl-C at step 3 of 9"
+    begun(tmp_path).fail(ValueError("no such thing"))
+    record = read_json(tmp_path / "run.json")
+    assert (record["status"], record["reason"]) == ("failed", "ValueError: no such thing")
+    begun(tmp_path).fail(MuseQuestError("A sentence."))
+    assert read_json(tmp_path / "run.json")["reason"] == "A sentence."
+    assert begun(tmp_path).finish(steps=9) == read_json(tmp_path / "run.json")
+    record = finished_record(tmp_path)
+    assert (record["status"], record["reason"], record["steps"]) == ("done", None, 9)
+    assert record["peak_memory_gib"]["cpu"] > 0 and record["disk_gib"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "difference"),
+    [
+        ({**ASKED, "profile": "q"}, "profile was p and is q"),
+        ({**ASKED, "lora": {"r": 8, "lora_alpha": 4}}, "lora.lora_alpha was not set and is 4"),
+        ({**ASKED, "training": {"learning_rate": 0.1}}, "training.bf16 was True and is not set"),
+        ({**ASKED, "lora": {}}, "lora.r was 8 and is not set"),
+    ],
+)
+def test_differences_are_named(tmp_path, asked, difference):
+    begun(tmp_path).finish()
+    with pytest.raises(MuseQuestError, match=difference.replace(".", r"\.") + ".*fresh=True"):
+        RunRecord(tmp_path, asked).check_same(read_json(tmp_path / "run.json"))
+
+
+def test_the_same_settings_are_the_same_after_a_round_through_json(tmp_path):
+    asked = {**ASKED, "lora": {"r": 8, "target_modules": ("a", "b"), "bias": None}}
+    record = RunRecord(tmp_path, asked)
+    record.begin()
+    RunRecord(tmp_path, asked).check_same(record.earlier())
+
+
+def test_no_record_is_no_finished_run(tmp_path):
+    assert RunRecord(tmp_path, ASKED).earlier() is None
+    with pytest.raises(MuseQuestError, match="not started.*musequest train"):
+        finished_record(tmp_path)
+    begun(tmp_path).interrupt("Ctrl-C")
+    with pytest.raises(MuseQuestError, match="is interrupted"):
+        finished_record(tmp_path)
+
+
+def test_disk_counts_a_file_with_two_names_once(tmp_path):
+    (tmp_path / "one").write_bytes(bytes(2**20))
+    os.link(tmp_path / "one", tmp_path / "two")
+    assert disk_gib(tmp_path) == pytest.approx(2**-10, rel=0.05)
+
+
+def test_peak_memory_never_falls(tmp_path):
+    before = peak_memory_gib()["cpu"]
+    block = torch.ones(2**26)  # a quarter of a GiB
+    during = peak_memory_gib()["cpu"]
+    del block
+    assert before <= during <= peak_memory_gib()["cpu"]
+    assert during > 0.25
+
+
+def test_machine_and_versions_are_named():
+    assert hardware()["memory_gib"] > 0.5 and hardware()["threads"] >= 1
+    assert {"python", "torch", "transformers", "peft"} <= set(versions())

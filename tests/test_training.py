@@ -1,0 +1,369 @@
+"""A run trains, stops, goes on and ends as it should, and leaves only what it should."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_dialogs import write_dataset, write_profile
+from transformers import TrainerCallback
+
+from musequest.errors import MuseQuestError
+from musequest.files import read_json, write_json
+from musequest.finetuning import training
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.collator import IGNORED, DocentCollator
+from musequest.finetuning.models import base_fingerprint, load_model, load_processor, load_tuned
+from musequest.finetuning.training import build_trainer, train
+from musequest.settings import load_approach, training_settings
+from musequest.tables import read_table
+
+RUN = Path("runs/tiny/lora")
+
+
+@pytest.fixture
+def profile(tmp_path, home, tiny_docent):
+    write_dataset(home, "tiny")
+    return write_profile(tmp_path, tiny_docent)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_docent):
+    """One whole run, made once: its home, profile and record. Tests only read it."""
+    home = tmp_path_factory.mktemp("finished")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MUSEQUEST_HOME", str(home))
+    write_dataset(home, "tiny")
+    profile = write_profile(home, tiny_docent)
+    record = train(profile, progress=False)
+    yield home, profile, record
+    patch.undo()
+
+
+@pytest.fixture
+def in_finished(finished, monkeypatch):
+    monkeypatch.setenv("MUSEQUEST_HOME", str(finished[0]))
+    return finished
+
+
+class InterruptAt(TrainerCallback):
+    """Sends this process a signal at one step, as a person or a scheduler would."""
+
+    def __init__(self, step, number=signal.SIGINT):
+        self.step, self.number = step, number
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step + 1 == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def interrupting(monkeypatch, callback):
+    """Let every trainer built from now on carry one more callback."""
+
+    def build(*arguments, **options):
+        trainer = build_trainer(*arguments, **options)
+        trainer.add_callback(callback)
+        return trainer
+
+    monkeypatch.setattr(training, "build_trainer", build)
+
+
+def weights_of(home):
+    return load_file(home / RUN / "adapter" / "adapter_model.safetensors")
+
+
+def files_under(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_leaves_best_weights_last_state_record_and_metrics(in_finished):
+    home, _, record = in_finished
+    files = files_under(home / RUN)
+    assert {"run.json", "metrics.parquet"} <= files
+    adapter = {name for name in files if name.startswith("adapter/")}
+    assert adapter == {"adapter/adapter_model.safetensors", "adapter/adapter_config.json"}
+    assert {path.name for path in (home / RUN / "state").iterdir()} == {"checkpoint-10"}
+    assert {path.split("/")[0] for path in files} == {
+        *("run.json", "metrics.parquet", "adapter", "state")
+    }
+    assert record == read_json(home / RUN / "run.json")
+
+
+def test_the_record_says_what_where_and_how_it_ended(in_finished):
+    _, profile, record = in_finished
+    assert record["status"] == "done" and record["reason"] is None
+    assert (record["approach"], record["profile"], record["steps"]) == ("lora", "tiny", 10)
+    assert (record["epochs"], record["world_size"], record["seed"]) == (2.0, 1, 1)
+    assert record["base_model"] == profile.base_model
+    assert record["base_model_fingerprint"] == base_fingerprint(profile)
+    assert record["training"]["learning_rate"] == 0.01 and record["lora"]["r"] == 8
+    assert 0 < record["trainable_parameters"] < record["total_parameters"]
+    assert record["minutes"] > 0 and record["samples_per_second"] > 0
+    assert record["peak_memory_gib"]["cpu"] > 0.1 and 0 < record["disk_gib"] < 0.1
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["hardware"]["cpu_cores"] == os.cpu_count()
+
+
+def test_metrics_hold_both_losses_at_every_validation(in_finished):
+    home, _, record = in_finished
+    metrics = read_table("metrics", home / RUN / "metrics.parquet")
+    assert metrics.step.tolist() == [4, 8, 10]
+    assert np.isfinite(metrics.to_numpy(float)).all()
+    assert metrics.seconds.is_monotonic_increasing
+    best = metrics.loc[metrics.eval_loss.idxmin()]
+    assert (record["best_step"], record["best_eval_loss"]) == (best.step, best.eval_loss)
+    assert metrics.train_loss.iloc[-1] < metrics.train_loss.iloc[0]
+
+
+def validation_loss(profile, model):
+    """The mean loss over all answer tokens of the validation rows, one row at a time."""
+    collator = DocentCollator(load_processor(profile))
+    total, count = 0.0, 0
+    for row in training.load_split(profile.collection, "validation"):
+        batch = collator([row])
+        tokens = int((batch["labels"] != IGNORED).sum())
+        with torch.no_grad():
+            total += float(model(**batch).loss) * tokens
+        count += tokens
+    return total / count
+
+
+def test_the_saved_adapter_has_the_recorded_validation_loss(in_finished):
+    _, profile, record = in_finished
+    tuned = load_tuned(profile, "lora").cpu()
+    assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
+    assert validation_loss(profile, load_model(profile, device="cpu")) > record["best_eval_loss"]
+
+
+def test_the_adapter_file_holds_adapter_tensors_and_names_its_base(in_finished):
+    home, profile, _ = in_finished
+    assert all("lora_" in name for name in weights_of(home))
+    config = read_json(home / RUN / "adapter" / "adapter_config.json")
+    assert config["base_model_name_or_path"] == profile.base_model
+
+
+def test_training_leaves_the_base_model_as_it_was(in_finished):
+    _, profile, _ = in_finished
+    tuned = load_tuned(profile, "lora").cpu().unload().state_dict()
+    base = load_model(profile, device="cpu").state_dict()
+    assert all(torch.equal(values, tuned[name]) for name, values in base.items())
+
+
+def test_a_finished_run_returns_at_once(in_finished, monkeypatch):
+    _, profile, record = in_finished
+    monkeypatch.setattr(training, "build_trainer", lambda *_: pytest.fail("trained again"))
+    assert train(profile, progress=False) == record
+
+
+@pytest.mark.parametrize(
+    ("step", "number"), [(3, signal.SIGINT), (5, signal.SIGTERM), (8, signal.SIGINT)]
+)
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    profile, home, finished, monkeypatch, step, number
+):
+    with monkeypatch.context() as patch:
+        interrupting(patch, InterruptAt(step, number))
+        with pytest.raises(MuseQuestError, match=f"interrupted .* at step {step} of 10"):
+            train(profile, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "interrupted" and f"at step {step} of 10" in record["reason"]
+    assert not (home / RUN / "adapter").exists()
+    record = train(profile, progress=False)
+    whole_home, _, whole = finished
+    assert (record["status"], record["best_step"]) == ("done", whole["best_step"])
+    assert record["best_eval_loss"] == whole["best_eval_loss"]
+    expected = weights_of(whole_home)
+    assert all(torch.equal(values, expected[name]) for name, values in weights_of(home).items())
+    last = [
+        load_file(folder / RUN / "state" / "checkpoint-10" / "adapter_model.safetensors")
+        for folder in (home, whole_home)
+    ]
+    assert all(torch.equal(values, last[1][name]) for name, values in last[0].items())
+    metrics = read_table("metrics", home / RUN / "metrics.parquet")
+    assert {4, 8, 10} <= set(metrics.step) and metrics.seconds.is_monotonic_increasing
+
+
+def test_signal_handlers_are_given_back(profile):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("place", ["before the best", "before the state", "after the state"])
+def test_a_process_killed_while_saving_loses_nothing(profile, home, finished, monkeypatch, place):
+    """The second save dies at each of its moves in turn; the next call ends at the same weights."""
+    from musequest.finetuning import checkpoints
+
+    publish, moves = checkpoints._publish, []
+
+    def dying(source, target):
+        moves.append(target)
+        # Each of the first two saves moves best weights, then the state.
+        if len(moves) == {"before the best": 3, "before the state": 4}.get(place):
+            raise SystemExit
+        publish(source, target)
+        if len(moves) == 4:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_publish", dying)
+        with pytest.raises(SystemExit):
+            train(profile, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "interrupted" and "before it could say" in record["reason"]
+    assert train(profile, progress=False)["status"] == "done"
+    expected = weights_of(finished[0])
+    assert all(torch.equal(values, expected[name]) for name, values in weights_of(home).items())
+    assert files_under(home / RUN) == files_under(finished[0] / RUN)
+
+
+def test_a_process_killed_just_before_done_is_done_by_the_next_call(profile, home, monkeypatch):
+    from musequest.finetuning.records import RunRecord
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecord, "finish", lambda *_, **__: (_ for _ in ()).throw(SystemExit()))
+        with pytest.raises(SystemExit):
+            train(profile, progress=False)
+    record = train(profile, progress=False)
+    assert record["status"] == "done" and record["steps"] == 10
+    assert (home / RUN / "adapter").is_dir() and not (home / RUN / "best").exists()
+
+
+def test_deleted_weights_are_trained_again(profile, home):
+    import shutil
+
+    one_step = {"max_steps": "1"}
+    train(profile, overrides=one_step, progress=False)
+    shutil.rmtree(home / RUN / "adapter")
+    assert train(profile, overrides=one_step, progress=False)["status"] == "done"
+    assert (home / RUN / "adapter").is_dir()
+
+
+def changed_setting(profile, home):
+    return profile, {"learning_rate": "0.5"}, "training.learning_rate was 0.01 and is 0.5"
+
+
+def changed_data(profile, home):
+    write_dataset(home, "tiny", year_shift=1)
+    return profile, {}, "dataset_fingerprint was"
+
+
+def changed_photos(profile, home):
+    return replace(profile, image_size=72), {}, "image_size was 144 and is 72"
+
+
+@pytest.mark.parametrize("change", [changed_setting, changed_data, changed_photos])
+def test_another_setting_or_dataset_is_refused_and_nothing_is_lost(profile, home, change):
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    before = {path: (home / RUN / path).read_bytes() for path in files_under(home / RUN)}
+    other, overrides, difference = change(profile, home)
+    overrides = {"max_steps": "1", **overrides}
+    with pytest.raises(MuseQuestError, match=f"{difference}.*fresh=True"):
+        train(other, overrides=overrides, progress=False)
+    assert before == {path: (home / RUN / path).read_bytes() for path in files_under(home / RUN)}
+    record = train(other, overrides=overrides, fresh=True, progress=False)
+    assert record["status"] == "done"
+
+
+def test_a_run_that_fails_says_why(profile, monkeypatch, home):
+    class Full(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise OSError(28, "No space left on device")
+
+    interrupting(monkeypatch, Full())
+    with pytest.raises(OSError, match="No space left"):
+        train(profile, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "failed" and "No space left on device" in record["reason"]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(profile, home, monkeypatch):
+    class Poison(TrainerCallback):
+        def on_step_begin(self, args, state, control, model=None, **kwargs):
+            if state.global_step == 5:
+                next(p for p in model.parameters() if p.requires_grad).data.fill_(torch.nan)
+
+    interrupting(monkeypatch, Poison())
+    with pytest.raises(MuseQuestError, match="training loss became nan at step 6"):
+        train(profile, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "failed" and "nan at step 6" in record["reason"]
+    states = load_file(home / RUN / "state" / "checkpoint-4" / "adapter_model.safetensors")
+    assert all(torch.isfinite(values).all() for values in states.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("learning_rat", "1", "unknown key 'learning_rat'.*'learning_rate'"),
+        ("save_total_limit", "3", "'save_total_limit' cannot be chosen"),
+        ("lr_scheduler_type", "zigzag", "TrainingArguments refuses.*zigzag"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(profile, home, key, value, message):
+    with pytest.raises(MuseQuestError, match=message):
+        train(profile, overrides={key: value}, progress=False)
+
+
+def test_the_progress_bar_shows_steps_and_losses(profile, capsys):
+    train(profile, overrides={"max_steps": "4", "eval_steps": "2"})
+    shown = capsys.readouterr().err
+    assert "training: 100%" in shown and "4/4" in shown
+    assert "train_loss=" in shown and "eval_loss=" in shown
+
+
+def test_full_tuning_keeps_a_whole_model(profile, home, monkeypatch):
+    full = replace(load_approach("lora"), name="full", tuning="full", lora={})
+    for module in ("training", "models"):
+        monkeypatch.setattr(f"musequest.finetuning.{module}.load_approach", lambda name: full)
+    record = train(profile, "full", {"learning_rate": "0.001"}, progress=False)
+    tuned = load_tuned(profile, "full").cpu()
+    assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
+
+
+def test_a_real_sigterm_from_outside_ends_the_process_with_a_state(profile, home, tmp_path):
+    """As a scheduler does it: another process, a signal at any time, the same call again."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]); "
+        "from musequest.finetuning.training import train; "
+        "train(sys.argv[1], overrides={'num_train_epochs': '200', 'eval_steps': '5'})"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "tiny.yaml"), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1])
+    for _ in range(600):
+        if RunFolder(home / RUN).last_state():
+            break
+        time.sleep(0.1)
+    process.terminate()
+    stderr = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1
+    assert "MuseQuestError: Training was interrupted (SIGTERM at step" in stderr
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "interrupted" and record["reason"].startswith("SIGTERM at step")
+    assert json.loads((RunFolder(home / RUN).last_state() / "trainer_state.json").read_text())
+
+
+def test_settings_reach_the_trainer(profile, home):
+    settings = {**training.DEFAULTS, **training_settings(profile, load_approach("lora"), {})}
+    trainer = build_trainer(
+        profile, load_approach("lora"), settings, RunFolder(home / RUN), progress=False
+    )
+    assert trainer.args.learning_rate == 0.01 and trainer.args.per_device_train_batch_size == 2
+    assert settings["eval_steps"] == trainer.args.save_steps == trainer.args.logging_steps
+
+
+def test_a_damaged_record_is_one_sentence(profile, home):
+    (home / RUN).mkdir(parents=True)
+    (home / RUN / "run.json").write_text("{")
+    with pytest.raises(MuseQuestError, match="run.json is not a readable JSON"):
+        train(profile, progress=False)
+    write_json(home / RUN / "run.json", {"status": "failed"})
+    assert train(profile, overrides={"max_steps": "1"}, progress=False)["status"] == "done"
