@@ -1,0 +1,152 @@
+"""Profiles and approaches: every key is checked, every mistake is a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from musequest import settings
+from musequest.errors import MuseQuestError
+from musequest.settings import load_approach, load_profile, training_settings
+
+NEEDED = "base_model: a\ncollection: c\nimage_size: 64\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write_profile(text: str) -> Path:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_profile
+
+
+@pytest.fixture
+def approaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A repository of its own, to which approaches can be added."""
+    monkeypatch.setattr(settings, "root", lambda: tmp_path)
+
+    def add(folder: str, text: str) -> Path:
+        path = tmp_path / "2_model_finetuning" / folder / "config.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return add
+
+
+@pytest.mark.parametrize(
+    "path", sorted((settings.root() / "profiles").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_profile_of_the_repository_loads(path: Path):
+    profile = load_profile(path.stem)
+    assert profile == load_profile(path)
+    assert profile.name == path.stem
+    assert profile.museum is None or profile.museum_folder.is_dir()
+
+
+def test_every_key_of_the_pocket_profile_is_explained():
+    lines = (settings.root() / "profiles/pocket.yaml").read_text().splitlines()
+    explained = False
+    for line in lines:
+        if line.strip().startswith("#"):
+            explained = True
+        elif not line.strip():
+            explained = False
+        else:
+            assert explained, f"{line!r} has no comment above it"
+
+
+def test_a_profile_without_a_museum_says_so(write):
+    with pytest.raises(MuseQuestError, match="'mine' names no museum"):
+        load_profile(write(NEEDED)).museum_folder  # noqa: B018
+
+
+def test_a_base_model_is_a_folder_here_or_a_name_on_the_hub(write):
+    assert load_profile(write(NEEDED)).base_model_source == "a"
+    here = load_profile(write(NEEDED.replace("base_model: a", "base_model: musequest")))
+    assert Path(here.base_model_source).is_absolute()
+
+
+def test_an_unknown_profile_is_answered_with_the_known_ones():
+    with pytest.raises(MuseQuestError, match=r"no profile 'pockt' in profiles/.*pocket"):
+        load_profile("pockt")
+    with pytest.raises(MuseQuestError, match=r"nowhere\.yaml does not exist"):
+        load_profile("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (NEEDED + "image_sise: 3\n", r"mine.yaml: unknown key 'image_sise'; .* 'image_size'"),
+        (NEEDED + "training: {learning_rat: 1}\n", "unknown key 'learning_rat'; .*'learning_rate'"),
+        (NEEDED + "training: 3\n", "'training' is 3; write a value of kind dict"),
+        (NEEDED.replace("64", "large"), "'image_size' is 'large'; write a value of kind int"),
+        (NEEDED.replace("64", "true"), "'image_size' is True; write a value of kind int"),
+        (NEEDED.replace("64", "0"), "'image_size' is 0; write a number of 1 or more"),
+        (NEEDED + "museum: 4\n", "'museum' is 4; write a value of kind str or NoneType"),
+        ("collection: c\n", "lacks the key 'base_model'"),
+        ("- a\n- b\n", "holds no 'key: value' lines"),
+        ("a: [\n", "is not readable YAML"),
+        ("", "lacks the key 'base_model'"),
+    ],
+)
+def test_a_mistake_in_a_profile_is_a_sentence(write, text: str, sentence: str):
+    with pytest.raises(MuseQuestError, match=sentence) as caught:
+        load_profile(write(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_without_a_point_are_numbers(write):
+    profile = load_profile(write(NEEDED + "training: {learning_rate: 2e-4, output_dir: 2e-4x}\n"))
+    assert profile.training == {"learning_rate": 2e-4, "output_dir": "2e-4x"}
+
+
+def test_overrides_are_read_as_yaml_and_checked(write):
+    path = write(NEEDED)
+    profile = load_profile(path, {"image_size": "128", "image_splitting": "true"})
+    assert (profile.image_size, profile.image_splitting) == (128, True)
+    with pytest.raises(MuseQuestError, match="--set: unknown key 'image'"):
+        load_profile(path, {"image": "1"})
+
+
+def test_an_approach_overrides_the_profile_and_is_overridden_by_hand(write, approaches):
+    approaches("2.1_a", "approach: a\ntuning: lora\ntraining: {num_train_epochs: 2, seed: 5}\n")
+    profile = load_profile(write(NEEDED + "training: {num_train_epochs: 1, max_steps: 9}\n"))
+    approach = load_approach("a")
+    assert training_settings(profile, approach) == {
+        "num_train_epochs": 2, "max_steps": 9, "seed": 5,
+    }  # fmt: skip
+    assert training_settings(profile, approach, {"seed": "7", "learning_rate": "1e-3"}) == {
+        "num_train_epochs": 2, "max_steps": 9, "seed": 7, "learning_rate": 1e-3,
+    }  # fmt: skip
+    with pytest.raises(MuseQuestError, match="--set: unknown key 'sede'; .* 'seed'"):
+        training_settings(profile, approach, {"sede": "7"})
+
+
+def test_an_approach_is_found_by_its_key(approaches):
+    approaches("2.1_one", "approach: one\ntuning: lora\nlora: {r: 8}\n")
+    path = approaches("2.4_two", "approach: two\ntuning: full\n")
+    approach = load_approach("two")
+    assert (approach.name, approach.folder, approach.tuning) == ("two", path.parent, "full")
+    with pytest.raises(MuseQuestError, match="no approach 'three' .* one, two"):
+        load_approach("three")
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("tuning: lora\nlora: {rank: 8}\n", "config.yaml: unknown key 'rank'"),
+        ("tuning: lora\nlora: {lora_alfa: 8}\n", "unknown key 'lora_alfa'; .* 'lora_alpha'"),
+        ("tuning: lora\nquantization: {load_in_4bits: true}\n", "nearest known is 'load_in_4bit'"),
+        ("tuning: full\nparallel: {sharding_strateg: 1}\n", "nearest .* 'sharding_strategy'"),
+        ("tuning: full\ntraining: {epochs: 1}\n", "unknown key 'epochs'"),
+        ("tuning: full\nlorra: {}\n", "unknown key 'lorra'; the nearest known is 'lora'"),
+        ("tuning: some\n", "'tuning' is 'some'; write lora or full"),
+        ("lora: {}\n", "lacks the key 'tuning'"),
+    ],
+)
+def test_a_mistake_in_an_approach_is_a_sentence(approaches, lines: str, sentence: str):
+    approaches("2.9_x", f"approach: x\n{lines}")
+    with pytest.raises(MuseQuestError, match=sentence):
+        load_approach("x")

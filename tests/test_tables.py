@@ -1,0 +1,101 @@
+"""Parquet files between the stages: the columns are checked on both sides."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from musequest.errors import MuseQuestError
+from musequest.tables import SCHEMAS, read_table, write_table
+
+ROW = {
+    "data_id": "bowl-00",
+    "item_name": "bowl",
+    "image_name": "bowl-00.jpg",
+    "question": "What is this?",
+    "ground_truth": "A bowl.",
+    "answer": "A cup.",
+    "new_tokens": 4,
+    "seconds": 0.5,
+}
+STEP = {"step": 1, "epoch": 0.1, "train_loss": 2.0, "eval_loss": None, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_rows_come_back_in_the_order_of_the_schema(tmp_path: Path, frame: bool):
+    rows = [dict(reversed(ROW.items()))]
+    write_table("predictions", tmp_path / "p.parquet", pd.DataFrame(rows) if frame else rows)
+    table = read_table("predictions", tmp_path / "p.parquet")
+    assert list(table.columns) == SCHEMAS["predictions"].names
+    assert table.to_dict("records") == [ROW]
+
+
+def test_equal_rows_give_equal_bytes(tmp_path: Path):
+    for name in ("a", "b"):
+        write_table("predictions", tmp_path / f"{name}.parquet", [ROW])
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_whole_numbers_may_stand_for_real_ones_and_nulls_for_anything(tmp_path: Path):
+    write_table("metrics", tmp_path / "m.parquet", [STEP | {"seconds": 3}])
+    table = read_table("metrics", tmp_path / "m.parquet")
+    assert table["seconds"].dtype == "float64" and table["eval_loss"].isna().all()
+
+
+def test_additional_columns_are_kept_behind(tmp_path: Path):
+    write_table("scores", tmp_path / "s.parquet", [{"rouge_l": 0.5, "model": "a", "data_id": "b"}])
+    assert list(read_table("scores", tmp_path / "s.parquet")) == ["model", "data_id", "rouge_l"]
+
+
+def test_no_rows_are_a_table_too(tmp_path: Path):
+    write_table("dialogs", tmp_path / "d.parquet", [])
+    assert list(read_table("dialogs", tmp_path / "d.parquet")) == SCHEMAS["dialogs"].names
+
+
+@pytest.mark.parametrize("column", list(ROW))
+def test_a_missing_column_is_named_with_file_and_remedy(tmp_path: Path, column: str):
+    path = tmp_path / "p.parquet"
+    rows = [{name: value for name, value in ROW.items() if name != column}]
+    sentence = f"p.parquet lacks the column '{column}'; run `python -m musequest infer`"
+    with pytest.raises(MuseQuestError, match=sentence):
+        write_table("predictions", path, rows)
+    assert not path.exists()
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(MuseQuestError, match=sentence):
+        read_table("predictions", path)
+
+
+@pytest.mark.parametrize(("column", "value"), [("answer", 3), ("new_tokens", "four"),
+                                               ("new_tokens", 1.5), ("seconds", "1")])  # fmt: skip
+def test_a_mistyped_column_is_named_with_file_and_remedy(tmp_path: Path, column: str, value):
+    path = tmp_path / "p.parquet"
+    write_table("predictions", path, [ROW])
+    before = path.read_bytes()
+    with pytest.raises(MuseQuestError, match=f"p.parquet: the column '{column}' holds"):
+        write_table("predictions", path, [ROW | {column: value}])
+    assert path.read_bytes() == before
+    pq.write_table(pa.Table.from_pylist([ROW | {column: value}]), path)
+    with pytest.raises(MuseQuestError, match=f"the column '{column}' holds .*infer"):
+        read_table("predictions", path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all"])
+def test_a_damaged_file_is_a_sentence(tmp_path: Path, content: bytes):
+    (tmp_path / "p.parquet").write_bytes(content)
+    with pytest.raises(MuseQuestError, match="p.parquet is no readable parquet file"):
+        read_table("predictions", tmp_path / "p.parquet")
+
+
+def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path):
+    with pytest.raises(MuseQuestError, match="exhibits.parquet does not exist; run .*collect"):
+        read_table("exhibits", tmp_path / "exhibits.parquet")
+
+
+def test_facts_are_optional(tmp_path: Path):
+    texts = dict.fromkeys(("item_name", "title", "link", "record", "description"), "x")
+    row = {"item_id": 1, **texts, "photos": ["a.jpg"], "license": "", "credit": ""}
+    write_table("exhibits", tmp_path / "e.parquet", [row])
+    table = read_table("exhibits", tmp_path / "e.parquet")
+    assert table["facts"].isna().all() and list(table["photos"][0]) == ["a.jpg"]
