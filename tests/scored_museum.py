@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from musequest.creation.dataset import fingerprint
 from musequest.files import write_json
 from musequest.settings import Profile
 from musequest.tables import write_table
@@ -104,7 +105,7 @@ def write_predictions(folder: Path, count: int = 8) -> dict[str, Path]:
     return paths
 
 
-def answered_museum(home: Path, count: int = 8, fingerprint: str = "") -> Profile:
+def answered_museum(home: Path, count: int = 8) -> Profile:
     """Lay out data/ and runs/ of a profile `made_up` under `home`; every fifth item is seen."""
     exhibits = [make_exhibit(index) for index in range(count)]
     write_exhibits(home / "data/made_up/exhibits.parquet", exhibits)
@@ -112,11 +113,12 @@ def answered_museum(home: Path, count: int = 8, fingerprint: str = "") -> Profil
         rows = [_dataset_row(index, exhibit) for index, exhibit in enumerate(exhibits)]
         path = home / f"data/made_up/dataset/data/{split}-00000-of-00001.parquet"
         write_table("dataset", path, rows if split == "test" else [])
-    for system in ("base", "lora"):
+    made_for = {"dataset_fingerprint": fingerprint("made_up")}
+    for system, finished in (("base", None), ("lora", "now")):
         folder = home / "runs/made_up" / system
         write_table("predictions", folder / "predictions.parquet", make_rows(exhibits, system))
-        write_json(folder / "infer.json", {"dataset_fingerprint": fingerprint})
-    write_json(folder / "run.json", {"dataset_fingerprint": fingerprint, "status": "done"})
+        write_json(folder / "infer.json", made_for | {"run_finished_at": finished, "split": "test"})
+    write_json(folder / "run.json", made_for | {"status": "done", "finished_at": "now"})
     write_table("metrics", folder / "metrics.parquet", make_metrics())
     return Profile("made_up", base_model="none", collection="made_up", image_size=144)
 

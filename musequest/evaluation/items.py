@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
+from ..creation.dataset import split_path
 from ..errors import MuseQuestError
-from ..home import collection_dir
 from ..settings import Profile
-
-
-def split_path(profile: Profile) -> Path:
-    """The parquet file of the split that is answered; MuseQuestError if it does not exist."""
-    name = f"{profile.evaluation_split}-00000-of-00001.parquet"
-    path = collection_dir(profile.collection) / "dataset" / "data" / name
-    if not path.is_file():
-        raise MuseQuestError(f"{path} does not exist; {_remedy(profile)} first.")
-    return path
 
 
 def tracks_of(profile: Profile) -> dict[str, str]:
@@ -31,7 +21,7 @@ def tracks_of(profile: Profile) -> dict[str, str]:
 
 def photos_of(profile: Profile, edge: int) -> dict[str, Image.Image]:
     """data_id -> the item's photo in RGB, its longer side at most `edge` px."""
-    path, photos = split_path(profile), {}
+    path, photos = split_path(profile.collection, profile.evaluation_split), {}
     _columns(profile, ["data_id", "image"])
     for batch in pq.ParquetFile(path).iter_batches(32, columns=["data_id", "image"]):
         for row in batch.to_pylist():
@@ -55,7 +45,9 @@ def _small(photo: bytes | None, edge: int, where: str) -> Image.Image:
 
 def _columns(profile: Profile, names: list[str]) -> pa.Table:
     """Columns of the split, photos only by their schema; MuseQuestError if one is missing."""
-    path = split_path(profile)
+    path = split_path(profile.collection, profile.evaluation_split)
+    if not path.is_file():
+        raise MuseQuestError(f"{path} does not exist; {_remedy(profile)} first.")
     try:
         there = pq.read_schema(path).names
         for name in names:

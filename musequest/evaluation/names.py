@@ -20,13 +20,13 @@ FUNCTION_WORDS = set(
 )
 
 
-def words(text: str) -> set[str]:
-    """The words of `text`, without case, accents and possessive endings."""
-    return {fold(match[0]) for match in WORD.finditer(text)}
+def capitalised(text: str) -> set[str]:
+    """The capitalised words of `text` wherever they stand, folded."""
+    return {fold(match[0]) for match in WORD.finditer(text) if match[0][0].isupper()}
 
 
 def find_names(text: str) -> set[str]:
-    """The proper names of `text` word by word, folded as `words` are.
+    """The proper names of `text` word by word, folded.
 
     The first word of a sentence is capitalised anyway and counts only if it also stands
     capitalised elsewhere.
@@ -49,10 +49,11 @@ def fold(word: str) -> str:
 def recall_names(answer: str, ground_truth: str, sources: str = "") -> float | None:
     """The share of the ground truth's names that the answer holds, 0 to 1 (best); None if none.
 
-    A word that begins a sentence of the ground truth counts where the sources show it a name.
+    The answer must write a name with a capital: "a coin" does not name the Pilot Coin. A word that
+    begins a sentence of the ground truth counts where the sources show it to be a name.
     """
-    names = find_names(ground_truth) | (words(ground_truth) & _source_names(sources))
-    return len(names & words(answer)) / len(names) if names else None
+    names = find_names(ground_truth) | (capitalised(ground_truth) & _source_names(sources))
+    return len(names & capitalised(answer)) / len(names) if names else None
 
 
 @lru_cache(maxsize=1024)

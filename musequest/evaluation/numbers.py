@@ -97,9 +97,9 @@ def _with_suffix(text: str, number: Number) -> Number:
 
 def _plural_year(number: Number, end: int) -> Number:
     """ "1600s" is the 17th century, "1920s" a decade."""
-    if number.value % 100 == 0 and 100 <= number.value <= 9900:
+    if 100 <= number.value <= 9900 and number.value % 100 == 0:
         return replace(number, value=number.value / 100 + 1, kind="century", end=end)
-    if number.value % 10 == 0 and 10 <= number.value <= 9990:
+    if 10 <= number.value <= 9990 and number.value % 10 == 0:
         return replace(number, kind="decade", end=end)
     return number
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import MuseQuestError
 from ..files import read_json
@@ -27,13 +28,13 @@ class System:
 SYSTEMS = {
     name: System(name, label, colour, marker)
     for name, label, colour, marker in (
-        ("base", "Base, untuned", "#8a8f98", "o"),
+        ("base", "Base (untuned)", "#8a8f98", "o"),
         ("lora", "LoRA", "#0072b2", "D"),
         ("qlora", "QLoRA", "#56b4e9", "s"),
-        ("lora_ddp", "LoRA, DDP", "#009e73", "^"),
+        ("lora_ddp", "LoRA (DDP)", "#009e73", "^"),
         ("full", "Full", "#d55e00", "P"),
-        ("full_mp", "Full, MP", "#e69f00", "v"),
-        ("full_fsdp", "Full, FSDP", "#cc79a7", "<"),
+        ("full_mp", "Full (MP)", "#e69f00", "v"),
+        ("full_fsdp", "Full (FSDP)", "#cc79a7", "<"),
         ("gpt4o", "GPT-4o", "#1a1a1a", "X"),
         ("retrieval", "Retrieval", "#7a6f00", ">"),
         ("rag", "RAG", "#5d3a9b", "p"),
@@ -66,33 +67,44 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
     paths = {path.parent.name: path for path in folder.glob("*/predictions.parquet")}
     found, left_out = {}, []
     for name in ordered(paths):
-        _check_fingerprint(paths[name], fingerprint)
-        if reason := _unfinished(paths[name].parent):
+        infer, run = _record(paths[name], "infer.json"), _record(paths[name], "run.json")
+        for record in (infer, run):
+            _check_fingerprint(record, fingerprint, paths[name].parent)
+        if reason := _unusable(infer, run, profile):
             left_out.append(f"{name} is left out: {reason}.")
         else:
             found[name] = paths[name]
     if not found:
+        reasons = "".join(f" {sentence}" for sentence in left_out)
         raise MuseQuestError(
             f"{folder} holds no answers of a finished system; run `python -m musequest infer "
-            f"--profile {profile.name} --approach base` first."
+            f"--profile {profile.name} --approach base` first.{reasons}"
         )
     return found, left_out
 
 
-def _unfinished(folder: Path) -> str:
-    """Why a run's answers cannot be used yet; "" where they can, or where there was no training."""
-    path = folder / "run.json"
-    status = read_json(path).get("status") if path.is_file() else "done"
-    return "" if status == "done" else f"its training is {status!r} ({path})"
+def _record(predictions: Path, name: str) -> dict[str, Any]:
+    path = predictions.with_name(name)
+    return read_json(path) if path.is_file() else {}
 
 
-def _check_fingerprint(predictions: Path, fingerprint: str) -> None:
-    for name in ("infer.json", "run.json"):
-        path = predictions.with_name(name)
-        record = read_json(path) if path.is_file() else {}
-        theirs = record.get("dataset_fingerprint", fingerprint)
-        if theirs != fingerprint:
-            raise MuseQuestError(
-                f"{path} belongs to another dataset (fingerprint {str(theirs)[:12]}… instead of "
-                f"{fingerprint[:12]}…); move {path.parent} away and run train and infer again."
-            )
+def _unusable(infer: dict[str, Any], run: dict[str, Any], profile: Profile) -> str:
+    """Why a system's answers do not count; "" where they do. `run` is empty if untrained."""
+    if not infer:
+        return "no infer.json vouches for its answers, so run infer for it again"
+    if infer.get("split", profile.evaluation_split) != profile.evaluation_split:
+        return f"it answered the split '{infer['split']}', not '{profile.evaluation_split}'"
+    if run and run.get("status") != "done":
+        return f"its training is {run.get('status')}, so resume it with train"
+    if run and infer.get("run_finished_at") != run.get("finished_at"):
+        return "its answers come from an earlier training, so run infer for it again"
+    return ""
+
+
+def _check_fingerprint(record: dict[str, Any], fingerprint: str, folder: Path) -> None:
+    theirs = record.get("dataset_fingerprint", fingerprint)
+    if theirs != fingerprint:
+        raise MuseQuestError(
+            f"{folder} belongs to another dataset (fingerprint {str(theirs)[:12]}… instead of "
+            f"{fingerprint[:12]}…); move it away and run train and infer again."
+        )

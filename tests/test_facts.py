@@ -1,0 +1,146 @@
+"""Numbers and names on hand-made cases."""
+
+from decimal import Decimal
+
+import pytest
+
+from musequest.evaluation.facts import check_numbers
+from musequest.evaluation.names import find_names, recall_names
+from musequest.evaluation.numbers import find_numbers
+
+
+def values(text: str) -> list[str]:
+    """The numbers of a text as short strings: value, then c for century, s for decade, BC."""
+    signs = {"": "", "century": "c", "decade": "s"}
+    return [
+        f"{format(n.value.normalize(), 'f')}{signs[n.kind]}{' BC' if n.bc else ''}"
+        for n in find_numbers(text)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("made in 1742.", ["1742"]),
+        ("12,500 or 12\u202f500 or 12'500", ["12500"] * 3),
+        ("1,234,567.5", ["1234567.5"]),
+        ("3.60 kg, 3,6 kg", ["3.6", "3.6"]),
+        ("July 4, 1776 and July 4,1776", ["4", "1776", "4", "1776"]),
+        ("1, 2,3 and 4", ["1", "2.3", "4"]),
+        ("the 3rd, third, 21st and twenty-first", ["3", "3", "21", "21"]),
+        ("one of the first; a second look", []),
+        ("one metre", ["1"]),
+        ("17th century, seventeenth-century, XVIIth century, the 1600s", ["17c"] * 4),
+        ("the first century", ["1c"]),
+        ("late 17th or early 18th century", ["17c", "18c"]),
+        ("the 12th and 13th centuries", ["12c", "13c"]),
+        ("the 1920s, the 1920's", ["1920s", "1920s"]),
+        ("300-200 BC, 500 B.C.E., 3rd century BC", ["300 BC", "200 BC", "500 BC", "3c BC"]),
+        ("1790-95, 1790–1800, 1914/18", ["1790", "1795", "1790", "1800", "1914", "1918"]),
+        ("10-20 cm, 34 x 20 x 10 cm", ["10", "20", "34", "20", "10"]),
+        ("18 1/2 inches, 2½ ft, 1/2, ¾", ["18.5", "2.5", "0.5", "0.75"]),
+        ("9/11 and 9/8", ["9", "11", "9", "8"]),
+        ("two and a half metres", ["2.5"]),
+        ("twelve thousand five hundred", ["12500"]),
+        ("one hundred and twenty-third", ["123"]),
+        ("nineteen forty-two, nineteen hundred and two", ["1942", "1902"]),
+        ("one million two hundred thousand and five", ["1200005"]),
+        ("a hundred, a dozen, two dozen, hundreds of", ["100", "12", "24"]),
+        ("two, three and four", ["2", "3", "4"]),
+        ("2.5 million, 3 thousand", ["2500000", "3000"]),
+        ("PM-0007, F4U, B-17", ["7", "4", "17"]),
+        ("٣٤ and ３４", ["34", "34"]),
+        ("bone, often, weight, freight, attend", []),
+        ("", []),
+    ],
+)
+def test_numbers_are_read_however_they_are_written(text: str, expected: list[str]):
+    assert values(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["34 cm", "34cm", "34-centimetre", "0.34 m", "340 mm", "thirty-four centimetres"]
+)
+def test_one_length_in_many_wordings(text: str):
+    (number,) = find_numbers(text)
+    assert (number.dimension, number.size) == ("length", Decimal("0.34"))
+
+
+@pytest.mark.parametrize("text", ["made in 1742 in Lowfen", "in 1742 M. Blanc", "5 Men"])
+def test_words_after_a_number_are_not_taken_for_units(text: str):
+    assert [n.dimension for n in find_numbers(text)] == [""]
+
+
+def test_a_number_knows_where_it_stands():
+    text = "It is 34 cm high and of the seventeenth century."
+    assert [text[n.start : n.end] for n in find_numbers(text)] == ["34 cm", "seventeenth century"]
+
+
+def test_recall_and_invention_are_counted_per_different_number():
+    check = check_numbers(
+        answer="From 1742, yes 1742; it weighs 9 kg, is 47 cm high and has 3 feet.",
+        ground_truth="Made in 1742, 47 cm high, with 23 herons.",
+        sources="It stands on three feet.",
+    )
+    assert check.recall == pytest.approx(2 / 3)
+    assert check.invented_rate == pytest.approx(1 / 4)
+    assert (check.missing, check.invented) == (("23",), ("9 kg",))
+    kinds = [kind for *_, kind in check.marks]
+    assert kinds == ["recalled", "recalled", "invented", "recalled", "known"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "agrees"),
+    [
+        ("47 cm", "47 cm", True),
+        ("0.47 m", "47 cm", True),
+        ("47", "47 cm", True),
+        ("47 mm", "47 cm", False),
+        ("47 kg", "47 cm", False),
+        ("500 BC", "500", False),
+        ("17th century", "17", False),
+        ("thirty", "30", True),
+        ("1743", "1742", False),
+    ],
+)
+def test_when_two_numbers_agree(answer: str, truth: str, agrees: bool):
+    check = check_numbers(answer, truth)
+    assert check.recall == float(agrees)
+    assert check.invented_rate == float(not agrees)
+
+
+def test_the_century_of_a_stated_year_is_not_invented_yet_not_recalled():
+    check = check_numbers("From the 18th century.", "Made in 1742.")
+    assert (check.recall, check.invented_rate) == (0, 0)
+    assert check_numbers("From the 17th century.", "Made in 1742.").invented_rate == 1
+    assert check_numbers("From the 3rd century BC.", "Made in 250 BC.").invented_rate == 0
+    assert check_numbers("From the 3rd century.", "Made in 250 BC.").invented_rate == 1
+
+
+def test_without_numbers_there_is_no_rate():
+    check = check_numbers("A blue vase.", "A red vase.")
+    assert check.recall is None
+    assert check.invented_rate is None
+
+
+def test_a_very_long_answer_is_read_in_time():
+    check = check_numbers("one hundred and 12 cm " * 2_000 + "9" * 5_000, "12 cm")
+    assert check.recall == 1
+    assert check.stated == 3
+
+
+def test_names_are_capitalised_words_inside_sentences():
+    text = "It was made by Ilse Varn in Brod. Carved oak came from Café Noir's Yard. Brod again."
+    assert find_names(text) == {"ilse", "varn", "brod", "cafe", "noir", "yard"}
+
+
+def test_name_recall_ignores_accents_order_and_shouting():
+    truth = "The bowl of Ilse Varn lay in São Mar."
+    assert recall_names("SAO MAR: ILSE", truth) == pytest.approx(3 / 4)
+    assert recall_names("the brod", "It came from Brod.") == 0
+    assert recall_names("anything", "no names in here") is None
+
+
+def test_a_name_that_begins_a_sentence_counts_if_the_sources_know_it():
+    assert recall_names("of Lowfen", "Lowfen made it.", "The kilns of Lowfen burned.") == 1
+    assert recall_names("of Lowfen", "Lowfen made it.") is None

@@ -1,0 +1,141 @@
+"""The figures: what they show, that they survive odd input, and how they are saved."""
+
+import io
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from scored_museum import make_metrics
+
+from musequest.evaluation.figures import loss_curves, metric_bars, per_item
+from musequest.evaluation.metrics import METRICS
+from musequest.evaluation.style import TALLEST_PX, Picture
+from musequest.evaluation.systems import SYSTEMS, ordered, system
+
+
+def make_scores(items: int, systems: tuple[str, ...] = ("base", "lora")) -> pd.DataFrame:
+    """Scores of `items` exhibits, LoRA nearer to the ground truth than the base."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "model": name,
+            "data_id": f"item-{index:03d}-00",
+            "item_name": f"item-{index:03d}",
+            "embedding_distance": (0.6 if name == "base" else 0.1) + rng.random() / 5,
+        }
+        for name in systems
+        for index in range(items)
+    ]
+    return pd.DataFrame(rows)
+
+
+def pixels(figure: Picture) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(figure.png())).convert("RGB"))
+
+
+def texts(figure: Figure) -> str:
+    return " | ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+@pytest.mark.parametrize("items", [1, 24, 65, 300])
+def test_per_item_has_a_row_an_exhibit_that_can_be_read(items):
+    figure = per_item(make_scores(items))
+    plot = figure.axes[0]
+    assert len(plot.collections[1].get_offsets()) == items
+    height_px = figure.get_size_inches()[1] * 150
+    assert height_px / items >= 0.24 * 150
+    assert height_px < TALLEST_PX
+    assert plot.get_xlim()[0] < 0
+    labels = [text for text in figure.axes[1].texts if text.get_text().startswith("item-")]
+    assert len(labels) == items
+    assert min(label.get_fontsize() for label in labels) >= 7
+
+
+def test_per_item_shows_means_ground_truth_and_thumbnails():
+    scores = make_scores(5)
+    thumbnail = Image.new("RGB", (60, 40), (250, 0, 250))
+    figure = per_item(scores, {"item-002": thumbnail}, {"item-002": "The $5 Vase, a <b>pot</b>"})
+    mean = scores[scores.model == "lora"].embedding_distance.mean()
+    assert f"LoRA, mean {mean:.2f}" in texts(figure)
+    assert "The $5 Vase, a <b>pot</b>" in texts(figure)
+    dashed = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert any(np.isclose(dashed, mean))
+    assert any(line.get_xdata()[0] == 0 for line in figure.axes[0].lines)
+    assert ((pixels(figure) == (250, 0, 250)).all(axis=2)).sum() > 500
+
+
+def test_rows_are_sorted_by_the_last_system():
+    scores = make_scores(9)
+    best = scores[scores.model == "lora"].sort_values("embedding_distance").item_name.iloc[0]
+    assert texts(per_item(scores)).split("item-")[1].startswith(best.removeprefix("item-"))
+
+
+def test_an_exhibit_with_several_items_is_one_row():
+    scores = make_scores(3).assign(item_name="one")
+    assert len(per_item(scores).axes[0].collections[1].get_offsets()) == 1
+
+
+def test_titles_in_any_script_are_no_error():
+    titles = {"item-000": "壺", "item-001": "x" * 300, "item-002": "$\\frac{1}$"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pixels(per_item(make_scores(3), titles=titles)).shape[2] == 3
+
+
+def make_summary(systems: list[str], value: dict[str, float | None]) -> dict:
+    return {"all": {name: dict.fromkeys(METRICS, value) for name in systems}}
+
+
+def test_metric_bars_has_a_panel_a_metric():
+    value = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 9}
+    figure = metric_bars(make_summary(["lora", "base"], value))
+    shown = texts(figure)
+    for metric in METRICS.values():
+        assert f"{metric.label} {metric.direction}".strip() in shown
+    assert "9 items" in shown
+    one = metric_bars(make_summary(["lora"], value), metrics=["rouge_l"])
+    assert len(one.axes) == 1
+
+
+def test_metric_bars_without_values_or_intervals():
+    nothing = {"mean": None, "ci_low": None, "ci_high": None, "n": 0}
+    assert "no value" in texts(metric_bars(make_summary(["base"], nothing)))
+    few = {"mean": 0.5, "ci_low": None, "ci_high": None, "n": 2}
+    assert not metric_bars(make_summary(["base"], few)).axes[0].lines
+
+
+def test_loss_curves_mark_the_lowest_validation_loss():
+    metrics = pd.DataFrame(make_metrics())
+    best = metrics.loc[metrics.eval_loss.idxmin()]
+    figure = loss_curves({"lora": metrics, "base": metrics.head(0)})
+    assert f"best {best.eval_loss:.3f} at step {int(best.step)}" in texts(figure)
+
+
+def test_loss_curves_of_broken_runs():
+    metrics = pd.DataFrame(make_metrics(5)).assign(eval_loss=np.nan, train_loss=np.inf)
+    assert "best" not in texts(loss_curves({"lora": metrics}))
+    assert loss_curves({}).png()
+
+
+def test_the_same_scores_give_the_same_bytes(tmp_path: Path):
+    first = per_item(make_scores(4)).save(tmp_path / "a" / "per_item.png")
+    assert first.read_bytes() == per_item(make_scores(4)).save(tmp_path / "b.png").read_bytes()
+    assert first.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_notebook_can_show_a_figure():
+    figure = per_item(make_scores(2))
+    assert isinstance(figure, Figure)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_every_known_system_looks_different():
+    looks = {(each.colour, each.marker) for each in SYSTEMS.values()}
+    assert len({colour for colour, _ in looks}) == len({m for _, m in looks}) == len(SYSTEMS)
+    assert system("my_own").label == "my_own"
+    assert ordered(["zebra", "lora", "ape", "base"]) == ["base", "lora", "ape", "zebra"]

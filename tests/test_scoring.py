@@ -1,0 +1,270 @@
+"""Scoring files: what is written, what is compared, and one sentence for every bad input."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scored_museum import answered_museum, make_exhibit, write_exhibits, write_predictions
+
+from musequest.errors import MuseQuestError
+from musequest.evaluation.answers import LONGEST_ANSWER
+from musequest.evaluation.metrics import METRICS
+from musequest.evaluation.results import load_results
+from musequest.evaluation.scoring import evaluate, score
+from musequest.files import read_json, write_json
+from musequest.tables import read_table, write_table
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> dict[str, Path]:
+    """base.parquet and lora.parquet of eight exhibits."""
+    return write_predictions(tmp_path / "given")
+
+
+@pytest.fixture
+def exhibits(tmp_path: Path) -> Path:
+    """The exhibits.parquet behind them."""
+    return write_exhibits(tmp_path / "exhibits.parquet", [make_exhibit(i) for i in range(8)])
+
+
+def change(path: Path, **columns: object) -> None:
+    """Write a table again with columns replaced; a function gets the old column."""
+    table = read_table("predictions", path)
+    for name, column in columns.items():
+        table[name] = column(table[name]) if callable(column) else column
+    write_table("predictions", path, table)
+
+
+def notices(out: Path) -> str:
+    return " ".join(read_json(out / "scoring.json")["notices"])
+
+
+def test_scores_and_summary_are_written(predictions, exhibits, tmp_path):
+    summary = score(predictions, exhibits, tmp_path)
+    assert summary == read_json(tmp_path / "summary.json")
+    scores = read_table("scores", tmp_path / "scores.parquet")
+    assert set(METRICS) <= set(scores.columns)
+    assert scores.groupby("model").data_id.nunique().to_dict() == {"base": 8, "lora": 8}
+    assert list(summary) == ["all"]
+    for system, own in summary["all"].items():
+        for metric, value in own.items():
+            column = scores.loc[scores.model == system, metric].dropna()
+            assert value["n"] == len(column)
+            if len(column):
+                assert value["mean"] == pytest.approx(column.mean(), abs=1e-6)
+                assert value["ci_low"] <= value["mean"] + 1e-6 <= value["ci_high"] + 2e-6
+
+
+def test_a_system_that_remembers_scores_better(predictions, exhibits, tmp_path):
+    own = score(predictions, exhibits, tmp_path)["all"]
+    assert own["base"]["embedding_distance"]["mean"] > 0.5
+    assert own["lora"]["embedding_distance"]["mean"] < 0.2
+    assert own["lora"]["identity_at_1"]["mean"] == 7 / 8  # One answer is about another exhibit.
+    assert own["base"]["number_recall"]["mean"] == 0
+    assert own["lora"]["number_recall"]["mean"] > 0.6
+    assert own["base"]["invented_number_rate"] == {
+        "mean": None, "ci_low": None, "ci_high": None, "n": 0,
+    }  # fmt: skip
+
+
+def test_the_same_files_give_the_same_bytes(predictions, exhibits, tmp_path):
+    digests = []
+    for name in ("first", "second"):
+        score(predictions, exhibits, tmp_path / name)
+        files = sorted((tmp_path / name).iterdir())
+        digests.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
+    assert digests[0] == digests[1]
+
+
+def test_the_order_of_rows_and_systems_does_not_matter(predictions, exhibits, tmp_path):
+    before = score(predictions, exhibits, tmp_path)
+    table = read_table("predictions", predictions["lora"]).sample(frac=1, random_state=1)
+    write_table("predictions", predictions["lora"], table.reset_index(drop=True))
+    turned = dict(reversed(predictions.items()))
+    assert score(turned, exhibits, tmp_path) == before
+
+
+def test_without_exhibits_the_ground_truths_judge(predictions, exhibits, tmp_path):
+    said = "Catalogue number 7000 is in the description alone."
+    change(predictions["lora"], answer=lambda old: [said, *old[1:]])
+    strict = score(predictions, None, tmp_path / "a")["all"]["lora"]["invented_number_rate"]
+    fair = score(predictions, exhibits, tmp_path / "b")["all"]["lora"]["invented_number_rate"]
+    assert strict["mean"] == pytest.approx(fair["mean"] + 1 / 8)
+
+
+def test_few_exhibits_have_no_interval(tmp_path):
+    summary = score(write_predictions(tmp_path, count=4), None, tmp_path)
+    value = summary["all"]["lora"]["embedding_distance"]
+    assert value["n"] == 4
+    assert value["ci_low"] is None and value["ci_high"] is None
+
+
+def test_systems_are_compared_on_what_they_share(predictions, exhibits, tmp_path, caplog):
+    table = read_table("predictions", predictions["lora"])
+    write_table("predictions", predictions["lora"], table.iloc[:6])
+    with caplog.at_level(logging.WARNING, "musequest"):
+        summary = score(predictions, exhibits, tmp_path)
+    assert summary["all"]["base"]["embedding_distance"]["n"] == 6
+    assert read_json(tmp_path / "scoring.json")["shared_items"] == 6
+    assert "base answers 2 items that another system lacks" in caplog.text
+
+
+def test_a_track_column_of_the_predictions_is_used(predictions, exhibits, tmp_path):
+    tracks = ["seen_photo"] * 2 + ["unseen_photo"] * 6
+    for path in predictions.values():
+        change(path, track=tracks)
+    summary = score(predictions, exhibits, tmp_path)
+    assert list(summary) == ["all", "unseen_photo", "seen_photo"]
+    assert summary["seen_photo"]["lora"]["rouge_l"]["n"] == 2
+
+
+def test_an_empty_answer_scores_worst_and_is_noted(predictions, exhibits, tmp_path):
+    change(predictions["lora"], answer=lambda old: [None, "  ", *old[2:]])
+    score(predictions, exhibits, tmp_path)
+    scores = read_table("scores", tmp_path / "scores.parquet")
+    first = scores[scores.model == "lora"].iloc[0]
+    assert (first.embedding_distance, first.identity_at_1, first.number_recall) == (1, 0, 0)
+    assert np.isnan(first.invented_number_rate)
+    assert "lora gives 2 empty answers (the first to 'item-000-00')" in notices(tmp_path)
+
+
+def test_an_enormous_answer_is_cut_and_noted(predictions, exhibits, tmp_path):
+    change(predictions["lora"], answer=lambda old: ["vase 1742 " * 50_000, *old[1:]])
+    score(predictions, exhibits, tmp_path)
+    scores = read_table("scores", tmp_path / "scores.parquet")
+    assert scores[scores.model == "lora"].answer_tokens.max() < LONGEST_ANSWER
+    assert f"over {LONGEST_ANSWER:,} characters" in notices(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["Ваза сделана в 1400 году.", "壺は1400年に作られた。", "<script>alert(1)</script>", "\x00"],
+)
+def test_any_text_can_be_scored(answer, predictions, exhibits, tmp_path):
+    change(predictions["lora"], answer=lambda old: [answer, *old[1:]])
+    summary = score(predictions, exhibits, tmp_path)
+    assert summary["all"]["lora"]["embedding_distance"]["n"] == 8
+
+
+def doubled(path: Path) -> None:
+    table = read_table("predictions", path)
+    write_table("predictions", path, pd.concat([table, table.iloc[:1]]))
+
+
+BAD = {
+    "has the data_id 'item-000-00' more than once": doubled,
+    "disagree on the ground_truth of 'item-000-00'": lambda path: change(
+        path, ground_truth=lambda old: ["Something else.", *old[1:]]
+    ),
+    "disagree on the item_name": lambda path: change(path, item_name="item-000"),
+    "share no data_id": lambda path: change(path, data_id=lambda old: "other-" + old),
+    "row 0 has no data_id": lambda path: change(path, data_id=lambda old: [None, *old[1:]]),
+    "have no ground truth": lambda path: change(path, ground_truth=""),
+    "lacks the column 'answer'": lambda path: (
+        read_table("predictions", path).drop(columns="answer").to_parquet(path)
+    ),
+    "holds no answers": lambda path: write_table(
+        "predictions", path, read_table("predictions", path).iloc[:0]
+    ),
+    "readable parquet file": lambda path: path.write_bytes(b"PAR1 broken"),
+    "does not exist": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("sentence", BAD)
+def test_bad_predictions_give_one_sentence_and_write_nothing(
+    sentence, predictions, exhibits, tmp_path
+):
+    BAD[sentence](predictions["lora"])
+    with pytest.raises(MuseQuestError, match=sentence) as caught:
+        score(predictions, exhibits, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_exhibits_of_another_museum_are_refused(predictions, tmp_path):
+    foreign = write_exhibits(tmp_path / "e.parquet", [make_exhibit(i) for i in range(20, 24)])
+    with pytest.raises(MuseQuestError, match="8 of 8 items belong to exhibits that"):
+        score(predictions, foreign, tmp_path)
+
+
+def test_a_single_unknown_exhibit_is_left_out(tmp_path):
+    predictions = write_predictions(tmp_path, count=12)
+    exhibits = write_exhibits(tmp_path / "e.parquet", [make_exhibit(i) for i in range(11)])
+    summary = score(predictions, exhibits, tmp_path)
+    assert summary["all"]["lora"]["embedding_distance"]["n"] == 11
+    assert "(the first is 'item-011-00') and are left out" in notices(tmp_path)
+
+
+def test_a_system_needs_a_plain_name_and_there_must_be_one(predictions, tmp_path):
+    with pytest.raises(MuseQuestError, match="cannot name a system"):
+        score({"<b>": predictions["lora"]}, None, tmp_path)
+    with pytest.raises(MuseQuestError, match="no predictions to score"):
+        score({}, None, tmp_path)
+
+
+def test_evaluate_scores_a_profile_and_draws_it(home):
+    profile = answered_museum(home)
+    summary = evaluate(profile)
+    assert list(summary) == ["all", "unseen_photo", "seen_photo"]
+    assert summary["seen_photo"]["lora"]["rouge_l"]["n"] == 1
+    results = home / "results/made_up"
+    drawn = {path.name for path in (results / "figures").iterdir()}
+    assert drawn == {"per_item.png", "metric_bars.png", "loss_curves.png"}
+    assert {"scores.parquet", "summary.json", "scoring.json"} <= {p.name for p in results.iterdir()}
+    assert load_results(profile).systems == ["base", "lora"]
+
+
+@pytest.mark.parametrize("record", ["infer.json", "run.json"])
+def test_answers_to_another_dataset_are_refused(record, home):
+    profile = answered_museum(home)
+    path = home / "runs/made_up/lora" / record
+    write_json(path, read_json(path) | {"dataset_fingerprint": "0" * 64})
+    with pytest.raises(MuseQuestError, match="belongs to another dataset"):
+        evaluate(profile)
+
+
+@pytest.mark.parametrize(
+    ("record", "values", "reason"),
+    [
+        ("run.json", {"status": "interrupted"}, "lora is left out: its training is interrupted"),
+        ("run.json", {"finished_at": "later"}, "its answers come from an earlier training"),
+        ("infer.json", {"split": "validation"}, "it answered the split 'validation'"),
+    ],
+)
+def test_systems_that_are_not_ready_are_left_out(record, values, reason, home):
+    profile = answered_museum(home)
+    path = home / "runs/made_up/lora" / record
+    write_json(path, read_json(path) | values)
+    assert list(evaluate(profile)["all"]) == ["base"]
+    assert reason in notices(home / "results/made_up")
+
+
+def test_answers_nobody_vouches_for_are_left_out(home):
+    profile = answered_museum(home)
+    for system in ("base", "lora"):
+        (home / "runs/made_up" / system / "infer.json").unlink()
+    with pytest.raises(MuseQuestError, match="no answers of a finished system.*no infer.json"):
+        evaluate(profile)
+
+
+def test_a_profile_without_dataset_or_scores_says_what_to_run(home):
+    profile = answered_museum(home)
+    with pytest.raises(MuseQuestError, match="holds no scores"):
+        load_results(profile)
+    for path in (home / "data/made_up/dataset/data").iterdir():
+        path.unlink()
+    with pytest.raises(MuseQuestError, match="musequest dataset"):
+        evaluate(profile)
+
+
+def test_the_record_says_what_was_scored(predictions, exhibits, tmp_path):
+    score(predictions, exhibits, tmp_path)
+    record = json.loads((tmp_path / "scoring.json").read_text())
+    digest = hashlib.sha256(predictions["lora"].read_bytes()).hexdigest()
+    assert record["systems"]["lora"]["sha256"] == digest
+    assert (record["shared_items"], record["exhibits"]) == (8, 8)
