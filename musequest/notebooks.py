@@ -15,7 +15,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
+from traitlets.config import Config
 
 from .display import score_frame
 from .errors import MuseQuestError
@@ -65,6 +67,7 @@ class Reader(NotebookClient):
             book,
             timeout=None,
             coalesce_streams=True,
+            config=Config(KernelManager={"transport_encryption": "auto"}),
             resources={"metadata": {"path": str(folder)}},
             on_notebook_start=self.hand_on_interrupts,
             on_cell_execute=self.announce,
@@ -86,8 +89,10 @@ class Reader(NotebookClient):
         self.place = f"cell {number} of {total}"
         text = "\n".join(c.source for c in self.nb.cells[:cell_index] if c.cell_type == "markdown")
         headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
-        first_line = cell.source.strip().splitlines()[0]
-        print(f"    {self.place}  {headings[-1] if headings else ''} | {first_line}", flush=True)
+        first_line = re.search(r"^[^#\s].*$", cell.source, re.MULTILINE)
+        print(
+            f"    {self.place}  {headings[-1]} | {first_line[0] if first_line else ''}", flush=True
+        )
 
     def output(self, outs, msg, display_id, cell_index):
         """Keep an output as nbclient does, after passing printed text on."""
@@ -113,9 +118,10 @@ def run(source: Path, target: Path, profile: str | None = None) -> float:
     raises MuseQuestError with notebook, cell and error, after what ran has been written.
     """
     start = time.monotonic()
-    book = nbformat.read(source, as_version=4)
-    if profile is not None:
-        book = parameterize_notebook(book, {"profile": profile})
+    if profile is None:
+        book = nbformat.read(source, as_version=4)
+    else:
+        book = parameterize_notebook(load_notebook_node(str(source)), {"profile": profile})
     reader = Reader(book, source.parent, Screen())
     try:
         reader.execute()
@@ -131,7 +137,8 @@ def failure(source: Path, target: Path, reader: Reader, error: Exception) -> str
     if isinstance(error, CellExecutionError):
         reason = f"{error.ename}: {error.evalue}"
         if error.ename != MuseQuestError.__name__:
-            reason += "\n" + re.sub(r"\x1b\[[0-9;]*m", "", error.traceback).strip()
+            traceback = error.traceback.split("------------------\n")[-1].strip()
+            reason += "\n" + re.sub(r"\x1b\[[0-9;]*m", "", traceback)
     else:
         reason = "the kernel died, most likely because memory ran out"
     where = f"{source.relative_to(root())}, {reader.place or 'before its first cell'}"

@@ -10,8 +10,9 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -25,20 +26,6 @@ RECORDS = Path("benchmarks/records")
 DEMO = RECORDS / "pocket_demo.json"
 PICTURE = Path("assets/figures/pocket_per_item.png")
 MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-RUN_KEYS = (
-    "approach",
-    "base_model",
-    "dataset_fingerprint",
-    "seed",
-    "git_commit",
-    "steps",
-    "best_step",
-    "best_validation_loss",
-    "minutes",
-    "trainable_parameters",
-    "total_parameters",
-    "settings",
-)
 
 
 def keep(profile_name: str) -> None:
@@ -55,8 +42,7 @@ def keep(profile_name: str) -> None:
         )
     run = read_json(run_dir(profile_name, "lora") / "run.json")
     summary = read_json(results / "summary.json")
-    record = demo | {"run": {key: run[key] for key in RUN_KEYS}, "scores": summary}
-    write_json(root() / DEMO, record)
+    write_json(root() / DEMO, demo | {"run": run, "scores": summary})
     (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
 
@@ -76,10 +62,16 @@ def pocket_walk() -> str:
     setup = demo["setup_seconds"]
     before = "" if setup is None else f", after {setup / 60:.1f} minutes of set-up"
     return (
-        f"Measured on {demo['date']} ({demo['machine']}): {minutes:.1f} minutes from photos to "
-        f"report{before}; {demo['peak_memory_gib']:.1f} GiB of memory, "
+        f"Measured on {demo['date']} ({machine(demo['hardware'])}): {minutes:.1f} minutes from "
+        f"photos to report{before}; {demo['peak_memory_gib']:.1f} GiB of memory, "
         f"{demo['disk_gib']:.2f} GiB of disk.\n"
     )
+
+
+def machine(hardware: Mapping[str, Any]) -> str:
+    """A machine in words."""
+    gpus = ", ".join(hardware["gpus"]) or "no GPU"
+    return f"{hardware['cpu_cores']} CPU cores, {hardware['memory_gib']:.0f} GiB of memory, {gpus}"
 
 
 def pocket_seconds() -> str:
@@ -102,7 +94,7 @@ def pocket_run() -> str:
     return (
         f"{run['steps']} steps in {run['minutes']:.1f} minutes; "
         f"{run['trainable_parameters']:,} of {run['total_parameters']:,} parameters trained "
-        f"({share:.1%}); lowest validation loss {run['best_validation_loss']:.3f} at step "
+        f"({share:.1%}); lowest validation loss {run['best_eval_loss']:.3f} at step "
         f"{run['best_step']}.\n"
     )
 

@@ -1,8 +1,6 @@
 """What one walk through the notebooks took: seconds, memory, disk, on which machine."""
 
 import datetime
-import os
-import platform
 import sys
 import threading
 from pathlib import Path
@@ -28,7 +26,7 @@ class WalkRecord:
         self._watch = threading.Thread(target=self._watch_memory, daemon=True)
 
     def folders(self) -> list[Path]:
-        """Where the walk writes; results come last because the record itself lies there."""
+        """Where the walk writes what the next one would not make again."""
         name = self.profile.name
         return [collection_dir(self.profile.collection), run_dir(name, "lora").parent]
 
@@ -52,6 +50,9 @@ class WalkRecord:
 
     def as_dict(self) -> dict[str, object]:
         """The record with its units in the names."""
+        # Loads torch, whose memory is not the walk's.
+        from .finetuning.records import disk_gib, git_commit, hardware, versions
+
         written = [*self.folders(), results_dir(self.profile.name)]
         return {
             "profile": self.profile.name,
@@ -60,8 +61,10 @@ class WalkRecord:
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "total_seconds": round(sum(self.seconds.values()), 1),
             "peak_memory_gib": round(self.peak_memory_gib, 2),
-            "disk_gib": round(sum(map(size_gib, written)), 3),
-            "machine": machine(),
+            "disk_gib": round(sum(map(disk_gib, written)), 3),
+            "hardware": hardware(),
+            "versions": versions(),
+            "git_commit": git_commit(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
 
@@ -85,19 +88,7 @@ def resident_gib() -> float:
     return total / GIB
 
 
-def size_gib(folder: Path) -> float:
-    """Bytes of all files under a folder, in GiB."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / GIB
-
-
 def setup_seconds() -> float | None:
     """How long `make setup` took, from the stamp it left in the virtual environment."""
     stamp = Path(sys.prefix) / ".ready"
     return float(stamp.read_text()) if stamp.exists() else None
-
-
-def machine() -> str:
-    """The machine in words: processors, memory, system, Python."""
-    memory = psutil.virtual_memory().total / GIB
-    python = platform.python_version()
-    return f"{os.cpu_count()} CPU cores, {memory:.0f} GiB, {platform.system()}, Python {python}"

@@ -105,11 +105,17 @@ def test_demo_records_what_it_took(walk: Walk):
 
 
 def test_second_demo_makes_nothing_again(walk: Walk):
-    made = [*walk.home.rglob("*.parquet"), *walk.home.rglob("run.json"), *walk.home.rglob("*.jpg")]
-    before = {path: path.stat().st_mtime_ns for path in made if "results" not in path.parts}
+    kept = [
+        *walk.home.rglob("*.jpg"),
+        *walk.home.rglob("*.json"),
+        *walk.home.rglob("*.safetensors"),
+    ]
+    before = {path: path.stat().st_mtime_ns for path in kept if "results" not in path.parts}
+    tables = {path: path.read_bytes() for path in (walk.home / "data").rglob("*.parquet")}
     record = (walk.home / "results" / "cut" / "demo.json").read_text()
     assert demo(walk.profile, walk.home).returncode == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert tables == {path: path.read_bytes() for path in tables}
     assert (walk.home / "results" / "cut" / "demo.json").read_text() == record
 
 
