@@ -105,11 +105,11 @@ def _csv_rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
+            header, rows = reader.fieldnames or (), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise MuseQuestError(f"{path} is not a CSV file in UTF-8 ({error}); save it so.") from None
     for name in NEEDED:
-        if name not in (reader.fieldnames or ()):
+        if name not in header:
             raise MuseQuestError(f"{path} lacks the column '{name}'; add it.")
     if not rows:
         raise MuseQuestError(f"{path} lists no exhibit; add a row for each.")

@@ -144,7 +144,8 @@ def _some(
     """All keys at low temperature; above, without up to one or two facts that hold no number."""
     spare = [key for key in keys if key != asked and not DIGIT.search(known.values[key])]
     most = 0 if temperature <= 0.5 else 1 if temperature <= 0.8 else 2
-    dropped = rng.sample(spare, min(rng.randint(0, most), len(spare)))
+    most = min(most, len(spare), max(0, len(keys) - ENOUGH_FACTS))
+    dropped = rng.sample(spare, rng.randint(0, most))
     return [key for key in keys if key not in dropped]
 
 

@@ -1,0 +1,71 @@
+"""The audit finds what the split rule forbids, in whatever way it came in."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from musequest.creation.audit import audit
+from musequest.creation.augmentation import augment
+from musequest.creation.dataset import build_dataset, split_path
+from musequest.creation.dialogs import synthesize
+from musequest.creation.exhibits import collect_folder
+from musequest.creation.offline_writer import OfflineWriter
+from musequest.errors import MuseQuestError
+from musequest.tables import read_table, write_table
+
+
+@pytest.fixture
+def folder(museum: Path, home: Path) -> Path:
+    collect_folder(museum, "t", progress=False)
+    augment("t", progress=False)
+    synthesize("t", OfflineWriter(), progress=False)
+    build_dataset("t")
+    return home / "data/t"
+
+
+def change(split: str, number: int, **cells) -> None:
+    table = read_table("dataset", split_path("t", split))
+    for column, value in cells.items():
+        table.at[number, column] = value
+    write_table("dataset", split_path("t", split), table)
+
+
+def test_a_good_dataset_passes_and_its_report_is_written(folder: Path):
+    report = audit("t")
+    assert report == {
+        "exhibits": 5,
+        "rows": {"train": 63, "validation": 6, "test": 6},
+        "tracks": {"seen_photo": 1, "unseen_photo": 5},
+        "lineage_leaks": [],
+        "near_duplicates": [],
+        "repeated_answers": 0,
+    }
+    assert json.loads((folder / "audit.json").read_text()) == report
+
+
+def test_a_copy_of_a_test_photo_in_training_is_a_leak(folder: Path):
+    change("train", 40, source_photo="the-sela-bowl-00.jpg")
+    with pytest.raises(MuseQuestError, match="test photo the-sela-bowl-00.jpg is the origin of"):
+        audit("t")
+    assert len(json.loads((folder / "audit.json").read_text())["lineage_leaks"]) == 1
+
+
+def test_a_seen_photo_called_unseen_is_a_leak(folder: Path):
+    change("test", 0, track="unseen_photo")
+    with pytest.raises(MuseQuestError, match="the-lantern-of-brod-00.jpg is the origin of"):
+        audit("t")
+
+
+def test_a_test_photo_under_another_name_is_found_by_its_looks(folder: Path):
+    photo = read_table("dataset", split_path("t", "test"))["image"][3]
+    train = read_table("dataset", split_path("t", "train"))
+    number = train.index[~train["augmented"]][0]
+    change("train", number, image=photo)
+    with pytest.raises(MuseQuestError, match="the-orme-casket-00.jpg shows the same as"):
+        audit("t")
+
+
+def test_repeated_answers_are_counted(folder: Path):
+    change("train", 4, dialog=read_table("dataset", split_path("t", "test"))["dialog"][0])
+    assert audit("t")["repeated_answers"] == 2

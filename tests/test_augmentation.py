@@ -1,0 +1,139 @@
+"""Every exhibit gets 15 photos; copies depend on seed, exhibit and slot alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from musequest.creation import augmentation
+from musequest.creation.augmentation import augment, pipeline
+from musequest.creation.exhibits import collect_folder
+from musequest.creation.split import assign
+
+
+@pytest.fixture
+def collection(museum: Path, home: Path) -> Path:
+    collect_folder(museum, "t", progress=False)
+    return home / "data/t"
+
+
+def run(**options) -> pd.DataFrame:
+    return augment("t", progress=False, **options)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted((folder / "augmented").rglob("*.jpg"))
+    }
+
+
+def test_every_exhibit_has_fifteen_photos_by_the_split_rule(collection: Path):
+    table = run()
+    for name, own in table.groupby("item_name"):
+        slots = assign(int((~own["augmented"]).sum()))
+        assert list(own["slot"]) == list(range(15))
+        assert list(own["source_photo"]) == [f"{name}-{slot.parent:02d}.jpg" for slot in slots]
+        assert list(own["augmented"]) == [slot.augmented for slot in slots]
+    for path in table["path"]:
+        with Image.open(collection / path) as image:
+            assert (image.mode, image.size) == ("RGB", (240, 180))
+
+
+def test_a_copy_tells_what_was_done_and_differs_from_its_parent(collection: Path):
+    table = run().set_index("image_name")
+    for name, row in table[table["augmented"]].iterrows():
+        steps = json.loads(row["transform"])["steps"]
+        turns = [step["degrees"] for step in steps if "degrees" in step]
+        assert len(turns) == 1 and -30 <= turns[0] <= 30, name
+        parent = table.loc[row["source_photo"], "path"]
+        assert (collection / row["path"]).read_bytes() != (collection / parent).read_bytes()
+    assert (table.loc[~table["augmented"], "transform"] == "").all()
+
+
+def test_number_of_processes_changes_nothing(collection: Path):
+    run(processes=1)
+    alone = files(collection), (collection / "photos.parquet").read_bytes()
+    for path in (collection / "augmented").rglob("*.jpg"):
+        path.unlink()
+    (collection / "photos.parquet").unlink()
+    run(processes=2)
+    assert (files(collection), (collection / "photos.parquet").read_bytes()) == alone
+
+
+def test_another_seed_gives_other_copies(collection: Path):
+    run(seed=0)
+    first = files(collection)
+    run(seed=1)
+    second = files(collection)
+    assert first.keys() == second.keys()
+    assert all(first[name] != second[name] for name in first)
+
+
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the copies that are made from now on."""
+    names: list[str] = []
+    original = augmentation.make_copy
+
+    def make_copy(copy: augmentation.Copy) -> str:
+        names.append("/".join(copy.target.parts[-2:]))
+        return original(copy)
+
+    monkeypatch.setattr(augmentation, "make_copy", make_copy)
+    return names
+
+
+def test_a_second_run_makes_only_what_is_missing(collection: Path, monkeypatch: pytest.MonkeyPatch):
+    table = run()
+    before = files(collection)
+    names = made(monkeypatch)
+    pd.testing.assert_frame_equal(run(), table)
+    assert names == []
+    (collection / "augmented/the-sela-bowl/07.jpg").unlink()
+    run()
+    assert names == ["the-sela-bowl/07.jpg"]
+    assert files(collection) == before
+
+
+def test_copies_of_a_changed_photo_are_made_again(
+    collection: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run()
+    parent = collection / "originals/harbour-bell-of-ost/02.jpg"
+    with Image.open(parent) as image:
+        image.rotate(180).save(parent)
+    names = made(monkeypatch)
+    run()
+    assert names == [f"harbour-bell-of-ost/{slot:02d}.jpg" for slot in range(3, 15)]
+
+
+def test_after_an_interruption_finished_copies_are_kept(
+    collection: Path, monkeypatch: pytest.MonkeyPatch
+):
+    original = augmentation.make_copy
+    count = 0
+
+    def make_copy(copy: augmentation.Copy) -> str:
+        nonlocal count
+        count += 1
+        if count == 21:
+            raise KeyboardInterrupt
+        return original(copy)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(augmentation, "make_copy", make_copy)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    names = made(monkeypatch)
+    table = run()
+    assert len(names) == table["augmented"].sum() - 20
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_corner_turns_black(seed: int):
+    result = pipeline(seed)(image=np.full((90, 120, 3), 200, np.uint8))["image"]
+    assert result.shape == (90, 120, 3)
+    assert result.min() > 90 and np.ptp(result) == 0

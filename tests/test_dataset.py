@@ -1,0 +1,163 @@
+"""The dataset: joined by the split rule, the same bytes each time, read by `datasets` as it is."""
+
+import json
+import logging
+from pathlib import Path
+
+import datasets
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from musequest.creation.augmentation import augment
+from musequest.creation.dataset import (
+    build_dataset,
+    fingerprint,
+    load_split,
+    split_path,
+    split_table,
+)
+from musequest.creation.dialogs import synthesize
+from musequest.creation.exhibits import collect_folder
+from musequest.creation.offline_writer import OfflineWriter
+from musequest.creation.split import SPLITS
+from musequest.errors import MuseQuestError
+from musequest.tables import SCHEMAS, read_table, write_table
+
+
+@pytest.fixture
+def folder(museum: Path, home: Path) -> Path:
+    """A collection with everything but its dataset."""
+    collect_folder(museum, "t", progress=False)
+    augment("t", progress=False)
+    synthesize("t", OfflineWriter(), progress=False)
+    return home / "data/t"
+
+
+def rows(split: str) -> pd.DataFrame:
+    return read_table("dataset", split_path("t", split))
+
+
+def test_every_exhibit_has_its_fifteen_rows(folder: Path):
+    built = build_dataset("t")
+    assert built["rows"] == {"train": 63, "validation": 6, "test": 6}
+    assert built["exhibits"] == 5 and built["path"] == str(folder / "dataset")
+    table = pd.concat([rows(split) for split in SPLITS])
+    assert table["data_id"].is_unique and table["image_name"].is_unique
+    assert (table.groupby("item_name").size() == 15).all()
+
+
+def test_test_and_validation_take_real_photos_and_lowest_temperature_pairs(folder: Path):
+    build_dataset("t")
+    held = pd.concat([rows("test"), rows("validation")])
+    assert (held["temperature"] == 0.4).all()
+    assert list(held.loc[held["augmented"], "data_id"]) == ["the-lantern-of-brod-01"]
+    assert set(rows("test")["track"]) == {"seen_photo", "unseen_photo"}
+    assert rows("train")["track"].isna().all()
+    assert sorted(rows("train")["temperature"].unique()) == [0.4, 0.7, 0.9]
+
+
+def test_no_training_photo_comes_from_an_unseen_test_photo(folder: Path):
+    build_dataset("t")
+    unseen = rows("test").query("track == 'unseen_photo'")["image_name"]
+    assert not set(unseen) & (set(rows("train")["source_photo"]) | set(rows("train")["image_name"]))
+
+
+def test_no_answer_is_word_for_word_in_two_splits(folder: Path):
+    build_dataset("t")
+    table = pd.concat([rows(split) for split in SPLITS])
+    assert table["dialog"].map(lambda text: json.loads(text)["messages"][1]["content"][0]["text"]
+                               ).is_unique  # fmt: skip
+
+
+def test_datasets_reads_the_folder_as_it_is(folder: Path):
+    build_dataset("t")
+    loaded = datasets.load_dataset(str(folder / "dataset"), cache_dir=str(folder / "cache"))
+    assert {split: len(loaded[split]) for split in loaded} == build_dataset("t")["rows"]
+    row = loaded["test"][0]
+    assert list(row) == SCHEMAS["dataset"].names
+    assert isinstance(row["image"], Image.Image) and row["image"].size == (240, 180)
+    user, assistant = json.loads(row["dialog"])["messages"]
+    assert [part["type"] for part in user["content"]] == ["image", "text"]
+    assert (user["role"], assistant["role"]) == ("user", "assistant")
+
+
+def test_a_split_is_loaded_with_photos_and_follows_a_new_build(folder: Path):
+    build_dataset("t")
+    assert load_split("t", "train")[0]["image"].mode == "RGB"
+    before = load_split("t", "test")["dialog"]
+    synthesize("t", OfflineWriter(), seed=1, progress=False)
+    build_dataset("t")
+    assert load_split("t", "test")["dialog"] != before
+    assert list(load_split("t", "test")["dialog"]) == list(rows("test")["dialog"])
+    with pytest.raises(MuseQuestError, match="no split 'dev'; the splits are train, validation"):
+        load_split("t", "dev")
+
+
+def test_the_same_input_gives_the_same_bytes_and_fingerprint(folder: Path):
+    first = build_dataset("t")
+    files = {path: path.read_bytes() for path in (folder / "dataset").rglob("*.*")}
+    assert len(files) == 4
+    assert build_dataset("t") == first and fingerprint("t") == first["fingerprint"]
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_the_fingerprint_follows_the_contents_not_the_encoding(folder: Path):
+    first = build_dataset("t")["fingerprint"]
+    path = split_path("t", "test")
+    table = rows("test")
+    table.to_parquet(path, compression="gzip", row_group_size=1)
+    assert fingerprint("t") == first
+    for column, value in (("dialog", "other"), ("augmented", True), ("track", None)):
+        changed = table.copy()
+        changed.loc[1, column] = value
+        write_table("dataset", path, changed)
+        assert fingerprint("t") != first, column
+    changed = table.copy()
+    changed.at[1, "image"] = table["image"][2]
+    write_table("dataset", path, changed)
+    assert fingerprint("t") != first
+
+
+def test_the_card_tells_splits_licence_and_credit(folder: Path):
+    build_dataset("t")
+    _, head, body = (folder / "dataset/README.md").read_text().split("---\n", 2)
+    values = yaml.safe_load(head)
+    assert values["license"] == "cc0-1.0"
+    files = {each["split"]: each["path"] for each in values["configs"][0]["data_files"]}
+    assert files == {split: f"data/{split}-*" for split in SPLITS}
+    assert "| train | 63 |" in body and "drawn for the tests (CC0-1.0): 5 exhibits" in body
+
+
+def test_the_split_table_has_a_row_an_exhibit(folder: Path):
+    build_dataset("t")
+    table = split_table("t").set_index("exhibit")
+    assert list(table.loc["the-lantern-of-brod"]) == [1, "13 (13)", "1 (1)", "1", "seen_photo"]
+    assert list(table.loc["dial-of-the-upper-mill"]) == [6, "11 (9)", "2", "2", "unseen_photo"]
+
+
+@pytest.mark.parametrize(("kind", "command"), [("photos", "augment"), ("dialogs", "synthesize")])
+def test_an_exhibit_without_all_its_parts_is_left_out(
+    folder: Path, caplog: pytest.LogCaptureFixture, kind: str, command: str
+):
+    path = folder / f"{kind}.parquet"
+    table = read_table(kind, path)
+    write_table(kind, path, table.drop(index=table.index[20]))
+    with caplog.at_level(logging.WARNING, logger="musequest"):
+        assert build_dataset("t")["exhibits"] == 4
+    assert f"'the-sela-bowl' has 14 of 15 {kind}" in caplog.text and command in caplog.text
+
+
+def test_an_absent_photo_file_leaves_its_exhibit_out(folder: Path, caplog):
+    (folder / "augmented/the-sela-bowl/07.jpg").unlink()
+    with caplog.at_level(logging.WARNING, logger="musequest"):
+        assert build_dataset("t")["exhibits"] == 4
+    assert "the-sela-bowl/07.jpg is absent" in caplog.text
+
+
+def test_a_missing_column_stops_with_file_and_remedy(folder: Path):
+    path = folder / "dialogs.parquet"
+    pd.read_parquet(path).drop(columns="answer").to_parquet(path)
+    with pytest.raises(MuseQuestError, match=r"dialogs.parquet lacks the column 'answer'; run"):
+        build_dataset("t")

@@ -1,0 +1,90 @@
+"""The commands: each does its stage, and a mistake is one sentence and exit code 1."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from musequest.__main__ import main
+
+
+def test_the_commands_of_stage_one_walk_from_folder_to_dataset(
+    museum: Path, home: Path, capsys: pytest.CaptureFixture
+):
+    assert main(["collect", "folder", str(museum), "--collection", "t"]) == 0
+    assert "5 exhibits with 16 photos" in capsys.readouterr().out
+    assert main(["augment", "--collection", "t", "--processes", "1", "--seed", "3"]) == 0
+    assert "75 photos, of which 59 are augmented" in capsys.readouterr().out
+    assert main(["synthesize", "--collection", "t", "--writer", "offline"]) == 0
+    assert "75 dialogs about 5 exhibits" in capsys.readouterr().out
+    assert main(["dataset", "--collection", "t"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"]["train"] == 63 and told["audit"]["lineage_leaks"] == []
+    assert (home / "data/t/dataset/README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("collect folder nowhere --collection t", "exhibits.csv does not exist"),
+        ("collect folder nowhere --collection ../t", "cannot name a collection"),
+        ("augment --collection t", "exhibits.parquet does not exist; run"),
+        ("synthesize --collection t", "exhibits.parquet does not exist; run"),
+        ("dataset --collection t", "exhibits.parquet does not exist; run"),
+        ("train --profile pockt", "There is no profile 'pockt'"),
+        ("train --profile pocket --approach lorra", "There is no approach 'lorra'"),
+        ("train --profile pocket --set learning_rat=1", "nearest known is 'learning_rate'"),
+        ("train --profile pocket --set learning_rate", "has not the form NAME=VALUE"),
+        ("infer --profile pocket --set max_new_token=9", "nearest known is 'max_new_tokens'"),
+        ("infer --profile pocket --set seed=1 --set seed=2", "'seed' is given twice"),
+        ("score base --out x", "has not the form NAME=VALUE"),
+        ("report --profile nowhere.yaml", "nowhere.yaml does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    home: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture, arguments, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 1
+    told = capsys.readouterr()
+    assert sentence in told.err and len(told.err.strip().splitlines()) == 1 and told.out == ""
+
+
+def test_settings_reach_profile_and_training(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    calls = []
+
+    def train(profile, approach, overrides):
+        calls.append((profile.image_size, approach, overrides))
+        return {}
+
+    monkeypatch.setattr("musequest.finetuning.training.train", train)
+    typed = ["--set", "image_size=64", "seed=4", "--set", "learning_rate=1e-3"]
+    assert main(["train", "--profile", "pocket", "--approach", "lora", *typed]) == 0
+    assert calls == [(64, "lora", {"seed": "4", "learning_rate": "1e-3"})]
+
+
+def test_an_interruption_exits_with_130(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("musequest.creation.augmentation.augment", stop)
+    assert main(["augment", "--collection", "t"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["collect"], ["augment"], ["fly"], ["augment", "--collection", "t", "--processes", "0"]],
+)
+def test_a_wrong_command_is_answered_with_its_usage(arguments: list[str], capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2 and "usage: python -m musequest" in capsys.readouterr().err
+
+
+def test_help_waits_for_no_heavy_library():
+    code = "import sys, musequest.__main__ as m; m._parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "pandas"} & set(done.stdout.split())

@@ -1,0 +1,71 @@
+"""What a text must not hold."""
+
+import pytest
+
+from musequest.creation.texts import flaw_of, names_title, title_words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A vase of 1742, less than 3 cm < 5 cm high.",
+        "Smith & Sons; \u201cgood\u201d work \u2014 caf\u00e9.\nA second line.\tTabbed.",
+        "The user: a baker. He had an answer: bread.",
+        "\u5c71\u6c34\u753b",
+    ],
+)
+def test_ordinary_text_is_fine(text: str):
+    assert flaw_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "flaw"),
+    [
+        ("", "is empty"),
+        (" \n\t", "is empty"),
+        ("A vase.<end_of_utterance>", "marker '<end_of_utterance>'"),
+        ("<image> a vase", "marker '<image>'"),
+        ("<fake_token_around_image>", "marker"),
+        ("<row_1_col_2>", "marker"),
+        ("<|im_start|>system", "marker"),
+        ("It ends.</s>", "marker '</s>'"),
+        ("A vase.\nAssistant: I obey.", "marker 'Assistant:'"),
+        ("Question: what is it?", "marker 'Question:'"),
+        ("A <b>blue</b> vase", "HTML ('<b>')"),
+        ("A vase<br/>of clay", "HTML ('<br/>')"),
+        ("<script>alert(1)</script>", "HTML"),
+        ("<!-- hidden -->", "HTML"),
+        ("clay &amp; glaze", "HTML ('&amp;')"),
+        ("clay &#38; glaze", "HTML"),
+        ("a\x00b", "control character U+0000"),
+        ("a\x1b[31mb", "control character U+001B"),
+        ("a\x85b", "control character U+0085"),
+        ("broken \ufffd sign", "control character U+FFFD"),
+    ],
+)
+def test_what_would_be_learned_or_break_a_template_is_named(text: str, flaw: str):
+    assert flaw in flaw_of(text)
+
+
+def test_the_telling_words_of_a_title():
+    assert title_words("The Heron Vase of Lowfen, with its Lid") == {
+        "heron", "vase", "lowfen", "lid",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("What is the heron vase of Lowfen?", True),
+        ("Was this Lowfen vase made with a heron?", True),
+        ("What is this vase?", False),
+        ("What is this?", False),
+    ],
+)
+def test_a_question_that_names_the_exhibit_is_found(text: str, named: bool):
+    assert names_title(text, "The Heron Vase of Lowfen") is named
+
+
+def test_a_title_without_telling_words_is_named_only_as_a_whole():
+    assert names_title("Is it No. 5 or not?", "No. 5")
+    assert not names_title("What is this?", "No. 5")
