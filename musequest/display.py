@@ -7,6 +7,7 @@ are shown as small JPEGs, so that a notebook with its outputs stays small; all t
 import base64
 import html
 import io
+import itertools
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML, Image
 from PIL import Image as Photo
-from PIL import ImageDraw, ImageOps
+from PIL import ImageDraw, ImageFont, ImageOps
 
 from .creation.exhibits import Exhibit
 from .evaluation.metrics import METRICS
@@ -46,7 +47,8 @@ def table(rows: Sequence[Mapping[str, Any]], ready: Iterable[str] = ("photo",)) 
     """A table of rows; columns named in `ready` hold HTML already, all others are escaped."""
 
     def cell(name: str, value: Any) -> str:
-        return f"<td>{value if name in ready else html.escape(str(value))}</td>"
+        shown = value if name in ready else html.escape(str(value))
+        return f'<td style="text-align:left">{shown}</td>'
 
     ready = set(ready)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
@@ -74,13 +76,13 @@ def strip(photos: Sequence[tuple[Photo.Image | Path, str]], columns: int = 8) ->
     height = TILE + 16
     sheet_rows = math.ceil(len(photos) / columns)
     sheet = Photo.new("RGB", (min(columns, len(photos)) * TILE, sheet_rows * height), "white")
-    pen = ImageDraw.Draw(sheet)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for index, (photo, caption) in enumerate(photos):
         left, top = index % columns * TILE, index // columns * height
         tile = open_photo(photo) if isinstance(photo, Path) else photo
         tile = ImageOps.pad(tile.convert("RGB"), (TILE - 4, TILE - 4), color="white")
         sheet.paste(tile, (left + 2, top + 2))
-        pen.text((left + 4, top + TILE), caption[:20], fill="black")
+        pen.text((left + 4, top + TILE), caption[:22], fill="black", font=font)
     return Image(data=jpeg(sheet), format="jpeg")
 
 
@@ -183,13 +185,11 @@ def tokens(coloured: Sequence[tuple[str, bool]]) -> HTML:
 
 
 def collapsed(coloured: Sequence[tuple[str, bool]]) -> list[tuple[str, bool, int]]:
-    """Neighbouring equal tokens as one with their number."""
+    """Runs of an equal token that is not learned, such as <image>, as one with their number."""
     runs: list[tuple[str, bool, int]] = []
-    for text, learned in coloured:
-        if runs and runs[-1][:2] == (text, learned):
-            runs[-1] = (text, learned, runs[-1][2] + 1)
-        else:
-            runs.append((text, learned, 1))
+    for token, group in itertools.groupby(coloured):
+        count = len(list(group))
+        runs += [(*token, 1)] * count if token[1] else [(*token, count)]
     return runs
 
 
@@ -198,23 +198,34 @@ def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> H
     step = max(1, len(rows) // count)
     shown = [rows[index] for index in range(0, step * count, step)][:count]
     by_id = {name: frame.set_index("data_id") for name, frame in systems.items()}
-    lines = []
+    cards = []
     for row in shown:
         first = next(iter(by_id.values())).loc[row["data_id"]]
-        line = {"photo": thumbnail(row["image"], edge=110), "question": first.question}
-        line["ground truth"] = first.ground_truth
-        lines.append(line | {name: f.loc[row["data_id"], "answer"] for name, f in by_id.items()})
-    return table(lines)
+        texts = {"question": first.question, "ground truth": first.ground_truth}
+        texts |= {name: frame.loc[row["data_id"], "answer"] for name, frame in by_id.items()}
+        lines = (f"<p><b>{html.escape(n)}</b><br>{html.escape(t)}</p>" for n, t in texts.items())
+        cards.append({"photo": thumbnail(row["image"], edge=144), "dialog": "".join(lines)})
+    return table(cards, ready=("photo", "dialog"))
 
 
-def score_frame(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """The means of summary.json: a row a track and system, a column a metric and its best value."""
-    rows = {
-        (track, system): {named(name): show(score) for name, score in metrics.items()}
-        for track, systems in summary.items()
-        for system, metrics in systems.items()
-    }
-    return pd.DataFrame(rows).T.rename_axis(["track", "system"])
+def score_frame(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """One track of summary.json: a row a metric with its best value, a column a system."""
+    return pd.DataFrame(
+        {
+            system: {named(metric): show(score) for metric, score in metrics.items()}
+            for system, metrics in systems.items()
+        }
+    )
+
+
+def scores(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> HTML:
+    """The tables of all tracks of summary.json."""
+    return HTML(
+        "".join(
+            f"<h4>{html.escape(track)}</h4>{score_frame(systems).to_html(escape=True)}"
+            for track, systems in summary.items()
+        )
+    )
 
 
 def named(metric: str) -> str:

@@ -168,9 +168,10 @@ def demo(profile: str = "pocket") -> Path:
             print(f"\n[{number}/{len(WALK)}] {heading}  ({name})", flush=True)
             record.seconds[name] = run(source, results / "notebooks" / source.name, profile)
     record.save(results / "demo.json")
-    scores = score_frame(read_json(results / "summary.json"))
     report = results / "report.html"
-    print(f"\n{scores.to_string()}\n\n{record.sentence()}\nReport: {report}")
+    for track, systems in read_json(results / "summary.json").items():
+        print(f"\n{track}\n{score_frame(systems).to_string()}")
+    print(f"\n{record.sentence()}\nReport: {report}")
     return report
 
 

@@ -20,7 +20,6 @@ from .display import score_frame
 from .errors import MuseQuestError
 from .files import read_json, write_json, write_text
 from .home import results_dir, root, run_dir
-from .notebooks import WALK
 
 RECORDS = Path("benchmarks/records")
 DEMO = RECORDS / "pocket_demo.json"
@@ -74,17 +73,13 @@ def machine(hardware: Mapping[str, Any]) -> str:
     return f"{hardware['cpu_cores']} CPU cores, {hardware['memory_gib']:.0f} GiB of memory, {gpus}"
 
 
-def pocket_seconds() -> str:
-    """Seconds per notebook of the recorded demo."""
-    seconds = read_json(root() / DEMO)["seconds"]
-    rows = [{"notebook": Path(name).stem, "seconds": f"{seconds[name]:.0f}"} for name in WALK]
-    return markdown(pd.DataFrame(rows))
-
-
 def pocket_scores() -> str:
     """The scores of the recorded demo, per track and system."""
-    scores = score_frame(read_json(root() / DEMO)["scores"])
-    return markdown(scores.reset_index())
+    tables = [
+        f"`{track}`:\n\n" + markdown(score_frame(systems).rename_axis("score").reset_index())
+        for track, systems in read_json(root() / DEMO)["scores"].items()
+    ]
+    return "\n".join(tables)
 
 
 def pocket_run() -> str:
@@ -111,7 +106,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     for block in (
         pocket_picture,
         pocket_walk,
-        pocket_seconds,
         pocket_scores,
         pocket_run,
         published_runs,

@@ -3,10 +3,7 @@
 import io
 
 import pandas as pd
-import pytest
 from PIL import Image
-
-pytest.importorskip("musequest.creation.exhibits")
 
 from musequest import display
 
@@ -36,7 +33,7 @@ def test_strip_puts_photos_in_rows():
 
 
 def test_tokens_mark_exactly_what_is_learned():
-    coloured = [("<image>", False)] * 64 + [("User", False), ("<b>", True), ("\n", True)]
+    coloured = [("<image>", False)] * 64 + [("User", False), ("<b>", True), ("<b>", True)]
     shown = display.tokens(coloured).data
     assert "&lt;image&gt; × 64" in shown and "2 of 67 tokens" in shown
     assert shown.count("<mark") == 2 and "&lt;b&gt;" in shown
@@ -74,6 +71,7 @@ def test_scores_name_their_best_value_and_show_intervals():
         "embedding_distance": {"mean": 0.1234, "ci_low": 0.1, "ci_high": 0.15, "n": 9},
         "answer_tokens": {"mean": None, "ci_low": None, "ci_high": None, "n": 0},
     }
-    shown = display.score_frame({"all": {"base": metrics}})
-    assert list(shown.columns) == ["embedding_distance (0 best)", "answer_tokens"]
-    assert list(shown.loc[("all", "base")]) == ["0.123 [0.100, 0.150]", "–"]
+    shown = display.score_frame({"base": metrics})
+    assert list(shown.index) == ["embedding_distance (0 best)", "answer_tokens"]
+    assert list(shown.base) == ["0.123 [0.100, 0.150]", "–"]
+    assert "<h4>unseen_photo</h4>" in display.scores({"unseen_photo": {"base": metrics}}).data
