@@ -214,6 +214,9 @@ def main(arguments: list[str] | None = None) -> int:
     except MuseQuestError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped; what was finished is kept, the same command goes on.", file=sys.stderr)
+        return 130
     return 0
 
 
