@@ -115,6 +115,7 @@ def test_the_century_of_a_stated_year_is_not_invented_yet_not_recalled():
     assert check_numbers("From the 17th century.", "Made in 1742.").invented_rate == 1
     assert check_numbers("From the 3rd century BC.", "Made in 250 BC.").invented_rate == 0
     assert check_numbers("From the 3rd century.", "Made in 250 BC.").invented_rate == 1
+    assert check_numbers("From the 1st century.", "One of 88 others.").invented_rate == 1
 
 
 def test_without_numbers_there_is_no_rate():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,11 @@ def test_the_record_says_what_was_scored(predictions, exhibits, tmp_path):
     digest = hashlib.sha256(predictions["lora"].read_bytes()).hexdigest()
     assert record["systems"]["lora"]["sha256"] == digest
     assert (record["shared_items"], record["exhibits"]) == (8, 8)
+
+
+def test_an_infinite_score_is_refused(predictions, tmp_path, monkeypatch):
+    broken = replace(METRICS["rouge_l"], compute=lambda sheet: np.full(len(sheet.answers), np.inf))
+    monkeypatch.setitem(METRICS, "rouge_l", broken)
+    with pytest.raises(MuseQuestError, match="metric rouge_l gave an infinite score"):
+        score(predictions, None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

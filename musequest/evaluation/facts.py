@@ -28,7 +28,7 @@ class Known:
         self.units.setdefault(_key(number), set()).add(unit)
         if number.dimension:
             self.sizes.add(unit)
-        elif not number.kind and number.value < 10_000 and number.value % 1 == 0:
+        elif not number.kind and 100 <= number.value < 10_000 and number.value % 1 == 0:
             self.years.add(-int(number.value) if number.bc else int(number.value))
 
     def states(self, number: Number) -> bool:

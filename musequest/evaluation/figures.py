@@ -195,7 +195,7 @@ def _per_item_head(figure: Picture, means: Mapping[str, float], title: str) -> N
     figure.text(MARGIN / WIDTH, top, title, va="top", weight="bold", fontsize=11)
     anchor = (MARGIN / WIDTH - 0.008, top - 0.24 / height)
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=4, handlelength=3.2
+        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=4, handlelength=2.8
     )
 
 
@@ -233,7 +233,10 @@ def _bars(axes: Axes, metric: Metric, values: Mapping[str, Mapping[str, float | 
         axes.barh(place, mean, height=0.62, color=system(name).colour)
         low, high = value["ci_low"], value["ci_high"]
         if low is not None:
-            axes.plot([low, high], [place, place], color=INK, lw=1.4, marker="|", ms=6)
+            for colour, width in (("white", 3.4), (INK, 1.4)):
+                axes.plot(
+                    [low, high], [place] * 2, color=colour, lw=width, marker="|", ms=6, mew=width
+                )
         text = f"{mean:.0f}" if metric.limits[1] is None else f"{mean:.2f}"
         axes.annotate(
             text, (max(mean, high or 0), place), xytext=(6, 0), textcoords="offset points",
