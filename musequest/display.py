@@ -51,7 +51,7 @@ def table(rows: Sequence[Mapping[str, Any]], ready: Iterable[str] = ("photo",)) 
         return f'<td style="text-align:left">{shown}</td>'
 
     ready = set(ready)
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    head = "".join(f'<th style="text-align:left">{html.escape(name)}</th>' for name in rows[0])
     body = "".join(
         f"<tr>{''.join(cell(name, value) for name, value in row.items())}</tr>" for row in rows
     )
