@@ -134,9 +134,7 @@ def _check_blocks(values: dict[str, Any], path: Path) -> None:
     if values.get("parallel"):
         from accelerate import FullyShardedDataParallelPlugin
 
-        check_keys(
-            values["parallel"], {"strategy"} | keys_of(FullyShardedDataParallelPlugin), path
-        )
+        check_keys(values["parallel"], {"strategy"} | keys_of(FullyShardedDataParallelPlugin), path)
 
 
 def _profile_path(name_or_path: str | Path) -> Path:

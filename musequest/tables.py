@@ -6,6 +6,8 @@ Columns may be added to any of these files; a missing or mistyped one is an erro
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,16 +130,20 @@ def read_table(kind: str, path: str | Path) -> pd.DataFrame:
     An absent or damaged file, a missing or mistyped column raises MuseQuestError.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MuseQuestError(f"{path} does not exist; {_remedy(kind)} first.")
-    try:
-        table = pq.ParquetFile(path).read()
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise MuseQuestError(
-            f"{path} is no readable parquet file ({reason}); delete it and {_remedy(kind)} again."
-        ) from None
-    return _checked(kind, table, path).to_pandas()
+    with _open(kind, path) as file:
+        return _checked(kind, file.read(), path).to_pandas()
+
+
+def iterate_table(kind: str, path: str | Path, rows_at_once: int = 100) -> Iterator[dict[str, Any]]:
+    """Give the rows of a parquet file one by one, for files too large to be held whole.
+
+    Columns are checked as by `read_table`, before the first row is given.
+    """
+    path = Path(path)
+    with _open(kind, path) as file:
+        _checked(kind, file.schema_arrow.empty_table(), path)
+        for batch in file.iter_batches(rows_at_once):
+            yield from _checked(kind, pa.Table.from_batches([batch]), path).to_pylist()
 
 
 def write_table(kind: str, path: str | Path, rows: list[dict[str, Any]] | pd.DataFrame) -> None:
@@ -153,6 +159,21 @@ def write_table(kind: str, path: str | Path, rows: list[dict[str, Any]] | pd.Dat
         raise MuseQuestError(f"{path} was not written: {str(error).splitlines()[0]}.") from None
     with write_whole(path) as temporary:
         pq.write_table(table, temporary, row_group_size=100 if kind == "dataset" else 10_000)
+
+
+@contextmanager
+def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
+    """The file, and a sentence where it is absent or damaged."""
+    if not path.is_file():
+        raise MuseQuestError(f"{path} does not exist; {_remedy(kind)} first.")
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise MuseQuestError(
+            f"{path} is no readable parquet file ({reason}); delete it and {_remedy(kind)} again."
+        ) from None
 
 
 def _as_table(schema: pa.Schema, rows: list[dict[str, Any]] | pd.DataFrame) -> pa.Table:
@@ -184,15 +205,15 @@ def _checked(kind: str, table: pa.Table, path: Path) -> pa.Table:
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path, kind: str) -> pa.ChunkedArray:
-    """The column in the schema's kind; only changes that lose nothing are made."""
-    if _family(column.type) != _family(field.type) and column.null_count < len(column):
-        widened = _family(column.type) == "integer" and _family(field.type) == "number"
-        if not widened:
-            raise MuseQuestError(
-                f"{path}: the column '{field.name}' holds {column.type} where {field.type} is "
-                f"expected; {_remedy(kind)} again."
-            )
-    return column.cast(field.type)
+    """The column in the schema's kind; only a moment's fractions of a second may be lost."""
+    has, wants = _family(column.type), _family(field.type)
+    blank = pa.types.is_null(column.type) or 0 < len(column) == column.null_count
+    if has != wants and not blank and (has, wants) != ("integer", "number"):
+        raise MuseQuestError(
+            f"{path}: the column '{field.name}' holds {column.type} where {field.type} is "
+            f"expected; {_remedy(kind)} again."
+        )
+    return column.cast(field.type, safe=wants != "moment")
 
 
 def _family(kind: pa.DataType) -> str:

@@ -39,7 +39,7 @@ class FakeWriter:
         if exhibit.item_name == self.fails_at:
             raise KeyboardInterrupt
         prompt = sha256_of(self.prompt(exhibit, temperature, n, seed))
-        moment = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+        moment = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
         pairs = [Pair(f"What is it? {i}", f"{temperature} {i} {LONG}", prompt, f"id{i}",
                       10, 20, 0.001, moment) for i in range(n)]  # fmt: skip
         return [replace(pair, **self.spoiled.get(exhibit.item_name, {})) for pair in pairs]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from musequest.errors import MuseQuestError
-from musequest.tables import SCHEMAS, read_table, write_table
+from musequest.tables import SCHEMAS, iterate_table, read_table, write_table
 
 ROW = {
     "data_id": "bowl-00",
@@ -91,6 +91,19 @@ def test_a_damaged_file_is_a_sentence(tmp_path: Path, content: bytes):
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path):
     with pytest.raises(MuseQuestError, match="exhibits.parquet does not exist; run .*collect"):
         read_table("exhibits", tmp_path / "exhibits.parquet")
+
+
+def test_rows_can_be_read_one_by_one(tmp_path: Path):
+    path = tmp_path / "p.parquet"
+    rows = [ROW | {"data_id": f"bowl-{number}"} for number in range(7)]
+    write_table("predictions", path, rows)
+    assert list(iterate_table("predictions", path, rows_at_once=3)) == rows
+    pq.write_table(pa.Table.from_pylist([ROW | {"answer": 3}]), path)
+    with pytest.raises(MuseQuestError, match="the column 'answer' holds int64"):
+        next(iterate_table("predictions", path))
+    path.write_bytes(b"PAR1")
+    with pytest.raises(MuseQuestError, match="is no readable parquet file"):
+        next(iterate_table("predictions", path))
 
 
 def test_facts_are_optional(tmp_path: Path):

@@ -12,6 +12,7 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from .split import assign
 # Changes when `pipeline` does, so that copies made by an older one are made again.
 RECIPE = 1
 # Below this number of copies for each, a further process takes longer to start than it saves.
-COPIES_A_PROCESS = 60
+COPIES_A_PROCESS = 150
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,10 @@ def _on_disk(folder: Path) -> dict[str, str]:
 
 
 def _is_current(transform: str, copy: Copy) -> bool:
-    if not transform:
+    try:
+        known = json.loads(transform)
+    except ValueError:
         return False
-    known = json.loads(transform)
     return {name: known.get(name) for name in ("recipe", "seed", "parent_sha256")} == copy.origin()
 
 
@@ -168,7 +170,7 @@ def _made(
             return
         # Spawned, since a forked process may hang where the parent has threads, as notebooks do.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(count, mp_context=context) as pool:
+        with ProcessPoolExecutor(count, context, _leave_interrupts) as pool:
             running = {pool.submit(make_copy, copy): index for index, copy in jobs.items()}
             try:
                 for job in as_completed(running):
@@ -176,6 +178,11 @@ def _made(
                     bar.update()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the parent process alone, which ends the others in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_copy(copy: Copy) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 from ..errors import MuseQuestError, leave_out
 from ..files import write_text
 from ..home import collection_dir
-from ..tables import read_table, write_table
+from ..tables import iterate_table, read_table, write_table
 from .card import dataset_card
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS, SPLITS, assign
@@ -74,10 +74,9 @@ def fingerprint(collection: str) -> str:
     """
     digest = hashlib.sha256()
     for split in SPLITS:
-        for row in read_table("dataset", split_path(collection, split)).to_dict("records"):
+        for row in iterate_table("dataset", split_path(collection, split)):
             photo = hashlib.sha256(row.pop("image")["bytes"]).hexdigest()
-            plain = {name: None if pd.isna(value) else value for name, value in row.items()}
-            line = json.dumps([split, photo, plain], ensure_ascii=False, sort_keys=True)
+            line = json.dumps([split, photo, row], ensure_ascii=False, sort_keys=True)
             digest.update(line.encode("utf-8"))
     return digest.hexdigest()
 
@@ -87,9 +86,11 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     from datasets import Dataset
 
     path = split_path(collection, split)
-    read_table("dataset", path)
+    next(iterate_table("dataset", path), None)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Beside the data, so that what is cleaned away with it leaves nothing behind.
-    cache = collection_dir(collection) / ".cache" / fingerprint(collection)[:16]
+    cache = collection_dir(collection) / ".cache" / digest[:16]
     return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
 
 

@@ -121,10 +121,15 @@ def _exhibit(row: dict[str, str], number: int, folder: Path, earlier: list[Exhib
         raise MuseQuestError("it has not as many cells as the header; mend its commas and quotes.")
     cells = {name: value.strip() for name, value in row.items()}
     name = _item_name(cells, earlier)
-    for column in ("title", "description", "facts"):
-        flaw = flaw_of(cells.get(column, "")) if column in NEEDED or cells.get(column) else None
-        if flaw:
-            raise MuseQuestError(f"the {column} of '{name}' {flaw}; write it as plain text.")
+    facts = _facts(cells.get("facts", ""))
+    told = {f"fact {fact!r}": value for fact, value in facts.items() if value.strip()}
+    for noun, text in {
+        "title": cells["title"],
+        "description": cells["description"],
+        **told,
+    }.items():
+        if flaw := flaw_of(text):
+            raise MuseQuestError(f"the {noun} of '{name}' {flaw}; write it as plain text.")
     texts = {key: cells.get(key, "") for key in ("link", "record", "license", "credit")}
     return Exhibit(
         item_id=_item_id(cells.get("item_id", ""), number, earlier),
@@ -132,7 +137,7 @@ def _exhibit(row: dict[str, str], number: int, folder: Path, earlier: list[Exhib
         title=" ".join(cells["title"].split()),
         description=cells["description"],
         photos=_photos(cells.get("photos", ""), name, folder),
-        facts=_facts(cells.get("facts", "")),
+        facts=facts,
         **texts,
     )
 

@@ -171,7 +171,7 @@ OPENINGS = (
     "Here you see {title}.",
     "Our museum calls this piece {title}.",
 )
-SUBJECTS = ("It", "It", "It", "The piece", "This work")
+SUBJECTS = ("It", "It", "It", "The piece", "The object")
 REMARKS = (
     "Take a moment to look at it from every side.",
     "Many visitors come back to see it again.",
