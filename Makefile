@@ -41,7 +41,7 @@ test: $(READY)  ## prove the parts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)  ## check style
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 notebooks: $(READY)  ## run the committed notebooks again, in place, with their outputs
 	@$(BIN)/python -m musequest.notebooks refresh
