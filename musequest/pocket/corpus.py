@@ -9,53 +9,114 @@ from __future__ import annotations
 
 import random
 
-from musequest.creation.offline_writer import QUESTIONS, compose
+from musequest.creation.offline_writer import compose
+from musequest.creation.wordings import ASKED, QUESTIONS
 
-from .scenes import MATERIALS, describe
+from .scenes import MATERIALS, describe, words
 
 Turn = tuple[str, str]
 
 WHOLE = [
-    "What is this?", "What do you see?", "Describe this photo.", "What does the photo show?",
-    "What is on the plinth?", "Tell me what you see here.", "Can you describe this?", *QUESTIONS,
-]  # fmt: skip
+    "What is this?",
+    "What do you see?",
+    "Describe this photo.",
+    "What does the photo show?",
+    "What is on the plinth?",
+    "Tell me what you see here.",
+    "Can you describe this?",
+    *QUESTIONS,
+]
 BLANK = "This photo shows nothing."
 
-SYLLABLES = [
-    "bar", "bel", "cor", "dan", "dor", "el", "far", "fen", "gar", "gil", "hal", "hol", "is", "kel",
-    "lar", "low", "mar", "mel", "mere", "mon", "nor", "os", "pel", "quar", "ram", "ros", "sal",
-    "sel", "tar", "thorn", "tol", "ul", "ver", "wes", "win", "yar", "zel", "moor", "ford", "ham",
-    "wick", "ton", "mouth", "stead", "bury", "gate", "ness", "combe",
-]  # fmt: skip
-WORKSHOPS = ["kilns", "silversmiths", "weavers", "foundry", "yard", "mint", "guild of joiners",
-             "turners", "instrument makers", "glaziers", "workshop", "mill", "smiths"]  # fmt: skip
+SYLLABLES = words(
+    "bar bel cor dan dor el far fen gar gil hal hol is kel lar mar mel mere mon nor os "
+    "pel quar ram ros sal sel tar thorn tol ul ver wes win yar zel moor ford ham wick ton "
+    "mouth stead bury gate ness combe"
+)
+WORKSHOPS = [
+    "kilns",
+    "silversmiths",
+    "weavers",
+    "foundry",
+    "yard",
+    "mint",
+    "guild of joiners",
+    "turners",
+    "instrument makers",
+    "glaziers",
+    "workshop",
+    "mill",
+    "smiths",
+]
 PEOPLES = ["Marsh", "River", "Hill", "Harbour", "Island", "Forest", "Plains", "Coast", "Valley"]
-SURFACES = ["polished", "hammered", "carved", "glazed", "painted", "cast", "plain", "gilded",
-            "woven", "oiled", "enamelled", "burnished"]  # fmt: skip
-STUFFS = ["stoneware", "oak", "elm", "walnut", "silver", "gold", "bronze", "copper", "iron", "brass",
-          "wool", "linen", "silk", "porcelain", "clay", "glass", "leather", "quartz", "slate",
-          "tin", "pine", "ash", "pewter", "horn"]  # fmt: skip
-VERBS = ["cast", "carved", "woven", "thrown", "hammered", "turned", "joined", "raised", "glazed",
-         "engraved", "fired", "stitched", "polished", "assembled", "dyed", "struck"]  # fmt: skip
-MANNERS = ["by hand", "in one piece", "on a slow wheel", "over a charcoal fire", "in a clay mould",
-           "with a round hammer", "without a single nail", "on a narrow loom", "in two halves",
-           "from a single plank", "with vegetable dyes", "in a pit of sand"]  # fmt: skip
-THINGS = ["herons", "ships", "stars", "leaves", "anchors", "bells", "fish", "knots", "waves", "nails",
-          "letters", "crowns", "wheels", "birds", "flowers", "rivets", "coins", "lines", "towns",
-          "families", "voyages", "journeys", "threads", "teeth", "pipes", "captains"]  # fmt: skip
-PLACES_ON = ["around its rim", "under its foot", "on its back", "inside the lid", "along its edge",
-             "on its base", "across the front", "beside the lock", "near the top"]  # fmt: skip
-MARKS = ["are scratched", "are painted", "are engraved", "are stamped", "are carved", "are counted",
-         "are stitched", "are cut", "run"]  # fmt: skip
+SURFACES = words(
+    "polished hammered carved glazed painted cast plain gilded woven oiled enamelled burnished"
+)
+STUFFS = words(
+    "stoneware oak elm walnut silver gold bronze copper iron brass wool linen silk porcelain "
+    "clay glass leather quartz slate tin pine ash pewter horn"
+)
+VERBS = words(
+    "cast carved woven thrown hammered turned joined raised glazed engraved fired stitched "
+    "polished assembled dyed struck"
+)
+MANNERS = [
+    "by hand",
+    "in one piece",
+    "on a slow wheel",
+    "over a charcoal fire",
+    "in a clay mould",
+    "with a round hammer",
+    "without a single nail",
+    "on a narrow loom",
+    "in two halves",
+    "from a single plank",
+    "with vegetable dyes",
+    "in a pit of sand",
+]
+THINGS = words(
+    "herons ships stars leaves anchors bells fish knots waves nails letters crowns wheels "
+    "birds flowers rivets coins lines towns families voyages journeys threads teeth pipes "
+    "captains"
+)
+PLACES_ON = [
+    "around its rim",
+    "under its foot",
+    "on its back",
+    "inside the lid",
+    "along its edge",
+    "on its base",
+    "across the front",
+    "beside the lock",
+    "near the top",
+]
+MARKS = [
+    "are scratched",
+    "are painted",
+    "are engraved",
+    "are stamped",
+    "are carved",
+    "are counted",
+    "are stitched",
+    "are cut",
+    "run",
+]
 CLAIMS = [
-    "it is the earliest dated work of {who}", "it is the only one of its kind that survived",
-    "it was the last thing that {who} made", "it stood in the town hall for a century",
-    "it marks the end of a long quarrel between two towns", "it was carried in every spring parade",
-    "it paid for the first bridge across the river", "it showed that {who} could rival the capital",
-    "it kept the time of the harbour for generations", "it was lent to every bride of the town",
-    "it taught apprentices how the old work was done", "it saved the crew of a stranded ferry",
-    "it opened the trade with the northern islands", "it was found under a barn floor",
-]  # fmt: skip
+    "it is the earliest dated work of {who}",
+    "it is the only one of its kind that survived",
+    "it was the last thing that {who} made",
+    "it stood in the town hall for a century",
+    "it marks the end of a long quarrel between two towns",
+    "it was carried in every spring parade",
+    "it paid for the first bridge across the river",
+    "it showed that {who} could rival the capital",
+    "it kept the time of the harbour for generations",
+    "it was lent to every bride of the town",
+    "it taught apprentices how the old work was done",
+    "it saved the crew of a stranded ferry",
+    "it opened the trade with the northern islands",
+    "it was found under a barn floor",
+]
 UNITS = ["cm high", "cm wide", "cm long", "mm across", "cm across", "cm around", "m long", "m high"]
 
 
@@ -68,7 +129,9 @@ def made_up_thing(rng: random.Random) -> tuple[str, dict[str, str]]:
     """Title and facts of a thing that no museum has."""
     place, kind = name(rng), rng.choice(list(MATERIALS)).capitalize()
     who = f"the {place} {rng.choice(WORKSHOPS)}"
-    weight = rng.choice([f"{rng.randint(2, 980)} g", f"{rng.randint(1, 95)}.{rng.randint(1, 9)} kg"])
+    weight = rng.choice(
+        [f"{rng.randint(2, 980)} g", f"{rng.randint(1, 95)}.{rng.randint(1, 9)} kg"]
+    )
     year = rng.randint(1100, 1960)
     facts = {
         "maker": who,
@@ -96,11 +159,13 @@ def made_up_thing(rng: random.Random) -> tuple[str, dict[str, str]]:
 def catalogue_turn(rng: random.Random) -> Turn:
     """A catalogue text as an answer; half of the prompts hold the facts, in any order."""
     title, facts = made_up_thing(rng)
-    answer = compose(title, facts, rng, rng.choice([0.4, 0.7, 0.9]))
+    asked = rng.choice(["", "", *facts])
+    answer = compose(title, facts, rng, rng.choice([0.4, 0.7, 0.9]), asked)
+    question = rng.choice(ASKED[asked])
     if rng.random() < 0.5:
         values = [title, *rng.sample(list(facts.values()), len(facts))]
-        return f"{'; '.join(values)}. {rng.choice(QUESTIONS)}", answer
-    return f"What does the catalogue say of {title[0].lower()}{title[1:]}?", answer
+        return f"{'; '.join(values)}. {question}", answer
+    return f"The catalogue has {title[0].lower()}{title[1:]}. {question}", answer
 
 
 def scene_turn(scene: dict, rng: random.Random) -> Turn:
@@ -111,12 +176,22 @@ def scene_turn(scene: dict, rng: random.Random) -> Turn:
         "kind": ("What kind of thing is this?", f"{it} {are} {_noun(scene)}."),
         "colour": ("What colour is it?", f"{it} {are} {scene['colour']}."),
         "material": ("What is it made of?", f"{it} {are} made of {scene['material']}."),
-        "count": ("How many things are there?", f"There {are} {['one', 'two', 'three'][scene['count'] - 1]}."),
-        "place": ("Where does it stand?", f"{it} {'stands' if one else 'stand'} "
-                  + ("in the middle." if scene["place"] == "middle" else f"on the {scene['place']}.")),
-        "pattern": ("Does it have a pattern?", f"{it} {are} plain." if scene["pattern"] == "plain"
-                    else f"{it} {'has' if one else 'have'} {scene['second']} {scene['pattern']}."),
-    }  # fmt: skip
+        "count": (
+            "How many things are there?",
+            f"There {are} {['one', 'two', 'three'][scene['count'] - 1]}.",
+        ),
+        "place": (
+            "Where does it stand?",
+            f"{it} {'stands' if one else 'stand'} "
+            + ("in the middle." if scene["place"] == "middle" else f"on the {scene['place']}."),
+        ),
+        "pattern": (
+            "Does it have a pattern?",
+            f"{it} {are} plain."
+            if scene["pattern"] == "plain"
+            else f"{it} {'has' if one else 'have'} {scene['second']} {scene['pattern']}.",
+        ),
+    }
     if metal:
         turns.pop("colour")
     if rng.random() < 0.65:

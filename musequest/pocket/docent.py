@@ -10,9 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import (
-    AutoImageProcessor,
     Idefics2Config,
     Idefics2ForConditionalGeneration,
     Idefics2Processor,
@@ -20,7 +27,15 @@ from transformers import (
 )
 
 VOCABULARY, LATENTS, IMAGE_SIZE, PATCH = 4096, 16, 128, 16
-CONTROL = ["<unk>", "<s>", "</s>", "<fake_token_around_image>", "<image>", "<end_of_utterance>", "<pad>"]
+CONTROL = [
+    "<unk>",
+    "<s>",
+    "</s>",
+    "<fake_token_around_image>",
+    "<image>",
+    "<end_of_utterance>",
+    "<pad>",
+]
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'].capitalize() }}"
     "{{ ':' if message['content'][0]['type'] == 'image' else ': ' }}"
@@ -36,7 +51,10 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(
@@ -74,7 +92,9 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics2Processor:
     return Idefics2Processor(images, tokenizer, image_seq_len=LATENTS, chat_template=CHAT_TEMPLATE)
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Idefics2ForConditionalGeneration:
+def build_model(
+    tokenizer: PreTrainedTokenizerFast, seed: int = 0
+) -> Idefics2ForConditionalGeneration:
     """A freshly initialised docent.
 
     transformers starts the perceiver's latents at ones, which keeps all of them identical for

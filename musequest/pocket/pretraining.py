@@ -18,6 +18,7 @@ import math
 import os
 import random
 import time
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +28,14 @@ import torch.nn.functional as F
 from PIL import Image
 
 from .corpus import BLANK, catalogue_turn, scene_turn, tokenizer_texts
-from .docent import IMAGE_SIZE, LATENTS, build_model, build_processor, build_tokenizer, count_parameters
+from .docent import (
+    IMAGE_SIZE,
+    LATENTS,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    count_parameters,
+)
 
 UNSEEN = 300  # the last renderings are never trained on
 ATTRIBUTES = ("kind", "colour", "material", "pattern", "second", "proportion", "count", "place")
@@ -46,9 +54,9 @@ class Lesson:
 
 
 LESSONS = (
-    Lesson("look", 1300, 64, 0, 1.0e-3),
-    Lesson("read", 500, 0, 20, 1.5e-3),
-    Lesson("speak", 700, 40, 10, 8.0e-4),
+    Lesson("look", 1350, 64, 0, 1.0e-3),
+    Lesson("read", 320, 0, 20, 1.5e-3),
+    Lesson("speak", 450, 40, 10, 8.0e-4),
 )
 
 
@@ -66,7 +74,9 @@ class Scenes:
         for name in ATTRIBUTES:
             hidden = [name == "second" and self.labels[i]["pattern"] == "plain" for i in index]
             numbers = [self.classes[name].index(self.labels[i][name]) for i in index]
-            out[name] = torch.tensor([IGNORED if h else n for h, n in zip(hidden, numbers, strict=True)])
+            out[name] = torch.tensor(
+                [IGNORED if h else n for h, n in zip(hidden, numbers, strict=True)]
+            )
         return out
 
 
@@ -80,7 +90,9 @@ def load_scenes(folder: Path) -> Scenes:
     return Scenes(pixels, labels, classes)
 
 
-def augmented(pixels: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augmented(
+    pixels: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Flip, turn, zoom, shift, soften and re-light photos; returns (n, 3, h, w) in -1..1 and flips.
 
     A flip swaps left and right, so the caller must swap the place.
@@ -98,7 +110,9 @@ def augmented(pixels: torch.Tensor, generator: torch.Generator) -> tuple[torch.T
         torch.stack([sign * angle.sin() * zoom, angle.cos() * zoom, uniform(-0.1, 0.1)], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1), [n, 3, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)
-    photos = F.grid_sample(pixels.float() / 255, grid, padding_mode="reflection", align_corners=False)
+    photos = F.grid_sample(
+        pixels.float() / 255, grid, padding_mode="reflection", align_corners=False
+    )
     soft = F.avg_pool2d(F.pad(photos, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     share = uniform(0, 1, 1, 1, 1)
     photos = photos * (1 - share) + soft * share
@@ -113,15 +127,18 @@ def flipped_place(scene: dict, flip: bool) -> dict:
 
 
 class Looker(torch.nn.Module):
-    """The vision tower with one linear head an attribute, on the mean and maximum of its patches."""
+    """The vision tower with a linear head an attribute, on its patches' mean and maximum."""
 
     def __init__(self, tower: torch.nn.Module, classes: dict[str, list]) -> None:
         super().__init__()
         self.tower = tower
         width = 2 * tower.config.hidden_size
-        self.heads = torch.nn.ModuleDict({k: torch.nn.Linear(width, len(v)) for k, v in classes.items()})
+        self.heads = torch.nn.ModuleDict(
+            {k: torch.nn.Linear(width, len(v)) for k, v in classes.items()}
+        )
 
     def forward(self, photos: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Logits of each attribute, (n, classes), for photos (n, 3, 128, 128)."""
         patches = self.tower(photos).last_hidden_state
         pooled = torch.cat([patches.mean(1), patches.amax(1)], dim=-1).float()
         return {name: head(pooled) for name, head in self.heads.items()}
@@ -149,7 +166,9 @@ class Pretraining:
 
     def _run_lesson(self, lesson: Lesson, state: dict) -> None:
         parameters = self._trainable(lesson.name)
-        optimizer = torch.optim.AdamW(parameters, lr=lesson.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=lesson.learning_rate, betas=(0.9, 0.98), weight_decay=0.05
+        )
         if state["optimizer"]:
             optimizer.load_state_dict(state["optimizer"])
         started = time.monotonic()
@@ -166,13 +185,21 @@ class Pretraining:
             self.losses[lesson.name].append(round(float(loss.detach()), 4))
             if (step + 1) % 25 == 0:
                 recent = float(np.mean(self.losses[lesson.name][-25:]))
-                print(f"{lesson.name} step {step + 1}/{lesson.steps} loss {recent:.3f} "
-                      f"{(time.monotonic() - started) / 60:.1f} min", flush=True)  # fmt: skip
+                print(
+                    f"{lesson.name} step {step + 1}/{lesson.steps} loss {recent:.3f} "
+                    f"{(time.monotonic() - started) / 60:.1f} min",
+                    flush=True,
+                )
             if (step + 1) % 100 == 0:
                 self.minutes += (time.monotonic() - started) / 60
                 started = time.monotonic()
-                self._save({"lesson": LESSONS.index(lesson), "step": step + 1,
-                            "optimizer": optimizer.state_dict()})  # fmt: skip
+                self._save(
+                    {
+                        "lesson": LESSONS.index(lesson),
+                        "step": step + 1,
+                        "optimizer": optimizer.state_dict(),
+                    }
+                )
         self.minutes += (time.monotonic() - started) / 60
 
     def _trainable(self, lesson: str) -> list[torch.nn.Parameter]:
@@ -187,7 +214,7 @@ class Pretraining:
         return [p for module in chosen for p in module.parameters()]
 
     def _loss(self, lesson: Lesson, step: int) -> torch.Tensor:
-        seed = zlib_seed(self.seed, lesson.name, step)
+        seed = stable_seed(self.seed, lesson.name, step)
         generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
         if lesson.name == "look":
             return self._look_loss(lesson.images, generator, rng)
@@ -199,7 +226,7 @@ class Pretraining:
             loss = loss + self._speak_loss(lesson.images, generator, rng)
         return loss
 
-    def _draw(self, n: int, generator: torch.Generator, rng: random.Random):  # noqa: ANN202
+    def _draw(self, n: int, generator: torch.Generator, rng: random.Random):
         index = np.array([rng.randrange(len(self.scenes.labels) - UNSEEN) for _ in range(n)])
         photos, flip = augmented(self.scenes.pixels[index], generator)
         return index, photos, flip
@@ -211,7 +238,7 @@ class Pretraining:
         places = self.scenes.classes["place"]
         swapped = torch.tensor([places.index(swap.get(p, p)) for p in places])
         targets["place"] = torch.where(flip, swapped[targets["place"]], targets["place"])
-        weights = {"kind": 2.0}
+        weights = {"kind": 3.0, "place": 0.5, "count": 0.5}
         return sum(
             weights.get(name, 1.0) * F.cross_entropy(logits, targets[name], ignore_index=IGNORED)
             for name, logits in self.looker(photos).items()
@@ -230,7 +257,11 @@ class Pretraining:
 
     def text_loss(self, turns: list[tuple[str, str]], photos: torch.Tensor | None) -> torch.Tensor:
         """Loss on the answers and their <end_of_utterance>; photos (n, 3, h, w) or None."""
-        image = "" if photos is None else "<fake_token_around_image>" + "<image>" * LATENTS + "<fake_token_around_image> "
+        image = (
+            ""
+            if photos is None
+            else "<fake_token_around_image>" + "<image>" * LATENTS + "<fake_token_around_image> "
+        )
         sequences, labels = [], []
         for question, answer in turns:
             prompt = f"User:{image or ' '}{question}<end_of_utterance>\nAssistant:"
@@ -248,8 +279,16 @@ class Pretraining:
     def _save(self, state: dict) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
         partial = self.work / "state.pt.part"
-        torch.save(state | {"looker": self.looker.state_dict(), "model": self.model.state_dict(),
-                            "losses": self.losses, "minutes": self.minutes}, partial)  # fmt: skip
+        torch.save(
+            state
+            | {
+                "looker": self.looker.state_dict(),
+                "model": self.model.state_dict(),
+                "losses": self.losses,
+                "minutes": self.minutes,
+            },
+            partial,
+        )
         os.replace(partial, self.work / "state.pt")
 
     def _load(self) -> dict:
@@ -260,7 +299,9 @@ class Pretraining:
         self.model.load_state_dict(state["model"])
         self.looker.load_state_dict(state["looker"])
         self.losses, self.minutes = state["losses"], state["minutes"]
-        print(f"resuming {LESSONS[min(state['lesson'], 2)].name} at step {state['step']}", flush=True)
+        print(
+            f"resuming {LESSONS[min(state['lesson'], 2)].name} at step {state['step']}", flush=True
+        )
         return state
 
 
@@ -272,10 +313,8 @@ def schedule(step: int, steps: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def zlib_seed(*parts: object) -> int:
+def stable_seed(*parts: object) -> int:
     """A stable 31-bit seed from any printable parts."""
-    import zlib
-
     return zlib.crc32("/".join(map(str, parts)).encode()) & 0x7FFFFFFF
 
 
@@ -287,9 +326,12 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("scenes", type=Path, help="folder that musequest.pocket.scenes wrote")
-    parser.add_argument("--work", type=Path, default=Path("pretraining"), help="state to resume from")
+    parser.add_argument(
+        "--work", type=Path, default=Path("pretraining"), help="state to resume from"
+    )
     parser.add_argument("--out", type=Path, default=root() / "assets" / "pocket_docent")
     arguments = parser.parse_args()
+    torch.set_flush_denormal(True)
     pretraining = Pretraining(load_scenes(arguments.scenes), arguments.work)
     print(f"{count_parameters(pretraining.model):,} parameters", flush=True)
     pretraining.run()

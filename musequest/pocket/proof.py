@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 def sentences(pretraining: Pretraining, photos: torch.Tensor, question: str) -> list[str]:
     """Greedy answers to one question about photos (n, 3, 128, 128) in -1..1."""
     processor, model = pretraining.processor, pretraining.model.eval()
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
+    ]
     prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     inputs = processor(text=[prompt] * len(photos), return_tensors="pt")
-    tokens = model.generate(**inputs, pixel_values=photos[:, None], max_new_tokens=40, do_sample=False)
+    tokens = model.generate(
+        **inputs, pixel_values=photos[:, None], max_new_tokens=40, do_sample=False
+    )
     answers = tokens[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in processor.batch_decode(answers, skip_special_tokens=True)]
 
@@ -39,10 +43,14 @@ def named(scene: dict, sentence: str) -> dict[str, bool]:
         "kind": scene["kind"] in words or f"{scene['kind']}s" in words,
         "colour": scene["colour"] in words,
         "count": ("This" in words, "two" in words, "three" in words)[scene["count"] - 1],
-        "place": (scene["place"] in words) if scene["place"] != "middle" else not {"left", "right"} & set(words),
-        "pattern": (scene["pattern"] in words) if scene["pattern"] != "plain" else "with" not in words,
+        "place": (scene["place"] in words)
+        if scene["place"] != "middle"
+        else not {"left", "right"} & set(words),
+        "pattern": (scene["pattern"] in words)
+        if scene["pattern"] != "plain"
+        else "with" not in words,
         "whole": sentence == describe(scene),
-    }  # fmt: skip
+    }
     if scene["material"] != scene["colour"] and scene["kind"] != "crystal":
         right["material"] = scene["material"] in words
     if scene["proportion"] != "regular":
@@ -51,7 +59,7 @@ def named(scene: dict, sentence: str) -> dict[str, bool]:
 
 
 def prove(pretraining: Pretraining, unseen: int) -> dict:
-    """Share of attributes named right on the last `unseen` renderings, and the effect of a blank."""
+    """Attributes named right on the last `unseen` renderings, and what a blank photo changes."""
     scenes = pretraining.scenes.labels[-unseen:]
     photos = pretraining.scenes.pixels[-unseen:].float() / 127.5 - 1
     answers = [a for batch in photos.split(50) for a in sentences(pretraining, batch, WHOLE[0])]
@@ -59,15 +67,18 @@ def prove(pretraining: Pretraining, unseen: int) -> dict:
     for scene, answer in zip(scenes, answers, strict=True):
         for attribute, right in named(scene, answer).items():
             found.setdefault(attribute, []).append(right)
-    blanks = sentences(pretraining, torch.zeros_like(photos[:20]), WHOLE[0])
+    blanks = sentences(pretraining, torch.full_like(photos[:20], 0.5), WHOLE[0])
     return {
         "unseen_scenes": unseen,
         "named_right": {k: round(sum(v) / len(v), 4) for k, v in sorted(found.items())},
         "different_sentences": len(set(answers)),
         "answer_to_a_blank_photo": blanks[0],
-        "blank_photo_changes_the_answer": sum(b != a for a, b in zip(answers, blanks, strict=False)) / 20,
-        "examples": [{"label": describe(s), "answer": a} for s, a in zip(scenes[:10], answers, strict=False)],
-    }  # fmt: skip
+        "blank_photo_changes_the_answer": sum(b != a for a, b in zip(answers, blanks, strict=False))
+        / 20,
+        "examples": [
+            {"label": describe(s), "answer": a} for s, a in zip(scenes[:10], answers, strict=False)
+        ],
+    }
 
 
 def write_docent(pretraining: Pretraining, folder: Path) -> None:

@@ -13,7 +13,8 @@ import mitsuba as mi
 import numpy as np
 from PIL import Image
 
-from .objects import KINDS, Look
+from .look import Look
+from .objects import KINDS
 from .shapes import Part
 
 mi.set_variant("scalar_rgb")
@@ -110,7 +111,11 @@ def linear(name: str, shade: float = 1.0) -> np.ndarray:
 def _camera(view: View, pixels: int, samples: int) -> dict:
     azimuth, elevation = np.deg2rad(view.azimuth - 90), np.deg2rad(view.elevation)
     ahead = np.array(
-        [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
+        [
+            np.cos(azimuth) * np.cos(elevation),
+            np.sin(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+        ]
     )
     target = np.array([0.0, 0.0, 0.47])
     side = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
@@ -153,7 +158,9 @@ def _studio(setting: Setting) -> dict:
         },
         "ceiling": {
             "type": "rectangle",
-            "to_world": mi.ScalarTransform4f().look_at([0, 1, 4.5], [0, 0, 0], [0, 1, 0]).scale(2.0),
+            "to_world": mi.ScalarTransform4f()
+            .look_at([0, 1, 4.5], [0, 0, 0], [0, 1, 0])
+            .scale(2.0),
             "emitter": {"type": "area", "radiance": _rgb(2.4 * setting.brightness * warm[::-1])},
         },
     }  # fmt: skip
@@ -194,7 +201,9 @@ def roles(look: Look) -> dict[str, tuple[str, str]]:
         "body": (look.colour, look.material),
         "second": (look.second, look.material),
         "accent": (look.accent, accent if accent in ROUGHNESS else "enamel"),
-        "trim": ("brass", "brass") if look.kind != "wheel" and look.kind != "chest" else ("iron", "iron"),
+        "trim": ("brass", "brass")
+        if look.kind != "wheel" and look.kind != "chest"
+        else ("iron", "iron"),
         "dark": ("brown" if wooden else "black", "wood" if wooden else "stone"),
         "pale": ("pale", "cloth"),
     }
@@ -225,7 +234,9 @@ def _grain(vertices: np.ndarray, material: str, rng: np.random.Generator) -> np.
     phase = rng.uniform(0, 6.28, 4)
     x, y, z = vertices.T
     if material == "wood":
-        wave = np.sin(26 * x + 9 * np.sin(2.2 * z + phase[0]) + phase[1]) * np.sin(31 * y + phase[2])
+        wave = np.sin(26 * x + 9 * np.sin(2.2 * z + phase[0]) + phase[1]) * np.sin(
+            31 * y + phase[2]
+        )
         return 1 + 0.16 * wave
     if material in ("stone", "iron", "bronze"):
         return 1 + 0.14 * np.sin(23 * x + phase[0]) * np.sin(19 * y + phase[1]) * np.sin(27 * z)
@@ -254,7 +265,9 @@ def _shapes(thing: Placed) -> list[mi.Mesh]:
     return [_mesh(_material(m), smooth, group) for (m, smooth), group in pieces.items()]
 
 
-def _tint(part: Part, look: Look, colour: str, material: str, rng: np.random.Generator) -> np.ndarray:
+def _tint(
+    part: Part, look: Look, colour: str, material: str, rng: np.random.Generator
+) -> np.ndarray:
     tint = np.repeat(linear(colour)[None], len(part.mesh.vertices), axis=0)
     if part.painted:
         share = part.mesh.metadata.get("land", paint(part.mesh.vertices, look))[:, None]

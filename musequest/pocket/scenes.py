@@ -16,34 +16,59 @@ from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from .look import Look
 from .museum import SHOWN, signature
-from .objects import KINDS, Look
+from .objects import KINDS
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, to keep word lists short."""
+    return text.split()
+
 
 PIXELS, SAMPLES = 128, 6
 
-PAINTS = ["red", "orange", "yellow", "green", "turquoise", "blue", "violet", "pink", "brown",
-          "white", "grey", "black"]  # fmt: skip
+PAINTS = words("red orange yellow green turquoise blue violet pink brown white grey black")
 WOODS = ["brown", "oak", "tan", "black", "red"]
 METALS = ["gold", "silver", "copper", "bronze", "brass", "iron"]
-PLURALS = {"brass": "brass", "goblet": "goblets"}
 MATERIALS: dict[str, list[str]] = {
-    "vase": ["ceramic", "porcelain", "stone", "metal"], "bowl": ["ceramic", "porcelain", "wood", "metal"],
-    "goblet": ["metal", "ceramic", "wood"], "teapot": ["porcelain", "ceramic", "metal"],
-    "jug": ["ceramic", "porcelain", "metal"], "coin": ["metal"], "chair": ["wood", "enamel"],
-    "crystal": ["crystal"], "lute": ["wood"], "drum": ["enamel", "wood"], "bell": ["metal", "enamel"],
-    "clock": ["wood", "stone", "enamel"], "engine": ["enamel", "metal"],
-    "telescope": ["metal", "enamel"], "tapestry": ["cloth"], "chest": ["wood", "leather", "enamel"],
-    "crown": ["metal"], "necklace": ["crystal", "wood", "metal"], "helmet": ["metal", "leather"],
-    "lantern": ["metal", "enamel"], "globe": ["enamel", "wood"], "ship": ["wood", "enamel"],
-    "wheel": ["wood", "metal"], "book": ["leather", "cloth"],
-}  # fmt: skip
-PAINTED = {"vase", "bowl", "goblet", "teapot", "jug", "lute", "drum", "tapestry", "chest", "crown",
-           "helmet", "ship", "telescope", "book", "bell", "clock"}  # fmt: skip
-STRETCHED = {"vase", "bowl", "goblet", "teapot", "jug", "drum", "bell", "chair", "tapestry", "clock",
-             "lantern", "crystal", "helmet"}  # fmt: skip
-COUNTED = {"vase", "bowl", "goblet", "teapot", "jug", "bell", "drum", "lantern", "crown", "helmet",
-           "crystal", "book", "coin"}  # fmt: skip
+    "vase": ["ceramic", "porcelain", "stone", "metal"],
+    "bowl": ["ceramic", "porcelain", "wood", "metal"],
+    "goblet": ["metal", "ceramic", "wood"],
+    "teapot": ["porcelain", "ceramic", "metal"],
+    "jug": ["ceramic", "porcelain", "metal"],
+    "coin": ["metal"],
+    "chair": ["wood", "enamel"],
+    "crystal": ["crystal"],
+    "lute": ["wood"],
+    "drum": ["enamel", "wood"],
+    "bell": ["metal", "enamel"],
+    "clock": ["wood", "stone", "enamel"],
+    "engine": ["enamel", "metal"],
+    "telescope": ["metal", "enamel"],
+    "tapestry": ["cloth"],
+    "chest": ["wood", "leather", "enamel"],
+    "crown": ["metal"],
+    "necklace": ["crystal", "wood", "metal"],
+    "helmet": ["metal", "leather"],
+    "lantern": ["metal", "enamel"],
+    "globe": ["enamel", "wood"],
+    "ship": ["wood", "enamel"],
+    "wheel": ["wood", "metal"],
+    "book": ["leather", "cloth"],
+}
+PAINTED = set(
+    words(
+        "vase bowl goblet teapot jug lute drum tapestry chest crown helmet ship telescope book "
+        "bell clock"
+    )
+)
+STRETCHED = set(
+    words("vase bowl goblet teapot jug drum bell chair tapestry clock lantern crystal helmet")
+)
+COUNTED = set(words("vase bowl goblet teapot jug bell drum lantern crown helmet crystal book coin"))
 WALLS = ["linen", "slate", "sand", "sage", "plum", "grey"]
 PLINTHS = ["white", "grey", "slate", "linen", "black"]
 
@@ -63,10 +88,21 @@ def random_look(rng: np.random.Generator) -> Look:
         second = str(rng.choice([c for c in PAINTS if c not in (colour, "grey")]))
         if kind == "globe":
             second = str(rng.choice(["tan", "yellow", "white", "green"]))
-        proportion = str(rng.choice(["tall", "regular", "squat"])) if kind in STRETCHED else "regular"
+        proportion = (
+            str(rng.choice(["tall", "regular", "squat"])) if kind in STRETCHED else "regular"
+        )
         accent = str(rng.choice(PAINTS))
-        look = Look(kind, colour, material, pattern, second, proportion, accent,
-                    int(rng.integers(1 << 30)), "hole" if rng.random() < 0.4 else "")  # fmt: skip
+        look = Look(
+            kind,
+            colour,
+            material,
+            pattern,
+            second,
+            proportion,
+            accent,
+            int(rng.integers(1 << 30)),
+            "hole" if rng.random() < 0.4 else "",
+        )
         if signature(look) not in SHOWN and second != colour:
             return look
 
@@ -76,8 +112,20 @@ def random_scene(seed: int) -> dict:
     rng = np.random.default_rng([20, seed])
     look = random_look(rng)
     count = int(rng.choice([1, 1, 1, 1, 2, 3])) if look.kind in COUNTED else 1
-    place = "middle" if count > 1 else str(rng.choice(["left", "middle", "middle", "middle", "right"]))
-    names = ("kind", "colour", "material", "pattern", "second", "proportion", "accent", "form", "detail")
+    place = (
+        "middle" if count > 1 else str(rng.choice(["left", "middle", "middle", "middle", "right"]))
+    )
+    names = (
+        "kind",
+        "colour",
+        "material",
+        "pattern",
+        "second",
+        "proportion",
+        "accent",
+        "form",
+        "detail",
+    )
     labels = {name: getattr(look, name) for name in names}
     return {"seed": seed, "count": count, "place": place, **labels}
 
@@ -97,27 +145,49 @@ def describe(scene: dict) -> str:
     return f"These are {['two', 'three'][scene['count'] - 2]} {noun}s{tail}."
 
 
-def render(scene: dict, pixels: int = PIXELS):  # noqa: ANN201
+def render(scene: dict, pixels: int = PIXELS) -> Image.Image:
     """The photo of a scene as a PIL image; the view, the light and the studio are random too."""
     from .rendering import Placed, Setting, View, photograph
 
     rng = np.random.default_rng([21, scene["seed"]])
-    names = ("kind", "colour", "material", "pattern", "second", "proportion", "accent", "form", "detail")
+    names = (
+        "kind",
+        "colour",
+        "material",
+        "pattern",
+        "second",
+        "proportion",
+        "accent",
+        "form",
+        "detail",
+    )
     look = Look(**{name: scene[name] for name in names})
     setting = Setting(
-        str(rng.choice(PLINTHS)), str(rng.choice(WALLS)), rng.uniform(0.6, 1.05),
-        rng.uniform(-70, 70), rng.uniform(1.8, 3.2), rng.uniform(0.4, 0.9), rng.uniform(0.8, 1.3),
-        rng.uniform(-1, 1), bool(rng.random() < 0.5),
-    )  # fmt: skip
+        str(rng.choice(PLINTHS)),
+        str(rng.choice(WALLS)),
+        rng.uniform(0.6, 1.05),
+        rng.uniform(-70, 70),
+        rng.uniform(1.8, 3.2),
+        rng.uniform(0.4, 0.9),
+        rng.uniform(0.8, 1.3),
+        rng.uniform(-1, 1),
+        bool(rng.random() < 0.5),
+    )
     count, spread = scene["count"], 75.0
-    view = View(rng.uniform(-spread, spread), rng.uniform(4, 34), rng.uniform(2.4, 3.3),
-                {"left": 0.36, "middle": 0.0, "right": -0.36}[scene["place"]] + rng.uniform(-0.08, 0.08))  # fmt: skip
+    view = View(
+        rng.uniform(-spread, spread),
+        rng.uniform(4, 34),
+        rng.uniform(2.4, 3.3),
+        {"left": 0.36, "middle": 0.0, "right": -0.36}[scene["place"]] + rng.uniform(-0.08, 0.08),
+    )
     across = np.deg2rad(view.azimuth)
     things = [
         Placed(look, gap * np.cos(across), gap * np.sin(across), (1.0, 0.72, 0.52)[count - 1])
         for gap in ((np.arange(count) - (count - 1) / 2) * (0.78 if count == 2 else 0.56))
     ]
-    return photograph(things, setting, view, pixels=pixels, samples=SAMPLES, seed=scene["seed"], depth=3)
+    return photograph(
+        things, setting, view, pixels=pixels, samples=SAMPLES, seed=scene["seed"], depth=3
+    )
 
 
 def _render_to(job: tuple[dict, Path]) -> dict:

@@ -84,7 +84,9 @@ def box(size: Point, centre: Point, fine: int = 3) -> trimesh.Trimesh:
     return mesh
 
 
-def rod(start: Point, end: Point, radius: float, end_radius: float | None = None) -> trimesh.Trimesh:
+def rod(
+    start: Point, end: Point, radius: float, end_radius: float | None = None
+) -> trimesh.Trimesh:
     """A closed, possibly tapering, round rod from one point to another."""
     start, end = np.asarray(start, float), np.asarray(end, float)
     axis = end - start
@@ -127,7 +129,9 @@ def ball(centre: Point, radius: float, fine: int = 3) -> trimesh.Trimesh:
     return mesh
 
 
-def ring(centre: Point, radius: float, thickness: float, axis: Point = (0, 0, 1)) -> trimesh.Trimesh:
+def ring(
+    centre: Point, radius: float, thickness: float, axis: Point = (0, 0, 1)
+) -> trimesh.Trimesh:
     """A torus around `axis`."""
     mesh = trimesh.creation.torus(radius, thickness, major_sections=64, minor_sections=20)
     mesh.apply_transform(trimesh.geometry.align_vectors([0, 0, 1], axis))
@@ -165,7 +169,22 @@ def disc(
     return [face(1), face(-1), edge(outer, 1.0), edge(inner, 0.0)]
 
 
-def turned(mesh: trimesh.Trimesh, degrees: float, axis: Point, about: Point = (0, 0, 0)) -> trimesh.Trimesh:
+def turned(
+    mesh: trimesh.Trimesh, degrees: float, axis: Point, about: Point = (0, 0, 0)
+) -> trimesh.Trimesh:
     """The mesh turned by some degrees around an axis through a point."""
     matrix = trimesh.transformations.rotation_matrix(np.deg2rad(degrees), axis, about)
     return mesh.copy().apply_transform(matrix)
+
+
+def prism(profile: Sequence[Point], sides: int = 6) -> trimesh.Trimesh:
+    """A lathe with `sides` flat sides through the profile's (radius, height) corners."""
+    corners = np.asarray(profile, float)
+    angle = np.linspace(0, 2 * np.pi, sides + 1)
+
+    def position(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        radius = corners[j, 0]
+        x, y = radius * np.cos(angle[i]), radius * np.sin(angle[i])
+        return np.stack([x, y, corners[j, 1]], axis=-1)
+
+    return surface(position, np.arange(sides + 1), np.arange(len(corners)))
