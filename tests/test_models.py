@@ -125,11 +125,13 @@ def test_a_base_model_that_is_nowhere_is_one_sentence(profile):
             load(absent)
 
 
-def test_damaged_weights_are_one_sentence(profile, tmp_path, tiny_docent):
+@pytest.mark.parametrize("damaged", ["model.safetensors", "config.json"])
+def test_a_damaged_base_model_is_one_sentence(profile, tmp_path, tiny_docent, damaged):
     copy = tmp_path / "docent"
     copy.mkdir()
     for file in tiny_docent.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes()[:-100])
+        content = file.read_bytes()
+        (copy / file.name).write_bytes(content[:-100] if file.name == damaged else content)
     with pytest.raises(MuseQuestError, match="cannot be loaded"):
         load_model(replace(profile, base_model=str(copy)))
 

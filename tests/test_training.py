@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_dialogs import write_dataset, write_profile
+from tiny_dialogs import ROWS, write_dataset, write_profile
 from transformers import TrainerCallback
 
+from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
 from musequest.finetuning import training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator
 from musequest.finetuning.models import base_fingerprint, load_model, load_processor, load_tuned
-from musequest.finetuning.training import build_trainer, train
-from musequest.settings import load_approach, training_settings
+from musequest.finetuning.trainer import build_trainer, chosen_settings
+from musequest.finetuning.training import train
+from musequest.settings import load_approach
 from musequest.tables import read_table
 
 RUN = Path("runs/tiny/lora")
@@ -127,7 +129,7 @@ def validation_loss(profile, model):
     """The mean loss over all answer tokens of the validation rows, one row at a time."""
     collator = DocentCollator(load_processor(profile))
     total, count = 0.0, 0
-    for row in training.load_split(profile.collection, "validation"):
+    for row in load_split(profile.collection, "validation"):
         batch = collator([row])
         tokens = int((batch["labels"] != IGNORED).sum())
         with torch.no_grad():
@@ -313,6 +315,13 @@ def test_a_wrong_setting_is_one_sentence(profile, home, key, value, message):
         train(profile, overrides={key: value}, progress=False)
 
 
+def test_a_split_without_rows_is_one_sentence(profile, home, monkeypatch):
+    monkeypatch.setitem(ROWS, "validation", 0)
+    write_dataset(home, "tiny")
+    with pytest.raises(MuseQuestError, match="validation-00000.*holds no rows"):
+        train(profile, progress=False)
+
+
 def test_the_progress_bar_shows_steps_and_losses(profile, capsys):
     train(profile, overrides={"max_steps": "4", "eval_steps": "2"})
     shown = capsys.readouterr().err
@@ -352,7 +361,7 @@ def test_a_real_sigterm_from_outside_ends_the_process_with_a_state(profile, home
 
 
 def test_settings_reach_the_trainer(profile, home):
-    settings = {**training.DEFAULTS, **training_settings(profile, load_approach("lora"), {})}
+    settings = chosen_settings(profile, load_approach("lora"))
     trainer = build_trainer(
         profile, load_approach("lora"), settings, RunFolder(home / RUN), progress=False
     )

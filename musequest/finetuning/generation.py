@@ -92,7 +92,7 @@ def generate(
 def generation_config(processor: ProcessorMixin, max_new_tokens: int) -> GenerationConfig:
     """Greedy, ended by <end_of_utterance> or the tokenizer's own end, and no other special token.
 
-    Where a base model brings settings of its own, these replace them: all systems answer alike.
+    They replace what a base model brings itself, so that all systems answer by the same rules.
     """
     tokenizer = processor.tokenizer
     special = {key for key, token in tokenizer.added_tokens_decoder.items() if token.special}

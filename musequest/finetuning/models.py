@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModelForImageTextToText,
@@ -66,7 +67,7 @@ def load_model(
     `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig. A base model
     that is neither a folder nor on the Hub raises MuseQuestError.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     options: dict[str, Any] = {"dtype": dtype or profile.dtype}
     if quantization:
         options["quantization_config"] = BitsAndBytesConfig(**quantization)
@@ -110,7 +111,8 @@ def load_tuned(profile: Profile, approach_name: str) -> PreTrainedModel | PeftMo
         )
     weights = folder / WEIGHTS[approach.tuning]
     if approach.tuning == "full":
-        return AutoModelForImageTextToText.from_pretrained(weights, dtype=profile.dtype).eval()
+        tuned = AutoModelForImageTextToText.from_pretrained(weights, dtype=profile.dtype)
+        return tuned.eval().to(default_device())
     model = load_model(profile, quantization=approach.quantization)
     with _peft_calling_old_names():
         return PeftModel.from_pretrained(model, weights).eval()
@@ -131,6 +133,11 @@ def trainable_table(model: nn.Module) -> pd.DataFrame:
         rows.append({"part": part, **_counts(of_part)})
     rows.append({"part": "all", **_counts(list(model.parameters()))})
     return pd.DataFrame(rows)
+
+
+def default_device() -> str:
+    """A GPU if there is one, else the processor."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def base_fingerprint(profile: Profile) -> str:
@@ -189,7 +196,7 @@ def _call(function: Any, profile: Profile, *arguments: Any, **options: Any) -> A
     """Call a loading function with the base model; its errors become one sentence."""
     try:
         return function(profile.base_model_source, *arguments, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MuseQuestError(
             f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "

@@ -49,7 +49,7 @@ class RunRecord:
         # Of `earlier` only what was asked counts; a setting left out now counts as a change too.
         there = {key: value for key, value in there.items() if key.split(".")[0] in self.asked}
         changes = [
-            f"{key} was {there.get(key, 'not set')} and is {here.get(key, 'not set')}"
+            f"{key} was {_shown(there, key)} and is {_shown(here, key)}"
             for key in sorted({*there, *here})
             if there.get(key, "not set") != here.get(key, "not set")
         ]
@@ -187,6 +187,12 @@ def git_commit() -> str | None:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    """A value for a sentence; of a long fingerprint its beginning."""
+    text = str(values.get(key, "not set"))
+    return f"{text[:12]}..." if len(text) > 40 else text
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
