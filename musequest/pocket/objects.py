@@ -16,7 +16,6 @@ from .shapes import Part
 from .treasures import book, coin, crown, crystal, helmet, necklace
 from .vessels import bowl, goblet, jug, teapot, vase
 
-# The order is part of what `scenes` draws from.
 KINDS: dict[str, Callable[[Look], list[Part]]] = {
     build.__name__: build
     for build in (

@@ -20,7 +20,6 @@ from PIL import Image
 
 from .look import Look
 from .museum import SHOWN, signature
-from .objects import KINDS
 
 
 def words(text: str) -> list[str]:
@@ -76,7 +75,7 @@ PLINTHS = ["white", "grey", "slate", "linen", "black"]
 def random_look(rng: np.random.Generator) -> Look:
     """A look drawn at random, never one that the pocket museum shows."""
     while True:
-        kind = str(rng.choice(list(KINDS)))
+        kind = str(rng.choice(list(MATERIALS)))
         material = str(rng.choice(MATERIALS[kind]))
         if material == "metal":
             material = colour = str(rng.choice(METALS))
