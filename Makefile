@@ -43,7 +43,7 @@ test: $(READY)  ## prove the parts
 lint: $(READY)  ## check style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-notebooks: $(READY)  ## run the committed notebooks again, in place, with their outputs
+notebooks: $(READY)  ## run the demo and put its notebooks, with outputs, where the committed ones are
 	@$(BIN)/python -m musequest.notebooks refresh
 
 readme: $(READY)  ## write the figures of the last demo into the readmes

@@ -1,7 +1,9 @@
 """Runs the notebooks of the three stages in order and tells what is happening.
 
-python -m musequest.notebooks demo --profile pocket    copies, under results/<profile>/notebooks/
-python -m musequest.notebooks refresh                  the committed ones, in place
+    python -m musequest.notebooks demo --profile pocket    copies, under results/<profile>/notebooks/
+    python -m musequest.notebooks refresh                  and, with `pocket`, the committed ones
+
+Each is executed in its own folder and in a process of its own, as if it were opened by hand.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -66,6 +69,7 @@ class Reader(NotebookClient):
         super().__init__(
             book,
             timeout=None,
+            startup_timeout=300,
             coalesce_streams=True,
             config=Config(KernelManager={"transport_encryption": "auto"}),
             resources={"metadata": {"path": str(folder)}},
@@ -94,7 +98,13 @@ class Reader(NotebookClient):
             f"    {self.place}  {headings[-1]} | {first_line[0] if first_line else ''}", flush=True
         )
 
-    def output(self, outs, msg, display_id, cell_index):
+    def output(
+        self,
+        outs: list[nbformat.NotebookNode],
+        msg: dict[str, Any],
+        display_id: str | None,
+        cell_index: int,
+    ) -> nbformat.NotebookNode | None:
         """Keep an output as nbclient does, after passing printed text on."""
         if msg["msg_type"] == "stream":
             self.screen.pass_on(msg["content"]["text"])
@@ -111,16 +121,16 @@ def title(book: nbformat.NotebookNode) -> str:
     return book.cells[0].source.splitlines()[0].lstrip("# ")
 
 
-def run(source: Path, target: Path, profile: str | None = None) -> float:
+def run(source: Path, target: Path, profile: str) -> float:
     """Execute the notebook `source` and write it with its outputs to `target`.
 
-    `profile` replaces the value in the cell tagged `parameters`. Returns seconds. A failing cell
-    raises MuseQuestError with notebook, cell and error, after what ran has been written.
+    A cell that sets `profile` is added behind the one tagged `parameters` unless that one says the
+    same. Returns seconds. A failing cell raises MuseQuestError with notebook, cell and error, after
+    what ran has been written.
     """
     start = time.monotonic()
-    if profile is None:
-        book = nbformat.read(source, as_version=4)
-    else:
+    book = nbformat.read(source, as_version=4)
+    if not any(cell.source == f'profile = "{profile}"' for cell in book.cells):
         book = parameterize_notebook(load_notebook_node(str(source)), {"profile": profile})
     reader = Reader(book, source.parent, Screen())
     try:
@@ -176,18 +186,20 @@ def demo(profile: str = "pocket") -> Path:
 
 
 def refresh() -> None:
-    """Execute every committed notebook in place, without what changes from run to run."""
+    """Walk with the profile `pocket` and put the executed notebooks where the committed ones are.
+
+    One that fails, or takes more than 400 KB, raises MuseQuestError and is not put there.
+    """
+    executed = demo("pocket").parent / "notebooks"
     for name in WALK:
-        path = root() / name
-        print(f"\n{name}", flush=True)
-        run(path, path)
-        save(without_volatile(nbformat.read(path, as_version=4)), path)
-        kilobytes = path.stat().st_size / 1000
+        book = without_volatile(nbformat.read(executed / Path(name).name, as_version=4))
+        kilobytes = len(nbformat.writes(book).encode()) / 1000
         if kilobytes > LARGEST_KB:
             raise MuseQuestError(
                 f"{name} takes {kilobytes:.0f} KB with its outputs, at most {LARGEST_KB} are "
                 "allowed: show fewer or smaller pictures."
             )
+        save(book, root() / name)
 
 
 def without_volatile(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -203,11 +215,13 @@ def without_volatile(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def main(arguments: list[str] | None = None) -> int:
     """The two commands; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m musequest.notebooks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m musequest.notebooks", description=(__doc__ or "").splitlines()[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     walk = commands.add_parser("demo", help="walk all three stages")
     walk.add_argument("--profile", default="pocket", help="a name in profiles/ or a YAML file")
-    commands.add_parser("refresh", help="re-run the committed notebooks in place")
+    commands.add_parser("refresh", help="re-run and replace the committed notebooks")
     chosen = parser.parse_args(arguments)
     try:
         demo(chosen.profile) if chosen.command == "demo" else refresh()
