@@ -1,7 +1,7 @@
 """Runs the notebooks of the three stages in order and tells what is happening.
 
-    python -m musequest.notebooks demo --profile pocket    copies, under results/<profile>/notebooks/
-    python -m musequest.notebooks refresh                  and, with `pocket`, the committed ones
+    python -m musequest.notebooks demo --profile pocket   copies under results/<profile>/notebooks/
+    python -m musequest.notebooks refresh                 and, with `pocket`, the committed ones
 
 Each is executed in its own folder and in a process of its own, as if it were opened by hand.
 """
