@@ -69,7 +69,9 @@ def train(chosen: argparse.Namespace) -> None:
     check_keys(typed, profile_keys() | training_keys(), "--set")
     trained = {key: value for key, value in typed.items() if key in training_keys()}
     rest = {key: value for key, value in typed.items() if key not in trained}
-    record = run(load_profile(chosen.profile, rest), chosen.approach, trained)
+    record = run(
+        load_profile(chosen.profile, rest), chosen.approach, trained, fresh=chosen.fresh
+    )
     print(json.dumps(record, indent=2))
 
 
@@ -167,6 +169,7 @@ def _add_finetuning(commands: argparse._SubParsersAction) -> None:
     command = _add(commands, train)
     _add_profile(command)
     command.add_argument("--approach", default="lora", help="how to tune (default: lora)")
+    command.add_argument("--fresh", action="store_true", help="discard an earlier run")
     _add_set(command, "a key of TrainingArguments or of the profile")
     command = _add(commands, infer)
     _add_profile(command)
