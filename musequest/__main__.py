@@ -69,9 +69,7 @@ def train(chosen: argparse.Namespace) -> None:
     check_keys(typed, profile_keys() | training_keys(), "--set")
     trained = {key: value for key, value in typed.items() if key in training_keys()}
     rest = {key: value for key, value in typed.items() if key not in trained}
-    record = run(
-        load_profile(chosen.profile, rest), chosen.approach, trained, fresh=chosen.fresh
-    )
+    record = run(load_profile(chosen.profile, rest), chosen.approach, trained, fresh=chosen.fresh)
     print(json.dumps(record, indent=2))
 
 
