@@ -74,12 +74,20 @@ def machine(hardware: Mapping[str, Any]) -> str:
 
 
 def pocket_scores() -> str:
-    """The scores of the recorded demo, per track and system."""
-    tables = [
-        f"`{track}`:\n\n" + markdown(score_frame(systems).rename_axis("score").reset_index())
-        for track, systems in read_json(root() / DEMO)["scores"].items()
-    ]
-    return "\n".join(tables)
+    """The scores of the recorded demo on photos never seen in training."""
+    return scores_of("unseen_photo")
+
+
+def pocket_all_scores() -> str:
+    """The scores of the recorded demo, track by track."""
+    tracks = read_json(root() / DEMO)["scores"]
+    return "\n".join(f"`{track}`:\n\n{scores_of(track)}" for track in tracks)
+
+
+def scores_of(track: str) -> str:
+    """The score table of one track of the recorded demo."""
+    frame = score_frame(read_json(root() / DEMO)["scores"][track])
+    return markdown(frame.rename_axis("score").reset_index())
 
 
 def pocket_run() -> str:
@@ -107,6 +115,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         pocket_picture,
         pocket_walk,
         pocket_scores,
+        pocket_all_scores,
         pocket_run,
         published_runs,
     )
