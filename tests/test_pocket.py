@@ -125,7 +125,9 @@ def test_the_committed_docent_is_small_and_looks() -> None:
     record = json.loads((DOCENT / "record.json").read_text(encoding="utf-8"))
     assert record["parameters"] == count_parameters(model)
     assert record["proof"]["blank_photo_changes_the_answer"] >= 0.95
-    assert record["proof"]["different_sentences"] > record["proof"]["unseen_scenes"] / 2
+    assert record["proof"]["different_sentences"] >= 50
+    chance = 1 / len(MATERIALS)
+    assert record["proof"]["named_right"]["kind"] > 3 * chance
 
 
 def test_every_exhibit_has_a_look_of_its_own() -> None:

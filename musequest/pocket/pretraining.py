@@ -55,8 +55,8 @@ class Lesson:
 
 LESSONS = (
     Lesson("look", 1350, 64, 0, 1.0e-3),
-    Lesson("read", 320, 0, 20, 1.5e-3),
-    Lesson("speak", 450, 40, 10, 8.0e-4),
+    Lesson("read", 220, 0, 20, 1.5e-3),
+    Lesson("speak", 260, 32, 10, 8.0e-4),
 )
 
 
