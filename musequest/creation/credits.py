@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import MuseQuestError
 from ..files import write_csv
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from .exhibits import Exhibit
 
 RIGHTS = ("license", "credit", "record", "source")
+CREDIT_COLUMNS = ("item_name", "photo", *RIGHTS)
 
 # One for each photo, with the keys of RIGHTS; `source` is where the photo was got from.
 Credits = list[dict[str, str]]
 
 
 def read_credits(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the rights that photos.csv of a museum's folder gives, by the photo's path.
+    """Return the rights that credits.csv of a museum's folder gives, by the photo's path.
 
     Without that file, nothing. An unreadable one raises MuseQuestError.
     """
-    path = folder / "photos.csv"
+    path = folder / "credits.csv"
     if not path.is_file():
         return {}
     rows, problems = read_csv(path, ("photo",))
@@ -49,10 +50,11 @@ def credits_of(exhibit: Exhibit, own: dict[str, dict[str, str]]) -> Credits:
 
 def write_credits(path: Path, exhibits: Iterable[Exhibit]) -> None:
     """Write the credits table: a row a photo, with its exhibit and rights."""
-    write_csv(path, ("item_name", "photo", *RIGHTS), _credit_rows(exhibits))
+    write_csv(path, CREDIT_COLUMNS, credit_rows(exhibits))
 
 
-def _credit_rows(exhibits: Iterable[Exhibit]) -> Iterable[dict[str, Any]]:
+def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:
+    """Give the rows of the credits table."""
     for exhibit in exhibits:
         # A collection from before photos had rights of their own.
         rights = exhibit.photo_credits or credits_of(exhibit, {})

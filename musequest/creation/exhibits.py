@@ -54,7 +54,7 @@ def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
 
     The `photos` column lists paths relative to the folder, a line (or a semicolon) each; where it
     is empty, all images in photos/<item_name>/ are taken in the order of their names. Photos are
-    looked for, not opened. A `photos.csv` may give single photos rights of their own. A missing or
+    looked for, not opened. A `credits.csv` may give single photos rights of their own. A missing or
     unreadable list raises MuseQuestError.
     """
     folder = Path(folder)

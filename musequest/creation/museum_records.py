@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 CC0 = "CC0-1.0"
 NOT_STATED = "not stated"
-# Elements after which a new line begins.
+# Elements that stand on lines of their own.
 BLOCKS = ["p", "div", "br", "li", "h1", "h2", "h3", "h4", "tr", "blockquote"]
 FURNITURE = ["script", "style", "noscript", "nav", "header", "footer", "aside", "form", "button"]
 
@@ -67,7 +67,8 @@ def main_text(page: str) -> str:
     soup = BeautifulSoup(page, "html.parser")
     for element in soup.find_all(FURNITURE):
         element.decompose()
-    main = soup.find("main") or soup.find(attrs={"role": "main"}) or soup.find("article") or soup
+    places = (soup.select_one(place) for place in ("main", "[role=main]", "article"))
+    main = next((place for place in places if place), soup)
     paragraphs = [plain_text(element.decode_contents()) for element in main.find_all("p")]
     # Fewer words are captions, dates and buttons.
     told = [paragraph for paragraph in paragraphs if len(paragraph.split()) >= 6]
@@ -76,7 +77,7 @@ def main_text(page: str) -> str:
 
 def main_photo(page: str) -> str | None:
     """Return the address of the photo by which a web page presents itself, if it does."""
-    element = BeautifulSoup(page, "html.parser").find("meta", attrs={"property": "og:image"})
+    element = BeautifulSoup(page, "html.parser").select_one('meta[property="og:image"]')
     address = str(element.get("content") or "").strip() if element else ""
     return address if is_web_address(address) else None
 
@@ -101,5 +102,9 @@ def _without_tags(soup: BeautifulSoup) -> str:
     for element in soup.find_all(FURNITURE):
         element.decompose()
     for element in soup.find_all(BLOCKS):
-        element.insert_after("\n" if element.name == "br" else "\n\n")
+        if element.name == "br":
+            element.insert_after("\n")
+        else:
+            element.insert_before("\n\n")
+            element.insert_after("\n\n")
     return soup.get_text()
