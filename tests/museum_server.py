@@ -19,6 +19,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from conftest import draw_photo
 
+LOOKS = [
+    ("ellipse", (60, 110, 200)),
+    ("triangle", (200, 60, 50)),
+    ("rectangle", (70, 150, 90)),
+    ("ellipse", (20, 20, 20)),
+]
 ARK = "http://n2t.net/ark:/65665/"
 
 
@@ -53,10 +59,10 @@ class MuseumServer:
     def paths(self, part: str = "") -> list[str]:
         return [each.path for each in self.asked if part in each.path]
 
-    def add_photo(self, name: str, view: int = 0, colour: tuple = (60, 110, 200)) -> str:
-        """Put a photo up for download; returns its address."""
+    def add_photo(self, name: str, view: int = 0, look: int = 0) -> str:
+        """Put a photo up for download, of one look for each exhibit; returns its address."""
         buffer = io.BytesIO()
-        draw_photo("ellipse", colour, view).save(buffer, format="JPEG", quality=95)
+        draw_photo(*LOOKS[look % len(LOOKS)], view).save(buffer, format="JPEG", quality=95)
         self.photos[f"/media/{name}"] = buffer.getvalue()
         return f"{self.address}/media/{name}"
 
@@ -66,7 +72,7 @@ class MuseumServer:
             {
                 "type": "Images",
                 "idsId": f"{own}-{view}",
-                "content": self.add_photo(f"{own}-{view}.jpg", view),
+                "content": self.add_photo(f"{own}-{view}.jpg", view, len(self.records)),
                 "usage": {"access": "CC0"},
             }
             for view in range(photos)
@@ -252,6 +258,7 @@ def _reset(handler: Any, body: bytes) -> None:
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     handler.rfile.close()
     handler.wfile.close()
+    handler.wfile = io.BytesIO()
     handler.connection.close()
 
 
@@ -270,6 +277,7 @@ _FAULTS: dict[str, Callable[[Any, bytes], None]] = {
     "quota used up": _limit({"X-RateLimit-Limit": "30", "X-RateLimit-Remaining": "0"}),
     "crowd": _limit({"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "812"}),
     "crowd, wait 1 s": _limit({"Retry-After": "1"}),
+    "crowd, wait an hour": _limit({"Retry-After": "3600"}),
     "firewall": lambda handler, _: handler.send(
         403, {"Content-Type": "text/html"}, b"<html><h1>Request blocked</h1></html>"
     ),

@@ -11,6 +11,7 @@ from PIL import Image
 from musequest.creation import museum_client
 from musequest.creation.museum_client import MuseumClient
 from musequest.creation.museum_faults import NotFound, Refused, Unanswered
+from musequest.errors import MuseQuestError
 from musequest.photos import open_photo
 
 SECRET = {"api_key": "a-very-secret-key"}
@@ -76,6 +77,7 @@ def test_a_wait_that_the_server_names_is_kept(client: MuseumClient, server: Muse
         ("400", NotFound, r"not to be had \(bad request: one of"),
         ("bad key", Refused, "does not accept the key .*api.data.gov/signup"),
         ("quota used up", Refused, "30 requests are used up .*in an hour"),
+        ("crowd, wait an hour", Refused, "asks for 3600 s of rest"),
         ("firewall", Refused, "refuses to answer .*firewall"),
     ],
 )
@@ -114,6 +116,14 @@ def test_a_kept_answer_is_not_asked_for_again(
     with MuseumClient(tmp_path / "cache") as later:
         assert ask(later, server) == answer
     assert len(server.asked) == 1
+
+
+def test_a_damaged_cache_is_a_sentence(tmp_path: Path, client: MuseumClient, server: MuseumServer):
+    ask(client, server)
+    client.keep()
+    next((tmp_path / "cache").iterdir()).write_text("{")
+    with pytest.raises(MuseQuestError, match="cache holds a damaged answer .* delete that folder"):
+        ask(client, server)
 
 
 def test_a_forgotten_answer_is_asked_for_again(client: MuseumClient, server: MuseumServer):

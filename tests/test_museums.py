@@ -281,8 +281,9 @@ def test_a_collected_museum_walks_on_to_the_dataset(
     speed = ["--requests-per-minute", "60000"]
     assert main(["collect", "smithsonian", *typed, *asked, *speed]) == 0
     assert main(["augment", *typed, "--processes", "1"]) == 0
-    assert len(load_exhibits("t")) == 4
-    assert (home / "data/t/photos.parquet").is_file()
+    assert main(["synthesize", *typed]) == 0
+    assert main(["dataset", *typed]) == 0
+    assert "- CC0-1.0: 8 photos" in (home / "data/t/dataset/README.md").read_text()
 
 
 def test_without_a_catalogue_the_published_exhibits_are_asked_for(server: MuseumServer, home: Path):

@@ -265,6 +265,21 @@ def test_a_page_that_fails_leaves_the_record_as_it_is(server: MuseumServer, muse
     assert found.narrative == "A machine." and found.license == "CC0-1.0"
 
 
+@pytest.mark.parametrize("fault", ["firewall", "500"])
+def test_pages_out_of_reach_are_not_asked_for_again_in_this_run(
+    server: MuseumServer, museum: Smithsonian, caplog: pytest.LogCaptureFixture, fault: str
+):
+    for number in (1, 2):
+        record = server.add_record(f"test_{number}", f"ng49-{number}")
+        record["content"]["freetext"]["notes"] = [note("Description", "A machine.")]
+    server.faults["page"] = [fault] * 99
+    for number in (1, 2):
+        found = museum.find(entry(link=f"{server.address}/page:test_{number}"))
+        assert found.narrative == "A machine."
+    assert set(server.paths("page")) == {"/page:test_1"}
+    assert "Short records stay short, since pages cannot be read" in caplog.text
+
+
 def test_without_a_record_the_page_is_read_where_any_licence_will_do(
     server: MuseumServer, museum: Smithsonian
 ):

@@ -21,13 +21,12 @@ import httpx
 from .. import __version__
 from ..errors import MuseQuestError
 from ..files import write_text, write_whole
-from .museum_faults import Again, NotFound, Unanswered, judge
+from .museum_faults import LONGEST_WAIT_SECONDS, Again, NotFound, Unanswered, judge
 
 T = TypeVar("T")
 
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 60.0
 TIMEOUT_SECONDS = 30.0
 # Of one answer, from its first byte to its last.
 LONGEST_ANSWER_SECONDS = 300.0
@@ -74,7 +73,12 @@ class MuseumClient:
             _parsed(text)
             return text
 
-        return _parsed(self._cached(url, params, secret, take))
+        try:
+            return _parsed(self._cached(url, params, secret, take))
+        except Again as error:
+            raise MuseQuestError(
+                f"{self.cache} holds a damaged answer of {url} ({error}); delete that folder."
+            ) from None
 
     def get_text(self, url: str) -> str:
         """Return the text (a web page) at `url`, as `get_json` does."""
@@ -174,7 +178,7 @@ def _identification() -> str:
 def _wait_seconds(attempt: int, asked_for: float | None) -> float:
     """What the server asks for; else twice as long each time, with jitter against crowds."""
     if asked_for is not None:
-        return min(asked_for, LONGEST_WAIT_SECONDS)
+        return asked_for
     longest = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
     return longest * random.uniform(0.5, 1.0)
 

@@ -9,6 +9,9 @@ import httpx
 
 from ..errors import MuseQuestError
 
+# A server that asks for more time than this is not waited for, s.
+LONGEST_WAIT_SECONDS = 60.0
+
 
 class NotFound(MuseQuestError):
     """The museum has no such thing; the exhibit is listed as missing."""
@@ -55,14 +58,14 @@ def judge(response: httpx.Response, url: str) -> None:
             "same command again, with a lower --requests-per-minute."
         )
     if status >= 500 or status in (408, 425):
-        raise Again(f"status {status}", wait_seconds=_retry_after(response))
+        raise Again(f"status {status}", wait_seconds=_retry_after(response, url))
     reason = _told(body) or f"status {status}"
     raise NotFound(f"{url} is not to be had ({reason.rstrip('.')}).")
 
 
 def _judge_limit(response: httpx.Response, url: str) -> None:
     """An hourly quota used up is worth no waiting; a moment's crowd is."""
-    wait = _retry_after(response)
+    wait = _retry_after(response, url)
     remaining = response.headers.get("X-RateLimit-Remaining", "")
     if wait is None and remaining.strip() == "0":
         limit = response.headers.get("X-RateLimit-Limit", "all")
@@ -74,9 +77,13 @@ def _judge_limit(response: httpx.Response, url: str) -> None:
     raise Again("status 429, too many requests", wait_seconds=wait)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx.Response, url: str) -> float | None:
     text = response.headers.get("Retry-After", "").strip()
-    return float(text) if text.isdecimal() else None
+    if not text.isdecimal():
+        return None
+    if float(text) > LONGEST_WAIT_SECONDS:
+        raise Refused(f"{url} asks for {text} s of rest; run the same command again after that.")
+    return float(text)
 
 
 def _error_body(response: httpx.Response) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import MuseQuestError
+from ..errors import LOGGER, MuseQuestError
 from .catalogue import Entry
 from .museum_client import MuseumClient
 from .museum_faults import NotFound, Refused
@@ -38,6 +38,7 @@ class Smithsonian:
         self.client = client
         self.base_url = (base_url or BASE_URL).rstrip("/")
         self._key = {"api_key": os.environ.get("SMITHSONIAN_API_KEY", "").strip() or "DEMO_KEY"}
+        self._pages_closed = False  # whether pages turned out to be out of reach
 
     def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
         """Return the record of a catalogue's entry.
@@ -87,8 +88,9 @@ class Smithsonian:
     def _by_search(self, entry: Entry) -> dict[str, Any] | None:
         """The first row that is confirmed; asked by the record's own name first, then by title."""
         last = entry.record.rstrip("/").rpartition("/")[2]
-        queries = [f'"{last}"'] if re.fullmatch(r"[\w.-]{6,}", last) else []
-        for query in [*queries, _words(entry.words)]:
+        names = [*ids_within(entry), *([last] if re.fullmatch(r"[\w.-]{6,}", last) else [])]
+        quoted = [f'"{name}"' for name in dict.fromkeys(names)]
+        for query in [*quoted, _words(entry.words)]:
             try:
                 rows, _ = self._rows(query, 0, ROWS)
             except NotFound:
@@ -115,9 +117,15 @@ class Smithsonian:
         return answer
 
     def _with_text_of_page(self, record: MuseumRecord, link: str) -> MuseumRecord:
+        if self._pages_closed:
+            return record
         try:
             text = main_text(self.client.get_text(link))
-        except MuseQuestError:
+        except NotFound:
+            return record
+        except MuseQuestError as error:
+            LOGGER.warning("Short records stay short, since pages cannot be read: %s", error)
+            self._pages_closed = True
             return record
         if len(text.split()) <= len(record.narrative.split()):
             return record
