@@ -2,6 +2,10 @@
 
 import csv
 import logging
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from musequest.creation.catalogue import published_catalogue, read_catalogue
 from musequest.creation.exhibits import load_exhibits
 from musequest.creation.museums import collect_museum, missing_exhibits
 from musequest.errors import MuseQuestError
+from musequest.home import root
 
 
 @pytest.fixture
@@ -129,6 +134,26 @@ def test_a_photo_that_broke_off_is_asked_for_by_the_next_run(
     collect(server, catalogue)
     assert server.paths() == ["/media/test_1-1.jpg"]
     assert len(load_exhibits("t")[0].photos) == 3
+
+
+def test_a_kill_loses_nothing_that_was_answered(server: MuseumServer, catalogue: Path, home: Path):
+    typed = ["collect", "smithsonian", "--collection", "t", "--catalogue", str(catalogue)]
+    speed = ["--base-url", server.smithsonian, "--requests-per-minute", "300"]
+    command = [sys.executable, "-m", "musequest", *typed, *speed]
+    with subprocess.Popen(command, cwd=root(), stderr=subprocess.DEVNULL) as run:
+        while len(server.asked) < 8 and run.poll() is None:
+            time.sleep(0.01)
+        run.send_signal(signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL
+    before = server.paths()
+    assert len(collect(server, catalogue)) == 4
+    again = server.paths()[len(before) :]
+    # Only what was in flight, or belonged to the exhibit that was, may be asked for again.
+    twice = [path for path in again if path in before and not path.endswith("/search")]
+    assert len(twice) <= 1 and not [path for path in again if "test_1" in path]
+    assert not [
+        path for path in (home / "data/t/museum").rglob("*.jpg") if path.stat().st_size == 0
+    ]
 
 
 def usage(server: MuseumServer, number: int, *access: str) -> None:
