@@ -1,6 +1,7 @@
 """The commands, each one call of what the notebooks call too.
 
     python -m musequest collect folder DIR --collection NAME
+    python -m musequest collect smithsonian | artic --collection NAME
     python -m musequest augment | synthesize | dataset --collection NAME
     python -m musequest train | infer --profile P --approach A
     python -m musequest score NAME=predictions.parquet ... --out DIR
@@ -18,18 +19,43 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import MuseQuestError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def collect(chosen: argparse.Namespace) -> None:
-    """Read a museum's folder into data/<collection>/."""
-    from .creation.exhibits import collect_folder
+    """Read exhibits and photos into data/<collection>/."""
+    if chosen.source == "folder":
+        from .creation.exhibits import collect_folder
 
-    table = collect_folder(chosen.folder, chosen.collection)
+        table = collect_folder(chosen.folder, chosen.collection)
+    else:
+        table = _collect_museum(chosen)
     photos = int(table["photos"].map(len).sum())
     print(f"{len(table)} exhibits with {photos} photos are collected in '{chosen.collection}'.")
+
+
+def _collect_museum(chosen: argparse.Namespace) -> pd.DataFrame:
+    from .creation.museums import collect_museum, missing_exhibits
+
+    table = collect_museum(
+        chosen.source,
+        chosen.collection,
+        catalogue=chosen.catalogue,
+        query=chosen.query,
+        limit=chosen.limit,
+        base_url=chosen.base_url,
+        any_license=chosen.any_license,
+        requests_per_minute=chosen.requests_per_minute,
+    )
+    if missing := len(missing_exhibits(chosen.collection)):
+        print(f"{missing} were not found; data/{chosen.collection}/missing.csv says why.")
+    return table
 
 
 def augment(chosen: argparse.Namespace) -> None:
@@ -149,9 +175,7 @@ def _add(commands: argparse._SubParsersAction, run: object) -> argparse.Argument
 
 def _add_creation(commands: argparse._SubParsersAction) -> None:
     command = _add(commands, collect)
-    command.add_argument("source", choices=["folder"], help="where the exhibits come from")
-    command.add_argument("folder", type=Path, metavar="DIR", help="exhibits.csv and its photos")
-    _add_collection(command)
+    _add_sources(command.add_subparsers(dest="source", required=True, metavar="SOURCE"))
     command = _add(commands, augment)
     _add_collection(command)
     command.add_argument("--seed", type=int, default=0, help="of the alterations (default: 0)")
@@ -161,6 +185,34 @@ def _add_creation(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--writer", choices=["offline"], default="offline", help="who writes")
     command.add_argument("--seed", type=int, default=0, help="of the writer (default: 0)")
     _add_collection(_add(commands, dataset))
+
+
+def _add_sources(sources: argparse._SubParsersAction) -> None:
+    folder = sources.add_parser("folder", help="a folder of yours")
+    folder.add_argument("folder", type=Path, metavar="DIR", help="exhibits.csv and its photos")
+    _add_collection(folder)
+    for name, museum in (
+        ("smithsonian", "Smithsonian Open Access; without more, the 65 published exhibits"),
+        ("artic", "the Art Institute of Chicago"),
+    ):
+        _add_museum(sources.add_parser(name, help=museum, description=museum))
+
+
+def _add_museum(command: argparse.ArgumentParser) -> None:
+    _add_collection(command)
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--catalogue", type=Path, metavar="FILE", help="CSV of the exhibits wanted")
+    which.add_argument("--query", metavar="Q", help="words the exhibits have to match")
+    command.add_argument(
+        "--limit", type=_positive, default=50, help="exhibits of a query (default: 50)"
+    )
+    command.add_argument("--base-url", metavar="URL", help="of the API, if not the museum's own")
+    command.add_argument(
+        "--any-license", action="store_true", help="take photos that are not CC0 too"
+    )
+    command.add_argument(
+        "--requests-per-minute", type=_positive, default=60, metavar="N", help="(default: 60)"
+    )
 
 
 def _add_finetuning(commands: argparse._SubParsersAction) -> None:

@@ -66,6 +66,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("credit", TEXT),
             # A JSON object of strings for the offline writer; null where a museum has none.
             pa.field("facts", TEXT, metadata=OPTIONAL),
+            # A JSON list, an object of license, credit, record and source for each photo.
+            pa.field("photo_credits", TEXT, metadata=OPTIONAL),
         ]
     ),
     "photos": pa.schema(

@@ -98,7 +98,7 @@ def test_a_split_is_loaded_with_photos_and_follows_a_new_build(folder: Path):
 def test_the_same_input_gives_the_same_bytes_and_fingerprint(folder: Path):
     first = build_dataset("t")
     files = {path: path.read_bytes() for path in (folder / "dataset").rglob("*.*")}
-    assert len(files) == 4
+    assert len(files) == 5
     assert build_dataset("t") == first and fingerprint("t") == first["fingerprint"]
     assert {path: path.read_bytes() for path in files} == files
 
@@ -128,6 +128,9 @@ def test_the_card_tells_splits_licence_and_credit(folder: Path):
     files = {each["split"]: each["path"] for each in values["configs"][0]["data_files"]}
     assert files == {split: f"data/{split}-*" for split in SPLITS}
     assert "| train | 63 |" in body and "drawn for the tests (CC0-1.0): 5 exhibits" in body
+    assert "- CC0-1.0: 16 photos" in body
+    credits = pd.read_csv(folder / "dataset/credits.csv")
+    assert len(credits) == 16 and set(credits["credit"]) == {"drawn for the tests"}
 
 
 def test_the_split_table_has_a_row_an_exhibit(folder: Path):

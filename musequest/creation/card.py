@@ -6,6 +6,7 @@ import json
 
 import yaml
 
+from .credits import credit_rows
 from .exhibits import Exhibit
 
 # Licences the Hub knows by these names; anything else is called "other".
@@ -21,6 +22,7 @@ def dataset_card(
     photos = sum(len(exhibit.photos) for exhibit in exhibits)
     table = "\n".join(f"| {split} | {count} |" for split, count in rows.items())
     credit = "\n".join(f"- {line}" for line in _credits(exhibits))
+    rights = "\n".join(f"- {line}" for line in _photo_licenses(exhibits))
     return f"""---
 {head}---
 
@@ -51,7 +53,14 @@ photo of the track `unseen_photo` is never the parent of a training photo. Repor
 
 ## Credits and limits
 
+Of the texts:
+
 {credit}
+
+Of the photos, each of which stands with its licence, credit line, record and source in
+`credits.csv`:
+
+{rights}
 
 The answers repeat what the museum's texts say; they are as right as these are. They were not
 checked one by one.
@@ -84,6 +93,15 @@ def _credits(exhibits: list[Exhibit]) -> list[str]:
         f"{_plain(credit)} ({_plain(licence)}): {count} exhibits"
         for (credit, licence), count in sorted(counts.items())
     ]
+
+
+def _photo_licenses(exhibits: list[Exhibit]) -> list[str]:
+    """One line for each licence, with how many real photos bear it."""
+    counts: dict[str, int] = {}
+    for row in credit_rows(exhibits):
+        licence = row["license"] or "no licence given"
+        counts[licence] = counts.get(licence, 0) + 1
+    return [f"{_plain(licence)}: {count} photos" for licence, count in sorted(counts.items())]
 
 
 def _plain(text: str) -> str:

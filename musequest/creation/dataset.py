@@ -1,7 +1,7 @@
 """The dataset: photos and dialogs joined by the split rule, as `datasets.load_dataset` reads it.
 
-data/<collection>/dataset/ holds a card (README.md) and one parquet file a split, photos included,
-so that the folder can be handed on, or put on the Hub, as it is.
+data/<collection>/dataset/ holds a card (README.md), credits.csv and one parquet file a split,
+photos included, so that the folder can be handed on, or put on the Hub, as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..files import write_text
 from ..home import collection_dir
 from ..tables import iterate_table, read_table, write_table
 from .card import dataset_card
+from .credits import write_credits
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS, SPLITS, assign
 
@@ -51,6 +52,7 @@ def build_dataset(collection: str) -> dict[str, Any]:
         write_table("dataset", split_path(collection, split), rows[split])
     counts = {split: len(rows[split]) for split in SPLITS}
     writers = sorted({str(row["writer"]) for group in pairs.values() for row in group})
+    write_credits(folder / "dataset/credits.csv", used)
     write_text(folder / "dataset/README.md", dataset_card(collection, used, counts, writers))
     return {
         "path": str(folder / "dataset"),

@@ -1,16 +1,17 @@
 """Exhibits: read from a museum's folder, checked, and collected with clean copies of their photos.
 
-A folder museum is an `exhibits.csv` (item_name, title and description; item_id, photos, link,
-record, license, credit and facts where known) beside its photos.
+A folder museum is an `exhibits.csv`, .parquet or .jsonl (item_name, title and description; item_id,
+photos, link, record, license, credit and facts where known) beside its photos.
 """
 
 from __future__ import annotations
 
-import csv
+import itertools
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -19,11 +20,13 @@ from ..errors import LOGGER, MuseQuestError, leave_out
 from ..home import collection_dir
 from ..photos import likeness, open_photo, same_photo, save_photo
 from ..tables import read_table, write_table
+from .catalogue import ITEM_NAME
+from .credits import Credits, credits_of, read_credits, write_credits
+from .exhibit_lists import Row, list_path, read_list
 from .split import SLOTS
 from .texts import flaw_of
 
 NEEDED = ("item_name", "title", "description")
-ITEM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif"}
 # Longest edge of a collected photo, px: as much as any Idefics model looks at.
 LONGEST_EDGE = 1536
@@ -43,6 +46,7 @@ class Exhibit:
     license: str
     credit: str
     facts: dict[str, str] = field(default_factory=dict)
+    photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
 
 
 def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
@@ -50,29 +54,33 @@ def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
 
     The `photos` column lists paths relative to the folder, a line (or a semicolon) each; where it
     is empty, all images in photos/<item_name>/ are taken in the order of their names. Photos are
-    looked for, not opened. A missing or unreadable exhibits.csv raises MuseQuestError.
+    looked for, not opened. A `credits.csv` may give single photos rights of their own. A missing or
+    unreadable list raises MuseQuestError.
     """
     folder = Path(folder)
+    source = list_path(folder)
+    rows, unreadable = read_list(source, NEEDED)
+    own = read_credits(folder)
     exhibits: list[Exhibit] = []
-    problems: list[str] = []
-    # The header is row 1, as a spreadsheet counts.
-    for number, row in enumerate(_csv_rows(folder / "exhibits.csv"), start=2):
+    problems = [f"{source}, {problem}" for problem in unreadable]
+    for row in rows:
         try:
-            exhibits.append(_exhibit(row, number, folder, exhibits))
+            exhibit = _exhibit(row, folder, exhibits)
+            exhibits.append(replace(exhibit, photo_credits=credits_of(exhibit, own)))
         except MuseQuestError as error:
-            problems.append(f"{folder / 'exhibits.csv'}, row {number}: {error}")
+            problems.append(f"{source}, {row.place}: {error}")
     return exhibits, problems
 
 
 def collect_folder(folder: str | Path, collection: str, *, progress: bool = True) -> pd.DataFrame:
-    """Read a folder museum into data/<collection>: exhibits.parquet and originals/.
+    """Read a folder museum into data/<collection>: exhibits.parquet, credits.csv and originals/.
 
     Photos become RGB JPEGs of at most 1536 px. Of an exhibit the first 15 photos are taken, and
     one that shows the same as an earlier one is left out; both are reported. Bad exhibits are
     reported and left out; more than 10 % of them raises MuseQuestError. Returns the exhibits as
     written, one row each.
     """
-    source, target = Path(folder) / "exhibits.csv", collection_dir(collection)
+    target, source = collection_dir(collection), list_path(folder)
     exhibits, problems = read_folder(folder)
     total, kept = len(exhibits) + len(problems), []
     for exhibit in tqdm(exhibits, desc="Collecting", unit="exhibit", disable=not progress):
@@ -81,8 +89,8 @@ def collect_folder(folder: str | Path, collection: str, *, progress: bool = True
         except MuseQuestError as error:
             problems.append(f"{source}, exhibit '{exhibit.item_name}': {error}")
     leave_out(problems, total, source)
-    rows = [asdict(exhibit) | {"facts": _facts_text(exhibit)} for exhibit in kept]
-    write_table("exhibits", target / "exhibits.parquet", rows)
+    write_credits(target / "credits.csv", kept)
+    write_table("exhibits", target / "exhibits.parquet", [_row(exhibit) for exhibit in kept])
     return read_table("exhibits", target / "exhibits.parquet")
 
 
@@ -93,33 +101,15 @@ def load_exhibits(collection: str) -> list[Exhibit]:
     names = [item.name for item in Exhibit.__dataclass_fields__.values()]
     exhibits = []
     for row in rows:
-        facts = row["facts"] if isinstance(row["facts"], str) else ""
         values = {name: row[name] for name in names} | {"photos": list(row["photos"])}
-        exhibits.append(Exhibit(**values | {"facts": json.loads(facts) if facts else {}}))
+        for name, nothing in (("facts", "{}"), ("photo_credits", "[]")):
+            values[name] = json.loads(row[name] if isinstance(row[name], str) else nothing)
+        exhibits.append(Exhibit(**values))
     return exhibits
 
 
-def _csv_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise MuseQuestError(f"{path} does not exist; a museum's folder needs it.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            header, rows = reader.fieldnames or (), list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MuseQuestError(f"{path} is not a CSV file in UTF-8 ({error}); save it so.") from None
-    for name in NEEDED:
-        if name not in header:
-            raise MuseQuestError(f"{path} lacks the column '{name}'; add it.")
-    if not rows:
-        raise MuseQuestError(f"{path} lists no exhibit; add a row for each.")
-    return rows
-
-
-def _exhibit(row: dict[str, str], number: int, folder: Path, earlier: list[Exhibit]) -> Exhibit:
-    if None in row or None in row.values():
-        raise MuseQuestError("it has not as many cells as the header; mend its commas and quotes.")
-    cells = {name: value.strip() for name, value in row.items()}
+def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
+    cells = row.cells
     name = _item_name(cells, earlier)
     facts = _facts(cells.get("facts", ""))
     told = {f"fact {fact!r}": value for fact, value in facts.items() if value.strip()}
@@ -132,7 +122,7 @@ def _exhibit(row: dict[str, str], number: int, folder: Path, earlier: list[Exhib
             raise MuseQuestError(f"the {noun} of '{name}' {flaw}; write it as plain text.")
     texts = {key: cells.get(key, "") for key in ("link", "record", "license", "credit")}
     return Exhibit(
-        item_id=_item_id(cells.get("item_id", ""), number, earlier),
+        item_id=_item_id(cells.get("item_id", ""), row.number, earlier),
         item_name=name,
         title=" ".join(cells["title"].split()),
         description=cells["description"],
@@ -158,7 +148,7 @@ def _item_name(cells: dict[str, str], earlier: list[Exhibit]) -> str:
 def _item_id(cell: str, number: int, earlier: list[Exhibit]) -> int:
     if cell and not re.fullmatch(r"\d{1,18}", cell):
         raise MuseQuestError(f"the item_id {cell!r} is no whole number; write one.")
-    item_id = int(cell) if cell else number - 1
+    item_id = int(cell) if cell else number
     if any(item_id == exhibit.item_id for exhibit in earlier):
         raise MuseQuestError(f"the item_id {item_id} occurs twice; give this row another one.")
     return item_id
@@ -194,8 +184,12 @@ def _facts(cell: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in facts.items()}
 
 
-def _facts_text(exhibit: Exhibit) -> str | None:
-    return json.dumps(exhibit.facts, ensure_ascii=False) if exhibit.facts else None
+def _row(exhibit: Exhibit) -> dict[str, Any]:
+    texts = {
+        name: json.dumps(value, ensure_ascii=False) if value else None
+        for name, value in (("facts", exhibit.facts), ("photo_credits", exhibit.photo_credits))
+    }
+    return asdict(exhibit) | texts
 
 
 def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
@@ -205,8 +199,9 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
             "'%s' has %d photos; the first %d are used.",
             exhibit.item_name, len(exhibit.photos), SLOTS,
         )  # fmt: skip
-    images, taken, copies = [], [], []
-    for photo in exhibit.photos[:SLOTS]:
+    images, taken, copies, rights = [], [], [], []
+    listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
+    for photo, credit in itertools.islice(listed, SLOTS):
         image = open_photo(folder / photo)
         image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
         seen = likeness(image)
@@ -215,7 +210,8 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
             continue
         images.append(image)
         taken.append(seen)
+        rights.append(credit)
     for number, image in enumerate(images):
         copies.append(f"originals/{exhibit.item_name}/{number:02d}.jpg")
         save_photo(image, target / copies[-1])
-    return replace(exhibit, photos=copies)
+    return replace(exhibit, photos=copies, photo_credits=rights)

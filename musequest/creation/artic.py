@@ -1,0 +1,132 @@
+"""The Art Institute of Chicago, whose API needs no key; described at https://api.artic.edu/docs/.
+
+Its descriptions are CC BY 4.0, everything else of its records CC0; a photo is CC0 where the artwork
+is in the public domain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from .catalogue import Entry
+from .museum_client import MuseumClient
+from .museum_faults import NotFound
+from .museum_records import (
+    CC0,
+    MuseumPhoto,
+    MuseumRecord,
+    details_text,
+    is_web_address,
+    plain_text,
+)
+
+BASE_URL = "https://api.artic.edu/api/v1"
+IIIF_URL = "https://www.artic.edu/iiif/2"
+PAGE = "https://www.artic.edu/artworks"
+ROWS = 100  # a page of results, the API's largest
+LAST_ROW = 1000  # the API gives no further ones
+NAME = "Art Institute of Chicago"
+DETAILS = {
+    "artist_display": "Artist",
+    "date_display": "Date",
+    "place_of_origin": "Place",
+    "medium_display": "Medium",
+    "dimensions": "Dimensions",
+}
+FIELDS = ",".join(
+    ["id", "title", *DETAILS, "credit_line", "description", "image_id", "alt_image_ids"]
+    + ["is_public_domain", "api_link"]
+)
+ARTWORK = re.compile(r"(?:/artworks/|^)(\d+)(?:/|$)")
+
+
+class ArtInstitute:
+    """The museum as `collect_museum` asks it."""
+
+    name = "artic"
+
+    def __init__(self, client: MuseumClient, base_url: str | None = None):
+        self.client = client
+        self.base_url = (base_url or BASE_URL).rstrip("/")
+
+    def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
+        """Return the record of a catalogue's entry: by its number, else by its very title.
+
+        Raises NotFound (also where several artworks bear the title), Refused or Unanswered.
+        """
+        found = [ARTWORK.search(address) for address in (entry.record, entry.link)]
+        number = next((match[1] for match in found if match), None)
+        if number:
+            answer = self.client.get_json(self._url(f"/{number}"), {"fields": FIELDS}, {})
+            if not isinstance(answer.get("data"), dict):
+                raise NotFound(f"The answer about artwork {number} holds no artwork.")
+            return self._parsed(answer["data"], answer)
+        rows, _ = self._rows({"q": entry.words}, 1)
+        same = [row for row in rows if row.title.casefold() == entry.title.casefold()]
+        if len(same) != 1:
+            raise NotFound(
+                f"{len(same)} artworks bear the title {entry.title!r}; add the artwork's number as "
+                "its record."
+            )
+        return same[0]
+
+    def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
+        """Give the artworks that match, in the museum's order, each once."""
+        asked = {"q": query}
+        if not any_license:
+            asked["query[term][is_public_domain]"] = "true"
+        seen: set[str] = set()
+        page, pages = 1, 1
+        while page <= min(pages, LAST_ROW // ROWS):
+            rows, pages = self._rows(asked, page)
+            for row in rows:
+                if row.record_id and row.record_id not in seen:
+                    seen.add(row.record_id)
+                    yield row
+            page += 1
+
+    def _rows(self, asked: dict[str, str], page: int) -> tuple[list[MuseumRecord], int]:
+        params = asked | {"fields": FIELDS, "limit": str(ROWS), "page": str(page)}
+        answer = self.client.get_json(self._url("/search"), params, {})
+        rows = [row for row in answer.get("data") or [] if isinstance(row, dict)]
+        told = answer.get("pagination")
+        pages = told.get("total_pages") if isinstance(told, dict) else None
+        return [self._parsed(row, answer) for row in rows], pages if isinstance(pages, int) else 1
+
+    def _url(self, path: str) -> str:
+        return f"{self.base_url}/artworks{path}"
+
+    def _parsed(self, row: dict[str, Any], answer: dict[str, Any]) -> MuseumRecord:
+        number = plain_text(row.get("id"))
+        narrative = plain_text(row.get("description"))
+        details = [(label, plain_text(row.get(key))) for key, label in DETAILS.items()]
+        config = answer.get("config")
+        iiif = config.get("iiif_url") if isinstance(config, dict) else None
+        credit = plain_text(row.get("credit_line"))
+        return MuseumRecord(
+            record_id=number,
+            title=" ".join(plain_text(row.get("title")).split()),
+            link=f"{PAGE}/{number}",
+            record=plain_text(row.get("api_link")) or f"{BASE_URL}/artworks/{number}",
+            narrative=narrative,
+            details=details_text(details),
+            license="CC-BY-4.0" if narrative else CC0,
+            credit=", ".join(part for part in (credit, NAME) if part),
+            photos=_photos(row, str(iiif) if is_web_address(iiif) else IIIF_URL),
+        )
+
+
+def _photos(row: dict[str, Any], iiif: str) -> list[MuseumPhoto]:
+    """The artwork's photo and its other views; an artwork without a photo has none."""
+    others = row.get("alt_image_ids")
+    ids = [row.get("image_id"), *(others if isinstance(others, list) else [])]
+    own = dict.fromkeys(each for each in ids if isinstance(each, str) and each)
+    licence = CC0 if row.get("is_public_domain") is True else "not in the public domain"
+    # 843 px wide is the size the museum keeps ready for everyone.
+    return [
+        MuseumPhoto(f"{iiif.rstrip('/')}/{quote(each)}/full/843,/0/default.jpg", licence)
+        for each in own
+    ]

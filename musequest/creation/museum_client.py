@@ -1,0 +1,217 @@
+"""Asks a museum's server politely: at a steady rate, by name, with patience, and nothing twice.
+
+Answers are cached on disk under their address, without keys. A photo is written whole or not at
+all, once it has been looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from .. import __version__
+from ..errors import MuseQuestError
+from ..files import write_text, write_whole
+from .museum_faults import LONGEST_WAIT_SECONDS, Again, NotFound, Unanswered, judge
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+FIRST_WAIT_SECONDS = 1.0
+TIMEOUT_SECONDS = 30.0
+# Of one answer, from its first byte to its last.
+LONGEST_ANSWER_SECONDS = 300.0
+LARGEST_ANSWER_MIB = 64
+
+# httpx reports whole addresses, keys included, to whoever logs at level INFO.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class MuseumClient:
+    """A client with a cache folder; use it in a `with` block.
+
+    `requests_per_minute` holds for all its requests together, retries included.
+    """
+
+    def __init__(self, cache: str | Path, *, requests_per_minute: float = 60):
+        self.cache = Path(cache)
+        self.seconds_between = 60 / requests_per_minute
+        self._next_turn = 0.0
+        self._pending: dict[Path, str] = {}
+        name = _identification()
+        self._http = httpx.Client(
+            headers={"User-Agent": name, "AIC-User-Agent": name},
+            timeout=TIMEOUT_SECONDS,
+            follow_redirects=True,
+            max_redirects=5,
+        )
+
+    def __enter__(self) -> MuseumClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._http.close()
+
+    def get_json(self, url: str, params: dict[str, str], secret: dict[str, str]) -> dict[str, Any]:
+        """Return the JSON object at `url`, from the cache where it was kept before.
+
+        `secret` are further parameters that are sent, but neither cached nor shown. Raises
+        NotFound, Refused or Unanswered.
+        """
+
+        def take(response: httpx.Response) -> str:
+            text = _body(response).decode("utf-8", errors="replace")
+            _parsed(text)
+            return text
+
+        try:
+            return _parsed(self._cached(url, params, secret, take))
+        except Again as error:
+            raise MuseQuestError(
+                f"{self.cache} holds a damaged answer of {url} ({error}); delete that folder."
+            ) from None
+
+    def get_text(self, url: str) -> str:
+        """Return the text (a web page) at `url`, as `get_json` does."""
+        return self._cached(url, {}, {}, lambda response: _text(response, _body(response)))
+
+    def keep(self) -> None:
+        """Write the answers since the last `keep` or `forget` to the cache."""
+        for path, text in self._pending.items():
+            write_text(path, text)
+        self._pending.clear()
+
+    def forget(self) -> None:
+        """Drop the answers since the last `keep`, so that they are asked for again."""
+        self._pending.clear()
+
+    def download(self, url: str, path: Path, check: Callable[[Path], object]) -> None:
+        """Write what lies at `url` to `path`, whole or not at all, unless it is there already.
+
+        `check` looks at the file before it gets its name; a MuseQuestError of it lets the download
+        be tried once more. Raises NotFound, Refused or Unanswered.
+        """
+        if path.is_file():
+            return
+
+        def take(response: httpx.Response) -> None:
+            with write_whole(path) as temporary:
+                with temporary.open("wb") as file:
+                    for piece in _pieces(response):
+                        file.write(piece)
+                try:
+                    check(temporary)
+                except MuseQuestError as error:
+                    reason = str(error).replace(str(temporary), "what it sent")
+                    raise Again(reason, damaged=True) from None
+
+        self._answer(url, {}, take)
+
+    def _cached(
+        self,
+        url: str,
+        params: dict[str, str],
+        secret: dict[str, str],
+        take: Callable[[httpx.Response], str],
+    ) -> str:
+        asked = json.dumps([url, sorted(params.items())])
+        path = self.cache / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.txt"
+        if path in self._pending:
+            return self._pending[path]
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+        text = self._answer(url, params | secret, take)
+        self._pending[path] = text
+        return text
+
+    def _answer(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
+        """What `take` makes of a good answer; asks up to ATTEMPTS times, ever more slowly."""
+        for attempt in range(1, ATTEMPTS + 1):
+            self._wait_for_turn()
+            try:
+                return self._ask(url, params, take)
+            except Again as again:
+                if attempt == ATTEMPTS:
+                    raise Unanswered(
+                        f"{url} gave no answer in {attempt} attempts ({again}); "
+                        "run the same command again later."
+                    ) from None
+                if again.damaged and attempt > 1:
+                    raise NotFound(f"{url} gave nothing of use, twice ({again}).") from None
+                self._next_turn = time.monotonic() + _wait_seconds(attempt, again.wait_seconds)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _ask(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
+        try:
+            with self._http.stream("GET", url, params=params or None) as response:
+                judge(response, url)
+                return take(response)
+        except httpx.TimeoutException:
+            raise Again(f"no answer within {TIMEOUT_SECONDS:g} s") from None
+        except httpx.TooManyRedirects:
+            raise NotFound(f"{url} leads from one address to the next without end.") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise NotFound(f"{url} is no address ({error}); check it.") from None
+        except httpx.RequestError as error:
+            raise Again(str(error) or type(error).__name__) from None
+
+    def _wait_for_turn(self) -> None:
+        time.sleep(max(0.0, self._next_turn - time.monotonic()))
+        self._next_turn = time.monotonic() + self.seconds_between
+
+
+def _identification() -> str:
+    contact = os.environ.get("MUSEQUEST_CONTACT", "").strip()
+    shown = f"; {contact}" if contact.isascii() and contact.isprintable() and contact else ""
+    return f"MuseQuest/{__version__} (collects open-access exhibits{shown})"
+
+
+def _wait_seconds(attempt: int, asked_for: float | None) -> float:
+    """What the server asks for; else twice as long each time, with jitter against crowds."""
+    if asked_for is not None:
+        return asked_for
+    longest = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
+    return longest * random.uniform(0.5, 1.0)
+
+
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The body in pieces, as long as it stays within size and time."""
+    size, until = 0, time.monotonic() + LONGEST_ANSWER_SECONDS
+    for piece in response.iter_bytes():
+        size += len(piece)
+        if size > LARGEST_ANSWER_MIB * 2**20:
+            raise NotFound(f"{response.url.copy_with(query=None)} holds too much (the limit is "
+                           f"{LARGEST_ANSWER_MIB} MiB).")  # fmt: skip
+        if time.monotonic() > until:
+            raise Again(f"not at its end after {LONGEST_ANSWER_SECONDS:g} s")
+        yield piece
+
+
+def _body(response: httpx.Response) -> bytes:
+    return b"".join(_pieces(response))
+
+
+def _text(response: httpx.Response, body: bytes) -> str:
+    try:
+        return body.decode(response.charset_encoding or "utf-8", errors="replace")
+    except LookupError:
+        return body.decode("utf-8", errors="replace")
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
+    except json.JSONDecodeError:
+        raise Again("the answer is no JSON") from None
+    if not isinstance(answer, dict):
+        raise Again("the answer is no JSON object")
+    return answer

@@ -1,0 +1,110 @@
+"""What every museum's record comes down to, and the plain text within its markup."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from dataclasses import dataclass, field
+
+from bs4 import BeautifulSoup
+
+CC0 = "CC0-1.0"
+NOT_STATED = "not stated"
+# Elements that stand on lines of their own.
+BLOCKS = ["p", "div", "br", "li", "h1", "h2", "h3", "h4", "tr", "blockquote"]
+FURNITURE = ["script", "style", "noscript", "nav", "header", "footer", "aside", "form", "button"]
+
+
+@dataclass(frozen=True)
+class MuseumPhoto:
+    """One photo that a museum offers, with the rights that are its own."""
+
+    url: str
+    license: str  # CC0 as above, or the museum's own words
+
+
+@dataclass(frozen=True)
+class MuseumRecord:
+    """One exhibit as a museum tells it; texts are plain, whatever the museum wrote."""
+
+    record_id: str
+    title: str
+    link: str  # the page for visitors
+    record: str  # the permanent address of the record
+    narrative: str  # what the museum tells of it, in sentences
+    details: str  # maker, date, material and so on, in one paragraph
+    license: str  # of the text
+    credit: str
+    photos: list[MuseumPhoto] = field(default_factory=list)
+
+    @property
+    def description(self) -> str:
+        """Narrative and details, a blank line between them."""
+        return "\n\n".join(part for part in (self.narrative, self.details) if part)
+
+
+def plain_text(text: object) -> str:
+    """Return a text without tags, entities and control characters; '' for what is no text.
+
+    Entities that were escaped twice are resolved too. Blank lines part paragraphs.
+    """
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return str(text)
+    if not isinstance(text, str):
+        return ""
+    for _ in range(3):
+        text = html.unescape(text)
+    if "<" in text:
+        text = _without_tags(BeautifulSoup(text, "html.parser"))
+    signs = "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) != "Cc")
+    lines = [" ".join(line.split()) for line in signs.split("\n")]
+    return re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
+
+
+def main_text(page: str) -> str:
+    """Return the paragraphs of a web page's main part, one after the other."""
+    soup = BeautifulSoup(page, "html.parser")
+    for element in soup.find_all(FURNITURE):
+        element.decompose()
+    places = (soup.select_one(place) for place in ("main", "[role=main]", "article"))
+    main = next((place for place in places if place), soup)
+    paragraphs = [plain_text(element.decode_contents()) for element in main.find_all("p")]
+    # Fewer words are captions, dates and buttons.
+    told = [paragraph for paragraph in paragraphs if len(paragraph.split()) >= 6]
+    return "\n\n".join(dict.fromkeys(told))
+
+
+def main_photo(page: str) -> str | None:
+    """Return the address of the photo by which a web page presents itself, if it does."""
+    element = BeautifulSoup(page, "html.parser").select_one('meta[property="og:image"]')
+    address = str(element.get("content") or "").strip() if element else ""
+    return address if is_web_address(address) else None
+
+
+def is_web_address(text: object) -> bool:
+    """Whether a text is an address that can be asked over HTTP."""
+    return isinstance(text, str) and re.match(r"https?://[^\s/]+", text.strip()) is not None
+
+
+def details_text(pairs: list[tuple[str, str]]) -> str:
+    """Labels and values as one paragraph; values of one label stand together, none twice."""
+    values: dict[str, list[str]] = {}
+    for label, value in pairs:
+        value = " ".join(value.split()).rstrip(".;")
+        if value and value not in values.setdefault(label.strip().rstrip(":"), []):
+            values[label.strip().rstrip(":")].append(value)
+    told = ". ".join(f"{label}: {'; '.join(own)}" for label, own in values.items() if own)
+    return f"From the museum's record: {told}." if told else ""
+
+
+def _without_tags(soup: BeautifulSoup) -> str:
+    for element in soup.find_all(FURNITURE):
+        element.decompose()
+    for element in soup.find_all(BLOCKS):
+        if element.name == "br":
+            element.insert_after("\n")
+        else:
+            element.insert_before("\n\n")
+            element.insert_after("\n\n")
+    return soup.get_text()
