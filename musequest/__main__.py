@@ -26,7 +26,7 @@ from . import __version__
 from .errors import MuseQuestError
 
 if TYPE_CHECKING:
-    from .creation.dialogs import Writer
+    from .creation.writers import Writer
 
 
 def collect(chosen: argparse.Namespace) -> None:

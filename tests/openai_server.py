@@ -207,7 +207,7 @@ def choice(content: str | None, finish_reason: str = "stop", **more: Any) -> dic
 
 def pairs_of(material: dict[str, Any], temperature: float, n: int) -> list[dict[str, str]]:
     """Pairs whose answers differ and state only what the description does."""
-    words = " ".join(material["description"].split())
+    words = " ".join(material["description"].split()[:40])
     how = {0.4: "surely", 0.7: "well", 0.9: "gladly"}[temperature]
     ends = ["at dawn", "at noon", "by dusk", "at night", "by day"]
     return [

@@ -1,20 +1,15 @@
 """Dialogs: a writer composes 15 question-answer pairs an exhibit, five at each temperature.
 
-A writer has a name, a `prompt` and a `write`, as `Writer` says: the offline writer composes by
-rules, the hosted writer asks a language model. `synthesize` asks it about every exhibit that has
-no dialogs yet, several at once where the writer allows it.
+The offline writer composes by rules, the hosted writer asks a language model. `synthesize` asks
+either about every exhibit that has no dialogs yet, several at once where the writer allows it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,60 +22,12 @@ from ..tables import SCHEMAS, read_table, write_table
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS
 from .texts import flaw_of, names_title
+from .writers import Pair, Writer, WriterStopped, sha256_of
 
 TEMPERATURES = (0.4, 0.7, 0.9)
 PAIRS_EACH = SLOTS // len(TEMPERATURES)
 SHORTEST, LONGEST = 40, 300  # words of an answer
 SAVE_SECONDS = 10.0  # at most so much of a writer's work is lost when the machine dies
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One question and its answer, and what it took to get them."""
-
-    question: str
-    answer: str
-    prompt_sha256: str
-    response_id: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    created_at: datetime | None = None  # in UTC; None where it does not depend on the time
-    support: str | None = None  # JSON: what of the exhibit's texts bears the answer out
-
-
-class WriterStopped(MuseQuestError):
-    """What ends a whole run, since every further exhibit would meet the same."""
-
-
-class Writer(ABC):
-    """Composes question-answer pairs about an exhibit."""
-
-    name: str
-    concurrency = 1  # exhibits handed to `write` at the same time, each in a thread of its own
-
-    @abstractmethod
-    def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
-        """Return what is asked; while it stays the same, pairs on disk are kept."""
-
-    @abstractmethod
-    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """Return `n` pairs; called for an exhibit's temperatures in ascending order.
-
-        MuseQuestError where the writer cannot, WriterStopped where it can do no more at all.
-        """
-
-    @contextmanager
-    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
-        """Enclose all `write` of a run; `exhibits` are the missing ones of data/<collection>."""
-        yield
-
-    def stop(self) -> None:  # noqa: B027
-        """Begin nothing more: the run ends once what is under way has come back."""
-
-    def state(self) -> str:
-        """Return what the progress bar shows beside its own, such as money spent."""
-        return ""
 
 
 def synthesize(
@@ -120,11 +67,6 @@ def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
     return None
 
 
-def sha256_of(text: str) -> str:
-    """Return the SHA-256 of a text in UTF-8, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
 def _bar(exhibits: list[Exhibit], done: dict[str, Any], progress: bool) -> tqdm:
     return tqdm(
         total=len(exhibits) * SLOTS, initial=len(done) * SLOTS, desc="Writing dialogs",
@@ -160,7 +102,7 @@ def _fill(
 
 def _written(
     exhibits: list[Exhibit], writer: Writer, seed: int, bar: tqdm
-) -> Iterator[tuple[Exhibit, list[dict[str, Any]] | MuseQuestError]]:
+) -> Generator[tuple[Exhibit, list[dict[str, Any]] | MuseQuestError], None, None]:
     """Each exhibit with its rows, or with what was wrong, as the writer gets them done."""
     pool = ThreadPoolExecutor(max(1, writer.concurrency))
     finished = False

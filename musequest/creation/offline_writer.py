@@ -11,12 +11,13 @@ import random
 import re
 
 from ..errors import MuseQuestError
-from .dialogs import TEMPERATURES, Pair, Writer, sha256_of
+from .dialogs import TEMPERATURES
 from .exhibits import Exhibit
 from .fact_forms import Facts, upper_first
 from .sentences import shortened, split_sentences
 from .texts import title_words
 from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS
+from .writers import Pair, Writer, sha256_of
 
 __all__ = ["QUESTIONS", "OfflineWriter", "compose", "describe"]
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable
 
 from ...numbers import Known, find_numbers
-from ..dialogs import Pair, flaw_of_pair
+from ..dialogs import flaw_of_pair
 from ..exhibits import Exhibit
+from ..writers import Pair
 from .prompts import Unacceptable
 
 

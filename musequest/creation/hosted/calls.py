@@ -16,7 +16,7 @@ from typing import Any
 import openai
 
 from ...errors import MuseQuestError
-from ..dialogs import WriterStopped
+from ..writers import WriterStopped
 from .estimate import most_usd
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
@@ -112,12 +112,16 @@ class Calls:
         self, request: Request, worst_usd: float
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """What the server says, as the ledger keeps it, and its headers."""
-        options: dict[str, Any] = {"max_tokens": MAX_TOKENS, "temperature": request.temperature}
+        options: dict[str, Any] = {
+            "model": request.model,
+            "messages": request.messages,
+            "temperature": request.temperature,
+            "max_tokens": MAX_TOKENS,
+        }
         if request.form == JSON:
             options["response_format"] = RESPONSE_FORMAT
-        create = self.client.chat.completions.with_raw_response.create
         try:
-            raw = await create(model=request.model, messages=request.messages, **options)  # type: ignore[call-overload]
+            raw = await self.client.chat.completions.with_raw_response.create(**options)
             body = json.loads(raw.text)
         except openai.APIConnectionError as error:
             raise _lost(error) from None
@@ -140,7 +144,9 @@ class Calls:
         if code in (402, 429):
             return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
         if code == 404 or error.code == "model_not_found" or error.param == "model":
-            return WriterStopped(f"{url} has no model '{request.model}' ({told}); check --model.")
+            return WriterStopped(
+                f"{url} has no model '{request.model}' ({told}); check --model and --base-url."
+            )
         if request.form == JSON and ("response_format" in told or "json_schema" in told):
             return NoSchema(told)
         return MuseQuestError(f"{url} refused the request ({told}); mend the exhibit's text.")
@@ -176,18 +182,18 @@ def record_of(body: Any, request: Request, price: Price, worst_usd: float) -> di
     """
     if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
         raise Fault("a response without choices", free=False)
-    choice = body["choices"][0] if body["choices"] else {}
-    message = (choice.get("message") or {}) if isinstance(choice, dict) else {}
-    usage = body.get("usage") or {}
-    tokens = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-    reported = all(isinstance(count, int) and count >= 0 for count in tokens)
-    prompt, completion = tokens if reported else (0, 0)
+    choice = _dict(body["choices"][0]) if body["choices"] else {}
+    message, usage = _dict(choice.get("message")), _dict(body.get("usage"))
+    counts: list[Any] = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
+    reported = all(isinstance(count, int) and count >= 0 for count in counts)
+    prompt, completion = counts if reported else (0, 0)
+    created: Any = body.get("created")
     return {
         "id": str(body.get("id") or ""),
         "model": request.model,
         "temperature": request.temperature,
         "form": request.form,
-        "created": body["created"] if isinstance(body.get("created"), int) else None,
+        "created": int(created) if _is_moment(created) else None,
         "content": message.get("content"),
         "refusal": message.get("refusal"),
         "finish_reason": choice.get("finish_reason") if message else "no choices",
@@ -196,6 +202,15 @@ def record_of(body: Any, request: Request, price: Price, worst_usd: float) -> di
         "usage_reported": reported,
         "cost_usd": price.cost_usd(prompt, completion) if reported else worst_usd,
     }
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_moment(value: Any) -> bool:
+    """Whether it can be seconds since 1970."""
+    return isinstance(value, int | float) and 0 <= value < 2**32
 
 
 def _lost(error: openai.APIConnectionError) -> Fault:
@@ -217,4 +232,6 @@ def text_of(response: dict[str, Any]) -> str:
         raise Unacceptable(flaw)
     if not isinstance(response["content"], str) or not response["content"].strip():
         raise Unacceptable("the reply was empty")
+    if any("\ud800" <= sign <= "\udfff" for sign in response["content"]):
+        raise Unacceptable("the reply holds half a character")
     return response["content"]

@@ -88,7 +88,7 @@ class Ledger:
 
     def _append(self, event: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = json.dumps(event | {"at": now}, ensure_ascii=False).encode("utf-8") + b"\n"
+        line = json.dumps(event | {"at": now}).encode("ascii") + b"\n"
         with self._lock:
             first = self._file.seek(0, os.SEEK_END)
             self._file.write(line)

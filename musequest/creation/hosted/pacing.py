@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from ..dialogs import WriterStopped
+from ..writers import WriterStopped
 from .ledger import Ledger
 
 LONGEST_PAUSE_S = 120.0
@@ -51,6 +51,7 @@ class Gate:
                         self.active += 1
                         return self.ledger.sent(key, most_usd)
                     if not self.active:
+                        self._changed.notify_all()
                         raise self.stop(self._too_dear(most_usd))
                 await self._wait(pause)
 

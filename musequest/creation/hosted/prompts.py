@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..dialogs import LONGEST, SHORTEST, sha256_of
+from ..dialogs import LONGEST, SHORTEST
 from ..exhibits import Exhibit
+from ..writers import sha256_of
 
 MAX_TOKENS = 3000  # of an answer
 LONGEST_REASON = 400  # characters of a rejection that are told to the model

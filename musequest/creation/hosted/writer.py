@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import re
 import sys
-import threading
-import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import openai
 from tqdm import tqdm
 
 from ...errors import MuseQuestError
-from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
+from ..dialogs import PAIRS_EACH, TEMPERATURES
 from ..exhibits import Exhibit
+from ..writers import Pair, Writer, sha256_of
 from .acceptance import check_pairs, numbers_of
-from .calls import REPEATS, Calls, NoSchema, text_of
+from .calls import REPEATS, NoSchema, text_of
 from .estimate import Estimate, estimate
 from .ledger import Ledger
-from .pacing import Gate
 from .prices import price_of
 from .prompts import FORMS, JSON, MARKED, Request, Unacceptable, base_prompt, parse, request
+from .session import Session, Terms
 
 MODEL = "gpt-4o-mini"
 OPENAI_URL = "https://api.openai.com/v1"
@@ -35,8 +32,6 @@ MAX_COST_USD = 1.0
 CONCURRENCY = 32
 TIMEOUT_S = 120.0
 WAITING = 2  # exhibits in work for each call at once, so that no call waits for a thread
-
-Result = TypeVar("Result")
 
 
 class HostedWriter(Writer):
@@ -58,15 +53,19 @@ class HostedWriter(Writer):
     ) -> None:
         """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
         self.name = model
-        self.price = price_of(model)
-        self.base_url = _address(base_url)
-        self.key = _key(self.base_url)
-        self.max_cost_usd = max_cost_usd
-        self.calls_at_once = concurrency
+        price, address = price_of(model), _address(base_url)
+        self.terms = Terms(
+            key=_key(address),
+            base_url=address,
+            price=price,
+            max_cost_usd=max_cost_usd,
+            concurrency=concurrency,
+            timeout_s=timeout_s,
+            backoff_s=backoff_s,
+        )
         self.concurrency = WAITING * concurrency
-        self.timeout_s, self.backoff_s = timeout_s, backoff_s
         self._form = JSON
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._told: dict[str, list[str]] = {}  # exhibit -> its answers at lower temperatures
 
     def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
@@ -88,7 +87,7 @@ class HostedWriter(Writer):
         try:
             planned = self._estimate(exhibits, ledger)
             tqdm.write(f"{planned}\n{self._room(planned, ledger)}", file=sys.stderr)
-            self._session = _Session(self, ledger, planned)
+            self._session = Session(self.terms, ledger, planned)
             yield
         finally:
             if self._session:
@@ -161,6 +160,8 @@ class HostedWriter(Writer):
         told = [] if first else self._told.get(exhibit.item_name, [])
         check_pairs(exhibit, pairs, told)
         self._told[exhibit.item_name] = [*told, *(pair.answer for pair in pairs)]
+        if temperature == max(TEMPERATURES):
+            del self._told[exhibit.item_name]
         return pairs
 
     def _estimate(self, exhibits: list[Exhibit], ledger: Ledger) -> Estimate:
@@ -170,73 +171,20 @@ class HostedWriter(Writer):
                 asked = [request(self.name, exhibit, temperature, PAIRS_EACH, f) for f in FORMS]
                 if not any(ledger.find(each.key) for each in asked):
                     missing.append(asked[0])
-        return estimate(missing, self.name, self.price, ledger.responses())
+        return estimate(missing, self.name, self.terms.price, ledger.responses())
 
     def _room(self, planned: Estimate, ledger: Ledger) -> str:
         spent = ledger.committed_usd
-        text = f"{spent:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
-        if spent + planned.usd > self.max_cost_usd:
+        text = f"{spent:.4f} USD are spent before; the limit is {self.terms.max_cost_usd} USD."
+        if spent + planned.usd > self.terms.max_cost_usd:
             text += " That will not be enough; the run will stop there and keep what it has."
         return text
 
     @property
-    def _open(self) -> _Session:
+    def _open(self) -> Session:
         if self._session is None:
             raise RuntimeError("HostedWriter.write needs the context of HostedWriter.working")
         return self._session
-
-
-@dataclass
-class _Session:
-    """One run's connection, on an event loop of its own thread, for a notebook has one already."""
-
-    writer: HostedWriter
-    ledger: Ledger
-    planned: Estimate
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    def __post_init__(self) -> None:
-        self._begun, self._paid_before = time.monotonic(), self.ledger.paid_usd
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
-        self.calls = self._run(self._connect())
-
-    def ask(self, asked: Request) -> dict[str, Any]:
-        """Wait for the response to a request."""
-        return self._run(self.calls.ask(asked))
-
-    def stop(self) -> None:
-        """Let no further call begin."""
-        self._run(self.calls.gate.stop_soon(WriterStopped("The run was stopped.")))
-
-    def state(self) -> str:
-        """Return what the progress bar shows."""
-        answered, spent = self.calls.answered, self.ledger.committed_usd
-        each = (self.ledger.paid_usd - self._paid_before) / answered if answered else 0.0
-        projected = spent + each * max(0, self.planned.calls - answered)
-        rate = answered / (time.monotonic() - self._begun) * 60
-        return f"{spent:.4f} of about {projected:.4f} USD, {rate:.0f} calls/min"
-
-    def close(self) -> None:
-        """Close the connection and end the thread."""
-        self._run(self.calls.client.close())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-    async def _connect(self) -> Calls:
-        writer = self.writer
-        client = openai.AsyncOpenAI(
-            api_key=writer.key,
-            base_url=writer.base_url,
-            max_retries=0,
-            timeout=writer.timeout_s,
-        )
-        gate = Gate(self.ledger, writer.calls_at_once, writer.max_cost_usd)
-        return Calls(client, gate, self.ledger, writer.price, writer.backoff_s)
-
-    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
 
 def _address(base_url: str | None) -> str:
@@ -252,6 +200,8 @@ def _address(base_url: str | None) -> str:
 def _key(base_url: str) -> str:
     """The key from the environment; a server of one's own needs none."""
     if key := os.environ.get("OPENAI_API_KEY", "").strip():
+        if not re.fullmatch(r"[!-~]+", key):
+            raise MuseQuestError("OPENAI_API_KEY holds signs that no key has; copy it again.")
         return key
     if base_url != OPENAI_URL:
         return "none"
