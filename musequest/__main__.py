@@ -194,7 +194,7 @@ def _add_hosted(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-cost-usd", type=_amount, metavar="X", help="for all runs together (default: 1)"
     )
-    command.add_argument("--concurrency", type=_positive, help="calls at once (default: 32)")
+    command.add_argument("--concurrency", type=_positive, help="calls at once (default: 64)")
 
 
 def _add_finetuning(commands: argparse._SubParsersAction) -> None:

@@ -27,12 +27,17 @@ def start(url: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def kill_after(process: subprocess.Popen, server: OpenAIServer, requests: int) -> None:
-    """Kill the process once it sent so many requests, and let their answers go nowhere."""
+def wait_for(process: subprocess.Popen, server: OpenAIServer, requests: int) -> None:
+    """Wait until the process sent so many requests more, or ended."""
     goal, deadline = len(server.traffic.keys) + requests, time.monotonic() + 120
     while len(server.traffic.keys) < goal and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def kill_after(process: subprocess.Popen, server: OpenAIServer, requests: int) -> None:
+    """Kill the process once it sent so many requests, and let their answers go nowhere."""
+    wait_for(process, server, requests)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     time.sleep(3 * server.latency_s)
@@ -81,6 +86,17 @@ def test_a_killed_run_goes_on_where_it_was(home: Path, tmp_path: Path, monkeypat
 @pytest.mark.slow
 def test_thirty_kills_lose_nothing(home: Path, tmp_path: Path, monkeypatch):
     prove(home, tmp_path, monkeypatch, kills=30, count=65)
+
+
+def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(home: Path):
+    write_exhibits(home, 8)
+    with OpenAIServer(latency_s=0.4) as server:
+        process = start(server.url)
+        wait_for(process, server, 6)
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == 130 and "the same command goes on" in told
+        assert sum(paid(home).values()) == len(server.traffic.keys) < 24
 
 
 def test_what_was_in_flight_at_a_kill_counts_against_the_limit(home: Path):

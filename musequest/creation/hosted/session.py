@@ -60,11 +60,13 @@ class Session:
 
     def state(self) -> str:
         """Return what the progress bar shows."""
-        answered, spent = self.calls.answered, self.ledger.committed_usd
-        each = (self.ledger.paid_usd - self._paid_before) / answered if answered else 0.0
-        projected = spent + each * max(0, self.planned.calls - answered)
+        answered, paid_usd = self.calls.answered, self.ledger.paid_usd
+        left = max(0, self.planned.calls - answered)
+        each = self.planned.usd / max(1, self.planned.calls)
+        if answered:
+            each = (paid_usd - self._paid_before) / answered
         rate = answered / (time.monotonic() - self._begun) * 60
-        return f"{spent:.4f} of about {projected:.4f} USD, {rate:.0f} calls/min"
+        return f"{paid_usd:.4f} of about {paid_usd + left * each:.4f} USD, {rate:.0f} calls/min"
 
     def close(self) -> None:
         """Close the connection and end the thread."""

@@ -29,7 +29,7 @@ from .session import Session, Terms
 MODEL = "gpt-4o-mini"
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_COST_USD = 1.0
-CONCURRENCY = 32
+CONCURRENCY = 64
 TIMEOUT_S = 120.0
 WAITING = 2  # exhibits in work for each call at once, so that no call waits for a thread
 
