@@ -3,6 +3,7 @@
     python -m musequest collect folder DIR --collection NAME
     python -m musequest collect smithsonian | artic --collection NAME
     python -m musequest augment | synthesize | dataset --collection NAME
+    python -m musequest synthesize --collection NAME --writer hosted --max-cost-usd 0.50
     python -m musequest train | infer --profile P --approach A
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,8 @@ from .errors import MuseQuestError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .creation.writers import Writer
 
 
 def collect(chosen: argparse.Namespace) -> None:
@@ -70,9 +74,8 @@ def augment(chosen: argparse.Namespace) -> None:
 def synthesize(chosen: argparse.Namespace) -> None:
     """Write 15 question-answer pairs an exhibit."""
     from .creation.dialogs import synthesize as run
-    from .creation.offline_writer import OfflineWriter
 
-    table = run(chosen.collection, OfflineWriter(), seed=chosen.seed)
+    table = run(chosen.collection, _writer(chosen), seed=chosen.seed)
     print(f"{len(table)} dialogs about {table['item_name'].nunique()} exhibits.")
 
 
@@ -154,6 +157,23 @@ def _assignments(texts: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
+def _writer(chosen: argparse.Namespace) -> Writer:
+    """The writer as chosen; options of the hosted writer with the other raise MuseQuestError."""
+    names = ("model", "base_url", "max_cost_usd", "concurrency")
+    options = {name: getattr(chosen, name) for name in names}
+    given = {name: value for name, value in options.items() if value is not None}
+    if chosen.writer == "hosted":
+        from .creation.hosted import HostedWriter
+
+        return HostedWriter(**given)
+    if given:
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise MuseQuestError(f"{option} is for the hosted writer; add --writer hosted.")
+    from .creation.offline_writer import OfflineWriter
+
+    return OfflineWriter()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m musequest", description="From a museum's photos and texts to a docent."
@@ -182,8 +202,11 @@ def _add_creation(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--processes", type=_positive, help="at most (default: one a core)")
     command = _add(commands, synthesize)
     _add_collection(command)
-    command.add_argument("--writer", choices=["offline"], default="offline", help="who writes")
-    command.add_argument("--seed", type=int, default=0, help="of the writer (default: 0)")
+    command.add_argument(
+        "--writer", choices=["offline", "hosted"], default="offline", help="default: offline"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the offline writer (default: 0)")
+    _add_hosted(command)
     _add_collection(_add(commands, dataset))
 
 
@@ -213,6 +236,15 @@ def _add_museum(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--requests-per-minute", type=_positive, default=60, metavar="N", help="(default: 60)"
     )
+
+
+def _add_hosted(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", help="of the hosted writer (default: gpt-4o-mini)")
+    command.add_argument("--base-url", metavar="URL", help="its server (default: OpenAI's)")
+    command.add_argument(
+        "--max-cost-usd", type=_amount, metavar="X", help="for all runs together (default: 1)"
+    )
+    command.add_argument("--concurrency", type=_positive, help="calls at once (default: 64)")
 
 
 def _add_finetuning(commands: argparse._SubParsersAction) -> None:
@@ -247,6 +279,12 @@ def _add_set(command: argparse.ArgumentParser, meaning: str) -> None:
     command.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=meaning
     )
+
+
+def _amount(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of 0 or more")
+    return float(text)
 
 
 def _positive(text: str) -> int:

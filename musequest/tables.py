@@ -97,6 +97,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt_tokens", WHOLE),
             ("completion_tokens", WHOLE),
             ("cost_usd", REAL),
+            # JSON, the numbers of a pair that were found in the exhibit's texts; null where a
+            # writer composes from the texts themselves.
+            pa.field("support", TEXT, metadata=OPTIONAL),
         ]
     ),
     "dataset": _dataset_schema(),

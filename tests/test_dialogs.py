@@ -9,16 +9,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from musequest.creation.dialogs import TEMPERATURES, Pair, sha256_of, synthesize
+from musequest.creation.dialogs import TEMPERATURES, synthesize
 from musequest.creation.exhibits import Exhibit, collect_folder
 from musequest.creation.offline_writer import OfflineWriter
+from musequest.creation.writers import Pair, Writer, sha256_of
 from musequest.errors import MuseQuestError
 
 LONG = " ".join(["word"] * 50)
 
 
 @dataclass
-class FakeWriter:
+class FakeWriter(Writer):
     """A writer that counts its calls and, for chosen exhibits, gives other pairs."""
 
     spoiled: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import pytest
 
 from musequest.evaluation.facts import check_numbers
 from musequest.evaluation.names import find_names, recall_names
-from musequest.evaluation.numbers import find_numbers
+from musequest.numbers import find_numbers
 
 
 def values(text: str) -> list[str]:

@@ -32,6 +32,8 @@ def test_the_commands_of_stage_one_walk_from_folder_to_dataset(
         ("collect folder nowhere --collection ../t", "cannot name a collection"),
         ("augment --collection t", "exhibits.parquet does not exist; run"),
         ("synthesize --collection t", "exhibits.parquet does not exist; run"),
+        ("synthesize --collection t --model gpt-4o", "--model is for the hosted writer"),
+        ("synthesize --collection t --writer hosted --model m", "price of the model 'm' is not"),
         ("dataset --collection t", "exhibits.parquet does not exist; run"),
         ("train --profile pockt", "There is no profile 'pockt'"),
         ("train --profile pocket --approach lorra", "There is no approach 'lorra'"),

@@ -1,20 +1,17 @@
 """Dialogs: a writer composes 15 question-answer pairs an exhibit, five at each temperature.
 
-A writer is any object with a name, a `prompt` and a `write`, as `Writer` says: the offline writer
-here, a hosted language model elsewhere. `synthesize` asks it about every exhibit that has no
-dialogs yet, several at once where the writer allows it.
+The offline writer composes by rules, the hosted writer asks a language model. `synthesize` asks
+either about every exhibit that has no dialogs yet, several at once where the writer allows it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -25,43 +22,12 @@ from ..tables import SCHEMAS, read_table, write_table
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS
 from .texts import flaw_of, names_title
+from .writers import Pair, Writer, WriterStopped, sha256_of
 
 TEMPERATURES = (0.4, 0.7, 0.9)
 PAIRS_EACH = SLOTS // len(TEMPERATURES)
 SHORTEST, LONGEST = 40, 300  # words of an answer
 SAVE_SECONDS = 10.0  # at most so much of a writer's work is lost when the machine dies
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One question and its answer, and what it took to get them."""
-
-    question: str
-    answer: str
-    prompt_sha256: str
-    response_id: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    created_at: datetime | None = None  # in UTC; None where it does not depend on the time
-
-
-class Writer(Protocol):
-    """Composes question-answer pairs about an exhibit.
-
-    An attribute `concurrency` (int), if there is one, says how many exhibits `synthesize` may hand
-    to `write` at the same time, each in a thread of its own.
-    """
-
-    name: str
-
-    def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
-        """Return what is asked; while it stays the same, pairs on disk are kept."""
-        ...
-
-    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """Return `n` pairs; MuseQuestError where the writer cannot."""
-        ...
 
 
 def synthesize(
@@ -71,29 +37,18 @@ def synthesize(
 
     Pairs already on disk stay as long as exhibit and prompt are the same; after an interruption
     the finished exhibits are kept. An exhibit whose pairs are bad is reported and left out; more
-    than 10 % of them raises MuseQuestError, as does a file of another writer.
+    than 10 % of them raises MuseQuestError, as do a file of another writer and a writer that stops.
     """
     path = collection_dir(collection) / "dialogs.parquet"
     exhibits = load_exhibits(collection)
     done = _kept(path, exhibits, writer, seed)
     missing = [exhibit for exhibit in exhibits if exhibit.item_name not in done]
     problems: list[str] = []
-    bar = tqdm(total=len(exhibits), initial=len(done), desc="Writing dialogs", unit="exhibit",
-               disable=not progress)  # fmt: skip
-    saved = time.monotonic()
-    try:
-        for exhibit, outcome in _written(missing, writer, seed):
-            if isinstance(outcome, MuseQuestError):
-                problems.append(str(outcome))
-            else:
-                done[exhibit.item_name] = outcome
-            bar.update()
-            if time.monotonic() - saved > SAVE_SECONDS:
-                _save(path, exhibits, done)
-                saved = time.monotonic()
-    finally:
-        bar.close()
-        if missing or not path.is_file():
+    if missing or not path.is_file():
+        try:
+            with writer.working(missing, path.parent), _bar(exhibits, done, progress) as bar:
+                problems = _fill(path, exhibits, done, missing, writer, seed, bar)
+        finally:
             _save(path, exhibits, done)
     leave_out(problems, len(exhibits), path)
     return read_table("dialogs", path)
@@ -112,28 +67,60 @@ def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
     return None
 
 
-def sha256_of(text: str) -> str:
-    """Return the SHA-256 of a text in UTF-8, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+def _bar(exhibits: list[Exhibit], done: dict[str, Any], progress: bool) -> tqdm:
+    return tqdm(
+        total=len(exhibits) * SLOTS, initial=len(done) * SLOTS, desc="Writing dialogs",
+        unit="pair", disable=not progress,
+    )  # fmt: skip
+
+
+def _fill(
+    path: Path,
+    exhibits: list[Exhibit],
+    done: dict[str, list[dict[str, Any]]],
+    missing: list[Exhibit],
+    writer: Writer,
+    seed: int,
+    bar: tqdm,
+) -> list[str]:
+    """Add the rows of the missing exhibits to `done`, saving now and then; returns problems."""
+    problems: list[str] = []
+    saved = time.monotonic()
+    with closing(_written(missing, writer, seed, bar)) as outcomes:
+        for exhibit, outcome in outcomes:
+            if isinstance(outcome, WriterStopped):
+                raise outcome
+            if isinstance(outcome, MuseQuestError):
+                problems.append(str(outcome))
+            else:
+                done[exhibit.item_name] = outcome
+            if time.monotonic() - saved > SAVE_SECONDS:
+                _save(path, exhibits, done)
+                saved = time.monotonic()
+    return problems
 
 
 def _written(
-    exhibits: list[Exhibit], writer: Writer, seed: int
-) -> Iterator[tuple[Exhibit, list[dict[str, Any]] | MuseQuestError]]:
+    exhibits: list[Exhibit], writer: Writer, seed: int, bar: tqdm
+) -> Generator[tuple[Exhibit, list[dict[str, Any]] | MuseQuestError], None, None]:
     """Each exhibit with its rows, or with what was wrong, as the writer gets them done."""
-    pool = ThreadPoolExecutor(max(1, getattr(writer, "concurrency", 1)))
+    pool = ThreadPoolExecutor(max(1, writer.concurrency))
+    finished = False
     try:
-        jobs = {pool.submit(_rows, exhibit, writer, seed): exhibit for exhibit in exhibits}
+        jobs = {pool.submit(_rows, exhibit, writer, seed, bar): exhibit for exhibit in exhibits}
         for job in as_completed(jobs):
             try:
                 yield jobs[job], job.result()
             except MuseQuestError as error:
                 yield jobs[job], error
+        finished = True
     finally:
+        if not finished:
+            writer.stop()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _rows(exhibit: Exhibit, writer: Writer, seed: int) -> list[dict[str, Any]]:
+def _rows(exhibit: Exhibit, writer: Writer, seed: int, bar: tqdm) -> list[dict[str, Any]]:
     """The 15 rows of an exhibit, checked."""
     rows: list[dict[str, Any]] = []
     for temperature in TEMPERATURES:
@@ -146,6 +133,8 @@ def _rows(exhibit: Exhibit, writer: Writer, seed: int) -> list[dict[str, Any]]:
             if any(pair.answer == row["answer"] for row in rows):
                 raise _bad(exhibit, writer, f"an answer came twice ({pair.answer[:60]!r} ...)")
             rows.append(_row(exhibit, writer, len(rows), temperature, pair))
+        bar.set_postfix_str(writer.state(), refresh=False)
+        bar.update(PAIRS_EACH)
     return rows
 
 

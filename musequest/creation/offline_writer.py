@@ -11,12 +11,13 @@ import random
 import re
 
 from ..errors import MuseQuestError
-from .dialogs import TEMPERATURES, Pair, sha256_of
+from .dialogs import TEMPERATURES
 from .exhibits import Exhibit
 from .fact_forms import Facts, upper_first
 from .sentences import shortened, split_sentences
 from .texts import title_words
 from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS
+from .writers import Pair, Writer, sha256_of
 
 __all__ = ["QUESTIONS", "OfflineWriter", "compose", "describe"]
 
@@ -72,7 +73,7 @@ def describe(title: str, description: str, rng: random.Random, temperature: floa
     return _filled([opening, *(sentences[i] for i in sorted(chosen))], rng, temperature)
 
 
-class OfflineWriter:
+class OfflineWriter(Writer):
     """Composes pairs from an exhibit's facts or, where it has few, from its description."""
 
     name = "offline"

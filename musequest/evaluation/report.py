@@ -20,11 +20,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from ..files import write_text
+from ..numbers import find_numbers
 from ..settings import Profile
 from .answers import TRACK_LABELS
 from .facts import Mark, NumberCheck, check_numbers
 from .metrics import METRICS, Metric
-from .numbers import find_numbers
 from .results import Results, load_results
 from .systems import system
 

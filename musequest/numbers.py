@@ -1,4 +1,4 @@
-"""Finds the numbers a text states and brings each to one form, however it is written.
+"""Finds the numbers a text states, each in one form, and tells whether a text bears one out.
 
 "12,500", "12'500" and "twelve thousand five hundred" are one number, as are "34 cm", "34cm" and
 "0.34 m", "17th century", "seventeenth century" and "1600s", "third" and "3rd". Number words are
@@ -8,6 +8,7 @@ English; digits are read in every script. Signs and currencies are not looked at
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -52,6 +53,44 @@ class Number:
         length = 10 if self.kind == "decade" else 100
         first = int(self.value) if self.kind == "decade" else (int(self.value) - 1) * 100
         return range(-first - length, -first) if self.bc else range(first, first + length)
+
+
+class Known:
+    """The numbers a text states, asked whether they bear another number out."""
+
+    def __init__(self, numbers: Iterable[Number]) -> None:
+        self.units: dict[tuple[Decimal, str, bool], set[tuple[str, Decimal]]] = {}
+        self.sizes: set[tuple[str, Decimal]] = set()
+        self.years: set[int] = set()
+        for number in numbers:
+            self.add(number)
+
+    def add(self, number: Number) -> None:
+        """Take one stated number more."""
+        unit = (number.dimension, number.size)
+        self.units.setdefault(_key(number), set()).add(unit)
+        if number.dimension:
+            self.sizes.add(unit)
+        elif not number.kind and 100 <= number.value < 10_000 and number.value % 1 == 0:
+            self.years.add(-int(number.value) if number.bc else int(number.value))
+
+    def states(self, number: Number) -> bool:
+        """Whether the same number is stated: equal in value, or in size where both have units.
+
+        "34 mm" is not "34 cm", but "34" may be; "0.34 m" is; "500 BC" is not "500".
+        """
+        if number.dimension and (number.dimension, number.size) in self.sizes:
+            return True
+        units = self.units.get(_key(number), set())
+        return ("", Decimal(0)) in units if number.dimension else bool(units)
+
+    def bears_out(self, number: Number) -> bool:
+        """Whether it is stated, or is the century or decade of a stated year."""
+        return self.states(number) or any(year in number.years for year in self.years)
+
+
+def _key(number: Number) -> tuple[Decimal, str, bool]:
+    return number.value, number.kind, number.bc
 
 
 @lru_cache(maxsize=8192)

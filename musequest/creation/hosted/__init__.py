@@ -1,0 +1,10 @@
+"""The hosted writer: dialogs by a language model behind any OpenAI-compatible server.
+
+In the order of a call: `prompts` says what is asked, `pacing` when it may be asked, `calls` asks
+and tells faults apart, `ledger` keeps what was paid for, `acceptance` decides what becomes data.
+`prices` and `estimate` know what it costs. `HostedWriter` holds them together.
+"""
+
+from .writer import HostedWriter
+
+__all__ = ["HostedWriter"]

@@ -1,0 +1,237 @@
+"""Calls: one request through the `openai` client, until there is a response or no hope.
+
+What goes wrong is told apart by what it costs and what helps: a 429 waits, a passing fault is
+repeated, a refused request fails alone, a wrong key or an unknown model ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+
+from ...errors import MuseQuestError
+from ..writers import WriterStopped
+from .estimate import most_usd
+from .ledger import Ledger
+from .pacing import LONGEST_PAUSE_S, Gate
+from .prices import Price
+from .prompts import JSON, MAX_TOKENS, RESPONSE_FORMAT, Request, Unacceptable
+
+REPEATS = 3  # of a call that failed, or whose response was not accepted
+REPEATS_LIMITED = 20  # of a call that met a rate limit
+GIVEN_UP = 5  # as many calls in a row without an answer end the run
+NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+
+
+class NoSchema(Exception):
+    """The server does not take a JSON schema."""
+
+
+class Fault(Exception):
+    """A call failed in a way that may pass."""
+
+    def __init__(self, reason: str, *, free: bool) -> None:
+        super().__init__(reason)
+        self.free = free  # whether it surely costs nothing
+
+
+class Limited(Fault):
+    """The server asks to come back later."""
+
+    def __init__(self, reason: str, headers: Mapping[str, str]) -> None:
+        super().__init__(reason, free=True)
+        self.headers = headers
+
+
+@dataclass
+class Calls:
+    """The calls of one run, all on one event loop."""
+
+    client: openai.AsyncOpenAI
+    gate: Gate
+    ledger: Ledger
+    price: Price
+    backoff_s: float = 1.0  # before the first repeat; doubles with each
+    schema: bool = True  # whether the server takes one, as far as is known
+    answered: int = 0
+    failed: int = 0  # tries since the last answer
+    given_up: int = 0  # calls since the last answer that had none after all repeats
+
+    async def ask(self, request: Request) -> dict[str, Any]:
+        """Return the response to a request, which is in the ledger by then.
+
+        Raises NoSchema, MuseQuestError if this request is hopeless, WriterStopped if all are.
+        """
+        faults = limits = 0
+        while True:
+            try:
+                return await self._once(request)
+            except Limited as fault:
+                limits += 1
+                self.gate.narrow(fault.headers, self._delay_s(limits))
+                if limits > REPEATS_LIMITED:
+                    raise await self._give_up(fault) from None
+            except Fault as fault:
+                faults, self.failed = faults + 1, self.failed + 1
+                if faults > REPEATS or (self.failed > REPEATS and not self.answered):
+                    raise await self._give_up(fault) from None
+                await self._back_off(faults)
+
+    async def _once(self, request: Request) -> dict[str, Any]:
+        """One call, with its beginning and its end in the ledger."""
+        worst = most_usd(request, self.price)
+        call = await self.gate.enter(request.key, worst)
+        try:
+            if request.form == JSON and not self.schema:
+                raise NoSchema("the server refused one before")
+            response, headers = await self._response(request, worst)
+            await asyncio.to_thread(self.ledger.paid, call, request.key, response)
+            self.gate.widen(headers)
+            self.answered, self.failed, self.given_up = self.answered + 1, 0, 0
+            return response
+        except Fault as fault:
+            if fault.free:
+                self.ledger.free(call, str(fault))
+            raise
+        except (MuseQuestError, NoSchema) as error:
+            self.ledger.free(call, str(error))
+            if isinstance(error, WriterStopped):
+                self.gate.stop(error)
+            self.schema = self.schema and not isinstance(error, NoSchema)
+            raise
+        finally:
+            await self.gate.leave()
+
+    async def _response(
+        self, request: Request, worst_usd: float
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """What the server says, as the ledger keeps it, and its headers."""
+        options: dict[str, Any] = {
+            "model": request.model,
+            "messages": request.messages,
+            "temperature": request.temperature,
+            "max_tokens": MAX_TOKENS,
+        }
+        if request.form == JSON:
+            options["response_format"] = RESPONSE_FORMAT
+        try:
+            raw = await self.client.chat.completions.with_raw_response.create(**options)
+            body = json.loads(raw.text)
+        except openai.APIConnectionError as error:
+            raise _lost(error) from None
+        except openai.APIStatusError as error:
+            raise self._refused(error, request) from None
+        except (openai.OpenAIError, ValueError) as error:
+            raise Fault(f"a response that cannot be read ({error})", free=False) from None
+        return record_of(body, request, self.price, worst_usd), raw.headers
+
+    def _refused(self, error: openai.APIStatusError, request: Request) -> Exception:
+        """What an answer of 400 or more means."""
+        told = " ".join(error.message.split())[:300]
+        url, code = self.client.base_url, error.status_code
+        if code == 429 and error.code != "insufficient_quota":
+            return Limited(told, error.response.headers)
+        if code in (408, 409) or code >= 500:
+            return Fault(f"an error of the server ({told})", free=True)
+        if code in (401, 403):
+            return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
+        if code in (402, 429):
+            return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
+        if code == 404 or error.code == "model_not_found" or error.param == "model":
+            return WriterStopped(
+                f"{url} has no model '{request.model}' ({told}); check --model and --base-url."
+            )
+        if request.form == JSON and ("response_format" in told or "json_schema" in told):
+            return NoSchema(told)
+        return MuseQuestError(f"{url} refused the request ({told}); mend the exhibit's text.")
+
+    async def _give_up(self, fault: Fault) -> MuseQuestError:
+        """Where no call ever had an answer, or many in a row had none, the run ends."""
+        self.given_up += 1
+        if not self.answered or self.given_up >= GIVEN_UP:
+            error = WriterStopped(
+                f"{self.client.base_url} gives no answer ({fault}); what is finished is kept, "
+                "check the address and run again."
+            )
+            await self.gate.stop_soon(error)
+            return error
+        return MuseQuestError(f"the server gave no answer ({fault}); run synthesize again.")
+
+    async def _back_off(self, faults: int) -> None:
+        """Wait before a repeat; as long as there never was an answer, let all calls wait."""
+        if self.answered:
+            await asyncio.sleep(self._delay_s(faults))
+        else:
+            self.gate.pause(self._delay_s(self.failed))
+
+    def _delay_s(self, repeat: int) -> float:
+        longest = min(LONGEST_PAUSE_S, self.backoff_s * 2 ** (repeat - 1))
+        return longest * random.uniform(0.5, 1.0)
+
+
+def record_of(body: Any, request: Request, price: Price, worst_usd: float) -> dict[str, Any]:
+    """Return what the ledger keeps of a response; Fault if it is none.
+
+    A server that does not say how many tokens it counted is taken to have counted the most.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
+        raise Fault("a response without choices", free=False)
+    choice = _dict(body["choices"][0]) if body["choices"] else {}
+    message, usage = _dict(choice.get("message")), _dict(body.get("usage"))
+    counts: list[Any] = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
+    reported = all(isinstance(count, int) and count >= 0 for count in counts)
+    prompt, completion = counts if reported else (0, 0)
+    created: Any = body.get("created")
+    return {
+        "id": str(body.get("id") or ""),
+        "model": request.model,
+        "temperature": request.temperature,
+        "form": request.form,
+        "created": int(created) if _is_moment(created) else None,
+        "content": message.get("content"),
+        "refusal": message.get("refusal"),
+        "finish_reason": choice.get("finish_reason") if message else "no choices",
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "usage_reported": reported,
+        "cost_usd": price.cost_usd(prompt, completion) if reported else worst_usd,
+    }
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_moment(value: Any) -> bool:
+    """Whether it can be seconds since 1970."""
+    return isinstance(value, int | float) and 0 <= value < 2**32
+
+
+def _lost(error: openai.APIConnectionError) -> Fault:
+    cause = type(error.__cause__).__name__
+    reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
+    return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
+
+
+def text_of(response: dict[str, Any]) -> str:
+    """Return what the model wrote; raises Unacceptable where it did not finish or refused."""
+    if response["refusal"]:
+        raise Unacceptable("the model refused")
+    ends = {
+        "length": f"the reply did not end within {MAX_TOKENS} tokens; write shorter answers",
+        "content_filter": "the reply was held back by a content filter",
+        "no choices": "the reply was empty",
+    }
+    if flaw := ends.get(str(response["finish_reason"])):
+        raise Unacceptable(flaw)
+    if not isinstance(response["content"], str) or not response["content"].strip():
+        raise Unacceptable("the reply was empty")
+    if any("\ud800" <= sign <= "\udfff" for sign in response["content"]):
+        raise Unacceptable("the reply holds half a character")
+    return response["content"]

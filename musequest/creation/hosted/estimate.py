@@ -1,0 +1,96 @@
+"""What a run will cost, before its first call.
+
+Prompt tokens are counted with `tiktoken` where it is installed and TIKTOKEN_CACHE_DIR names its
+vocabularies (it would ask the network for them otherwise); else a token is taken to be 3 bytes,
+while English text has about 4. An answer is taken to have 1,500 of its 3,000 tokens: five pairs of
+200 words. Both are replaced by the means of the ledger once it holds responses of the same model.
+The most a single call can cost takes every byte for a token, which no tokenizer exceeds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from .prices import Price
+from .prompts import MAX_TOKENS, Request
+
+BYTES_PER_TOKEN = 3
+USUAL_TOKENS = 1500  # of an answer
+FRAMING_TOKENS = 100  # what a server may add of its own to a prompt
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is still to be asked, and what it will cost."""
+
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+    most_usd: float  # if every answer were as long as is allowed, without repeats
+    basis: str  # what the tokens were counted with
+    price: Price
+
+    def __str__(self) -> str:
+        """Return it as one sentence for the screen."""
+        return (
+            f"{self.calls} calls of {self.model}: about {self.prompt_tokens:,} prompt and "
+            f"{self.completion_tokens:,} completion tokens ({self.basis}), about {self.usd:.4f} "
+            f"USD at the prices of {self.price.as_of}, at most {self.most_usd:.4f} without repeats."
+        )
+
+
+def estimate(requests: list[Request], model: str, price: Price, history: Any = ()) -> Estimate:
+    """Estimate requests of one model; `history` are earlier responses, as the ledger gives them."""
+    past = [each for each in history if each["model"] == model and each["usage_reported"]]
+    if past:
+        prompt = round(len(requests) * sum(each["prompt_tokens"] for each in past) / len(past))
+        answer = sum(each["completion_tokens"] for each in past) / len(past)
+        basis = f"the means of {len(past)} earlier responses"
+    else:
+        prompt = sum(count_tokens(request.sent, model) for request in requests)
+        answer = USUAL_TOKENS
+        counted = "tiktoken" if _encoding(model) else f"{BYTES_PER_TOKEN} bytes a token"
+        basis = f"by {counted} and {USUAL_TOKENS:,} tokens an answer"
+    completion = round(len(requests) * answer)
+    most_completion = len(requests) * MAX_TOKENS
+    return Estimate(
+        model=model,
+        calls=len(requests),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        usd=price.cost_usd(prompt, completion),
+        most_usd=price.cost_usd(prompt, most_completion),
+        basis=basis,
+        price=price,
+    )
+
+
+def count_tokens(text: str, model: str) -> int:
+    """Return the tokens of a text: exactly with tiktoken, else rather too many than too few."""
+    if encoding := _encoding(model):
+        return len(encoding.encode(text, disallowed_special=()))
+    return math.ceil(len(text.encode("utf-8")) / BYTES_PER_TOKEN)
+
+
+def most_usd(request: Request, price: Price) -> float:
+    """Return the most one call can cost."""
+    prompt_tokens = len(request.sent.encode("utf-8")) + FRAMING_TOKENS
+    return price.cost_usd(prompt_tokens, MAX_TOKENS)
+
+
+@lru_cache(maxsize=8)
+def _encoding(model: str) -> Any:
+    """The model's tokenizer, or None where it cannot be had without the network."""
+    if not os.environ.get("TIKTOKEN_CACHE_DIR"):
+        return None
+    try:
+        return importlib.import_module("tiktoken").encoding_for_model(model)
+    except Exception:  # whatever it lacks, the other way of counting remains
+        return None

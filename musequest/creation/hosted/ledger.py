@@ -1,0 +1,121 @@
+"""The ledger: every call that may cost money, on disk before its answer is used.
+
+`ledger.jsonl` of a collection only grows. A line is an event: `sent` (a call leaves, with the most
+it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
+sent and never heard of again, because the process was killed or the connection broke, counts with
+the most it can have cost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ...errors import LOGGER, MuseQuestError
+
+
+class Ledger:
+    """Opened by one process at a time; its methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what was paid so far; MuseQuestError while another process has it open."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._lock = threading.Lock()
+        self._places: dict[str, tuple[int, int]] = {}  # request -> first byte and bytes of its line
+        self._open_usd: dict[str, float] = {}  # call -> the most it can cost
+        self._paid_usd = 0.0
+        self._file = path.open("ab+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise MuseQuestError(
+                f"Another run is writing to {path}; wait for it, or stop it."
+            ) from None
+        self._read()
+
+    @property
+    def paid_usd(self) -> float:
+        """What all responses cost."""
+        return self._paid_usd
+
+    @property
+    def committed_usd(self) -> float:
+        """What was paid and the most that all calls without a known end can cost."""
+        with self._lock:
+            return self._paid_usd + sum(self._open_usd.values())
+
+    def find(self, key: str) -> dict[str, Any] | None:
+        """Return the response to a request, if it was paid for."""
+        if key not in self._places:
+            return None
+        first, length = self._places[key]
+        event: dict[str, Any] = json.loads(os.pread(self._file.fileno(), length, first))
+        return event["response"]
+
+    def responses(self) -> Iterator[dict[str, Any]]:
+        """Give every response that was paid for."""
+        for key in list(self._places):
+            if response := self.find(key):
+                yield response
+
+    def sent(self, key: str, most_usd: float) -> str:
+        """Write down that a call leaves; returns its name. It survives the process."""
+        call = uuid.uuid4().hex
+        self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd})
+        return call
+
+    def free(self, call: str, reason: str) -> None:
+        """Write down that a call failed in a way that costs nothing."""
+        self._append({"event": "free", "call": call, "reason": reason})
+
+    def paid(self, call: str, key: str, response: dict[str, Any]) -> None:
+        """Write down a response; when this returns it is on the disk."""
+        self._append({"event": "paid", "call": call, "key": key, "response": response})
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let the next process have it."""
+        self._file.close()
+
+    def _append(self, event: dict[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = json.dumps(event | {"at": now}).encode("ascii") + b"\n"
+        with self._lock:
+            first = self._file.seek(0, os.SEEK_END)
+            self._file.write(line)
+            self._file.flush()
+            self._note(event, first, len(line))
+
+    def _read(self) -> None:
+        """Take in the lines on disk; one cut short by a kill or a power cut is passed over."""
+        self._file.seek(0)
+        first, line = 0, b"\n"
+        for line in self._file:
+            try:
+                self._note(json.loads(line), first, len(line))
+            except (ValueError, KeyError, TypeError):
+                LOGGER.warning("%s: a line cut short at byte %d is passed over.", self.path, first)
+            first += len(line)
+        if not line.endswith(b"\n"):
+            self._file.write(b"\n")
+            self._file.flush()
+
+    def _note(self, event: dict[str, Any], first: int, length: int) -> None:
+        """Keep an event's place and money."""
+        call = event["call"]
+        if event["event"] == "sent":
+            self._open_usd[call] = float(event["most_usd"])
+            return
+        if event["event"] == "paid":
+            self._paid_usd += float(event["response"]["cost_usd"])
+            self._places[event["key"]] = (first, length)
+        self._open_usd.pop(call, None)

@@ -1,0 +1,87 @@
+"""A run's connection to the server, and what its progress bar shows."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import openai
+
+from ..writers import WriterStopped
+from .calls import Calls
+from .estimate import Estimate
+from .ledger import Ledger
+from .pacing import Gate
+from .prices import Price
+from .prompts import Request
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Where a run asks, and within which bounds."""
+
+    key: str
+    base_url: str
+    price: Price
+    max_cost_usd: float
+    concurrency: int  # calls at once
+    timeout_s: float  # for one answer
+    backoff_s: float  # before the first repeat
+
+
+@dataclass
+class Session:
+    """One run's connection, on an event loop of its own thread, for a notebook has one already."""
+
+    terms: Terms
+    ledger: Ledger
+    planned: Estimate
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+
+    def __post_init__(self) -> None:
+        self._begun, self._paid_before = time.monotonic(), self.ledger.paid_usd
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.calls = self._run(self._connect())
+
+    def ask(self, asked: Request) -> dict[str, Any]:
+        """Wait for the response to a request."""
+        return self._run(self.calls.ask(asked))
+
+    def stop(self) -> None:
+        """Let no further call begin."""
+        self._run(self.calls.gate.stop_soon(WriterStopped("The run was stopped.")))
+
+    def state(self) -> str:
+        """Return what the progress bar shows."""
+        answered, paid_usd = self.calls.answered, self.ledger.paid_usd
+        left = max(0, self.planned.calls - answered)
+        each = self.planned.usd / max(1, self.planned.calls)
+        if answered:
+            each = (paid_usd - self._paid_before) / answered
+        rate = answered / (time.monotonic() - self._begun) * 60
+        return f"{paid_usd:.4f} of about {paid_usd + left * each:.4f} USD, {rate:.0f} calls/min"
+
+    def close(self) -> None:
+        """Close the connection and end the thread."""
+        self._run(self.calls.client.close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    async def _connect(self) -> Calls:
+        terms = self.terms
+        client = openai.AsyncOpenAI(
+            api_key=terms.key, base_url=terms.base_url, max_retries=0, timeout=terms.timeout_s
+        )
+        gate = Gate(self.ledger, terms.concurrency, terms.max_cost_usd)
+        return Calls(client, gate, self.ledger, terms.price, terms.backoff_s)
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()

@@ -1,0 +1,239 @@
+"""The hosted writer: pairs by a language model, each response paid at most once."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ...errors import MuseQuestError
+from ..dialogs import PAIRS_EACH, TEMPERATURES
+from ..exhibits import Exhibit
+from ..writers import Pair, Writer, sha256_of
+from .acceptance import check_pairs, numbers_of
+from .calls import REPEATS, NoSchema, text_of
+from .estimate import Estimate, estimate
+from .ledger import Ledger
+from .prices import price_of
+from .prompts import FORMS, JSON, MARKED, Request, Unacceptable, base_prompt, parse, request
+from .session import Session, Terms
+
+MODEL = "gpt-4o-mini"
+OPENAI_URL = "https://api.openai.com/v1"
+MAX_COST_USD = 1.0
+CONCURRENCY = 64
+TIMEOUT_S = 120.0
+WAITING = 2  # exhibits in work for each call at once, so that no call waits for a thread
+
+
+class HostedWriter(Writer):
+    """Asks a model behind any OpenAI-compatible server; the seed is not sent.
+
+    `base_url` is the server's address up to /v1 (default: OPENAI_BASE_URL, else OpenAI). The limit
+    `max_cost_usd` is for all that data/<collection>/ledger.jsonl knows, runs of the past included.
+    """
+
+    def __init__(
+        self,
+        model: str = MODEL,
+        *,
+        base_url: str | None = None,
+        max_cost_usd: float = MAX_COST_USD,
+        concurrency: int = CONCURRENCY,
+        timeout_s: float = TIMEOUT_S,
+        backoff_s: float = 1.0,
+    ) -> None:
+        """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
+        self.name = model
+        price, address = price_of(model), _address(base_url)
+        self.terms = Terms(
+            key=_key(address),
+            base_url=address,
+            price=price,
+            max_cost_usd=max_cost_usd,
+            concurrency=concurrency,
+            timeout_s=timeout_s,
+            backoff_s=backoff_s,
+        )
+        self.concurrency = WAITING * concurrency
+        self._form = JSON
+        self._session: Session | None = None
+        self._told: dict[str, list[str]] = {}  # exhibit -> its answers at lower temperatures
+
+    def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
+        """Return what is asked but for the form of the reply."""
+        return base_prompt(exhibit, n)
+
+    def estimate(self, exhibits: list[Exhibit], folder: Path) -> Estimate:
+        """Return what dialogs for these exhibits will cost; responses in the ledger are free."""
+        ledger = Ledger(folder / "ledger.jsonl")
+        try:
+            return self._estimate(exhibits, ledger)
+        finally:
+            ledger.close()
+
+    @contextmanager
+    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
+        """Open ledger and connection, and tell the estimate before the first call."""
+        ledger = Ledger(folder / "ledger.jsonl")
+        try:
+            planned = self._estimate(exhibits, ledger)
+            tqdm.write(f"{planned}\n{self._room(planned, ledger)}", file=sys.stderr)
+            self._session = Session(self.terms, ledger, planned)
+            yield
+        finally:
+            if self._session:
+                self._session.close()
+            self._session, self._told = None, {}
+            ledger.close()
+
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` accepted pairs, from the ledger where they were paid for before.
+
+        A response that is not accepted is asked for again with the reason, at most three times a
+        run; then MuseQuestError leaves the exhibit for the next run.
+        """
+        asked, reason = 0, ""
+        for attempt in count():
+            response = self._known(exhibit, temperature, n, attempt, reason)
+            if response is None and asked > REPEATS:
+                break
+            if response is None:
+                response = self._asked(exhibit, temperature, n, attempt, reason)
+                asked += 1
+            try:
+                return self._accepted(exhibit, temperature, n, response)
+            except Unacceptable as flaw:
+                reason = str(flaw)
+        raise MuseQuestError(
+            f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
+            f"{temperature}: {reason}; run synthesize again, or mend the exhibit's text."
+        )
+
+    def stop(self) -> None:
+        """Send nothing more; responses under way still reach the ledger."""
+        if self._session:
+            self._session.stop()
+
+    def state(self) -> str:
+        """Return spent and projected USD, and calls a minute."""
+        return self._session.state() if self._session else ""
+
+    def _known(
+        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
+    ) -> dict[str, Any] | None:
+        """The response that was paid for, whichever form it was asked in."""
+        for form in FORMS:
+            asked = request(self.name, exhibit, temperature, n, form, attempt, reason)
+            if response := self._open.ledger.find(asked.key):
+                return response
+        return None
+
+    def _asked(
+        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
+    ) -> dict[str, Any]:
+        """A new response, in the form of text where the server takes no schema."""
+        asked = request(self.name, exhibit, temperature, n, self._form, attempt, reason)
+        try:
+            return self._open.ask(asked)
+        except NoSchema:
+            self._form = MARKED
+        return self._asked(exhibit, temperature, n, attempt, reason)
+
+    def _accepted(
+        self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
+    ) -> list[Pair]:
+        """The pairs of a response; Unacceptable unless all of them may become data."""
+        texts = parse(text_of(response), response["form"], n)
+        support = [numbers_of(exhibit, *pair) for pair in texts]
+        prompt_sha256 = sha256_of(self.prompt(exhibit, temperature, n, 0))
+        pairs = _pairs(texts, support, response, prompt_sha256)
+        first = temperature == min(TEMPERATURES)
+        told = [] if first else self._told.get(exhibit.item_name, [])
+        check_pairs(exhibit, pairs, told)
+        self._told[exhibit.item_name] = [*told, *(pair.answer for pair in pairs)]
+        if temperature == max(TEMPERATURES):
+            del self._told[exhibit.item_name]
+        return pairs
+
+    def _estimate(self, exhibits: list[Exhibit], ledger: Ledger) -> Estimate:
+        missing: list[Request] = []
+        for exhibit in exhibits:
+            for temperature in TEMPERATURES:
+                asked = [request(self.name, exhibit, temperature, PAIRS_EACH, f) for f in FORMS]
+                if not any(ledger.find(each.key) for each in asked):
+                    missing.append(asked[0])
+        return estimate(missing, self.name, self.terms.price, ledger.responses())
+
+    def _room(self, planned: Estimate, ledger: Ledger) -> str:
+        spent = ledger.committed_usd
+        text = f"{spent:.4f} USD are spent before; the limit is {self.terms.max_cost_usd} USD."
+        if spent + planned.usd > self.terms.max_cost_usd:
+            text += " That will not be enough; the run will stop there and keep what it has."
+        return text
+
+    @property
+    def _open(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("HostedWriter.write needs the context of HostedWriter.working")
+        return self._session
+
+
+def _address(base_url: str | None) -> str:
+    """The server's address: as given, else from the environment, else OpenAI's."""
+    address = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+    if not address.startswith(("https://", "http://")):
+        raise MuseQuestError(
+            f"The address {address!r} is none; write it as http://127.0.0.1:8000/v1."
+        )
+    return address
+
+
+def _key(base_url: str) -> str:
+    """The key from the environment; a server of one's own needs none."""
+    if key := os.environ.get("OPENAI_API_KEY", "").strip():
+        if not re.fullmatch(r"[!-~]+", key):
+            raise MuseQuestError("OPENAI_API_KEY holds signs that no key has; copy it again.")
+        return key
+    if base_url != OPENAI_URL:
+        return "none"
+    raise MuseQuestError(
+        "The hosted writer needs a key; set OPENAI_API_KEY, name a server of your own with "
+        "--base-url, or take --writer offline."
+    )
+
+
+def _pairs(
+    texts: list[tuple[str, str]], support: list[str], response: dict[str, Any], prompt_sha256: str
+) -> list[Pair]:
+    """The pairs of a response, each with its share of tokens and money."""
+    n, created = len(texts), response["created"]
+    moment = None if created is None else datetime.fromtimestamp(created, UTC)
+    shares = [
+        {
+            name: response[name] // n + (index < response[name] % n)
+            for name in ("prompt_tokens", "completion_tokens")
+        }
+        for index in range(n)
+    ]
+    return [
+        Pair(
+            question=question,
+            answer=answer,
+            prompt_sha256=prompt_sha256,
+            response_id=response["id"],
+            cost_usd=response["cost_usd"] / n,
+            created_at=moment,
+            support=support[index],
+            **shares[index],
+        )
+        for index, (question, answer) in enumerate(texts)
+    ]
