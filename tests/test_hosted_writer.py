@@ -12,6 +12,7 @@ from musequest.creation.dialogs import TEMPERATURES
 from musequest.creation.exhibits import load_exhibits
 from musequest.creation.hosted import HostedWriter
 from musequest.errors import MuseQuestError
+from musequest.tables import read_table, write_table
 
 
 @pytest.fixture
@@ -267,6 +268,16 @@ def test_a_server_that_counts_no_tokens_is_taken_to_have_counted_the_most(server
     run(server.url)
     costs = [each["response"]["cost_usd"] for each in ledger(home, "paid")]
     assert sum(cost > 3000 * 0.6 / 1e6 for cost in costs) == 1
+
+
+def test_exhibits_with_the_same_texts_share_their_calls(server, home: Path):
+    server.latency_s = 0.05
+    path = home / "data/t/exhibits.parquet"
+    rows = read_table("exhibits", path)
+    rows["title"], rows["description"] = rows["title"][0], rows["description"][0]
+    write_table("exhibits", path, rows)
+    assert len(run(server.url)) == 75
+    assert len(server.traffic.bodies) == 3 == len(ledger(home, "paid"))
 
 
 def test_two_runs_at_once_are_refused(server, home: Path):

@@ -57,14 +57,16 @@ def test_a_mistake_is_one_sentence(
 def test_settings_reach_profile_and_training(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     calls = []
 
-    def train(profile, approach, overrides):
-        calls.append((profile.image_size, approach, overrides))
+    def train(profile, approach, overrides, *, fresh):
+        calls.append((profile.image_size, approach, overrides, fresh))
         return {}
 
     monkeypatch.setattr("musequest.finetuning.training.train", train)
     typed = ["--set", "image_size=64", "seed=4", "--set", "learning_rate=1e-3"]
     assert main(["train", "--profile", "pocket", "--approach", "lora", *typed]) == 0
-    assert calls == [(64, "lora", {"seed": "4", "learning_rate": "1e-3"})]
+    assert main(["train", "--profile", "pocket", "--fresh", *typed]) == 0
+    learning = {"seed": "4", "learning_rate": "1e-3"}
+    assert calls == [(64, "lora", learning, False), (64, "lora", learning, True)]
 
 
 def test_an_interruption_exits_with_130(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):

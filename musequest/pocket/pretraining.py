@@ -239,10 +239,12 @@ class Pretraining:
         swapped = torch.tensor([places.index(swap.get(p, p)) for p in places])
         targets["place"] = torch.where(flip, swapped[targets["place"]], targets["place"])
         weights = {"kind": 3.0, "place": 0.5, "count": 0.5}
-        return sum(
-            weights.get(name, 1.0) * F.cross_entropy(logits, targets[name], ignore_index=IGNORED)
-            for name, logits in self.looker(photos).items()
-        )  # type: ignore[return-value]
+        loss = torch.zeros(())
+        for name, logits in self.looker(photos).items():
+            shown = max(1, int((targets[name] != IGNORED).sum()))
+            total = F.cross_entropy(logits, targets[name], ignore_index=IGNORED, reduction="sum")
+            loss = loss + weights.get(name, 1.0) * total / shown
+        return loss
 
     def _speak_loss(self, n: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
         index, photos, flip = self._draw(n, generator, rng)

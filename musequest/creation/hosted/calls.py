@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import openai
@@ -62,12 +62,24 @@ class Calls:
     answered: int = 0
     failed: int = 0  # tries since the last answer
     given_up: int = 0  # calls since the last answer that had none after all repeats
+    under_way: dict[str, asyncio.Task[dict[str, Any]]] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> dict[str, Any]:
         """Return the response to a request, which is in the ledger by then.
 
-        Raises NoSchema, MuseQuestError if this request is hopeless, WriterStopped if all are.
+        Exhibits with the same texts share one call. Raises NoSchema, MuseQuestError if this
+        request is hopeless, WriterStopped if all are.
         """
+        if response := self.ledger.find(request.key):
+            return response
+        if request.key not in self.under_way:
+            task = asyncio.create_task(self._until_answered(request))
+            task.add_done_callback(lambda _: self.under_way.pop(request.key))
+            self.under_way[request.key] = task
+        return await self.under_way[request.key]
+
+    async def _until_answered(self, request: Request) -> dict[str, Any]:
+        """The response after as many calls as it takes or may take."""
         faults = limits = 0
         while True:
             try:
@@ -82,6 +94,10 @@ class Calls:
                 if faults > REPEATS or (self.failed > REPEATS and not self.answered):
                     raise await self._give_up(fault) from None
                 await self._back_off(faults)
+            except OSError as error:
+                text = f"{self.ledger.path} cannot be written ({error}); make room and run again."
+                await self.gate.stop_soon(WriterStopped(text))
+                raise WriterStopped(text) from None
 
     async def _once(self, request: Request) -> dict[str, Any]:
         """One call, with its beginning and its end in the ledger."""

@@ -8,6 +8,7 @@ the most it can have cost.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -32,7 +33,7 @@ class Ledger:
         self._places: dict[str, tuple[int, int]] = {}  # request -> first byte and bytes of its line
         self._open_usd: dict[str, float] = {}  # call -> the most it can cost
         self._paid_usd = 0.0
-        self._file = path.open("ab+")
+        self._file = path.open("ab+", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -91,23 +92,22 @@ class Ledger:
         line = json.dumps(event | {"at": now}).encode("ascii") + b"\n"
         with self._lock:
             first = self._file.seek(0, os.SEEK_END)
-            self._file.write(line)
-            self._file.flush()
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, "the line did not fit")
             self._note(event, first, len(line))
 
     def _read(self) -> None:
         """Take in the lines on disk; one cut short by a kill or a power cut is passed over."""
-        self._file.seek(0)
         first, line = 0, b"\n"
-        for line in self._file:
-            try:
-                self._note(json.loads(line), first, len(line))
-            except (ValueError, KeyError, TypeError):
-                LOGGER.warning("%s: a line cut short at byte %d is passed over.", self.path, first)
-            first += len(line)
+        with self.path.open("rb") as file:
+            for line in file:
+                try:
+                    self._note(json.loads(line), first, len(line))
+                except (ValueError, KeyError, TypeError):
+                    LOGGER.warning("%s: a line cut short at byte %d is left.", self.path, first)
+                first += len(line)
         if not line.endswith(b"\n"):
             self._file.write(b"\n")
-            self._file.flush()
 
     def _note(self, event: dict[str, Any], first: int, length: int) -> None:
         """Keep an event's place and money."""

@@ -48,8 +48,9 @@ class Gate:
                 pause = self._until - time.monotonic()
                 if self.active < int(self.width) and pause <= 0:
                     if self.ledger.committed_usd + most_usd <= self.max_cost_usd:
+                        call = self.ledger.sent(key, most_usd)
                         self.active += 1
-                        return self.ledger.sent(key, most_usd)
+                        return call
                     if not self.active:
                         self._changed.notify_all()
                         raise self.stop(self._too_dear(most_usd))
