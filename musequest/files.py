@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import json
 import os
 import uuid
@@ -19,7 +20,8 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to `path` when the block ends well.
 
     The temporary file lies in the same folder (made if need be) and keeps the suffix; after an
-    error it is removed and whatever `path` held before stays.
+    error it is removed and whatever `path` held before stays. A file that holds the same bytes
+    already is left as it is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +30,8 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -44,3 +44,13 @@ def test_broken_json_is_a_sentence(tmp_path: Path, content: bytes):
 def test_missing_json_is_a_sentence(tmp_path: Path):
     with pytest.raises(MuseQuestError, match="run.json does not exist"):
         read_json(tmp_path / "run.json")
+
+
+def test_a_file_that_would_not_change_is_left_as_it_is(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    write_text(path, "one")
+    first = path.stat()
+    write_text(path, "one")
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (first.st_mtime_ns, first.st_ino)
+    write_text(path, "two")
+    assert path.read_text() == "two" and [*tmp_path.iterdir()] == [path]
