@@ -3,5 +3,6 @@
 Nothing in the three stages imports from here; the museum's photos and the docent's weights lie
 in `assets/`. These modules make them again: `shapes` and `objects` model things as meshes,
 `rendering` photographs them, `museum` photographs the exhibits, `scenes` and `corpus` make what
-the docent is pre-trained on, `docent` lays out its architecture, `pretraining` trains it and `proof` measures what it sees.
+the docent is pre-trained on, `docent` lays out its architecture, `pretraining`
+trains it with the means of `looker`, and `proof` measures what it sees.
 """
