@@ -45,15 +45,11 @@ class Shown(Sequence):
 
 
 def rows_under(condition: str, rows: datasets.Dataset, profile: Profile) -> Shown:
-    """The rows of the evaluation split as a condition shows them.
+    """The rows of the evaluation split as one of CONDITIONS shows them.
 
-    An unknown condition, a wrong photo where there is one exhibit only, or a set of outsiders
-    that cannot be read raises MuseQuestError.
+    A wrong photo where there is one exhibit only, or a set of outsiders that cannot be read raises
+    MuseQuestError.
     """
-    if condition not in CONDITIONS:
-        raise MuseQuestError(
-            f"There is no condition '{condition}'; the known ones are: {', '.join(CONDITIONS)}."
-        )
     if condition == "outsiders":
         outsiders = outsider_rows(outsiders_folder(profile))
         return Shown(outsiders.__getitem__, [""] * len(outsiders))
@@ -67,7 +63,11 @@ def rows_under(condition: str, rows: datasets.Dataset, profile: Profile) -> Show
 
 
 def asked_under(condition: str, profile: Profile) -> dict[str, str]:
-    """What of a condition decides the answers."""
+    """What of a condition decides the answers; MuseQuestError if it is not one of CONDITIONS."""
+    if condition not in CONDITIONS:
+        raise MuseQuestError(
+            f"There is no condition '{condition}'; the known ones are: {', '.join(CONDITIONS)}."
+        )
     asked = {"condition": condition}
     if condition == "outsiders":
         folder, digest = outsiders_folder(profile), hashlib.sha256()
