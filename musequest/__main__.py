@@ -18,12 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .arguments import amount, assignments, given, positive
 from .errors import MuseQuestError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .creation.writers import Writer
 
-SERVER = ("base_url", "max_cost_usd", "concurrency")  # options of all that is hosted
+SERVER = ("base_url", "max_cost_usd", "concurrency")  # options of whatever is hosted
 
 
 def collect(chosen: argparse.Namespace) -> None:
@@ -96,7 +96,7 @@ def train(chosen: argparse.Namespace) -> None:
     from .keys import check_keys
     from .settings import load_profile, profile_keys, training_keys
 
-    typed = assignments(chosen.set, "--set")
+    typed = _assignments(chosen.set, "--set")
     check_keys(typed, profile_keys() | training_keys(), "--set")
     trained = {key: value for key, value in typed.items() if key in training_keys()}
     rest = {key: value for key, value in typed.items() if key not in trained}
@@ -109,9 +109,8 @@ def infer(chosen: argparse.Namespace) -> None:
     from .settings import load_profile
     from .systems import answer
 
-    profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
-    options = given(chosen, SERVER)
-    table = answer(profile, chosen.approach, chosen.condition, **options)
+    profile = load_profile(chosen.profile, _assignments(chosen.set, "--set"))
+    table = answer(profile, chosen.approach, chosen.condition, **_given(chosen, SERVER))
     print(f"{len(table)} questions are answered by '{chosen.approach}'.")
 
 
@@ -119,7 +118,7 @@ def score(chosen: argparse.Namespace) -> None:
     """Score the answers of any systems on the questions they share."""
     from .evaluation.scoring import score as run
 
-    predictions = assignments(chosen.predictions, "predictions")
+    predictions = _assignments(chosen.predictions, "predictions")
     paths = {name: Path(path) for name, path in predictions.items()}
     print(json.dumps(run(paths, chosen.exhibits, chosen.out), indent=2))
 
@@ -148,15 +147,33 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _assignments(texts: list[str], option: str) -> dict[str, str]:
+    """NAME=VALUE texts as a dict; MuseQuestError at one without '=' or a name that comes twice."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise MuseQuestError(f"{option}: {text!r} has not the form NAME=VALUE; write it so.")
+        if name in pairs:
+            raise MuseQuestError(f"{option}: '{name}' is given twice; keep one of them.")
+        pairs[name] = value
+    return pairs
+
+
+def _given(chosen: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the options that were typed."""
+    return {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+
+
 def _writer(chosen: argparse.Namespace) -> Writer:
     """The writer as chosen; options of the hosted writer with the other raise MuseQuestError."""
-    options = given(chosen, ("model", *SERVER))
+    given = _given(chosen, ("model", *SERVER))
     if chosen.writer == "hosted":
         from .creation.hosted import HostedWriter
 
-        return HostedWriter(**options)
-    if options:
-        option = f"--{next(iter(options)).replace('_', '-')}"
+        return HostedWriter(**given)
+    if given:
+        option = f"--{next(iter(given)).replace('_', '-')}"
         raise MuseQuestError(f"{option} is for the hosted writer; add --writer hosted.")
     from .creation.offline_writer import OfflineWriter
 
@@ -188,7 +205,7 @@ def _add_creation(commands: argparse._SubParsersAction) -> None:
     command = _add(commands, augment)
     _add_collection(command)
     command.add_argument("--seed", type=int, default=0, help="of the alterations (default: 0)")
-    command.add_argument("--processes", type=positive, help="at most (default: one a core)")
+    command.add_argument("--processes", type=_positive, help="at most (default: one a core)")
     command = _add(commands, synthesize)
     _add_collection(command)
     command.add_argument(
@@ -216,14 +233,14 @@ def _add_museum(command: argparse.ArgumentParser) -> None:
     which.add_argument("--catalogue", type=Path, metavar="FILE", help="CSV of the exhibits wanted")
     which.add_argument("--query", metavar="Q", help="words the exhibits have to match")
     command.add_argument(
-        "--limit", type=positive, default=50, help="exhibits of a query (default: 50)"
+        "--limit", type=_positive, default=50, help="exhibits of a query (default: 50)"
     )
     command.add_argument("--base-url", metavar="URL", help="of the API, if not the museum's own")
     command.add_argument(
         "--any-license", action="store_true", help="take photos that are not CC0 too"
     )
     command.add_argument(
-        "--requests-per-minute", type=positive, default=60, metavar="N", help="(default: 60)"
+        "--requests-per-minute", type=_positive, default=60, metavar="N", help="(default: 60)"
     )
 
 
@@ -235,9 +252,9 @@ def _add_hosted(command: argparse.ArgumentParser) -> None:
 def _add_server(command: argparse.ArgumentParser, calls: int) -> None:
     command.add_argument("--base-url", metavar="URL", help="its server (default: OpenAI's)")
     command.add_argument(
-        "--max-cost-usd", type=amount, metavar="X", help="for all runs together (default: 1)"
+        "--max-cost-usd", type=_amount, metavar="X", help="for all runs together (default: 1)"
     )
-    command.add_argument("--concurrency", type=positive, help=f"calls at once (default: {calls})")
+    command.add_argument("--concurrency", type=_positive, help=f"calls at once (default: {calls})")
 
 
 def _add_finetuning(commands: argparse._SubParsersAction) -> None:
@@ -274,6 +291,18 @@ def _add_set(command: argparse.ArgumentParser, meaning: str) -> None:
     command.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=meaning
     )
+
+
+def _amount(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of 0 or more")
+    return float(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

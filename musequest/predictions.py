@@ -13,7 +13,7 @@ from .files import read_json, write_json
 from .tables import read_table, write_table
 
 # What came out of asking; everything else in infer.json decides the answers.
-OUTCOME = {"seconds", "problems", "unanswered", "costs"}
+OUTCOME = {"seconds", "problems", "unanswered", "cost"}
 
 
 def kept_answers(folder: Path, asked: dict[str, Any]) -> pd.DataFrame | None:
@@ -34,18 +34,24 @@ def keep_answers(
     seconds: float,
     problems: list[str],
     unanswered: int = 0,
-    costs: dict[str, float] | None = None,
+    cost: dict[str, float] | None = None,
 ) -> pd.DataFrame:
     """Write both files and log each problem; returns the table as written.
 
     `unanswered` counts the questions that have no row: while there are any, they are asked again.
+    `cost` is what the answers took besides their seconds, each with its unit in its name.
     """
     for problem in problems:
         LOGGER.warning("%s: %s", folder.name, problem)
     record: dict[str, Any] = {**asked, "seconds": round(seconds, 3), "problems": problems}
     record |= {"unanswered": unanswered} if unanswered else {}
-    record |= {"costs": costs} if costs else {}
+    record["cost"] = {"milliseconds_per_answer": _mean_ms(predictions), **(cost or {})}
     (folder / "infer.json").unlink(missing_ok=True)  # it vouches for the table beside it
     write_table("predictions", folder / "predictions.parquet", predictions)
     write_json(folder / "infer.json", record)
     return read_table("predictions", folder / "predictions.parquet")
+
+
+def _mean_ms(predictions: list[dict[str, Any]]) -> float | None:
+    seconds = [row["seconds"] for row in predictions]
+    return round(1000 * sum(seconds) / len(seconds), 1) if seconds else None

@@ -74,7 +74,7 @@ def test_answers_are_kept_as_any_systems(server, home):
     assert table.answer.nunique() == ROWS
     assert (table.new_tokens > 0).all() and (table.seconds > 0).all()
     record = infer_json(home)
-    assert record["costs"]["usd"] == pytest.approx(table.cost_usd.sum())
+    assert record["cost"]["usd"] == pytest.approx(table.cost_usd.sum())
     assert (record["model"], record["split"], record["max_tokens"]) == ("gpt-4o", "test", 1000)
 
 

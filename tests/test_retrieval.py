@@ -11,7 +11,6 @@ from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning.models import load_model, load_processor
 from musequest.systems import answer, open_system, rag, retrieval
-from musequest.systems.costs import costs_table
 from musequest.systems.photo_index import PhotoIndex, photo_features
 from musequest.tables import read_table, write_table
 
@@ -96,21 +95,19 @@ def test_the_index_is_built_once_for_both_and_anew_for_another_dataset(profile, 
     answer(profile, "retrieval", progress=False)
     assert path.read_bytes() != before[1]
     path.write_bytes(b"PAR1 broken")
-    assert open_system(profile, "retrieval").index.size_mb > 0
+    assert open_system(profile, "retrieval").index.size_bytes > 0
 
 
 def test_what_it_cost_stands_beside_the_answers(profile, home):
     answer(profile, "retrieval", progress=False)
-    costs = read_json(home / "runs/tiny/retrieval/infer.json")["costs"]
-    size = (home / "runs/tiny/retrieval/index.parquet").stat().st_size
-    assert costs["index_mb"] == pytest.approx(size / 1e6, abs=1e-3)
-    assert costs["index_seconds"] > 0
+    cost = read_json(home / "runs/tiny/retrieval/infer.json")["cost"]
+    assert cost["index_bytes"] == (home / "runs/tiny/retrieval/index.parquet").stat().st_size
+    assert cost["index_seconds"] > 0
+    table = read_table("predictions", home / "runs/tiny/retrieval/predictions.parquet")
+    assert cost["milliseconds_per_answer"] == pytest.approx(1000 * table.seconds.mean(), abs=0.1)
     answer(profile, "base", progress=False)
-    table = costs_table(profile, ["retrieval", "base"]).set_index("system")
-    assert list(table.index) == ["base", "retrieval"]
-    seconds = read_table("predictions", home / "runs/tiny/base/predictions.parquet").seconds
-    assert table.loc["base", "ms an answer"] == f"{1000 * seconds.mean():,.0f}"
-    assert table.loc["base", "MB besides the base model"] == "–"
+    base = read_json(home / "runs/tiny/base/infer.json")["cost"]
+    assert list(base) == ["milliseconds_per_answer"]
 
 
 def test_an_empty_training_split_is_one_sentence(profile):

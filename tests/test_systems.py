@@ -10,7 +10,7 @@ from tiny_dialogs import write_dataset, write_profile
 from musequest.__main__ import main
 from musequest.creation.dataset import fingerprint, load_split
 from musequest.errors import MuseQuestError
-from musequest.evaluation.systems import CONDITIONS, find_answers, find_answers_under
+from musequest.evaluation.systems import find_answers
 from musequest.files import read_json, write_json
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import given, infer
@@ -22,7 +22,7 @@ from musequest.pocket.outsiders import outsider_scenes
 from musequest.pocket.scenes import describe
 from musequest.settings import Profile
 from musequest.systems import System, ablate, answer, answer_all, open_system
-from musequest.systems.conditions import rows_under, wrong_partners
+from musequest.systems.conditions import CONDITIONS, rows_under, wrong_partners
 from musequest.systems.local import LocalDocent
 from musequest.systems.outsiders import outsider_rows
 from musequest.systems.photo_index import photo_features
@@ -75,7 +75,7 @@ def test_a_new_system_is_asked_kept_found_and_ablated(profile, home, echo):
     found, left_out = find_answers(profile, fingerprint("tiny"))
     assert list(found) == ["echo"] and not left_out
     assert set(ablate(profile, progress=False)["echo"]) == set(CONDITIONS)
-    assert list(find_answers(profile, fingerprint("tiny"))[0]) == ["echo"]
+    assert find_answers(profile, fingerprint("tiny"))[0]["echo"] == found["echo"]
 
 
 def test_base_and_every_finished_run_answer_and_are_found(profile, home):
@@ -162,18 +162,6 @@ def test_a_system_is_loaded_once_for_all_conditions(profile, monkeypatch):
     ablate(profile, ["base"], progress=False)
     ablate(profile, ["base"], progress=False)
     assert len(loads) == 1
-
-
-def test_conditions_of_an_earlier_training_or_dataset_do_not_count(profile, home, echo):
-    answer(profile, "echo", "blank_photo")
-    now = fingerprint("tiny")
-    assert list(find_answers_under(profile, now, "blank_photo")[0]) == ["echo"]
-    assert find_answers_under(profile, now, "no_photo") == ({}, [])
-    found, left_out = find_answers_under(profile, "0" * 64, "blank_photo")
-    assert not found and "belong to another dataset" in left_out[0]
-    write_json(home / "runs/tiny/echo/run.json", {"status": "done", "finished_at": "later"})
-    found, left_out = find_answers_under(profile, now, "blank_photo")
-    assert not found and "echo's answers under blank_photo are left out" in left_out[0]
 
 
 def test_another_dataset_is_answered_anew(profile, home, echo):

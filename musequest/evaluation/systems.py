@@ -57,28 +57,23 @@ def ordered(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda n: (known.index(n) if n in SYSTEMS else len(known), n))
 
 
-# What besides the evaluation split a local system is asked about, to learn whether it looks. Its
-# answers lie in runs/<profile>/<system>__<condition>/.
-CONDITIONS = ("blank_photo", "wrong_photo", "no_photo", "outsiders")
-UNDER = "__"
-
-
 def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], list[str]]:
     """The predictions.parquet of every system of a profile, and one sentence a system left out.
 
-    Whatever has answered under runs/<profile>/ is a system. Answers to another dataset than the
-    one with `fingerprint` raise MuseQuestError, as does a profile without any answers.
+    Answers to another dataset than the one with `fingerprint` raise MuseQuestError, as does a
+    profile without any answers.
     """
-    folder = _runs(profile)
-    found, left_out = {}, []
-    for name in ordered(path.name for path in folder.glob("*") if UNDER not in path.name):
-        infer, run = _record(folder / name, "infer.json"), _record(folder / name, "run.json")
+    folder = home() / "runs" / plain_name(profile.name, "profile")
+    paths = {path.parent.name: path for path in folder.glob("*/predictions.parquet")}
+    found, left_out = {}, _without_answers(folder)
+    for name in ordered(paths):
+        infer, run = _record(paths[name], "infer.json"), _record(paths[name], "run.json")
         for record in (infer, run):
-            _check_fingerprint(record, fingerprint, folder / name)
-        if reason := _unusable(folder / name, infer, run, profile):
+            _check_fingerprint(record, fingerprint, paths[name].parent)
+        if reason := _unusable(infer, run, profile):
             left_out.append(f"{name} is left out: {reason}.")
-        elif _answers(folder / name).is_file():
-            found[name] = _answers(folder / name)
+        else:
+            found[name] = paths[name]
     if not found:
         reasons = "".join(f" {sentence}" for sentence in left_out)
         raise MuseQuestError(
@@ -88,46 +83,24 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
     return found, left_out
 
 
-def find_answers_under(
-    profile: Profile, fingerprint: str, condition: str
-) -> tuple[dict[str, Path], list[str]]:
-    """Like `find_answers`, the answers under one of CONDITIONS; there may be none.
-
-    Answers to another dataset are left out too: they are there to be compared with others.
-    """
-    found, left_out = {}, []
-    folders = {path.name: path for path in _runs(profile).glob(f"*{UNDER}{condition}")}
-    for name in ordered(name.removesuffix(f"{UNDER}{condition}") for name in folders):
-        folder = folders[f"{name}{UNDER}{condition}"]
-        infer, run = _record(folder, "infer.json"), _record(folder.with_name(name), "run.json")
-        reason = _unusable(folder, infer, run, profile)
-        if infer.get("dataset_fingerprint", fingerprint) != fingerprint:
-            reason = "they belong to another dataset, so run infer with this condition again"
-        if reason:
-            left_out.append(f"{name}'s answers under {condition} are left out: {reason}.")
-        elif _answers(folder).is_file():
-            found[name] = _answers(folder)
-    return found, left_out
+def _without_answers(folder: Path) -> list[str]:
+    """A sentence for each finished training that has not answered yet."""
+    runs = {path.parent.name: read_json(path) for path in folder.glob("*/run.json")}
+    return [
+        f"{name} is left out: it is trained but has not answered, so run infer for it."
+        for name in ordered(runs)
+        if runs[name].get("status") == "done"
+        and not (folder / name / "predictions.parquet").is_file()
+    ]
 
 
-def _runs(profile: Profile) -> Path:
-    return home() / "runs" / plain_name(profile.name, "profile")
-
-
-def _answers(folder: Path) -> Path:
-    return folder / "predictions.parquet"
-
-
-def _record(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
+def _record(predictions: Path, name: str) -> dict[str, Any]:
+    path = predictions.with_name(name)
     return read_json(path) if path.is_file() else {}
 
 
-def _unusable(folder: Path, infer: dict[str, Any], run: dict[str, Any], profile: Profile) -> str:
+def _unusable(infer: dict[str, Any], run: dict[str, Any], profile: Profile) -> str:
     """Why a system's answers do not count; "" where they do. `run` is empty if untrained."""
-    if not _answers(folder).is_file():
-        done = run.get("status") == "done"
-        return "it is trained but has not answered, so run infer for it" if done else ""
     if not infer:
         return "no infer.json vouches for its answers, so run infer for it again"
     if infer.get("split", profile.evaluation_split) != profile.evaluation_split:

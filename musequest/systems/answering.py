@@ -10,13 +10,13 @@ import pandas as pd
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
-from ..evaluation.systems import CONDITIONS, UNDER, ordered
+from ..evaluation.systems import ordered
 from ..files import read_json
 from ..finetuning.generation import BASE
 from ..home import home, plain_name, run_dir
 from ..predictions import keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
-from .conditions import asked_under, rows_under
+from .conditions import CONDITIONS, UNDER, asked_under, rows_under
 from .local import LocalDocent
 from .system import Rows, System, known_systems
 
@@ -57,7 +57,7 @@ def answer(
         predictions = [row | {"shown_item_name": name} for row, name in names]
     return keep_answers(
         folder, asked, predictions, seconds=time.monotonic() - start, problems=system.problems,
-        unanswered=len(rows if shown is None else shown) - len(predictions), costs=system.costs(),
+        unanswered=len(rows if shown is None else shown) - len(predictions), cost=system.cost(),
     )  # fmt: skip
 
 

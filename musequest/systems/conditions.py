@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..errors import MuseQuestError
-from ..evaluation.systems import CONDITIONS
 from ..settings import Profile
 from .outsiders import outsider_rows, outsiders_folder
 
 if TYPE_CHECKING:
     import datasets
 
+# A system's answers under a condition lie in runs/<profile>/<system>__<condition>/.
+CONDITIONS = ("blank_photo", "wrong_photo", "no_photo", "outsiders")
+UNDER = "__"
 # Mid-grey, the colour of no information. It must not come out as 0 after normalisation: Idefics
 # takes a photo of nothing but zeros for padding and drops it. 128 of 255 becomes 0.004.
 BLANK = (128, 128, 128)

@@ -83,7 +83,7 @@ class HostedDocent(System):
         super().__init__(profile)
         self.base_url, self.max_cost_usd, self.concurrency = base_url, max_cost_usd, concurrency
         self.timeout_s, self.backoff_s = timeout_s, backoff_s
-        self._costs: dict[str, float] = {}
+        self._cost: dict[str, float] = {}
 
     def asked(self, split: str) -> dict[str, Any]:
         """Model, task and photo size; which server answers is not told apart."""
@@ -119,12 +119,12 @@ class HostedDocent(System):
                     bar.set_postfix_str(session.state(), refresh=False)
                     bar.update()
         self._check_share(len(rows) - len(found), len(rows))
-        self._costs = {"usd": round(sum(each["cost_usd"] for each in found.values()), 6)}
+        self._cost = {"usd": round(sum(each["cost_usd"] for each in found.values()), 6)}
         return [self._prediction(rows[index], found[index]) for index in sorted(found)]
 
-    def costs(self) -> dict[str, float]:
+    def cost(self) -> dict[str, float]:
         """What all answers cost together, whenever they were paid."""
-        return self._costs
+        return self._cost
 
     def _terms(self) -> Terms:
         address = address_of(self.base_url)

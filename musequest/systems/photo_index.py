@@ -31,7 +31,6 @@ from .system import Rows
 
 FEATURES = "mean of the vision tower's patches, centred"
 TEXTS = ("data_id", "item_name", "image_name", "question", "ground_truth")
-MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class PhotoIndex:
     photo_vectors: np.ndarray  # (n, width) float32, as the tower gave them
     question_vectors: np.ndarray  # (n, 384) float32 unit vectors
     seconds: float  # that building it took
-    size_mb: float  # of its file
+    size_bytes: int  # of its file
 
     @property
     def item_names(self) -> np.ndarray:
@@ -166,7 +165,7 @@ def _read(path: Path, made_for: str) -> PhotoIndex | None:
         photo_vectors=_matrix(table["photo"]),
         question_vectors=_matrix(table["question_vector"]),
         seconds=json.loads(metadata["seconds"]),
-        size_mb=round(path.stat().st_size / MB, 3),
+        size_bytes=path.stat().st_size,
     )
 
 

@@ -25,9 +25,9 @@ class Retriever(System):
         """What index and answers depend on."""
         return {"system": self.name, "split": split, **self._index_asked()}
 
-    def costs(self) -> dict[str, float]:
+    def cost(self) -> dict[str, float]:
         """How large the index is, and how long building it took."""
-        return {"index_mb": self.index.size_mb, "index_seconds": self.index.seconds}
+        return {"index_bytes": self.index.size_bytes, "index_seconds": self.index.seconds}
 
     @cached_property
     def model(self) -> PreTrainedModel:

@@ -39,7 +39,7 @@ class System(ABC):
         cannot answer at all.
         """
 
-    def costs(self) -> dict[str, float]:
+    def cost(self) -> dict[str, float]:
         """What the answers took besides `seconds`, each with its unit in its name."""
         return {}
 
