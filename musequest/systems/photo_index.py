@@ -69,20 +69,12 @@ def open_index(
     processor: ProcessorMixin,
     batch_size: int,
 ) -> PhotoIndex:
-    """Read the index at `path`, or build it anew unless it was made for the same `asked`.
-
-    A training split without rows raises MuseQuestError.
-    """
+    """Read the index at `path`, or build it anew unless it was made for the same `asked`."""
     made_for = json.dumps({**asked, "features": FEATURES}, sort_keys=True)
     if (index := _read(path, made_for)) is not None:
         return index
     start = time.monotonic()
     rows = load_split(collection, "train")
-    if not len(rows):
-        raise MuseQuestError(
-            f"The training split of '{collection}' is empty, so there is nothing to retrieve; "
-            "build its dataset again."
-        )
     texts = [{name: (row | given(row))[name] for name in TEXTS} for row in rows]
     photos = (row["image"] for row in rows)
     columns: dict[str, Any] = {name: [row[name] for row in texts] for name in TEXTS}
