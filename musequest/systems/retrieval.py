@@ -53,18 +53,22 @@ class Retriever(System):
         """Load all that answering needs, so that no answer's seconds hold it."""
         encoders.load_encoder().encode(self.index.texts["question"][:1])
 
+    def nearest_photo_rows(self, rows: Rows) -> list[int]:
+        """For each row, all of which have a photo, the training row with the nearest one."""
+        photos, size = (row["image"] for row in rows), self.profile.generation_batch_size
+        vectors = photo_features(self.model, self.processor, photos, size)
+        return self.index.nearest_photos(vectors).tolist()
+
     def nearest_rows(self, rows: Rows) -> list[int]:
-        """For each row the index row to quote: the exhibit by photo, then the answer by question.
+        """For each row the training row to quote: the exhibit by photo, the answer by question.
 
         A row without a photo is looked up by its question alone.
         """
-        photos = [row["image"] for row in rows]
-        shown = [photo for photo in photos if photo is not None]
-        size, found = self.profile.generation_batch_size, iter(())
-        if shown:
-            vectors = photo_features(self.model, self.processor, shown, size)
-            found = iter(self.index.item_names[self.index.nearest_photos(vectors)])
-        names = [None if photo is None else next(found) for photo in photos]
+        shown = [row for row in rows if row["image"] is not None]
+        found = iter(self.nearest_photo_rows(shown) if shown else [])
+        names = [
+            None if row["image"] is None else self.index.item_names[next(found)] for row in rows
+        ]
         questions = encode_questions(rows)
         pairs = zip(questions, names, strict=True)
         return [self.index.nearest_question(question, name) for question, name in pairs]
