@@ -188,7 +188,7 @@ def completion(body: dict[str, Any], spoil: dict[str, Any]) -> dict[str, Any]:
         "id": f"chatcmpl-{digest[:12]}",
         "object": "chat.completion",
         "created": 1_700_000_000 + int(digest[:4], 16),
-        "model": body["model"],
+        "model": f"{body['model']}-2024-08-06",
         "choices": [choice(content)],
         "usage": usage,
     }

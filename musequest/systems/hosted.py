@@ -172,10 +172,11 @@ class HostedDocent(System):
     def _ask(self, session: Session, rows: Rows, index: int) -> dict[str, Any]:
         response = session.ask(self._request(rows[index]))
         served = response["served_model"]
-        if served and not is_of(self.model, served):
+        if not is_of(self.model, served):
             raise WriterStopped(
-                f"{session.terms.base_url} answers with the model '{served}' where '{self.model}' "
-                "was asked; nothing may stand in for it, so check --base-url."
+                f"{session.terms.base_url} answers as the model '{served}', where a dated "
+                f"'{self.model}' was expected; nothing may stand in for it, so check --base-url "
+                "and OPENAI_BASE_URL."
             )
         return response
 
@@ -216,8 +217,12 @@ class HostedDocent(System):
 
 
 def is_of(model: str, served: str) -> bool:
-    """Whether a server's name for a model, such as gpt-4o-2024-08-06, means `model`."""
-    return re.fullmatch(rf"(.*/)?{re.escape(model)}([-:]\d{{4}}.*)?", served) is not None
+    """Whether a server's name for what answered is a version of `model`: gpt-4o-2024-08-06.
+
+    OpenAI and gateways to it give the version's date; a server that repeats whatever model it was
+    asked for gives none, and may be anything.
+    """
+    return re.fullmatch(rf"(.*/)?{re.escape(model)}-\d{{4}}-\d{{2}}-\d{{2}}", served) is not None
 
 
 def bounded_jpeg(photo: Image.Image) -> bytes:
