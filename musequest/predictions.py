@@ -14,6 +14,7 @@ from .tables import read_table, write_table
 
 # What came out of asking; everything else in infer.json decides the answers.
 OUTCOME = {"seconds", "problems", "unanswered", "cost"}
+LOGGED = 3  # problems that are told; all of them are written down
 
 
 def kept_answers(folder: Path, asked: dict[str, Any]) -> pd.DataFrame | None:
@@ -36,13 +37,15 @@ def keep_answers(
     unanswered: int = 0,
     cost: dict[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Write both files and log each problem; returns the table as written.
+    """Write both files and log the first problems; returns the table as written.
 
     `unanswered` counts the questions that have no row: while there are any, they are asked again.
     `cost` is what the answers took besides their seconds, each with its unit in its name.
     """
-    for problem in problems:
+    for problem in problems[:LOGGED]:
         LOGGER.warning("%s: %s", folder.name, problem)
+    if more := len(problems[LOGGED:]):
+        LOGGER.warning("%s: %d more like this stand in infer.json", folder.name, more)
     record: dict[str, Any] = {**asked, "seconds": round(seconds, 3), "problems": problems}
     record |= {"unanswered": unanswered} if unanswered else {}
     record["cost"] = {"milliseconds_per_answer": _mean_ms(predictions), **(cost or {})}

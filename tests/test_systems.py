@@ -20,6 +20,7 @@ from musequest.home import root
 from musequest.pocket.museum import SHOWN
 from musequest.pocket.outsiders import outsider_scenes
 from musequest.pocket.scenes import describe
+from musequest.predictions import keep_answers, kept_answers
 from musequest.settings import Profile
 from musequest.systems import System, ablate, answer, answer_all, open_system
 from musequest.systems.conditions import CONDITIONS, rows_under, wrong_partners
@@ -250,3 +251,14 @@ def test_rows_under_a_condition_are_decoded_when_looked_at(profile):
     assert rows[-1]["data_id"] == "test-02"
     with pytest.raises(IndexError):
         rows[3]
+
+
+def test_of_many_problems_the_first_are_told_and_all_are_kept(tmp_path, caplog):
+    row = dict.fromkeys(("data_id", "item_name", "image_name", "question"), "x")
+    row |= {"ground_truth": "x", "answer": "", "new_tokens": 0, "seconds": 0.5}
+    problems = [f"the answer to {number} is empty" for number in range(9)]
+    keep_answers(tmp_path, {"system": "x"}, [row], seconds=1.0, problems=problems)
+    assert len(caplog.messages) == 4 and "6 more like this" in caplog.messages[-1]
+    assert read_json(tmp_path / "infer.json")["problems"] == problems
+    assert kept_answers(tmp_path, {"system": "x"}).answer.tolist() == [""]
+    assert kept_answers(tmp_path, {"system": "y"}) is None
