@@ -21,7 +21,7 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import MuseQuestError
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .creation.writers import Writer
+
+SERVER = ("base_url", "max_cost_usd", "concurrency")  # options of whatever is hosted
 
 
 def collect(chosen: argparse.Namespace) -> None:
@@ -103,12 +105,13 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def infer(chosen: argparse.Namespace) -> None:
-    """Answer the test questions with the tuned or the base model."""
-    from .finetuning.generation import infer as run
+    """Answer the test questions with the base model, a tuned one or another system."""
     from .settings import load_profile
+    from .systems import answer
 
     profile = load_profile(chosen.profile, _assignments(chosen.set, "--set"))
-    print(f"{len(run(profile, chosen.approach))} questions are answered by '{chosen.approach}'.")
+    table = answer(profile, chosen.approach, chosen.condition, **_given(chosen, SERVER))
+    print(f"{len(table)} questions are answered by '{chosen.approach}'.")
 
 
 def score(chosen: argparse.Namespace) -> None:
@@ -157,11 +160,14 @@ def _assignments(texts: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
+def _given(chosen: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the options that were typed."""
+    return {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+
+
 def _writer(chosen: argparse.Namespace) -> Writer:
     """The writer as chosen; options of the hosted writer with the other raise MuseQuestError."""
-    names = ("model", "base_url", "max_cost_usd", "concurrency")
-    options = {name: getattr(chosen, name) for name in names}
-    given = {name: value for name, value in options.items() if value is not None}
+    given = _given(chosen, ("model", *SERVER))
     if chosen.writer == "hosted":
         from .creation.hosted import HostedWriter
 
@@ -240,11 +246,15 @@ def _add_museum(command: argparse.ArgumentParser) -> None:
 
 def _add_hosted(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", help="of the hosted writer (default: gpt-4o-mini)")
+    _add_server(command, calls=64)
+
+
+def _add_server(command: argparse.ArgumentParser, calls: int) -> None:
     command.add_argument("--base-url", metavar="URL", help="its server (default: OpenAI's)")
     command.add_argument(
         "--max-cost-usd", type=_amount, metavar="X", help="for all runs together (default: 1)"
     )
-    command.add_argument("--concurrency", type=_positive, help="calls at once (default: 64)")
+    command.add_argument("--concurrency", type=_positive, help=f"calls at once (default: {calls})")
 
 
 def _add_finetuning(commands: argparse._SubParsersAction) -> None:
@@ -255,7 +265,9 @@ def _add_finetuning(commands: argparse._SubParsersAction) -> None:
     _add_set(command, "a key of TrainingArguments or of the profile")
     command = _add(commands, infer)
     _add_profile(command)
-    command.add_argument("--approach", default="lora", help="whose weights, or base")
+    command.add_argument("--approach", default="lora", help="or base, gpt4o, retrieval, rag")
+    command.add_argument("--condition", help="blank_photo, wrong_photo, no_photo or outsiders")
+    _add_server(command, calls=16)
     _add_set(command, "a key of the profile")
 
 

@@ -1,7 +1,8 @@
 """Runs the notebooks of the three stages in order and tells what is happening.
 
     python -m musequest.notebooks demo --profile pocket   copies under results/<profile>/notebooks/
-    python -m musequest.notebooks refresh                 and, with `pocket`, the committed ones
+    python -m musequest.notebooks demo --longer           and those that take a demo too long
+    python -m musequest.notebooks refresh                 both, in place of the committed ones
 
 Each is executed in its own folder and in a process of its own, as if it were opened by hand.
 """
@@ -12,6 +13,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ WALK = (
     "2_model_finetuning/2.1_lora_finetuning/lora_finetuning.ipynb",
     "3_model_evaluation/3.1_finetuned_vs_openai/finetuned_vs_openai.ipynb",
 )
+# What the demo leaves out, to be over in minutes.
+LONGER = ("3_model_evaluation/3.2_finetuned_vs_retrieval/finetuned_vs_retrieval.ipynb",)
 LARGEST_KB = 400
 
 
@@ -162,7 +166,7 @@ def save(book: nbformat.NotebookNode, target: Path) -> None:
         nbformat.write(book, temporary)
 
 
-def demo(profile: str = "pocket") -> Path:
+def demo(profile: str = "pocket", names: Sequence[str] = WALK) -> Path:
     """Walk the three stages with `profile`; returns the path of report.html.
 
     The notebooks are executed as copies; what they made before is not made again.
@@ -172,10 +176,10 @@ def demo(profile: str = "pocket") -> Path:
     settings = load_profile(profile)
     results = results_dir(settings.name)
     with WalkRecord(settings) as record:
-        for number, name in enumerate(WALK, start=1):
+        for number, name in enumerate(names, start=1):
             source = root() / name
             heading = title(nbformat.read(source, as_version=4))
-            print(f"\n[{number}/{len(WALK)}] {heading}  ({name})", flush=True)
+            print(f"\n[{number}/{len(names)}] {heading}  ({name})", flush=True)
             record.seconds[name] = run(source, results / "notebooks" / source.name, profile)
     record.save(results / "demo.json")
     report = results / "report.html"
@@ -186,12 +190,12 @@ def demo(profile: str = "pocket") -> Path:
 
 
 def refresh() -> None:
-    """Walk with the profile `pocket` and put the executed notebooks where the committed ones are.
+    """Walk it all with the profile `pocket`; the executed notebooks replace the committed ones.
 
     One that fails, or takes more than 400 KB, raises MuseQuestError and is not put there.
     """
-    executed = demo("pocket").parent / "notebooks"
-    for name in WALK:
+    executed = demo("pocket", (*WALK, *LONGER)).parent / "notebooks"
+    for name in (*WALK, *LONGER):
         book = without_volatile(nbformat.read(executed / Path(name).name, as_version=4))
         kilobytes = len(nbformat.writes(book).encode()) / 1000
         if kilobytes > LARGEST_KB:
@@ -221,10 +225,14 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     walk = commands.add_parser("demo", help="walk all three stages")
     walk.add_argument("--profile", default="pocket", help="a name in profiles/ or a YAML file")
+    walk.add_argument("--longer", action="store_true", help="and what a demo leaves out")
     commands.add_parser("refresh", help="re-run and replace the committed notebooks")
     chosen = parser.parse_args(arguments)
     try:
-        demo(chosen.profile) if chosen.command == "demo" else refresh()
+        if chosen.command == "refresh":
+            refresh()
+        else:
+            demo(chosen.profile, (*WALK, *LONGER) if chosen.longer else WALK)
     except MuseQuestError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

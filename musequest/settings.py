@@ -26,6 +26,8 @@ class Profile:
     max_new_tokens: int = 160  # longest answer
     generation_batch_size: int = 8  # photos answered together
     evaluation_split: str = "test"  # the split that is answered and scored
+    # Folder of photos from outside the collection, relative to the repository; null for none.
+    outsiders: str | None = "assets/pocket_outsiders"
     seed: int = 0  # of augmentation and dialogs
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
 

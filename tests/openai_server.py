@@ -2,7 +2,7 @@
 
 In a test it runs in threads of its own (`OpenAIServer`); by itself, `python openai_server.py
 --latency-s 2` prints its address and serves until its input ends. The same request always has the
-same answer: pairs made of the exhibit's own words.
+same answer: pairs made of the exhibit's own words, or to a question about a photo a sentence.
 """
 
 import argparse
@@ -180,23 +180,34 @@ class Handler(BaseHTTPRequestHandler):
 
 def completion(body: dict[str, Any], spoil: dict[str, Any]) -> dict[str, Any]:
     """An answer as the API gives it, in the form that was asked for."""
-    system = body["messages"][0]["content"]
-    material = json.loads(body["messages"][1]["content"])
-    n = int(re.search(r"Write (\d+) question", system)[1])
-    pairs = pairs_of(material, body["temperature"], n)
-    changed = next((change for word, change in spoil.items() if word in material["title"]), {})
-    pairs = [pair | changed for pair in pairs]
-    content = json.dumps({"pairs": pairs}) if "response_format" in body else marked(pairs)
+    system, asked = (message["content"] for message in body["messages"][:2])
+    content = photo_answer(asked) if isinstance(asked, list) else dialogs(body, asked, spoil)
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     usage = {"prompt_tokens": len(system) // 4, "completion_tokens": len(content) // 4}
     return {
         "id": f"chatcmpl-{digest[:12]}",
         "object": "chat.completion",
         "created": 1_700_000_000 + int(digest[:4], 16),
-        "model": body["model"],
+        "model": f"{body['model']}-2024-08-06",
         "choices": [choice(content)],
         "usage": usage,
     }
+
+
+def dialogs(body: dict[str, Any], asked: str, spoil: dict[str, Any]) -> str:
+    """Pairs about the exhibit whose texts were sent."""
+    material = json.loads(asked)
+    n = int(re.search(r"Write (\d+) question", body["messages"][0]["content"])[1])
+    pairs = pairs_of(material, body["temperature"], n)
+    changed = next((change for word, change in spoil.items() if word in material["title"]), {})
+    pairs = [pair | changed for pair in pairs]
+    return json.dumps({"pairs": pairs}) if "response_format" in body else marked(pairs)
+
+
+def photo_answer(parts: list[dict[str, Any]]) -> str:
+    """A sentence that differs with photo and question."""
+    photo = hashlib.sha256(parts[0]["image_url"]["url"].encode()).hexdigest()[:8]
+    return f"To '{parts[1]['text']}' I say: this photo is number {photo}."
 
 
 def choice(content: str | None, finish_reason: str = "stop", **more: Any) -> dict[str, Any]:

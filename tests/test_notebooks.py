@@ -16,10 +16,11 @@ import pytest
 import yaml
 
 from musequest.home import root
-from musequest.notebooks import LARGEST_KB, WALK
+from musequest.notebooks import LARGEST_KB, LONGER, WALK
 
 EXHIBITS = 6
-COMMITTED = [root() / name for name in WALK]
+NAMES = [*WALK, *LONGER]
+COMMITTED = [root() / name for name in NAMES]
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:
@@ -50,9 +51,10 @@ def write_profile(folder: Path, **changes: object) -> Path:
     return path
 
 
-def demo(profile: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def demo(profile: Path, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """What `make demo` runs."""
     command = [sys.executable, "-m", "musequest.notebooks", "demo", "--profile", str(profile)]
+    command += options
     environment = os.environ | {"MUSEQUEST_HOME": str(home)}
     return subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True)
 
@@ -104,7 +106,7 @@ def test_demo_records_what_it_took(walk: Walk):
     assert record["peak_memory_gib"] > 0.1 and record["disk_gib"] > 0
 
 
-def test_second_demo_makes_nothing_again(walk: Walk):
+def test_second_and_longer_demo_makes_nothing_again(walk: Walk):
     kept = [
         *walk.home.rglob("*.jpg"),
         *walk.home.rglob("*.json"),
@@ -113,7 +115,10 @@ def test_second_demo_makes_nothing_again(walk: Walk):
     before = {path: path.stat().st_mtime_ns for path in kept if "results" not in path.parts}
     tables = {path: path.read_bytes() for path in (walk.home / "data").rglob("*.parquet")}
     record = (walk.home / "results" / "cut" / "demo.json").read_text()
-    assert demo(walk.profile, walk.home).returncode == 0
+    shown = demo(walk.profile, walk.home, "--longer")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    for name in LONGER:
+        assert (walk.home / "results" / "cut" / "notebooks" / Path(name).name).is_file()
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert tables == {path: path.read_bytes() for path in tables}
     assert (walk.home / "results" / "cut" / "demo.json").read_text() == record
@@ -135,13 +140,13 @@ def test_unknown_profile_is_one_sentence(tmp_path: Path):
     assert "Traceback" not in shown.stderr
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
 def test_first_cell_holds_what_a_reader_may_change(path: Path):
     first = code_cells(path)[0]
     assert first.metadata.tags == ["parameters"] and first.source == 'profile = "pocket"'
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
 def test_cells_are_short_and_define_nothing(path: Path):
     for cell in code_cells(path):
         assert not cell.source.startswith("%"), cell.source
@@ -156,7 +161,7 @@ def test_cells_are_short_and_define_nothing(path: Path):
         assert not any("/" in text for text in texts if isinstance(text, str)), cell.source
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
 def test_every_code_cell_follows_a_paragraph(path: Path):
     cells = nbformat.read(path, as_version=4).cells
     for before, cell in itertools.pairwise(cells):
@@ -164,7 +169,7 @@ def test_every_code_cell_follows_a_paragraph(path: Path):
             assert cell.source.startswith(("from ", "import ", "profile")) or before.outputs
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
 def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
     cells = code_cells(path)
     assert all(cell.execution_count for cell in cells) and any(cell.outputs for cell in cells)
@@ -175,4 +180,4 @@ def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
 
 def test_walk_names_every_committed_notebook():
     found = {str(path.relative_to(root())) for path in root().glob("[0-9]_*/**/*.ipynb")}
-    assert {name for name in found if ".ipynb_checkpoints" not in name} == set(WALK)
+    assert {name for name in found if ".ipynb_checkpoints" not in name} == set(NAMES)

@@ -84,11 +84,18 @@ def fingerprint(collection: str) -> str:
 
 
 def load_split(collection: str, split: str) -> datasets.Dataset:
-    """Return a split as `datasets.Dataset`, its photos decoded when a row is looked at."""
+    """Return a split as `datasets.Dataset`, its photos decoded when a row is looked at.
+
+    A split without rows raises MuseQuestError.
+    """
     from datasets import Dataset
 
     path = split_path(collection, split)
-    next(iterate_table("dataset", path), None)
+    if next(iterate_table("dataset", path), None) is None:
+        raise MuseQuestError(
+            f"{path} holds no rows; collect more exhibits and run `python -m musequest dataset` "
+            "again."
+        )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Beside the data, so that what is cleaned away with it leaves nothing behind.

@@ -65,7 +65,7 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
     """
     folder = home() / "runs" / plain_name(profile.name, "profile")
     paths = {path.parent.name: path for path in folder.glob("*/predictions.parquet")}
-    found, left_out = {}, []
+    found, left_out = {}, _without_answers(folder)
     for name in ordered(paths):
         infer, run = _record(paths[name], "infer.json"), _record(paths[name], "run.json")
         for record in (infer, run):
@@ -81,6 +81,17 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
             f"--profile {profile.name} --approach base` first.{reasons}"
         )
     return found, left_out
+
+
+def _without_answers(folder: Path) -> list[str]:
+    """A sentence for each finished training that has not answered yet."""
+    runs = {path.parent.name: read_json(path) for path in folder.glob("*/run.json")}
+    return [
+        f"{name} is left out: it is trained but has not answered, so run infer for it."
+        for name in ordered(runs)
+        if runs[name].get("status") == "done"
+        and not (folder / name / "predictions.parquet").is_file()
+    ]
 
 
 def _record(predictions: Path, name: str) -> dict[str, Any]:

@@ -59,12 +59,15 @@ class DocentCollator:
         return batch
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """One row without padding: tensors as in a batch, without its first dimension."""
+        """One row without padding: tensors as in a batch, without its first dimension.
+
+        A row whose image is None is a dialog without a photo, and has no pixel values.
+        """
         messages = self._messages(row)
         prompt = self._render(messages[:-1], add_generation_prompt=True)
         text = self._render(messages) if self.learn else prompt
-        photo = row["image"].convert("RGB")
-        encoded = self.processor(text=[text], images=[[photo]], return_tensors="pt")
+        photos = None if row["image"] is None else [[row["image"].convert("RGB")]]
+        encoded = self.processor(text=[text], images=photos, return_tensors="pt")
         encoded = {name: values[0] for name, values in encoded.items() if name != "attention_mask"}
         if self.max_tokens and len(encoded["input_ids"]) > self.max_tokens:
             raise MuseQuestError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,15 +16,13 @@ from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint, load_split
 from ..errors import MuseQuestError
-from ..files import read_json, write_json
 from ..home import run_dir
+from ..predictions import keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
-from ..tables import read_table, write_table
 from .collator import END, DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
 from .records import finished_record
 
-LOGGER = logging.getLogger("musequest")
 BASE = "base"
 
 
@@ -45,23 +42,16 @@ def infer(
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     folder = run_dir(profile.name, system)
-    table = folder / "predictions.parquet"
-    asked = _asked_of(profile, system, split or profile.evaluation_split)
-    if table.exists() and _earlier(folder / "infer.json") == asked:
-        return read_table("predictions", table)
+    asked = asked_of(profile, system, split or profile.evaluation_split)
+    if (kept := kept_answers(folder, asked)) is not None:
+        return kept
     transformers_logging.disable_progress_bar()
     start = time.monotonic()
     model = load_model(profile) if system == BASE else load_tuned(profile, system)
     rows = load_split(profile.collection, asked["split"])
     predictions = generate(model, load_processor(profile), rows, profile, progress=progress)
-    problems = find_problems(predictions)
-    for problem in problems:
-        LOGGER.warning("%s: %s", system, problem)
-    seconds = round(time.monotonic() - start, 3)
-    (folder / "infer.json").unlink(missing_ok=True)  # it vouches for the table beside it
-    write_table("predictions", table, predictions)
-    write_json(folder / "infer.json", {**asked, "seconds": seconds, "problems": problems})
-    return read_table("predictions", table)
+    seconds, problems = time.monotonic() - start, find_problems(predictions)
+    return keep_answers(folder, asked, predictions, seconds=seconds, problems=problems)
 
 
 def generate(
@@ -142,7 +132,7 @@ def _answer(
         tokens = tokens[: ends[0] + 1] if ends else tokens
         predictions.append(
             {
-                **_given(row),
+                **given(row),
                 "answer": decode(tokens, skip_special_tokens=True).strip(),
                 "new_tokens": len(tokens),
                 "seconds": round(seconds, 4),
@@ -152,7 +142,7 @@ def _answer(
     return predictions
 
 
-def _given(row: Mapping[str, Any]) -> dict[str, str]:
+def given(row: Mapping[str, Any]) -> dict[str, str]:
     """The columns of a prediction that come from the dataset."""
     *_, user, assistant = json.loads(row["dialog"])["messages"]
     question, truth = (
@@ -163,7 +153,7 @@ def _given(row: Mapping[str, Any]) -> dict[str, str]:
     return {**names, "question": question, "ground_truth": truth}
 
 
-def _asked_of(profile: Profile, system: str, split: str) -> dict[str, Any]:
+def asked_of(profile: Profile, system: str, split: str) -> dict[str, Any]:
     """What decides the answers; a tuned system is known by when its run was finished."""
     dataset = fingerprint(profile.collection)
     finished_at = None
@@ -189,11 +179,3 @@ def _asked_of(profile: Profile, system: str, split: str) -> dict[str, Any]:
         "max_new_tokens": profile.max_new_tokens,
         "batch_size": profile.generation_batch_size,
     }
-
-
-def _earlier(path: Path) -> dict[str, Any] | None:
-    """What the predictions there were asked, without what came out."""
-    if not path.exists():
-        return None
-    record = read_json(path)
-    return {key: record[key] for key in record.keys() - {"seconds", "problems"}}

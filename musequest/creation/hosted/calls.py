@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,11 +89,11 @@ class Calls:
                 limits += 1
                 self.gate.narrow(fault.headers, self._delay_s(limits))
                 if limits > REPEATS_LIMITED:
-                    raise await self._give_up(fault) from None
+                    raise await self._give_up(fault, request) from None
             except Fault as fault:
                 faults, self.failed = faults + 1, self.failed + 1
                 if faults > REPEATS or (self.failed > REPEATS and not self.answered):
-                    raise await self._give_up(fault) from None
+                    raise await self._give_up(fault, request) from None
                 await self._back_off(faults)
             except OSError as error:
                 text = f"{self.ledger.path} cannot be written ({error}); make room and run again."
@@ -106,7 +107,9 @@ class Calls:
         try:
             if request.form == JSON and not self.schema:
                 raise NoSchema("the server refused one before")
+            begun = time.monotonic()
             response, headers = await self._response(request, worst)
+            response["seconds"] = round(time.monotonic() - begun, 3)
             await asyncio.to_thread(self.ledger.paid, call, request.key, response)
             self.gate.widen(headers)
             self.answered, self.failed, self.given_up = self.answered + 1, 0, 0
@@ -132,7 +135,7 @@ class Calls:
             "model": request.model,
             "messages": request.messages,
             "temperature": request.temperature,
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": request.max_tokens,
         }
         if request.form == JSON:
             options["response_format"] = RESPONSE_FORMAT
@@ -165,9 +168,9 @@ class Calls:
             )
         if request.form == JSON and ("response_format" in told or "json_schema" in told):
             return NoSchema(told)
-        return MuseQuestError(f"{url} refused the request ({told}); mend the exhibit's text.")
+        return MuseQuestError(f"{url} refused the request ({told}); mend {request.source}.")
 
-    async def _give_up(self, fault: Fault) -> MuseQuestError:
+    async def _give_up(self, fault: Fault, request: Request) -> MuseQuestError:
         """Where no call ever had an answer, or many in a row had none, the run ends."""
         self.given_up += 1
         if not self.answered or self.given_up >= GIVEN_UP:
@@ -177,7 +180,7 @@ class Calls:
             )
             await self.gate.stop_soon(error)
             return error
-        return MuseQuestError(f"the server gave no answer ({fault}); run synthesize again.")
+        return MuseQuestError(f"the server gave no answer ({fault}); run {request.command} again.")
 
     async def _back_off(self, faults: int) -> None:
         """Wait before a repeat; as long as there never was an answer, let all calls wait."""
@@ -207,6 +210,7 @@ def record_of(body: Any, request: Request, price: Price, worst_usd: float) -> di
     return {
         "id": str(body.get("id") or ""),
         "model": request.model,
+        "served_model": str(body.get("model") or ""),
         "temperature": request.temperature,
         "form": request.form,
         "created": int(created) if _is_moment(created) else None,

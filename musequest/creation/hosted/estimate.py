@@ -2,8 +2,8 @@
 
 Prompt tokens are counted with `tiktoken` where it is installed and TIKTOKEN_CACHE_DIR names its
 vocabularies (it would ask the network for them otherwise); else a token is taken to be 3 bytes,
-while English text has about 4. An answer is taken to have 1,500 of its 3,000 tokens: five pairs of
-200 words. Both are replaced by the means of the ledger once it holds responses of the same model.
+while English text has about 4. How long an answer usually is, a request knows. Both are replaced
+by the means of the ledger once it holds responses of the same model to such requests.
 The most a single call can cost takes every byte for a token, which no tokenizer exceeds.
 """
 
@@ -12,15 +12,15 @@ from __future__ import annotations
 import importlib
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from .prices import Price
-from .prompts import MAX_TOKENS, Request
+from .prompts import Request
 
 BYTES_PER_TOKEN = 3
-USUAL_TOKENS = 1500  # of an answer
 FRAMING_TOKENS = 100  # what a server may add of its own to a prompt
 
 
@@ -46,27 +46,34 @@ class Estimate:
         )
 
 
-def estimate(requests: list[Request], model: str, price: Price, history: Any = ()) -> Estimate:
-    """Estimate requests of one model; `history` are earlier responses, as the ledger gives them."""
+def estimate(
+    requests: Iterable[Request], model: str, price: Price, history: Iterable[dict[str, Any]] = ()
+) -> Estimate:
+    """Estimate requests of one model and kind, looked at one by one.
+
+    `history` are earlier responses to requests of that kind, as the ledger gives them.
+    """
     past = [each for each in history if each["model"] == model and each["usage_reported"]]
+    calls = prompt = usual = most = 0
+    for request in requests:
+        calls += 1
+        if not past:
+            prompt += count_tokens(request.sent, model) + request.photo_tokens
+        usual, most = usual + request.usual_tokens, most + request.max_tokens
     if past:
-        prompt = round(len(requests) * sum(each["prompt_tokens"] for each in past) / len(past))
-        answer = sum(each["completion_tokens"] for each in past) / len(past)
+        prompt = round(calls * sum(each["prompt_tokens"] for each in past) / len(past))
+        usual = round(calls * sum(each["completion_tokens"] for each in past) / len(past))
         basis = f"the means of {len(past)} earlier responses"
     else:
-        prompt = sum(count_tokens(request.sent, model) for request in requests)
-        answer = USUAL_TOKENS
         counted = "tiktoken" if _encoding(model) else f"{BYTES_PER_TOKEN} bytes a token"
-        basis = f"by {counted} and {USUAL_TOKENS:,} tokens an answer"
-    completion = round(len(requests) * answer)
-    most_completion = len(requests) * MAX_TOKENS
+        basis = f"by {counted} and {usual // max(1, calls):,} tokens an answer"
     return Estimate(
         model=model,
-        calls=len(requests),
+        calls=calls,
         prompt_tokens=prompt,
-        completion_tokens=completion,
-        usd=price.cost_usd(prompt, completion),
-        most_usd=price.cost_usd(prompt, most_completion),
+        completion_tokens=usual,
+        usd=price.cost_usd(prompt, usual),
+        most_usd=price.cost_usd(prompt, most),
         basis=basis,
         price=price,
     )
@@ -81,8 +88,8 @@ def count_tokens(text: str, model: str) -> int:
 
 def most_usd(request: Request, price: Price) -> float:
     """Return the most one call can cost."""
-    prompt_tokens = len(request.sent.encode("utf-8")) + FRAMING_TOKENS
-    return price.cost_usd(prompt_tokens, MAX_TOKENS)
+    text_tokens = len(request.sent.encode("utf-8")) + FRAMING_TOKENS
+    return price.cost_usd(text_tokens + request.photo_tokens, request.max_tokens)
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..dialogs import LONGEST, SHORTEST
 from ..exhibits import Exhibit
@@ -74,7 +74,13 @@ class Request:
     model: str
     temperature: float
     form: str  # JSON or MARKED
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
+
+    max_tokens: ClassVar[int] = MAX_TOKENS  # of an answer
+    usual_tokens: ClassVar[int] = 1500  # of an answer: five pairs of 200 words
+    photo_tokens: ClassVar[int] = 0  # of a prompt, besides its text
+    command: ClassVar[str] = "synthesize"  # that sends it
+    source: ClassVar[str] = "the exhibit's text"  # what to mend where it is refused
 
     @property
     def key(self) -> str:

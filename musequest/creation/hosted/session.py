@@ -34,6 +34,14 @@ class Terms:
     timeout_s: float  # for one answer
     backoff_s: float  # before the first repeat
 
+    def room(self, planned: Estimate, ledger: Ledger) -> str:
+        """What was spent before, the limit, and whether it will be enough."""
+        spent = ledger.committed_usd
+        text = f"{spent:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
+        if spent + planned.usd > self.max_cost_usd:
+            text += " That will not be enough; the run will stop there and keep what it has."
+        return text
+
 
 @dataclass
 class Session:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +22,10 @@ from .estimate import Estimate, estimate
 from .ledger import Ledger
 from .prices import price_of
 from .prompts import FORMS, JSON, MARKED, Request, Unacceptable, base_prompt, parse, request
+from .server import address_of, key_of
 from .session import Session, Terms
 
 MODEL = "gpt-4o-mini"
-OPENAI_URL = "https://api.openai.com/v1"
 MAX_COST_USD = 1.0
 CONCURRENCY = 64
 TIMEOUT_S = 120.0
@@ -53,9 +51,9 @@ class HostedWriter(Writer):
     ) -> None:
         """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
         self.name = model
-        price, address = price_of(model), _address(base_url)
+        price, address = price_of(model), address_of(base_url)
         self.terms = Terms(
-            key=_key(address),
+            key=key_of(address, "The hosted writer", "take --writer offline"),
             base_url=address,
             price=price,
             max_cost_usd=max_cost_usd,
@@ -86,7 +84,7 @@ class HostedWriter(Writer):
         ledger = Ledger(folder / "ledger.jsonl")
         try:
             planned = self._estimate(exhibits, ledger)
-            tqdm.write(f"{planned}\n{self._room(planned, ledger)}", file=sys.stderr)
+            tqdm.write(f"{planned}\n{self.terms.room(planned, ledger)}", file=sys.stderr)
             self._session = Session(self.terms, ledger, planned)
             yield
         finally:
@@ -171,44 +169,14 @@ class HostedWriter(Writer):
                 asked = [request(self.name, exhibit, temperature, PAIRS_EACH, f) for f in FORMS]
                 if not any(ledger.find(each.key) for each in asked):
                     missing.append(asked[0])
-        return estimate(missing, self.name, self.terms.price, ledger.responses())
-
-    def _room(self, planned: Estimate, ledger: Ledger) -> str:
-        spent = ledger.committed_usd
-        text = f"{spent:.4f} USD are spent before; the limit is {self.terms.max_cost_usd} USD."
-        if spent + planned.usd > self.terms.max_cost_usd:
-            text += " That will not be enough; the run will stop there and keep what it has."
-        return text
+        past = (response for response in ledger.responses() if response["form"] in FORMS)
+        return estimate(missing, self.name, self.terms.price, past)
 
     @property
     def _open(self) -> Session:
         if self._session is None:
             raise RuntimeError("HostedWriter.write needs the context of HostedWriter.working")
         return self._session
-
-
-def _address(base_url: str | None) -> str:
-    """The server's address: as given, else from the environment, else OpenAI's."""
-    address = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
-    if not address.startswith(("https://", "http://")):
-        raise MuseQuestError(
-            f"The address {address!r} is none; write it as http://127.0.0.1:8000/v1."
-        )
-    return address
-
-
-def _key(base_url: str) -> str:
-    """The key from the environment; a server of one's own needs none."""
-    if key := os.environ.get("OPENAI_API_KEY", "").strip():
-        if not re.fullmatch(r"[!-~]+", key):
-            raise MuseQuestError("OPENAI_API_KEY holds signs that no key has; copy it again.")
-        return key
-    if base_url != OPENAI_URL:
-        return "none"
-    raise MuseQuestError(
-        "The hosted writer needs a key; set OPENAI_API_KEY, name a server of your own with "
-        "--base-url, or take --writer offline."
-    )
 
 
 def _pairs(

@@ -1,0 +1,17 @@
+"""The systems that are compared, and how each comes to its answers.
+
+    answer(profile, "rag")                    the questions of the evaluation split
+    answer(profile, "lora", "blank_photo")    the same, with a photo that shows nothing
+    ablate(profile)                           every local system under every condition
+
+`base` and the tuned models answer by themselves (`local`), `gpt4o` is asked over the network,
+`retrieval` and `rag` look up the nearest training photo. A system is one file of this folder: a
+class derived from `System`, with a `name`, that turns rows of the dataset into answers. What
+becomes of the answers, whether they are there already, and which photos are shown is not its
+business (`answering`, `conditions`).
+"""
+
+from .answering import ablate, answer, answer_all, answer_if_possible, open_system
+from .system import System
+
+__all__ = ["System", "ablate", "answer", "answer_all", "answer_if_possible", "open_system"]

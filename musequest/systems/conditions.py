@@ -1,0 +1,118 @@
+"""Conditions: the test questions with a blank photo, another exhibit's, none, or of outsiders.
+
+A docent that answers the same whatever it is shown has learned the questions, not the exhibits.
+And one that is shown a thing the museum does not have should not call it an exhibit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ..errors import MuseQuestError
+from ..settings import Profile
+from .outsiders import outsider_rows, outsiders_folder
+
+if TYPE_CHECKING:
+    import datasets
+
+# A system's answers under a condition lie in runs/<profile>/<system>__<condition>/.
+CONDITIONS = ("blank_photo", "wrong_photo", "no_photo", "outsiders")
+UNDER = "__"
+# Mid-grey, the colour of no information. It must not come out as 0 after normalisation: Idefics
+# takes a photo of nothing but zeros for padding and drops it. 128 of 255 becomes 0.004.
+BLANK = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class Shown(Sequence):
+    """Rows as they are shown under a condition; a photo is decoded when its row is looked at."""
+
+    show: Callable[[int], Mapping[str, Any]]
+    shown_item_names: Sequence[str]  # whose photo each row shows; "" where it shows no exhibit's
+
+    def __len__(self) -> int:
+        return len(self.shown_item_names)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self.show(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return map(self.show, range(len(self)))
+
+
+def rows_under(condition: str, rows: datasets.Dataset, profile: Profile) -> Shown:
+    """The rows of the evaluation split as one of CONDITIONS shows them.
+
+    A wrong photo where there is one exhibit only, or a set of outsiders that cannot be read raises
+    MuseQuestError.
+    """
+    if condition == "outsiders":
+        outsiders = outsider_rows(outsiders_folder(profile))
+        return Shown(outsiders.__getitem__, [""] * len(outsiders))
+    if condition == "wrong_photo":
+        names = list(rows["item_name"])
+        partners = wrong_partners(names)
+        shown = [names[partner] for partner in partners]
+        return Shown(lambda i: _with_photo_of(rows[i], rows[partners[i]]), shown)
+    change = {"blank_photo": _blank, "no_photo": _without_photo}[condition]
+    return Shown(lambda index: change(rows[index]), [""] * len(rows))
+
+
+def asked_under(condition: str, profile: Profile) -> dict[str, str]:
+    """What of a condition decides the answers; MuseQuestError if it is not one of CONDITIONS."""
+    if condition not in CONDITIONS:
+        raise MuseQuestError(
+            f"There is no condition '{condition}'; the known ones are: {', '.join(CONDITIONS)}."
+        )
+    asked = {"condition": condition}
+    if condition == "outsiders":
+        folder, digest = outsiders_folder(profile), hashlib.sha256()
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        asked["outsiders_sha256"] = digest.hexdigest()
+    return asked
+
+
+def wrong_partners(item_names: Sequence[str]) -> list[int]:
+    """For each row, the index of a row of another exhibit: the one half a round of exhibits on.
+
+    Each photo is so shown about as often as in the split itself. A single exhibit raises
+    MuseQuestError.
+    """
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(item_names):
+        places.setdefault(name, []).append(index)
+    if len(places) < 2:
+        raise MuseQuestError("A wrong photo needs a second exhibit; evaluate on two or more.")
+    order = list(places)
+    partner = {name: order[(k + len(order) // 2) % len(order)] for k, name in enumerate(order)}
+    partners = [0] * len(item_names)
+    for name, own in places.items():
+        others = places[partner[name]]
+        for number, index in enumerate(own):
+            partners[index] = others[number % len(others)]
+    return partners
+
+
+def _with_photo_of(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "image": other["image"], "image_name": other["image_name"]}
+
+
+def _blank(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "image": Image.new("RGB", row["image"].size, BLANK)}
+
+
+def _without_photo(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row's dialog as if it had been asked without a photo."""
+    messages = json.loads(row["dialog"])["messages"]
+    for message in messages:
+        message["content"] = [part for part in message["content"] if part["type"] != "image"]
+    dialog = json.dumps({"messages": messages}, ensure_ascii=False)
+    return {**row, "image": None, "dialog": dialog}

@@ -1,0 +1,167 @@
+"""Retrieval and RAG on the tiny docent: what is found, quoted, put into the prompt, and paid."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_dialogs import COLOURS, sample, write_dataset, write_profile
+
+from musequest.creation.dataset import load_split, split_path
+from musequest.errors import MuseQuestError
+from musequest.files import read_json
+from musequest.finetuning.models import load_model, load_processor
+from musequest.systems import answer, open_system, rag, retrieval
+from musequest.systems.photo_index import PhotoIndex, photo_features
+from musequest.tables import read_table, write_table
+
+NAMES = [name.replace(" ", "-") for name in COLOURS]
+
+
+@pytest.fixture
+def profile(tmp_path, home, tiny_docent):
+    write_dataset(home, "tiny")
+    write_exhibits(home)
+    return write_profile(tmp_path, tiny_docent)
+
+
+def write_exhibits(home, names=NAMES, words: int = 12):
+    rows = [
+        {
+            "item_id": number, "item_name": name, "title": f"The {name}", "link": "", "record": "",
+            "description": f"It stood in room {number}. " + "It was kept dry. " * words,
+            "photos": [], "license": "CC0-1.0", "credit": "", "facts": None,
+        }
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    write_table("exhibits", home / "data/tiny/exhibits.parquet", rows)
+
+
+def training_rows() -> dict[str, list[tuple[str, str]]]:
+    """Exhibit -> its training questions and answers."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for row in load_split("tiny", "train"):
+        user, assistant = json.loads(row["dialog"])["messages"]
+        pair = (user["content"][1]["text"], assistant["content"][0]["text"])
+        rows.setdefault(row["item_name"], []).append(pair)
+    return rows
+
+
+def test_the_answer_is_of_the_exhibit_in_the_photo_and_its_nearest_question(profile):
+    table, known = answer(profile, "retrieval", progress=False), training_rows()
+    assert table.retrieved_item_name.equals(table.item_name)
+    for row in table.itertuples():
+        assert (row.question, row.answer) in known[row.item_name]
+    assert (table.seconds > 0).all() and (table.new_tokens > 5).all() and table.ended.all()
+
+
+def test_another_photo_gives_another_exhibits_answer_and_none_goes_by_the_question(profile):
+    wrong = answer(profile, "retrieval", "wrong_photo", progress=False)
+    assert wrong.retrieved_item_name.equals(wrong.shown_item_name)
+    blind, known = answer(profile, "retrieval", "no_photo", progress=False), training_rows()
+    pairs = [pair for own in known.values() for pair in own]
+    assert all((row.question, row.answer) in pairs for row in blind.itertuples())
+    assert blind.groupby("question").answer.nunique().max() == 1
+    assert len(answer(profile, "retrieval", "blank_photo", progress=False)) == 3
+
+
+def test_features_of_a_photo_do_not_depend_on_the_others(profile):
+    model, processor = load_model(profile), load_processor(profile)
+    photos = [sample(index)["image"] for index in range(8)]
+    together = photo_features(model, processor, photos, batch_size=3)
+    alone = [photo_features(model, processor, [photo], batch_size=1)[0] for photo in photos]
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    assert together.shape == (8, 32) and together.dtype == np.float32
+
+
+def test_nearest_is_by_what_is_not_common_to_all():
+    photos = np.array([[9, 1, 0], [9, 0, 1], [9, 0, 1.1]], np.float32)
+    texts = {"item_name": ["a", "b", "b"]}
+    index = PhotoIndex(texts, photos, np.eye(3, dtype=np.float32), 0.0, 0.0)
+    assert index.nearest_photos(np.array([[30, 1, 0], [3, 0, 1.0]])).tolist()[0] == 0
+    assert index.nearest_question(np.array([0, 0, 1.0])) == 2
+    assert index.nearest_question(np.array([1.0, 0.1, 0]), "b") == 1
+
+
+def test_the_index_is_built_once_for_both_and_anew_for_another_dataset(profile, home, monkeypatch):
+    built = []
+    real = retrieval.open_index
+    answer(profile, "retrieval", progress=False)
+    path = home / "runs/tiny/retrieval/index.parquet"
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    monkeypatch.setattr(retrieval, "open_index", lambda *a: built.append(a) or real(*a))
+    answer(profile, "rag", progress=False)
+    assert built and before == (path.stat().st_mtime_ns, path.read_bytes())
+    write_dataset(home, "tiny", year_shift=1)
+    answer(profile, "retrieval", progress=False)
+    assert path.read_bytes() != before[1]
+    path.write_bytes(b"PAR1 broken")
+    assert open_system(profile, "retrieval").index.size_bytes > 0
+
+
+def test_what_it_cost_stands_beside_the_answers(profile, home):
+    answer(profile, "retrieval", progress=False)
+    cost = read_json(home / "runs/tiny/retrieval/infer.json")["cost"]
+    assert cost["index_bytes"] == (home / "runs/tiny/retrieval/index.parquet").stat().st_size
+    assert cost["index_seconds"] > 0
+    table = read_table("predictions", home / "runs/tiny/retrieval/predictions.parquet")
+    assert cost["milliseconds_per_answer"] == pytest.approx(1000 * table.seconds.mean(), abs=0.1)
+    answer(profile, "base", progress=False)
+    base = read_json(home / "runs/tiny/base/infer.json")["cost"]
+    assert list(base) == ["milliseconds_per_answer"]
+
+
+def test_an_empty_training_split_is_one_sentence(profile):
+    write_table("dataset", split_path("tiny", "train"), [])
+    with pytest.raises(MuseQuestError, match="train-00000-of-00001.parquet holds no rows"):
+        answer(profile, "retrieval", progress=False)
+
+
+def prompts(monkeypatch) -> list[str]:
+    """What the base model is asked from now on."""
+    asked, real = [], rag.generate
+
+    def noted(model, processor, rows, profile, **options):
+        asked.extend(json.loads(row["dialog"])["messages"][0]["content"][1]["text"] for row in rows)
+        return real(model, processor, rows, profile, **options)
+
+    monkeypatch.setattr(rag, "generate", noted)
+    return asked
+
+
+def test_rag_reads_the_retrieved_exhibits_text_and_is_asked_the_visitors_question(
+    profile, monkeypatch
+):
+    asked = prompts(monkeypatch)
+    table = answer(profile, "rag", progress=False)
+    assert len(asked) == len(table) == 3
+    for row, prompt in zip(table.itertuples(), asked, strict=True):
+        number = NAMES.index(row.item_name)
+        assert f"The {row.item_name}. It stood in room {number}." in prompt
+        assert f"A visitor asks: {row.question}\n" in prompt
+        assert row.retrieved_item_name == row.item_name
+        assert row.question in ("What is this?", "Who made it, and when?")
+    asked.clear()
+    answer(profile, "rag", "wrong_photo", progress=False)
+    assert "room 1." in asked[0] and "room 0." not in asked[0]
+
+
+def test_a_description_longer_than_the_model_is_cut_at_a_sentence_and_told(
+    profile, home, monkeypatch, caplog
+):
+    write_exhibits(home, words=400)
+    asked = prompts(monkeypatch)
+    table = answer(profile, "rag", progress=False)
+    assert len(table) == 3
+    assert all("It was kept dry.\n\nA visitor asks:" in prompt for prompt in asked)
+    system = open_system(profile, "rag")
+    tokens = [len(system.processor.tokenizer(prompt)["input_ids"]) for prompt in asked]
+    assert max(tokens) <= 2048 - profile.max_new_tokens and min(tokens) > 1500
+    problems = read_json(home / "runs/tiny/rag/infer.json")["problems"]
+    assert sum("and was cut" in problem for problem in problems) == 3
+    assert "description of 'red-jug' is longer than the model can read" in caplog.text
+
+
+def test_an_exhibit_without_a_text_is_one_sentence(profile, home):
+    write_exhibits(home, names=NAMES[:2])
+    with pytest.raises(MuseQuestError, match="'green-vase' of the dataset is not among"):
+        answer(profile, "rag", progress=False)
