@@ -68,6 +68,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             pa.field("facts", TEXT, metadata=OPTIONAL),
             # A JSON list, an object of license, credit, record and source for each photo.
             pa.field("photo_credits", TEXT, metadata=OPTIONAL),
+            # A JSON object, the numbers of its photos by split, where a museum lists them so.
+            pa.field("splits", TEXT, metadata=OPTIONAL),
         ]
     ),
     "photos": pa.schema(

@@ -20,7 +20,7 @@ from ..tables import iterate_table, read_table, write_table
 from .card import dataset_card
 from .credits import write_credits
 from .exhibits import Exhibit, load_exhibits
-from .split import SLOTS, SPLITS, assign
+from .split import SLOTS, SPLITS
 
 if TYPE_CHECKING:
     import datasets
@@ -52,7 +52,7 @@ def build_dataset(collection: str) -> dict[str, Any]:
         write_table("dataset", split_path(collection, split), rows[split])
     counts = {split: len(rows[split]) for split in SPLITS}
     writers = sorted({str(row["writer"]) for group in pairs.values() for row in group})
-    write_credits(folder / "dataset/credits.csv", used)
+    write_credits(folder / "dataset/credits.csv", used, _image_names(photos))
     write_text(folder / "dataset/README.md", dataset_card(collection, used, counts, writers))
     return {
         "path": str(folder / "dataset"),
@@ -123,6 +123,12 @@ def messages(question: str, answer: str) -> str:
     return json.dumps({"messages": turns}, ensure_ascii=False)
 
 
+def _image_names(photos: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    """What each photo on disk is called in the dataset; one shown twice goes by its first name."""
+    return {row["path"]: row["source_photo"] for own in photos.values() for row in own
+            if not row["augmented"]}  # fmt: skip
+
+
 def _by_exhibit(table: pd.DataFrame, order: str) -> dict[str, list[dict[str, Any]]]:
     groups = table.sort_values(order).groupby("item_name")
     return {str(name): own.to_dict("records") for name, own in groups}
@@ -142,8 +148,7 @@ def _rows(
                 f"the exhibit '{name}' has {len(found.get(name, []))} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
-    slots = assign(len(exhibit.photos))
-    together = zip(slots, photos[name], pairs[name], strict=True)
+    together = zip(exhibit.slots(), photos[name], pairs[name], strict=True)
     return [
         (
             slot.split,

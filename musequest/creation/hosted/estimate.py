@@ -1,17 +1,16 @@
 """What a run will cost, before its first call.
 
-Prompt tokens are counted with `tiktoken` where it is installed and TIKTOKEN_CACHE_DIR names its
-vocabularies (it would ask the network for them otherwise); else a token is taken to be 3 bytes,
-while English text has about 4. An answer is taken to have 1,500 of its 3,000 tokens: five pairs of
-200 words. Both are replaced by the means of the ledger once it holds responses of the same model.
-The most a single call can cost takes every byte for a token, which no tokenizer exceeds.
+The prompt tokens of OpenAI's models are counted with the models' own vocabulary, which `bpe-openai`
+brings along; for other models a token is taken to be 3 bytes, while English text has about 4. An
+answer is taken to have 1,500 of its 3,000 tokens: five pairs of 200 words. Both are replaced by the
+means of the ledger once it holds responses of the same model. The most a single call can cost takes
+every byte for a token, which no tokenizer exceeds.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,6 +21,7 @@ from .prompts import MAX_TOKENS, Request
 BYTES_PER_TOKEN = 3
 USUAL_TOKENS = 1500  # of an answer
 FRAMING_TOKENS = 100  # what a server may add of its own to a prompt
+NEWER = re.compile(r"(ft:)?(gpt-4o|gpt-4\.|gpt-5|o\d)")  # all share the vocabulary o200k_base
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ def estimate(requests: list[Request], model: str, price: Price, history: Any = (
     else:
         prompt = sum(count_tokens(request.sent, model) for request in requests)
         answer = USUAL_TOKENS
-        counted = "tiktoken" if _encoding(model) else f"{BYTES_PER_TOKEN} bytes a token"
+        counted = (
+            "the model's own vocabulary" if _encoding(model) else f"{BYTES_PER_TOKEN} bytes a token"
+        )
         basis = f"by {counted} and {USUAL_TOKENS:,} tokens an answer"
     completion = round(len(requests) * answer)
     most_completion = len(requests) * MAX_TOKENS
@@ -73,7 +75,7 @@ def estimate(requests: list[Request], model: str, price: Price, history: Any = (
 
 
 def count_tokens(text: str, model: str) -> int:
-    """Return the tokens of a text: exactly with tiktoken, else rather too many than too few."""
+    """Return the tokens of a text: exact for OpenAI's models, else rather too many than few."""
     if encoding := _encoding(model):
         return len(encoding.encode(text, disallowed_special=()))
     return math.ceil(len(text.encode("utf-8")) / BYTES_PER_TOKEN)
@@ -87,10 +89,13 @@ def most_usd(request: Request, price: Price) -> float:
 
 @lru_cache(maxsize=8)
 def _encoding(model: str) -> Any:
-    """The model's tokenizer, or None where it cannot be had without the network."""
-    if not os.environ.get("TIKTOKEN_CACHE_DIR"):
-        return None
+    """The tokenizer of a model of OpenAI, None for any other."""
+    # Imported here, since its vocabulary takes half a second and 140 MiB.
+    import bpe_openai
+
+    if NEWER.match(model):
+        return bpe_openai.get_encoding("o200k_base")
     try:
-        return importlib.import_module("tiktoken").encoding_for_model(model)
-    except Exception:  # whatever it lacks, the other way of counting remains
+        return bpe_openai.encoding_for_model(model)
+    except bpe_openai.errors.TokenizerError:
         return None
