@@ -40,13 +40,14 @@ from musequest.photos import save_photo
 from musequest.tables import read_table, write_table
 
 sys.path.insert(0, str(root() / "tests"))
-from openai_server import OpenAIServer  # noqa: E402
+from openai_server import OpenAIServer
 
 RECORD = root() / "benchmarks/records/synthesis.json"
 SERVER = root() / "tests/openai_server.py"
 MEBIBYTE = 2**20
 # Of the killed runs: slow enough for every moment of a run to be met, fast enough to wait for.
 KILLED_LATENCY_S, KILLED_CONCURRENCY = 0.2, 4
+LONGEST_LIFE_S = 0.5  # from the first request of a run to its kill
 
 
 def write_exhibits(folder: Path, count: int) -> None:
@@ -132,7 +133,7 @@ def kill_and_resume(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     accepted: set[str] = set()
     with OpenAIServer(latency_s=KILLED_LATENCY_S) as server:
         for _ in range(chosen.kills):
-            kill(server, killed, rng.uniform(0, 1.5))
+            kill(server, killed, rng.uniform(0, LONGEST_LIFE_S))
             accepted |= set(pairs_on_disk(killed))
         in_flight = len(server.traffic.keys) - responses(killed)
         last = start(server, killed)
@@ -155,11 +156,13 @@ def kill_and_resume(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def kill(server: OpenAIServer, home: Path, seconds: float) -> None:
-    """Start a run and kill it so many seconds after its first request, if it has not ended."""
+    """Start a run and kill it so many seconds after its first request."""
     before, process = len(server.traffic.keys), start(server, home)
     while len(server.traffic.keys) == before and process.poll() is None:
         time.sleep(0.005)
     time.sleep(seconds)
+    if process.poll() is not None:
+        raise SystemExit("a run ended before its kill; take more --exhibits")
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(2 * KILLED_LATENCY_S)

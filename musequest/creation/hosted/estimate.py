@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -90,8 +91,11 @@ def most_usd(request: Request, price: Price) -> float:
 @lru_cache(maxsize=8)
 def _encoding(model: str) -> Any:
     """The tokenizer of a model of OpenAI, None for any other."""
-    # Imported here, since its vocabulary takes half a second and 140 MiB.
-    import bpe_openai
+    # Imported here, since its vocabularies take half a second and 140 MiB.
+    with warnings.catch_warnings():
+        # It reads them by a function that Python 3.11 and 3.12 call deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import bpe_openai
 
     if NEWER.match(model):
         return bpe_openai.get_encoding("o200k_base")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ...errors import MuseQuestError
 from ..dialogs import PAIRS_EACH, TEMPERATURES
 from ..exhibits import Exhibit
-from ..writers import Pair, Writer, sha256_of
+from ..writers import Pair, Writer, WriterStopped, sha256_of
 from .acceptance import check_pairs, numbers_of
 from .calls import REPEATS, NoSchema, text_of
 from .estimate import Estimate, estimate
@@ -40,6 +40,8 @@ class HostedWriter(Writer):
     `base_url` is the server's address up to /v1 (default: OPENAI_BASE_URL, else OpenAI). The limit
     `max_cost_usd` is for all that data/<collection>/ledger.jsonl knows, runs of the past included.
     """
+
+    remedy = "run synthesize again"
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class HostedWriter(Writer):
         )
         self.concurrency = WAITING * concurrency
         self._form = JSON
+        self._ledger: Ledger | None = None
         self._session: Session | None = None
         self._told: dict[str, list[str]] = {}  # exhibit -> its answers at lower temperatures
 
@@ -83,17 +86,20 @@ class HostedWriter(Writer):
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
         """Open ledger and connection, and tell the estimate before the first call."""
-        ledger = Ledger(folder / "ledger.jsonl")
-        try:
+        with self._reading(folder) as ledger:
+            if ledger.batches:
+                raise WriterStopped(
+                    f"{ledger.path} tells of a batch under way, which would be paid twice; run "
+                    "with --batch until it is collected, or cancel it at the provider first."
+                )
             planned = self._estimate(exhibits, ledger)
             tqdm.write(f"{planned}\n{self._room(planned, ledger)}", file=sys.stderr)
             self._session = Session(self.terms, ledger, planned)
-            yield
-        finally:
-            if self._session:
+            try:
+                yield
+            finally:
                 self._session.close()
-            self._session, self._told = None, {}
-            ledger.close()
+                self._session = None
 
     def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
         """Return `n` accepted pairs, from the ledger where they were paid for before.
@@ -113,10 +119,23 @@ class HostedWriter(Writer):
                 return self._accepted(exhibit, temperature, n, response)
             except Unacceptable as flaw:
                 reason = str(flaw)
-        raise MuseQuestError(
+        raise self._unusable(exhibit, temperature, reason)
+
+    def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
+        return MuseQuestError(
             f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
-            f"{temperature}: {reason}; run synthesize again, or mend the exhibit's text."
+            f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
         )
+
+    @contextmanager
+    def _reading(self, folder: Path) -> Iterator[Ledger]:
+        """Have the collection's ledger open."""
+        self._ledger = Ledger(folder / "ledger.jsonl")
+        try:
+            yield self._ledger
+        finally:
+            self._ledger.close()
+            self._ledger, self._told = None, {}
 
     def stop(self) -> None:
         """Send nothing more; responses under way still reach the ledger."""
@@ -133,7 +152,7 @@ class HostedWriter(Writer):
         """The response that was paid for, whichever form it was asked in."""
         for form in FORMS:
             asked = request(self.name, exhibit, temperature, n, form, attempt, reason)
-            if response := self._open.ledger.find(asked.key):
+            if self._ledger and (response := self._ledger.find(asked.key)):
                 return response
         return None
 
