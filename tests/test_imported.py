@@ -106,6 +106,7 @@ def test_what_is_no_such_dataset_is_one_sentence(home: Path, tmp_path: Path):
     made = made.remove_columns("item_name")
     with pytest.raises(MuseQuestError, match="split 'train', lacks the column 'item_name'"):
         collect_dataset(save(tmp_path / "a", made), "t")
+    made = published()
     del made["validation"]
     with pytest.raises(MuseQuestError, match="has no split 'validation'; it has"):
         collect_dataset(save(tmp_path / "b", made), "t")
