@@ -54,7 +54,9 @@ def push_to_hub(
     dry_run: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> Plan:
-    """Upload data/<collection>/dataset/ to the dataset repository `repository` (owner/name).
+    """Upload data/<collection>/dataset/ to the dataset repository `repository`.
+
+    It is named owner/name; a name alone is of the token's owner.
 
     The repository then holds these files and no others. One that does not exist is created, private
     unless told otherwise; before a public one is created `confirm` is asked, and without `confirm`
@@ -65,6 +67,7 @@ def push_to_hub(
     folder = collection_dir(collection) / "dataset"
     _check_audited(collection)
     api = huggingface_hub.HfApi(library_name="musequest")
+    repository = _full_name(api, repository, asked=not dry_run)
     plan = _plan(api, folder, repository, private, asked=not dry_run)
     if dry_run:
         return plan
@@ -85,6 +88,18 @@ def push_to_hub(
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise _refused(repository, error) from None
     return plan
+
+
+def _full_name(api: huggingface_hub.HfApi, repository: str, asked: bool) -> str:
+    """The name with its owner; in a dry run without the Hub, the name alone."""
+    if "/" in repository:
+        return repository
+    try:
+        return f"{api.whoami()['name']}/{repository}"
+    except (HfHubHTTPError, OSError) as error:
+        if asked:
+            raise _refused(repository, error) from None
+        return repository
 
 
 def _check_audited(collection: str) -> None:

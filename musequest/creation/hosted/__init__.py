@@ -7,6 +7,6 @@ the same requests over in `batches`.
 """
 
 from .batch_writer import BatchWriter
-from .writer import HostedWriter
+from .writer import HostedWriter, expected_cost
 
-__all__ = ["BatchWriter", "HostedWriter"]
+__all__ = ["BatchWriter", "HostedWriter", "expected_cost"]

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -77,11 +77,7 @@ class HostedWriter(Writer):
 
     def estimate(self, exhibits: list[Exhibit], folder: Path) -> Estimate:
         """Return what dialogs for these exhibits will cost; responses in the ledger are free."""
-        ledger = Ledger(folder / "ledger.jsonl")
-        try:
-            return self._estimate(exhibits, ledger)
-        finally:
-            ledger.close()
+        return expected_cost(exhibits, folder, self.name)
 
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
@@ -92,7 +88,7 @@ class HostedWriter(Writer):
                     f"{ledger.path} tells of a batch under way, which would be paid twice; run "
                     "with --batch until it is collected, or cancel it at the provider first."
                 )
-            planned = self._estimate(exhibits, ledger)
+            planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self._room(planned, ledger)}", file=sys.stderr)
             self._session = Session(self.terms, ledger, planned)
             try:
@@ -183,15 +179,6 @@ class HostedWriter(Writer):
             del self._told[exhibit.item_name]
         return pairs
 
-    def _estimate(self, exhibits: list[Exhibit], ledger: Ledger) -> Estimate:
-        missing: list[Request] = []
-        for exhibit in exhibits:
-            for temperature in TEMPERATURES:
-                asked = [request(self.name, exhibit, temperature, PAIRS_EACH, f) for f in FORMS]
-                if not any(ledger.find(each.key) for each in asked):
-                    missing.append(asked[0])
-        return estimate(missing, self.name, self.terms.price, ledger.responses())
-
     def _room(self, planned: Estimate, ledger: Ledger) -> str:
         spent = ledger.committed_usd
         text = f"{spent:.4f} USD are spent before; the limit is {self.terms.max_cost_usd} USD."
@@ -204,6 +191,28 @@ class HostedWriter(Writer):
         if self._session is None:
             raise RuntimeError("HostedWriter.write needs the context of HostedWriter.working")
         return self._session
+
+
+def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> Estimate:
+    """Return what dialogs of `model` will cost, asking nobody and without a key.
+
+    What the ledger of data/<collection> holds is free.
+    """
+    if not (folder / "ledger.jsonl").is_file():
+        return _estimate(exhibits, model, None)
+    with closing(Ledger(folder / "ledger.jsonl")) as ledger:
+        return _estimate(exhibits, model, ledger)
+
+
+def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None) -> Estimate:
+    missing: list[Request] = []
+    for exhibit in exhibits:
+        for temperature in TEMPERATURES:
+            asked = [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
+            if not ledger or not any(ledger.find(each.key) for each in asked):
+                missing.append(asked[0])
+    history = ledger.responses() if ledger else ()
+    return estimate(missing, model, price_of(model), history)
 
 
 def _address(base_url: str | None) -> str:
