@@ -75,11 +75,17 @@ def test_a_dry_run_tells_and_changes_nothing(hub: HubServer, made: Path, capsys)
 
 def test_a_dry_run_needs_no_network(made: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MUSEQUEST_HOME", str(made))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    plan = push_to_hub("t", NAME, dry_run=True)
-    assert plan.exists is None and "the Hub is out of reach" in str(plan)
-    with pytest.raises(MuseQuestError, match="was not uploaded"):
-        push_to_hub("t", NAME)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    for offline, name in ((True, NAME), (False, NAME), (False, "museum")):
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+        plan = push_to_hub("t", name, dry_run=True)
+        assert plan.exists is None and "the Hub is out of reach" in str(plan)
+        with pytest.raises(MuseQuestError, match="was not uploaded"):
+            push_to_hub("t", name)
+
+
+def test_a_name_alone_is_of_the_owner_of_the_token(hub: HubServer):
+    assert push_to_hub("t", "museum", dry_run=True).repository == "ours/museum"
 
 
 def test_a_public_repository_is_created_after_a_yes_only(hub: HubServer, capsys):

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    RepositoryNotFoundError,
+)
 
 from ..errors import MuseQuestError
 from ..files import read_json
@@ -85,7 +90,7 @@ def push_to_hub(
             delete_patterns="*",
             commit_message=f"MuseQuest dataset {fingerprint(collection)[:12]}",
         )
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (HTTPError, OSError, ValueError) as error:
         raise _refused(repository, error) from None
     return plan
 
@@ -96,7 +101,7 @@ def _full_name(api: huggingface_hub.HfApi, repository: str, asked: bool) -> str:
         return repository
     try:
         return f"{api.whoami()['name']}/{repository}"
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         if asked:
             raise _refused(repository, error) from None
         return repository
@@ -127,7 +132,7 @@ def _plan(
         exists = False
     except HFValidationError as error:
         raise MuseQuestError(f"{repository!r} names no repository ({error}).") from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         if asked:
             raise _refused(repository, error) from None
     files = {
