@@ -61,7 +61,7 @@ def test_with_a_network_a_sample_is_a_collection(home: Path, monkeypatch, capsys
         server.artworks = [artwork(1)]
         server.add_photo("img-1", 1)
         monkeypatch.setattr("musequest.creation.artic.BASE_URL", server.artic)
-        found = sample("artic", "bowl", 1)
+        found = sample("artic", "landscape", 1)
     assert len(found) == 1 and (home / "data/artic_sample/exhibits.parquet").is_file()
     assert capsys.readouterr().out == ""
 
