@@ -210,12 +210,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     chosen = parser.parse_args()
+    busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MUSEQUEST_HOME"] = folder
         figures = (kill_and_resume if chosen.kills else measure)(chosen, Path(folder))
     figures |= {
         "python": platform.python_version(),
         "cpu_cores": os.cpu_count(),
+        "load_average_before": round(busy, 1),  # of other work on the machine
         "date": datetime.now(UTC).date().isoformat(),
     }
     for name, value in figures.items():

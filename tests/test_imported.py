@@ -54,7 +54,8 @@ def test_the_published_columns_are_a_collection(home: Path, tmp_path: Path, capl
     folder = save(tmp_path / "made", published())
     with caplog.at_level(logging.WARNING, logger="musequest"):
         assert main(["collect", "dataset", str(folder), "--collection", "t"]) == 0
-    assert json.loads(capsys.readouterr().out) == SIZES | {"collection": "t"}
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == SIZES and told["audit"]["exhibits"] == 4
     assert "does not tell" in caplog.text
     test = read_table("dataset", split_path("t", "test"))
     assert list(test["data_id"]) == ["6", "7"] and test["dialog"][0] == messages(
@@ -76,6 +77,8 @@ def test_photos_alike_across_splits_are_reported_though_lineage_is_unknown(home,
 def test_a_dataset_of_our_own_loads_with_all_it_tells(museum: Path, home: Path, tmp_path: Path):
     for arguments in (["collect", "folder", str(museum)], ["augment"], ["synthesize"], ["dataset"]):
         assert main([*arguments, "--collection", "t"]) == 0
+    with pytest.raises(MuseQuestError, match="has exhibits; choose another name"):
+        collect_dataset(home / "data/t/dataset", "t")
     collect_dataset(home / "data/t/dataset", "again")
     assert fingerprint("again") == fingerprint("t")
     pd.testing.assert_frame_equal(

@@ -49,10 +49,11 @@ def collect(chosen: argparse.Namespace) -> None:
 
         table = collect_folder(chosen.folder, chosen.collection)
     elif chosen.source == "dataset":
+        from .audit import audit
         from .imported import collect_dataset
 
         rows = collect_dataset(chosen.dataset, chosen.collection)
-        print(json.dumps(rows | {"collection": chosen.collection}))
+        print(json.dumps({"rows": rows, "audit": audit(chosen.collection)}, indent=2))
         return
     else:
         table = _collect_museum(chosen)

@@ -34,9 +34,11 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
     """Write data/<collection>/dataset/ from a dataset's folder or its name on the Hub.
 
     Photos are kept as they are. Returns rows by split. A split or column that is missing, a row
-    without photo or with a dialog that is none, or a source that cannot be loaded raises
-    MuseQuestError, and what the collection held before stays.
+    without photo or with a dialog that is none, a source that cannot be loaded, or a collection
+    with exhibits of its own raises MuseQuestError, and what the collection held before stays.
     """
+    if (own := collection_dir(collection) / "exhibits.parquet").is_file():
+        raise MuseQuestError(f"{own} shows that the collection has exhibits; choose another name.")
     loaded = _load(str(source))
     for split in SPLITS:
         if split not in loaded:
