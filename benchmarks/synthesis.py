@@ -46,8 +46,8 @@ RECORD = root() / "benchmarks/records/synthesis.json"
 SERVER = root() / "tests/openai_server.py"
 MEBIBYTE = 2**20
 # Of the killed runs: slow enough for every moment of a run to be met, fast enough to wait for.
-KILLED_LATENCY_S, KILLED_CONCURRENCY = 0.2, 4
-LONGEST_LIFE_S = 0.5  # from the first request of a run to its kill
+KILLED_LATENCY_S, KILLED_CONCURRENCY = 1.0, 4
+LONGEST_LIFE_S = 3.0  # from the first request of a run to its kill
 
 
 def write_exhibits(folder: Path, count: int) -> None:
@@ -165,7 +165,7 @@ def kill(server: OpenAIServer, home: Path, seconds: float) -> None:
         raise SystemExit("a run ended before its kill; take more --exhibits")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(2 * KILLED_LATENCY_S)
+    time.sleep(1.5 * KILLED_LATENCY_S)  # what was in flight goes nowhere
 
 
 def start(server: OpenAIServer, home: Path) -> subprocess.Popen[bytes]:
