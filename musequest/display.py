@@ -51,6 +51,8 @@ def table(rows: Sequence[Mapping[str, Any]], ready: Iterable[str] = ("photo",)) 
         shown = value if name in ready else html.escape(str(value))
         return f'<td style="text-align:left">{shown}</td>'
 
+    if not rows:
+        return HTML("<p>nothing to show</p>")
     ready = set(ready)
     head = "".join(f'<th style="text-align:left">{html.escape(name)}</th>' for name in rows[0])
     body = "".join(
@@ -150,6 +152,27 @@ def dialog_table(dialogs: pd.DataFrame, item_name: str, each: int = 1) -> HTML:
     mine = dialogs[dialogs.item_name == item_name].sort_values("pair_index")
     first = mine.groupby("temperature").head(each)
     return table(first[["temperature", "question", "answer"]].to_dict("records"))
+
+
+def dialog_preview(
+    collection: str, exhibits: Sequence[Exhibit], dialogs: pd.DataFrame, count: int = 4
+) -> HTML:
+    """Photo, title, question and answer of one pair each of `count` exhibits far apart."""
+    written = [exhibit for exhibit in exhibits if exhibit.item_name in set(dialogs.item_name)]
+    rows = []
+    for number, exhibit in enumerate(written[:: max(1, len(written) // count)][:count]):
+        mine = dialogs[dialogs.item_name == exhibit.item_name].sort_values("pair_index")
+        pair = mine.iloc[(5 * number) % len(mine)]  # another temperature each
+        rows.append(
+            {
+                "photo": thumbnail(collection_dir(collection) / exhibit.photos[0], edge=TILE),
+                "title": exhibit.title,
+                "temperature": pair.temperature,
+                "question": pair.question,
+                "answer": pair.answer,
+            }
+        )
+    return table(rows)
 
 
 def temperatures(dialogs: pd.DataFrame) -> pd.DataFrame:

@@ -32,6 +32,7 @@ from .settings import load_profile
 from .walk_record import WalkRecord
 
 WALK = (
+    "1_synthetic_data_creation/1.1_exhibit_collection/exhibit_collection.ipynb",
     "1_synthetic_data_creation/1.2_image_augmentation/image_augmentation.ipynb",
     "1_synthetic_data_creation/1.3_dialog_generation/dialog_generation.ipynb",
     "1_synthetic_data_creation/1.4_dataset_creation/dataset_creation.ipynb",

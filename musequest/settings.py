@@ -20,7 +20,14 @@ class Profile:
     base_model: str  # folder relative to the repository, or a name on the Hub
     collection: str  # data/<collection>
     image_size: int  # longest edge a photo is given to the model with, px
-    museum: str | None = None  # folder of exhibits.csv and photos, relative to the repository
+    # A folder of exhibits.csv and photos, relative to the repository, or smithsonian or artic.
+    museum: str | None = None
+    catalogue: str | None = None  # of a museum on the internet: the exhibits wanted, a CSV file
+    query: str | None = None  # of a museum on the internet: the words exhibits have to match
+    limit: int = 50  # exhibits of a query
+    writer: str = "offline"  # of the dialogs: offline, hosted, or batch
+    writer_model: str = "gpt-4o-mini"  # of a hosted writer
+    max_cost_usd: float = 1.0  # of all runs of a hosted writer on the collection together
     image_splitting: bool = False  # whether a photo is also shown in four crops
     dtype: str = "float32"  # of the weights: float32, bfloat16, float16 or auto
     max_new_tokens: int = 160  # longest answer

@@ -6,7 +6,7 @@ Columns may be added to any of these files; a missing or mistyped one is an erro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             pa.field("facts", TEXT, metadata=OPTIONAL),
             # A JSON list, an object of license, credit, record and source for each photo.
             pa.field("photo_credits", TEXT, metadata=OPTIONAL),
+            # A JSON object, the numbers of its photos by split, where a museum lists them so.
+            pa.field("splits", TEXT, metadata=OPTIONAL),
         ]
     ),
     "photos": pa.schema(
@@ -168,7 +170,36 @@ def write_table(kind: str, path: str | Path, rows: list[dict[str, Any]] | pd.Dat
     except pa.ArrowException as error:
         raise MuseQuestError(f"{path} was not written: {str(error).splitlines()[0]}.") from None
     with write_whole(path) as temporary:
-        pq.write_table(table, temporary, row_group_size=100 if kind == "dataset" else 10_000)
+        pq.write_table(table, temporary, row_group_size=_rows_a_group(kind))
+
+
+@contextmanager
+def table_writer(kind: str, path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a function that writes one row more, for files too large to be held whole.
+
+    The file is written whole or not at all, with the same bytes as by `write_table`.
+    """
+    path, schema, waiting = Path(path), SCHEMAS[kind], []
+
+    with write_whole(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(_checked(kind, _as_table(schema, waiting), path))
+            waiting.clear()
+
+        def write(row: dict[str, Any]) -> None:
+            waiting.append(row)
+            if len(waiting) == _rows_a_group(kind):
+                flush()
+
+        yield write
+        if waiting:
+            flush()
+
+
+def _rows_a_group(kind: str) -> int:
+    """Fewer where rows hold photos, since a reader takes a group at a time."""
+    return 100 if kind == "dataset" else 10_000
 
 
 @contextmanager

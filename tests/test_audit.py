@@ -7,7 +7,7 @@ import pytest
 
 from musequest.creation.audit import audit
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import build_dataset, split_path
+from musequest.creation.dataset import build_dataset, fingerprint, split_path
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import collect_folder
 from musequest.creation.offline_writer import OfflineWriter
@@ -33,15 +33,22 @@ def change(split: str, number: int, **cells) -> None:
 
 def test_a_good_dataset_passes_and_its_report_is_written(folder: Path):
     report = audit("t")
+    assert report.pop("fingerprint") == fingerprint("t")
+    per_exhibit = report.pop("per_exhibit")
+    assert len(per_exhibit) == 5 and sum(each["real_photos"] for each in per_exhibit) == 16
+    assert {"item_name": "dial-of-the-upper-mill", "train": 11, "validation": 2, "test": 2,
+            "real_photos": 6} in per_exhibit  # fmt: skip
     assert report == {
         "exhibits": 5,
         "rows": {"train": 63, "validation": 6, "test": 6},
         "tracks": {"seen_photo": 1, "unseen_photo": 5},
         "lineage_leaks": [],
         "near_duplicates": [],
+        "alike_across_splits": [],
         "repeated_answers": 0,
     }
-    assert json.loads((folder / "audit.json").read_text()) == report
+    kept = json.loads((folder / "audit.json").read_text())
+    assert {name: kept[name] for name in report} == report
 
 
 def test_a_copy_of_a_test_photo_in_training_is_a_leak(folder: Path):
@@ -64,6 +71,14 @@ def test_a_test_photo_under_another_name_is_found_by_its_looks(folder: Path):
     change("train", number, image=photo)
     with pytest.raises(MuseQuestError, match="the-orme-casket-00.jpg shows the same as"):
         audit("t")
+
+
+def test_photos_alike_in_validation_and_training_are_reported(folder: Path):
+    photo = read_table("dataset", split_path("t", "validation"))["image"][2]
+    train = read_table("dataset", split_path("t", "train"))
+    change("train", train.index[~train["augmented"]][0], image=photo)
+    (found,) = audit("t")["alike_across_splits"]
+    assert found["splits"] == "train, validation"
 
 
 def test_repeated_answers_are_counted(folder: Path):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from musequest.creation.audit import audit
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import (
     build_dataset,
@@ -98,7 +99,7 @@ def test_a_split_is_loaded_with_photos_and_follows_a_new_build(folder: Path):
 def test_the_same_input_gives_the_same_bytes_and_fingerprint(folder: Path):
     first = build_dataset("t")
     files = {path: path.read_bytes() for path in (folder / "dataset").rglob("*.*")}
-    assert len(files) == 5
+    assert len(files) == 6
     assert build_dataset("t") == first and fingerprint("t") == first["fingerprint"]
     assert {path: path.read_bytes() for path in files} == files
 
@@ -128,9 +129,34 @@ def test_the_card_tells_splits_licence_and_credit(folder: Path):
     files = {each["split"]: each["path"] for each in values["configs"][0]["data_files"]}
     assert files == {split: f"data/{split}-*" for split in SPLITS}
     assert "| train | 63 |" in body and "drawn for the tests (CC0-1.0): 5 exhibits" in body
-    assert "- CC0-1.0: 16 photos" in body
+    assert "- CC0-1.0: 16 photos" in body and "a folder of the museum's own: 5 texts" in body
+    assert "- offline: 75 pairs" in body and "not made yet" in body
     credits = pd.read_csv(folder / "dataset/credits.csv")
     assert len(credits) == 16 and set(credits["credit"]) == {"drawn for the tests"}
+    table = pd.concat(rows(split) for split in SPLITS)
+    assert set(credits["image_name"]) == set(table.loc[~table["augmented"], "image_name"])
+
+
+def test_the_card_tells_prompts_costs_and_what_the_audit_found(folder: Path):
+    dialogs = read_table("dialogs", folder / "dialogs.parquet")
+    dialogs["cost_usd"], dialogs["prompt_tokens"], dialogs["writer"] = 0.01, 100, "gpt-4o-mini"
+    write_table("dialogs", folder / "dialogs.parquet", dialogs)
+    paid = {"event": "paid", "call": "c", "key": "k", "response": {"cost_usd": 0.875}}
+    (folder / "ledger.jsonl").write_text(json.dumps(paid) + "\n")
+    build_dataset("t")
+    audit("t")
+    card = (folder / "dataset/README.md").read_text()
+    assert "gpt-4o-mini: 75 pairs" in card and "15 different prompts" in card
+    assert "7,500 prompt and 0 completion tokens, 0.7500 USD for these pairs" in card
+    assert "0.8750 USD for all responses" in card
+    assert "test rows: 1 of the track `seen_photo`, 5 of the track `unseen_photo`" in card
+    table = pd.read_csv(folder / "dataset/provenance.csv")
+    assert set(table["data_id"]) == set(pd.concat(rows(split) for split in SPLITS)["data_id"])
+    assert set(table["prompt_sha256"]) == set(dialogs["prompt_sha256"])
+    change = rows("test").assign(temperature=0.9)
+    write_table("dataset", split_path("t", "test"), change)
+    build_dataset("t")
+    assert (folder / "dataset/README.md").read_text() == card  # the same rows as were audited
 
 
 def test_the_split_table_has_a_row_an_exhibit(folder: Path):

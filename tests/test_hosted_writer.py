@@ -252,7 +252,7 @@ def test_the_estimate_comes_first_and_learns_from_the_ledger(server, home: Path,
     writer, exhibits = HostedWriter(base_url=server.url), load_exhibits("t")
     before = writer.estimate(exhibits, home / "data/t")
     assert before.calls == 15 and before.completion_tokens == 15 * 1500
-    assert before.usd < before.most_usd and "3 bytes a token" in str(before)
+    assert before.usd < before.most_usd and "the model's own vocabulary" in str(before)
     assert server.traffic.bodies == []
     run(server.url)
     told = capsys.readouterr().err

@@ -96,7 +96,7 @@ def test_demo_tells_where_it_is_and_ends_with_scores_and_report(walk: Walk):
 
 
 def test_demo_streams_how_far_the_training_is(walk: Walk):
-    after = walk.shown.stdout.split("[4/5]")[1].split("[5/5]")[0]
+    after = walk.shown.stdout.split("[5/6]")[1].split("[6/6]")[0]
     assert "%" in after.split("train(")[1]
 
 

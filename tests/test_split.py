@@ -2,7 +2,7 @@
 
 import pytest
 
-from musequest.creation.split import assign
+from musequest.creation.split import assign, assign_listed
 
 
 @pytest.mark.parametrize("n_real", range(1, 20))
@@ -60,3 +60,26 @@ def test_copies_are_shared_out_evenly():
 def test_no_photo_is_no_exhibit():
     with pytest.raises(ValueError, match="at least one real photo"):
         assign(0)
+
+
+def test_listed_photos_go_where_they_are_listed():
+    slots = assign_listed(test=[0], validation=[1, 2], train=[3, 4])
+    assert [slot.split for slot in slots] == ["test", "validation", "validation"] + ["train"] * 12
+    assert [slot.photo for slot in slots[:5]] == [0, 1, 2, 3, 4]
+    assert [slot.augmented for slot in slots] == [False] * 5 + [True] * 10
+    assert {slot.parent for slot in slots[5:]} == {3, 4} and slots[0].track == "unseen_photo"
+
+
+def test_a_photo_listed_for_test_and_training_is_learned_from_its_copies_alone():
+    slots = assign_listed(test=[0], validation=[0], train=[0])
+    assert [slot.augmented for slot in slots] == [False] * 2 + [True] * 13
+    assert {slot.parent for slot in slots} == {0} and slots[0].track == "seen_photo"
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [([], [1], [2]), ([0], [], [1]), ([0, 1, 2], [3, 4, 5], []), ([0], [1], list(range(2, 16)))],
+)
+def test_what_fifteen_slots_cannot_hold_is_refused(listed):
+    with pytest.raises(ValueError, match="no room"):
+        assign_listed(*listed)

@@ -28,7 +28,6 @@ from ..home import collection_dir
 from ..photos import open_photo, save_photo
 from ..tables import read_table, write_table
 from .exhibits import Exhibit, load_exhibits
-from .split import assign
 
 # Changes when `pipeline` does, so that copies made by an older one are made again.
 RECIPE = 1
@@ -104,14 +103,14 @@ def pipeline(seed: int) -> Any:
 def _lineage(exhibit: Exhibit) -> list[dict[str, Any]]:
     """The 15 rows of photos.parquet, those of copies without their transform."""
     name, rows = exhibit.item_name, []
-    for slot in assign(len(exhibit.photos)):
+    for slot in exhibit.slots():
         copy = f"augmented/{name}/{slot.slot:02d}.jpg"
         rows.append(
             {
                 "item_name": name,
                 "slot": slot.slot,
                 "image_name": f"{name}-{slot.slot:02d}.jpg",
-                "path": copy if slot.augmented else exhibit.photos[slot.slot],
+                "path": copy if slot.augmented else exhibit.photos[slot.photo],
                 "source_photo": f"{name}-{slot.parent:02d}.jpg",
                 "augmented": slot.augmented,
                 "transform": "",

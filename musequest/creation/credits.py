@@ -48,9 +48,19 @@ def credits_of(exhibit: Exhibit, own: dict[str, dict[str, str]]) -> Credits:
     return [shared | own.get(photo, {}) for photo in exhibit.photos]
 
 
-def write_credits(path: Path, exhibits: Iterable[Exhibit]) -> None:
-    """Write the credits table: a row a photo, with its exhibit and rights."""
-    write_csv(path, CREDIT_COLUMNS, credit_rows(exhibits))
+def write_credits(
+    path: Path, exhibits: Iterable[Exhibit], image_names: dict[str, str] | None = None
+) -> None:
+    """Write the credits table: a row a photo, with its exhibit and rights.
+
+    With `image_names` (a photo's path -> its name in the dataset) photos go by these, in the column
+    `image_name` in place of `photo`.
+    """
+    rows, columns = list(credit_rows(exhibits)), list(CREDIT_COLUMNS)
+    if image_names is not None:
+        columns[columns.index("photo")] = "image_name"
+        rows = [row | {"image_name": image_names[row.pop("photo")]} for row in rows]
+    write_csv(path, columns, rows)
 
 
 def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:

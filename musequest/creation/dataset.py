@@ -1,29 +1,36 @@
 """The dataset: photos and dialogs joined by the split rule, as `datasets.load_dataset` reads it.
 
-data/<collection>/dataset/ holds a card (README.md), credits.csv and one parquet file a split,
-photos included, so that the folder can be handed on, or put on the Hub, as it is.
+data/<collection>/dataset/ holds a card (README.md), credits.csv, provenance.csv and one parquet
+file a split, photos included, so that the folder can be handed on, or put on the Hub, as it is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from ..errors import MuseQuestError, leave_out
-from ..files import write_text
+from ..files import write_csv
 from ..home import collection_dir
-from ..tables import iterate_table, read_table, write_table
-from .card import dataset_card
+from ..tables import SCHEMAS, read_table, table_writer
+from .card import write_card
 from .credits import write_credits
+from .dataset_files import fingerprint, load_split, split_path
 from .exhibits import Exhibit, load_exhibits
-from .split import SLOTS, SPLITS, assign
+from .split import SLOTS, SPLITS
 
-if TYPE_CHECKING:
-    import datasets
+__all__ = ["build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table"]
+
+# Where a row's dialog came from; its question and answer stand in the row itself.
+PROVENANCE = (
+    "data_id",
+    *(name for name in SCHEMAS["dialogs"].names if name not in ("question", "answer")),
+)
 
 
 def build_dataset(collection: str) -> dict[str, Any]:
@@ -36,71 +43,32 @@ def build_dataset(collection: str) -> dict[str, Any]:
     exhibits = load_exhibits(collection)
     photos = _by_exhibit(read_table("photos", folder / "photos.parquet"), "slot")
     pairs = _by_exhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")
-    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    used, problems = [], []
-    for exhibit in exhibits:
-        try:
-            own = _rows(exhibit, photos, pairs, folder)
-        except MuseQuestError as error:
-            problems.append(str(error))
-            continue
-        used.append(exhibit)
-        for split, row in own:
-            rows[split].append(row)
-    leave_out(problems, len(exhibits), folder / "exhibits.parquet")
-    for split in SPLITS:
-        write_table("dataset", split_path(collection, split), rows[split])
-    counts = {split: len(rows[split]) for split in SPLITS}
-    writers = sorted({str(row["writer"]) for group in pairs.values() for row in group})
-    write_credits(folder / "dataset/credits.csv", used)
-    write_text(folder / "dataset/README.md", dataset_card(collection, used, counts, writers))
+    counts, used, problems = dict.fromkeys(SPLITS, 0), [], []
+    with ExitStack() as stack:
+        write = {
+            split: stack.enter_context(table_writer("dataset", split_path(collection, split)))
+            for split in SPLITS
+        }
+        for exhibit in exhibits:
+            try:
+                rows = _rows(exhibit, photos, pairs, folder)
+            except MuseQuestError as error:
+                problems.append(str(error))
+                continue
+            used.append(exhibit)
+            for split, row in rows:
+                write[split](row)
+                counts[split] += 1
+        leave_out(problems, len(exhibits), folder / "exhibits.parquet")
+    write_credits(folder / "dataset/credits.csv", used, _image_names(photos))
+    write_csv(folder / "dataset/provenance.csv", PROVENANCE, _provenance(used, pairs))
+    write_card(collection)
     return {
         "path": str(folder / "dataset"),
         "fingerprint": fingerprint(collection),
         "exhibits": len(used),
         "rows": counts,
     }
-
-
-def split_path(collection: str, split: str) -> Path:
-    """Return where the rows of a split lie; MuseQuestError if there is no such split."""
-    if split not in SPLITS:
-        raise MuseQuestError(f"There is no split '{split}'; the splits are {', '.join(SPLITS)}.")
-    return collection_dir(collection) / f"dataset/data/{split}-00000-of-00001.parquet"
-
-
-def fingerprint(collection: str) -> str:
-    """Return the SHA-256, in hexadecimal, over the contents of all rows, photos included.
-
-    It does not depend on how the parquet files are encoded, nor on the machine.
-    """
-    digest = hashlib.sha256()
-    for split in SPLITS:
-        for row in iterate_table("dataset", split_path(collection, split)):
-            photo = hashlib.sha256(row.pop("image")["bytes"]).hexdigest()
-            line = json.dumps([split, photo, row], ensure_ascii=False, sort_keys=True)
-            digest.update(line.encode("utf-8"))
-    return digest.hexdigest()
-
-
-def load_split(collection: str, split: str) -> datasets.Dataset:
-    """Return a split as `datasets.Dataset`, its photos decoded when a row is looked at.
-
-    A split without rows raises MuseQuestError.
-    """
-    from datasets import Dataset
-
-    path = split_path(collection, split)
-    if next(iterate_table("dataset", path), None) is None:
-        raise MuseQuestError(
-            f"{path} holds no rows; collect more exhibits and run `python -m musequest dataset` "
-            "again."
-        )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # Beside the data, so that what is cleaned away with it leaves nothing behind.
-    cache = collection_dir(collection) / ".cache" / digest[:16]
-    return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
 
 
 def split_table(collection: str) -> pd.DataFrame:
@@ -130,6 +98,23 @@ def messages(question: str, answer: str) -> str:
     return json.dumps({"messages": turns}, ensure_ascii=False)
 
 
+def _image_names(photos: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    """What each photo on disk is called in the dataset; one shown twice goes by its first name."""
+    return {row["path"]: row["source_photo"] for own in photos.values() for row in own
+            if not row["augmented"]}  # fmt: skip
+
+
+def _provenance(
+    used: list[Exhibit], pairs: dict[str, list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """One row a row of the dataset; what is not known is left empty."""
+    for exhibit in used:
+        for slot, pair in enumerate(pairs[exhibit.item_name]):
+            known = {name: pair[name] for name in PROVENANCE[1:]}
+            place = {"data_id": f"{exhibit.item_name}-{slot:02d}"}
+            yield place | {name: "" if pd.isna(value) else value for name, value in known.items()}
+
+
 def _by_exhibit(table: pd.DataFrame, order: str) -> dict[str, list[dict[str, Any]]]:
     groups = table.sort_values(order).groupby("item_name")
     return {str(name): own.to_dict("records") for name, own in groups}
@@ -149,8 +134,7 @@ def _rows(
                 f"the exhibit '{name}' has {len(found.get(name, []))} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
-    slots = assign(len(exhibit.photos))
-    together = zip(slots, photos[name], pairs[name], strict=True)
+    together = zip(exhibit.slots(), photos[name], pairs[name], strict=True)
     return [
         (
             slot.split,

@@ -47,7 +47,7 @@ def synthesize(
     if missing or not path.is_file():
         try:
             with writer.working(missing, path.parent), _bar(exhibits, done, progress) as bar:
-                problems = _fill(path, exhibits, done, missing, writer, seed, bar)
+                problems = _fill(path, exhibits, done, writer.ready(missing), writer, seed, bar)
         finally:
             _save(path, exhibits, done)
     leave_out(problems, len(exhibits), path)

@@ -1,7 +1,8 @@
 """Exhibits: read from a museum's folder, checked, and collected with clean copies of their photos.
 
 A folder museum is an `exhibits.csv`, .parquet or .jsonl (item_name, title and description; item_id,
-photos, link, record, license, credit and facts where known) beside its photos.
+photos, link, record, license, credit and facts where known) beside its photos. Instead of photos it
+may list test_images, validation_images and train_images.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
 from .exhibit_lists import Row, list_path, read_list
-from .split import SLOTS
+from .split import MOST_HELD_OUT, SLOTS, Slot, assign, assign_listed
 from .texts import flaw_of
 
 NEEDED = ("item_name", "title", "description")
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif"}
 # Longest edge of a collected photo, px: as much as any Idefics model looks at.
 LONGEST_EDGE = 1536
+# Columns that give the photos of each split.
+LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,20 @@ class Exhibit:
     credit: str
     facts: dict[str, str] = field(default_factory=dict)
     photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
+    splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
+
+    def slots(self) -> list[Slot]:
+        """Return the 15 slots: by what the museum lists for each split, else by the split rule."""
+        return assign_listed(**self.splits) if self.splits else assign(len(self.photos))
 
 
 def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
     """Return the good exhibits of a folder museum, and one sentence for each bad one.
 
     The `photos` column lists paths relative to the folder, a line (or a semicolon) each; where it
-    is empty, all images in photos/<item_name>/ are taken in the order of their names. Photos are
-    looked for, not opened. A `credits.csv` may give single photos rights of their own. A missing or
+    is empty, all images in photos/<item_name>/ are taken in the order of their names. The columns
+    test_images, validation_images and train_images list them by split instead. Photos are looked
+    for, not opened. A `credits.csv` may give single photos rights of their own. A missing or
     unreadable list raises MuseQuestError.
     """
     folder = Path(folder)
@@ -102,7 +111,7 @@ def load_exhibits(collection: str) -> list[Exhibit]:
     exhibits = []
     for row in rows:
         values = {name: row[name] for name in names} | {"photos": list(row["photos"])}
-        for name, nothing in (("facts", "{}"), ("photo_credits", "[]")):
+        for name, nothing in (("facts", "{}"), ("photo_credits", "[]"), ("splits", "{}")):
             values[name] = json.loads(row[name] if isinstance(row[name], str) else nothing)
         exhibits.append(Exhibit(**values))
     return exhibits
@@ -121,12 +130,14 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
         if flaw := flaw_of(text):
             raise MuseQuestError(f"the {noun} of '{name}' {flaw}; write it as plain text.")
     texts = {key: cells.get(key, "") for key in ("link", "record", "license", "credit")}
+    photos, splits = _photos(cells, name, folder)
     return Exhibit(
         item_id=_item_id(cells.get("item_id", ""), row.number, earlier),
         item_name=name,
         title=" ".join(cells["title"].split()),
         description=cells["description"],
-        photos=_photos(cells.get("photos", ""), name, folder),
+        photos=photos,
+        splits=splits,
         facts=facts,
         **texts,
     )
@@ -154,13 +165,15 @@ def _item_id(cell: str, number: int, earlier: list[Exhibit]) -> int:
     return item_id
 
 
-def _photos(cell: str, name: str, folder: Path) -> list[str]:
-    """Paths relative to the museum's folder, each of an existing file within it."""
-    listed = [part.strip() for part in re.split(r"[\n;]", cell) if part.strip()]
-    if not listed:
-        found = sorted((folder / "photos" / name).glob("*"))
-        images = [path for path in found if path.suffix.lower() in PHOTO_SUFFIXES]
-        listed = [path.relative_to(folder).as_posix() for path in images]
+def _photos(
+    cells: dict[str, str], name: str, folder: Path
+) -> tuple[list[str], dict[str, list[int]]]:
+    """Paths relative to the museum's folder, each of an existing file within it, and splits."""
+    by_split = {split: _lines(cells.get(column, "")) for column, split in LISTED.items()}
+    listed = [photo for photos in by_split.values() for photo in photos]
+    if listed and cells.get("photos"):
+        raise MuseQuestError(f"'{name}' lists photos and {', '.join(LISTED)}; empty one of them.")
+    listed = listed or _lines(cells.get("photos", "")) or _images_of(name, folder)
     if not listed:
         raise MuseQuestError(f"'{name}' has no photo; list one, or put it in photos/{name}/.")
     for photo in listed:
@@ -168,7 +181,38 @@ def _photos(cell: str, name: str, folder: Path) -> list[str]:
             raise MuseQuestError(f"the photo {photo} lies outside {folder}; move it there.")
         if not (folder / photo).is_file():
             raise MuseQuestError(f"the photo {folder / photo} is absent; add it, or unlist it.")
-    return list(dict.fromkeys(listed))
+    photos = list(dict.fromkeys(listed))
+    if not any(by_split.values()):
+        return photos, {}
+    return photos, _splits(name, photos, by_split)
+
+
+def _splits(name: str, photos: list[str], by_split: dict[str, list[str]]) -> dict[str, list[int]]:
+    """The listed splits by the photos' numbers; MuseQuestError where 15 slots cannot hold them."""
+    held = len(by_split["test"]) + len(by_split["validation"])
+    if not by_split["test"] or not by_split["validation"]:
+        raise MuseQuestError(f"'{name}' lists no test_images or no validation_images; add them.")
+    if held > MOST_HELD_OUT:
+        raise MuseQuestError(
+            f"'{name}' lists {held} photos for test and validation; list {MOST_HELD_OUT} at most, "
+            "as many as there are pairs of the lowest temperature."
+        )
+    if len(photos) > SLOTS or held + len(set(by_split["train"])) > SLOTS:
+        raise MuseQuestError(f"'{name}' lists more than {SLOTS} photos; unlist some.")
+    for split, listed in by_split.items():
+        if len(set(listed)) < len(listed):
+            raise MuseQuestError(f"'{name}' lists a photo twice in {split}_images; unlist one.")
+    return {split: [photos.index(photo) for photo in own] for split, own in by_split.items()}
+
+
+def _lines(cell: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[\n;]", cell) if part.strip()]
+
+
+def _images_of(name: str, folder: Path) -> list[str]:
+    found = sorted((folder / "photos" / name).glob("*"))
+    images = [path for path in found if path.suffix.lower() in PHOTO_SUFFIXES]
+    return [path.relative_to(folder).as_posix() for path in images]
 
 
 def _facts(cell: str) -> dict[str, str]:
@@ -187,7 +231,8 @@ def _facts(cell: str) -> dict[str, str]:
 def _row(exhibit: Exhibit) -> dict[str, Any]:
     texts = {
         name: json.dumps(value, ensure_ascii=False) if value else None
-        for name, value in (("facts", exhibit.facts), ("photo_credits", exhibit.photo_credits))
+        for name, value in vars(exhibit).items()
+        if name in ("facts", "photo_credits", "splits")
     }
     return asdict(exhibit) | texts
 
@@ -205,7 +250,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
         image = open_photo(folder / photo)
         image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
         seen = likeness(image)
-        if any(same_photo(seen, other) for other in taken):
+        if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)
             continue
         images.append(image)

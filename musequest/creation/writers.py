@@ -55,6 +55,10 @@ class Writer(ABC):
         """Enclose all `write` of a run; `exhibits` are the missing ones of data/<collection>."""
         yield
 
+    def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
+        """Return those that can be written now; the others are left for a later run."""
+        return exhibits
+
     def stop(self) -> None:  # noqa: B027
         """Begin nothing more: the run ends once what is under way has come back."""
 

@@ -2,9 +2,11 @@
 
 In the order of a call: `prompts` says what is asked, `pacing` when it may be asked, `calls` asks
 and tells faults apart, `ledger` keeps what was paid for, `acceptance` decides what becomes data.
-`prices` and `estimate` know what it costs. `HostedWriter` holds them together.
+`prices` and `estimate` know what it costs. `HostedWriter` holds them together; `BatchWriter` hands
+the same requests over in `batches`.
 """
 
-from .writer import HostedWriter
+from .batch_writer import BatchWriter
+from .writer import HostedWriter, expected_cost
 
-__all__ = ["HostedWriter"]
+__all__ = ["BatchWriter", "HostedWriter", "expected_cost"]

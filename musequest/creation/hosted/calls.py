@@ -22,7 +22,7 @@ from .estimate import most_usd
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
 from .prices import Price
-from .prompts import JSON, MAX_TOKENS, RESPONSE_FORMAT, Request, Unacceptable
+from .prompts import JSON, MAX_TOKENS, Request, Unacceptable
 
 REPEATS = 3  # of a call that failed, or whose response was not accepted
 REPEATS_LIMITED = 20  # of a call that met a rate limit
@@ -131,16 +131,8 @@ class Calls:
         self, request: Request, worst_usd: float
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """What the server says, as the ledger keeps it, and its headers."""
-        options: dict[str, Any] = {
-            "model": request.model,
-            "messages": request.messages,
-            "temperature": request.temperature,
-            "max_tokens": request.max_tokens,
-        }
-        if request.form == JSON:
-            options["response_format"] = RESPONSE_FORMAT
         try:
-            raw = await self.client.chat.completions.with_raw_response.create(**options)
+            raw = await self.client.chat.completions.with_raw_response.create(**request.body)
             body = json.loads(raw.text)
         except openai.APIConnectionError as error:
             raise _lost(error) from None
@@ -148,7 +140,7 @@ class Calls:
             raise self._refused(error, request) from None
         except (openai.OpenAIError, ValueError) as error:
             raise Fault(f"a response that cannot be read ({error})", free=False) from None
-        return record_of(body, request, self.price, worst_usd), raw.headers
+        return record_of(body, request.settings, self.price, worst_usd), raw.headers
 
     def _refused(self, error: openai.APIStatusError, request: Request) -> Exception:
         """What an answer of 400 or more means."""
@@ -194,8 +186,10 @@ class Calls:
         return longest * random.uniform(0.5, 1.0)
 
 
-def record_of(body: Any, request: Request, price: Price, worst_usd: float) -> dict[str, Any]:
-    """Return what the ledger keeps of a response; Fault if it is none.
+def record_of(
+    body: Any, settings: Mapping[str, Any], price: Price, worst_usd: float
+) -> dict[str, Any]:
+    """Return what the ledger keeps of a response to `Request.settings`; Fault if it is none.
 
     A server that does not say how many tokens it counted is taken to have counted the most.
     """
@@ -209,10 +203,8 @@ def record_of(body: Any, request: Request, price: Price, worst_usd: float) -> di
     created: Any = body.get("created")
     return {
         "id": str(body.get("id") or ""),
-        "model": request.model,
+        **settings,
         "served_model": str(body.get("model") or ""),
-        "temperature": request.temperature,
-        "form": request.form,
         "created": int(created) if _is_moment(created) else None,
         "content": message.get("content"),
         "refusal": message.get("refusal"),

@@ -1,17 +1,17 @@
 """What a run will cost, before its first call.
 
-Prompt tokens are counted with `tiktoken` where it is installed and TIKTOKEN_CACHE_DIR names its
-vocabularies (it would ask the network for them otherwise); else a token is taken to be 3 bytes,
-while English text has about 4. How long an answer usually is, a request knows. Both are replaced
-by the means of the ledger once it holds responses of the same model to such requests.
-The most a single call can cost takes every byte for a token, which no tokenizer exceeds.
+The prompt tokens of OpenAI's models are counted with the models' own vocabulary, which `bpe-openai`
+brings along; for other models a token is taken to be 3 bytes, while English text has about 4. How
+long an answer usually is, a request knows. Both are replaced by the means of the ledger once it
+holds responses of the same model to such requests. The most a single call can cost takes every byte
+for a token, which no tokenizer exceeds.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
+import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +22,7 @@ from .prompts import Request
 
 BYTES_PER_TOKEN = 3
 FRAMING_TOKENS = 100  # what a server may add of its own to a prompt
+NEWER = re.compile(r"(ft:)?(gpt-4o|gpt-4\.|gpt-5|o\d)")  # all share the vocabulary o200k_base
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def estimate(
         usual = round(calls * sum(each["completion_tokens"] for each in past) / len(past))
         basis = f"the means of {len(past)} earlier responses"
     else:
-        counted = "tiktoken" if _encoding(model) else f"{BYTES_PER_TOKEN} bytes a token"
+        counted = (
+            "the model's own vocabulary" if _encoding(model) else f"{BYTES_PER_TOKEN} bytes a token"
+        )
         basis = f"by {counted} and {usual // max(1, calls):,} tokens an answer"
     return Estimate(
         model=model,
@@ -80,7 +83,7 @@ def estimate(
 
 
 def count_tokens(text: str, model: str) -> int:
-    """Return the tokens of a text: exactly with tiktoken, else rather too many than too few."""
+    """Return the tokens of a text: exact for OpenAI's models, else rather too many than few."""
     if encoding := _encoding(model):
         return len(encoding.encode(text, disallowed_special=()))
     return math.ceil(len(text.encode("utf-8")) / BYTES_PER_TOKEN)
@@ -94,10 +97,16 @@ def most_usd(request: Request, price: Price) -> float:
 
 @lru_cache(maxsize=8)
 def _encoding(model: str) -> Any:
-    """The model's tokenizer, or None where it cannot be had without the network."""
-    if not os.environ.get("TIKTOKEN_CACHE_DIR"):
-        return None
+    """The tokenizer of a model of OpenAI, None for any other."""
+    # Imported here, since its vocabularies take half a second and 140 MiB.
+    with warnings.catch_warnings():
+        # It reads them by a function that Python 3.11 and 3.12 call deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import bpe_openai
+
+    if NEWER.match(model):
+        return bpe_openai.get_encoding("o200k_base")
     try:
-        return importlib.import_module("tiktoken").encoding_for_model(model)
-    except Exception:  # whatever it lacks, the other way of counting remains
+        return bpe_openai.encoding_for_model(model)
+    except bpe_openai.errors.TokenizerError:
         return None

@@ -3,11 +3,12 @@
 `ledger.jsonl` of a collection only grows. A line is an event: `sent` (a call leaves, with the most
 it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
 sent and never heard of again, because the process was killed or the connection broke, counts with
-the most it can have cost.
+the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -15,11 +16,21 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ...errors import LOGGER, MuseQuestError
+
+
+@dataclass
+class Batch:
+    """Calls that were handed over together and whose ends are not known yet."""
+
+    sent_at: str  # in UTC
+    id: str | None = None  # what the server calls it, once that is known
+    calls: dict[str, dict[str, Any]] = field(default_factory=dict)  # request -> its `sent` event
 
 
 class Ledger:
@@ -33,6 +44,8 @@ class Ledger:
         self._places: dict[str, tuple[int, int]] = {}  # request -> first byte and bytes of its line
         self._open_usd: dict[str, float] = {}  # call -> the most it can cost
         self._paid_usd = 0.0
+        self.batches: dict[str, Batch] = {}  # those with open calls, by the name they were given
+        self._place_in_batch: dict[str, tuple[str, str]] = {}  # call -> batch and request
         self._file = path.open("ab+", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,19 +81,35 @@ class Ledger:
             if response := self.find(key):
                 yield response
 
-    def sent(self, key: str, most_usd: float) -> str:
+    def sent(self, key: str, most_usd: float, **more: Any) -> str:
         """Write down that a call leaves; returns its name. It survives the process."""
         call = uuid.uuid4().hex
-        self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd})
+        self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd, **more})
         return call
+
+    def sent_together(self, batch: str, calls: list[dict[str, Any]]) -> None:
+        """Write down the calls of a batch (arguments of `sent`); then they are on the disk."""
+        for call in calls:
+            self.sent(**call, batch=batch)
+        self.flush()
+
+    def accepted(self, batch: str, server_id: str) -> None:
+        """Write down what the server calls a batch."""
+        self._append({"event": "accepted", "batch": batch, "id": server_id})
+        self.flush()
 
     def free(self, call: str, reason: str) -> None:
         """Write down that a call failed in a way that costs nothing."""
         self._append({"event": "free", "call": call, "reason": reason})
 
-    def paid(self, call: str, key: str, response: dict[str, Any]) -> None:
-        """Write down a response; when this returns it is on the disk."""
+    def paid(self, call: str, key: str, response: dict[str, Any], *, durable: bool = True) -> None:
+        """Write down a response; if `durable`, it is on the disk when this returns."""
         self._append({"event": "paid", "call": call, "key": key, "response": response})
+        if durable:
+            self.flush()
+
+    def flush(self) -> None:
+        """Return when all that was written is on the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -88,8 +117,8 @@ class Ledger:
         self._file.close()
 
     def _append(self, event: dict[str, Any]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = json.dumps(event | {"at": now}).encode("ascii") + b"\n"
+        event = event | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+        line = json.dumps(event).encode("ascii") + b"\n"
         with self._lock:
             first = self._file.seek(0, os.SEEK_END)
             if self._file.write(line) != len(line):
@@ -111,11 +140,38 @@ class Ledger:
 
     def _note(self, event: dict[str, Any], first: int, length: int) -> None:
         """Keep an event's place and money."""
+        if event["event"] == "accepted":
+            if event["batch"] in self.batches:
+                self.batches[event["batch"]].id = event["id"]
+            return
         call = event["call"]
         if event["event"] == "sent":
             self._open_usd[call] = float(event["most_usd"])
+            if name := event.get("batch"):
+                batch = self.batches.setdefault(name, Batch(event["at"]))
+                batch.calls[event["key"]] = event
+                self._place_in_batch[call] = (name, event["key"])
             return
         if event["event"] == "paid":
             self._paid_usd += float(event["response"]["cost_usd"])
             self._places[event["key"]] = (first, length)
         self._open_usd.pop(call, None)
+        self._close(call)
+
+    def _close(self, call: str) -> None:
+        """Take a call that has ended out of its batch, and the batch away with its last call."""
+        if place := self._place_in_batch.pop(call, None):
+            name, key = place
+            del self.batches[name].calls[key]
+            if not self.batches[name].calls:
+                del self.batches[name]
+
+
+def paid_usd_of(path: Path) -> float:
+    """Return what all responses of a ledger cost, 0 where there is none, without opening it."""
+    paid_usd = 0.0
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            event = json.loads(line)
+            paid_usd += event["response"]["cost_usd"] if event["event"] == "paid" else 0.0
+    return paid_usd

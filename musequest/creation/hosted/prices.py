@@ -12,12 +12,13 @@ from ...errors import MuseQuestError
 from ...home import home
 from ...keys import check_keys, read_yaml
 
+BATCH_SHARE = 0.5  # https://platform.openai.com/docs/guides/batch
 TABLE = Path(__file__).with_name("prices.yaml")
 
 
 @dataclass(frozen=True)
 class Price:
-    """Of one model, in USD per million tokens; no discount is counted on."""
+    """Of one model, in USD per million tokens; no discount but that of batches is counted on."""
 
     input_usd: float
     output_usd: float
@@ -26,6 +27,10 @@ class Price:
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return what a response costs."""
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1e6
+
+    def in_batch(self) -> Price:
+        """Return what the same model costs through the Batch API."""
+        return Price(self.input_usd * BATCH_SHARE, self.output_usd * BATCH_SHARE, self.as_of)
 
 
 def price_of(model: str) -> Price:

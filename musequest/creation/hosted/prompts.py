@@ -88,6 +88,24 @@ class Request:
         return sha256_of(json.dumps(vars(self), ensure_ascii=False, sort_keys=True))
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All but the messages, as the ledger keeps it."""
+        return {"model": self.model, "temperature": self.temperature, "form": self.form}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is sent to /chat/completions."""
+        options: dict[str, Any] = {
+            "model": self.model,
+            "messages": self.messages,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+        if self.form == JSON:
+            options["response_format"] = RESPONSE_FORMAT
+        return options
+
+    @property
     def sent(self) -> str:
         """All that a server may count as prompt: messages and schema, with their framing."""
         parts: list[Any] = [self.messages, RESPONSE_FORMAT if self.form == JSON else None]

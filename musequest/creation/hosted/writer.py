@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ...errors import MuseQuestError
 from ..dialogs import PAIRS_EACH, TEMPERATURES
 from ..exhibits import Exhibit
-from ..writers import Pair, Writer, sha256_of
+from ..writers import Pair, Writer, WriterStopped, sha256_of
 from .acceptance import check_pairs, numbers_of
 from .calls import REPEATS, NoSchema, text_of
 from .estimate import Estimate, estimate
@@ -38,6 +38,8 @@ class HostedWriter(Writer):
     `base_url` is the server's address up to /v1 (default: OPENAI_BASE_URL, else OpenAI). The limit
     `max_cost_usd` is for all that data/<collection>/ledger.jsonl knows, runs of the past included.
     """
+
+    remedy = "run synthesize again"
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class HostedWriter(Writer):
         )
         self.concurrency = WAITING * concurrency
         self._form = JSON
+        self._ledger: Ledger | None = None
         self._session: Session | None = None
         self._told: dict[str, list[str]] = {}  # exhibit -> its answers at lower temperatures
 
@@ -72,26 +75,25 @@ class HostedWriter(Writer):
 
     def estimate(self, exhibits: list[Exhibit], folder: Path) -> Estimate:
         """Return what dialogs for these exhibits will cost; responses in the ledger are free."""
-        ledger = Ledger(folder / "ledger.jsonl")
-        try:
-            return self._estimate(exhibits, ledger)
-        finally:
-            ledger.close()
+        return expected_cost(exhibits, folder, self.name)
 
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
         """Open ledger and connection, and tell the estimate before the first call."""
-        ledger = Ledger(folder / "ledger.jsonl")
-        try:
-            planned = self._estimate(exhibits, ledger)
+        with self._reading(folder) as ledger:
+            if ledger.batches:
+                raise WriterStopped(
+                    f"{ledger.path} tells of a batch under way, which would be paid twice; run "
+                    "with --batch until it is collected, or cancel it at the provider first."
+                )
+            planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.terms.room(planned, ledger)}", file=sys.stderr)
             self._session = Session(self.terms, ledger, planned)
-            yield
-        finally:
-            if self._session:
+            try:
+                yield
+            finally:
                 self._session.close()
-            self._session, self._told = None, {}
-            ledger.close()
+                self._session = None
 
     def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
         """Return `n` accepted pairs, from the ledger where they were paid for before.
@@ -111,10 +113,23 @@ class HostedWriter(Writer):
                 return self._accepted(exhibit, temperature, n, response)
             except Unacceptable as flaw:
                 reason = str(flaw)
-        raise MuseQuestError(
+        raise self._unusable(exhibit, temperature, reason)
+
+    def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
+        return MuseQuestError(
             f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
-            f"{temperature}: {reason}; run synthesize again, or mend the exhibit's text."
+            f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
         )
+
+    @contextmanager
+    def _reading(self, folder: Path) -> Iterator[Ledger]:
+        """Have the collection's ledger open."""
+        self._ledger = Ledger(folder / "ledger.jsonl")
+        try:
+            yield self._ledger
+        finally:
+            self._ledger.close()
+            self._ledger, self._told = None, {}
 
     def stop(self) -> None:
         """Send nothing more; responses under way still reach the ledger."""
@@ -131,7 +146,7 @@ class HostedWriter(Writer):
         """The response that was paid for, whichever form it was asked in."""
         for form in FORMS:
             asked = request(self.name, exhibit, temperature, n, form, attempt, reason)
-            if response := self._open.ledger.find(asked.key):
+            if self._ledger and (response := self._ledger.find(asked.key)):
                 return response
         return None
 
@@ -162,21 +177,37 @@ class HostedWriter(Writer):
             del self._told[exhibit.item_name]
         return pairs
 
-    def _estimate(self, exhibits: list[Exhibit], ledger: Ledger) -> Estimate:
-        missing: list[Request] = []
-        for exhibit in exhibits:
-            for temperature in TEMPERATURES:
-                asked = [request(self.name, exhibit, temperature, PAIRS_EACH, f) for f in FORMS]
-                if not any(ledger.find(each.key) for each in asked):
-                    missing.append(asked[0])
-        past = (response for response in ledger.responses() if response["form"] in FORMS)
-        return estimate(missing, self.name, self.terms.price, past)
-
     @property
     def _open(self) -> Session:
         if self._session is None:
             raise RuntimeError("HostedWriter.write needs the context of HostedWriter.working")
         return self._session
+
+
+def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> Estimate:
+    """Return what dialogs of `model` will cost, asking nobody and without a key.
+
+    What the ledger of data/<collection> holds is free.
+    """
+    if not (folder / "ledger.jsonl").is_file():
+        return _estimate(exhibits, model, None)
+    with closing(Ledger(folder / "ledger.jsonl")) as ledger:
+        return _estimate(exhibits, model, ledger)
+
+
+def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None) -> Estimate:
+    missing: list[Request] = []
+    for exhibit in exhibits:
+        for temperature in TEMPERATURES:
+            asked = [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
+            if not ledger or not any(ledger.find(each.key) for each in asked):
+                missing.append(asked[0])
+    return estimate(missing, model, price_of(model), past_of(ledger) if ledger else ())
+
+
+def past_of(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """The responses of a ledger to requests for dialogs; other systems keep theirs there too."""
+    return (response for response in ledger.responses() if response["form"] in FORMS)
 
 
 def _pairs(

@@ -1,0 +1,57 @@
+"""The files of a dataset: where its splits lie, how they are loaded, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import MuseQuestError
+from ..home import collection_dir
+from ..tables import iterate_table
+from .split import SPLITS
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def split_path(collection: str, split: str) -> Path:
+    """Return where the rows of a split lie; MuseQuestError if there is no such split."""
+    if split not in SPLITS:
+        raise MuseQuestError(f"There is no split '{split}'; the splits are {', '.join(SPLITS)}.")
+    return collection_dir(collection) / f"dataset/data/{split}-00000-of-00001.parquet"
+
+
+def fingerprint(collection: str) -> str:
+    """Return the SHA-256, in hexadecimal, over the contents of all rows, photos included.
+
+    It does not depend on how the parquet files are encoded, nor on the machine.
+    """
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        for row in iterate_table("dataset", split_path(collection, split)):
+            photo = hashlib.sha256(row.pop("image")["bytes"]).hexdigest()
+            line = json.dumps([split, photo, row], ensure_ascii=False, sort_keys=True)
+            digest.update(line.encode("utf-8"))
+    return digest.hexdigest()
+
+
+def load_split(collection: str, split: str) -> datasets.Dataset:
+    """Return a split as `datasets.Dataset`, its photos decoded when a row is looked at.
+
+    A split without rows raises MuseQuestError.
+    """
+    from datasets import Dataset
+
+    path = split_path(collection, split)
+    if next(iterate_table("dataset", path), None) is None:
+        raise MuseQuestError(
+            f"{path} holds no rows; collect more exhibits and run `python -m musequest dataset` "
+            "again."
+        )
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # Beside the data, so that what is cleaned away with it leaves nothing behind.
+    cache = collection_dir(collection) / ".cache" / digest[:16]
+    return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)

@@ -1,0 +1,210 @@
+"""Batches: requests handed over together, answered within a day, for half the price.
+
+Before a batch leaves, its calls are in the ledger under a name of our own, which goes along as
+metadata. So a process that dies at any moment leaves either a batch that the next one finds by that
+name, or calls that never left; nothing is handed over twice.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import openai
+
+from ..writers import WriterStopped
+from .calls import Fault, record_of
+from .estimate import most_usd
+from .ledger import Batch, Ledger
+from .prices import Price
+from .prompts import Request
+
+ENDPOINT = "/v1/chat/completions"
+NAME = "musequest"  # of the metadata that holds a batch's own name
+# What the API takes at once; its own limits are 50,000 requests and 200 MB.
+MOST_REQUESTS, MOST_BYTES = 40_000, 150_000_000
+ENDED = ("completed", "failed", "expired", "cancelled")
+EARLIER_S = 3600  # how far the server's clock may be behind
+
+
+@dataclass
+class Batches:
+    """The batches of one collection, at one server."""
+
+    client: openai.OpenAI
+    ledger: Ledger
+    price: Price  # of a batch
+    told: list[str] = field(default_factory=list)  # one sentence for each thing that happened
+
+    def settle(self) -> None:
+        """Take in what has been answered; what is under way stays, what failed is free again."""
+        for name, batch in list(self.ledger.batches.items()):
+            if batch.id is None and not self._find(name, batch):
+                self._free(batch, "never handed over")
+                continue
+            there = self._state(str(batch.id))
+            counts = there.request_counts
+            done = f"{counts.completed} of {counts.total} answered" if counts else "not begun"
+            if there.status not in ENDED:
+                self.told.append(f"Batch {there.id} is {there.status}, {done}; come back later.")
+                continue
+            self._take(batch, there)
+
+    def submit(self, requests: list[Request], room_usd: float) -> int:
+        """Hand over as many requests as cost at most `room_usd`; returns how many."""
+        affordable = []
+        for request in requests:
+            if (room_usd := room_usd - most_usd(request, self.price)) < 0:
+                break
+            affordable.append(request)
+        for part in _parts(affordable):
+            self._hand_over(part)
+        return len(affordable)
+
+    def _hand_over(self, requests: list[Request]) -> None:
+        lines = "".join(f"{_line(request)}\n" for request in requests).encode()
+        file = self._ask(
+            "files",
+            lambda: self.client.files.create(file=("requests.jsonl", lines), purpose="batch"),
+        )
+        name = uuid.uuid4().hex
+        calls = [
+            {"key": r.key, "most_usd": most_usd(r, self.price), "settings": r.settings}
+            for r in requests
+        ]
+        self.ledger.sent_together(name, calls)
+        # Not repeated by the client: a batch whose answer is lost may exist.
+        once = self.client.with_options(max_retries=0)
+        try:
+            batch = once.batches.create(
+                input_file_id=file.id,
+                endpoint=ENDPOINT,
+                completion_window="24h",
+                metadata={NAME: name},
+            )
+        except openai.APIStatusError as error:
+            if error.status_code < 500:
+                self._free(self.ledger.batches[name], error.message)
+            raise self._refused("batches", error) from None
+        except openai.OpenAIError as error:
+            raise WriterStopped(
+                f"Whether {self.client.base_url} took the batch is not known ({error}); run the "
+                "same command again, which looks for it first."
+            ) from None
+        self.ledger.accepted(name, batch.id)
+        self.told.append(f"Batch {batch.id} is handed over: {len(requests)} requests.")
+
+    def _state(self, server_id: str) -> Any:
+        return self._ask(f"batches/{server_id}", lambda: self.client.batches.retrieve(server_id))
+
+    def _find(self, name: str, batch: Batch) -> bool:
+        """Look for a batch whose id was never heard; whether there is one."""
+        since = datetime.fromisoformat(batch.sent_at).astimezone(UTC).timestamp() - EARLIER_S
+        for there in self._ask("batches", lambda: list(self._since(since))):
+            if (there.metadata or {}).get(NAME) == name:
+                self.ledger.accepted(name, there.id)
+                return True
+        return False
+
+    def _since(self, moment: float) -> Iterator[Any]:
+        for there in self.client.batches.list(limit=100):
+            if there.created_at < moment:
+                return
+            yield there
+
+    def _take(self, batch: Batch, there: Any) -> None:
+        """Write an ended batch's responses into the ledger; calls without one are free."""
+        answered = self._lines(there.output_file_id)
+        if there.request_counts and len(answered) < there.request_counts.completed:
+            raise WriterStopped(
+                f"The results of batch {there.id} came cut short; run the same command again."
+            )
+        failures = [f"{line.get('error') or line.get('response')}" for line in
+                    self._lines(there.error_file_id)]  # fmt: skip
+        total, paid = len(batch.calls), 0
+        for line in answered:
+            call = batch.calls.get(str(line.get("custom_id")))
+            if call and self._keep(call, line):
+                paid += 1
+        errors = there.errors.data if there.errors and there.errors.data else []
+        reasons = failures + [str(error.message) for error in errors]
+        self._free(batch, reasons[0] if reasons else f"the batch has {there.status}")
+        self.ledger.flush()
+        why = f" The first without: {reasons[0][:200]}" if reasons else ""
+        self.told.append(f"Batch {there.id} has {there.status}: {paid} of {total} answered.{why}")
+
+    def _keep(self, call: dict[str, Any], line: dict[str, Any]) -> bool:
+        """Write one response into the ledger; whether it is one."""
+        response = line.get("response") or {}
+        if response.get("status_code") != 200:
+            return False
+        try:
+            record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
+        except Fault:
+            return False
+        self.ledger.paid(call["call"], call["key"], record, durable=False)
+        return True
+
+    def _free(self, batch: Batch, reason: str) -> None:
+        for call in list(batch.calls.values()):
+            self.ledger.free(call["call"], reason)
+
+    def _lines(self, file_id: str | None) -> list[dict[str, Any]]:
+        """The lines of a result file; one that is cut short is left out."""
+        if not file_id:
+            return []
+        text = self._ask("files", lambda: self.client.files.content(file_id).text)
+        found = []
+        for line in text.split("\n"):
+            try:
+                found.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        return found
+
+    def _ask(self, what: str, call: Any) -> Any:
+        """A call that may be repeated, with what goes wrong as one sentence."""
+        try:
+            return call()
+        except openai.APIStatusError as error:
+            raise self._refused(what, error) from None
+        except openai.OpenAIError as error:
+            raise WriterStopped(
+                f"{self.client.base_url} gives no answer ({error}); nothing is lost, run the same "
+                "command again later."
+            ) from None
+
+    def _refused(self, what: str, error: openai.APIStatusError) -> WriterStopped:
+        url, told = self.client.base_url, " ".join(error.message.split())[:300].rstrip(".")
+        if error.status_code in (401, 403):
+            return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
+        if error.status_code in (404, 405):
+            return WriterStopped(
+                f"{url}{what} is not there ({told}); run without --batch, or with the key and the "
+                "address by which it was handed over."
+            )
+        return WriterStopped(f"{url}{what} failed ({told}); run the same command again later.")
+
+
+def _line(request: Request) -> str:
+    line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": request.body}
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _parts(requests: list[Request]) -> Iterator[list[Request]]:
+    """Lists of requests that the API takes at once."""
+    part: list[Request] = []
+    size = 0
+    for request in requests:
+        length = len(_line(request).encode()) + 1
+        if part and (len(part) == MOST_REQUESTS or size + length > MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(request)
+        size += length
+    if part:
+        yield part

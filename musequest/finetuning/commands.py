@@ -1,0 +1,49 @@
+"""The commands of stage 2."""
+
+# Each command imports what it needs itself, so that none waits for the libraries of another.
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..command_line import SERVER, add, add_profile, add_server, add_set, assignments, given
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Tune the profile's model with one approach."""
+    from ..keys import check_keys
+    from ..settings import load_profile, profile_keys, training_keys
+    from .training import train as run
+
+    typed = assignments(chosen.set, "--set")
+    check_keys(typed, profile_keys() | training_keys(), "--set")
+    trained = {key: value for key, value in typed.items() if key in training_keys()}
+    rest = {key: value for key, value in typed.items() if key not in trained}
+    record = run(load_profile(chosen.profile, rest), chosen.approach, trained, fresh=chosen.fresh)
+    print(json.dumps(record, indent=2))
+
+
+def infer(chosen: argparse.Namespace) -> None:
+    """Answer the test questions with the base model, a tuned one or another system."""
+    from ..settings import load_profile
+    from ..systems import answer
+
+    profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
+    table = answer(profile, chosen.approach, chosen.condition, **given(chosen, SERVER))
+    print(f"{len(table)} questions are answered by '{chosen.approach}'.")
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add the commands of stage 2 with their options."""
+    command = add(commands, train)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="how to tune (default: lora)")
+    command.add_argument("--fresh", action="store_true", help="discard an earlier run")
+    add_set(command, "a key of TrainingArguments or of the profile")
+    command = add(commands, infer)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="or base, gpt4o, retrieval, rag")
+    command.add_argument("--condition", help="blank_photo, wrong_photo, no_photo or outsiders")
+    add_server(command, calls=16)
+    add_set(command, "a key of the profile")

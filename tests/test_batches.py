@@ -1,0 +1,222 @@
+"""Batches against a real server: submit, leave, come back, collect; whatever goes wrong between."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from batch_server import BatchServer
+from hosted import NAMES, write_exhibits
+from hosted import run as run_one_by_one
+
+from musequest.creation.dialogs import synthesize
+from musequest.creation.hosted import BatchWriter
+from musequest.creation.hosted.ledger import Ledger
+from musequest.errors import MuseQuestError
+
+
+@pytest.fixture
+def server(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    write_exhibits(home)
+    with BatchServer() as server:
+        yield server
+
+
+def run(server: BatchServer, **options):
+    return synthesize("t", BatchWriter(base_url=server.url, **options), progress=False)
+
+
+def events(home: Path, kind: str) -> list[dict]:
+    lines = (home / "data/t/ledger.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def handed_over(server: BatchServer) -> Counter[str]:
+    return Counter(name for batch in server.submitted for name in batch)
+
+
+def test_submit_leave_come_back_collect(server, home: Path, capsys):
+    assert len(run(server)) == 0
+    assert "Batch batch_0 is handed over: 15 requests" in capsys.readouterr().err
+    assert len(run(server)) == 0 and len(server.batches) == 1
+    assert "batch_0 is in_progress, 0 of 15 answered" in capsys.readouterr().err
+    server.end = "completed"
+    table = run(server)
+    assert "batch_0 has completed: 15 of 15 answered" in capsys.readouterr().err
+    assert len(table) == 75 and len(run(server)) == 75
+    assert set(handed_over(server).values()) == {1} and not server.traffic.bodies
+    paid = sum(event["response"]["cost_usd"] for event in events(home, "paid"))
+    assert table["cost_usd"].sum() == pytest.approx(paid)
+
+
+def test_a_batch_asks_the_same_gives_the_same_and_costs_half(server, home: Path):
+    run(server)
+    server.end = "completed"
+    table = run(server)
+    sent = [json.loads(line) for line in server.files["file-0"].splitlines()]
+    (home / "data/t/dialogs.parquet").unlink()
+    (home / "data/t/ledger.jsonl").unlink()
+    whole = run_one_by_one(server.url)
+    bodies = [json.dumps(line["body"], sort_keys=True) for line in sent]
+    assert sorted(bodies) == sorted(json.dumps(b, sort_keys=True) for b in server.traffic.bodies)
+    assert table.drop(columns="cost_usd").equals(whole.drop(columns="cost_usd"))
+    assert (2 * table["cost_usd"]).tolist() == pytest.approx(whole["cost_usd"].tolist())
+
+
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+def test_what_a_batch_got_done_is_kept_and_the_rest_handed_over_again(server, home: Path, end):
+    run(server)
+    server.end, server.share = end, 0.4
+    assert len(run(server)) == 30  # the six answered requests are those of two exhibits
+    server.share = 1.0
+    assert len(run(server)) == 75
+    counts = handed_over(server)
+    assert len(counts) == 15 and sum(counts.values()) == 15 + 9
+    assert len(events(home, "paid")) == 15 and len(events(home, "free")) == 9
+
+
+def test_a_batch_that_fails_costs_nothing_and_says_why(server, home: Path, capsys):
+    run(server)
+    server.end = "failed"
+    assert len(run(server)) == 0
+    assert "has failed: 0 of 15 answered. The first without: Enqueued token limit" in (
+        capsys.readouterr().err
+    )
+    ledger = Ledger(home / "data/t/ledger.jsonl")
+    assert ledger.paid_usd == 0 and len(ledger.batches) == 1  # handed over again
+    ledger.close()
+
+
+def test_what_is_not_accepted_goes_with_the_next_batch_three_times_at_most(server, caplog):
+    server.spoil[NAMES[0]] = {"answer": "Too short."}
+    run(server)
+    server.end = "completed"
+    assert [len(run(server)) for _ in range(5)] == [60] * 5
+    assert [len(batch) for batch in server.submitted] == [15, 3, 3, 3]
+    file = server.batches["batch_3"]["input_file_id"]
+    last = [json.loads(line) for line in server.files[file].splitlines()]
+    assert all("the answer has 2 words" in line["body"]["messages"][2]["content"] for line in last)
+    assert "'piece-0000' at temperature 0.4: the answer has 2 words" in caplog.text
+
+
+def test_one_refused_request_costs_its_exhibit_alone(server, capsys):
+    server.refused = {NAMES[1]}
+    run(server)
+    server.end = "completed"
+    assert len(run(server)) == 60
+    assert "12 of 15 answered. The first without:" in capsys.readouterr().err
+
+
+def test_the_limit_holds_for_what_is_handed_over(server, home: Path, capsys):
+    run(server, max_cost_usd=0.006)
+    taken = len(server.submitted[0])
+    assert 0 < taken < 15 and f"lets {taken} of 15 requests go" in capsys.readouterr().err
+    ledger = Ledger(home / "data/t/ledger.jsonl")
+    assert 0.004 < ledger.committed_usd <= 0.006
+    ledger.close()
+    server.end = "completed"
+    run(server)
+    assert len(run(server)) == 75 and sum(handed_over(server).values()) == 15
+    with pytest.raises(MuseQuestError, match="USD lets 0 of 3 requests go"):
+        write_exhibits(home, 6)
+        run(server, max_cost_usd=0.0001)
+
+
+@pytest.mark.parametrize("fault", ["reset", "500", "hang"])
+def test_a_batch_whose_answer_is_lost_is_found_again(server, home: Path, fault: str):
+    server.faults.append(f"after:batches:{fault}")
+    with pytest.raises(MuseQuestError, match="run the same command again"):
+        run(server, timeout_s=0.7 if fault == "hang" else 20.0)
+    assert len(server.batches) == 1
+    server.end = "completed"
+    assert len(run(server)) == 75 and len(server.batches) == 1
+
+
+def test_a_batch_that_was_never_made_is_handed_over_by_the_next_run(server, home: Path):
+    server.faults.extend(["limited", "after:batches:reset"])  # the upload waits, then
+    with pytest.raises(MuseQuestError, match="is not known"):
+        run(server)
+    server.batches.clear()
+    run(server)
+    assert len(server.batches) == 1 and len(events(home, "free")) == 15
+
+
+@pytest.mark.parametrize("fault", ["500", "html_503", "limited", "reset", "truncated"])
+def test_faults_on_the_way_are_waited_out(server, fault: str):
+    server.faults.append(fault)
+    run(server)
+    server.end = "completed"
+    server.faults.append(fault)
+    assert len(run(server)) == 75 and set(handed_over(server).values()) == {1}
+
+
+def test_results_cut_short_are_fetched_again(server):
+    run(server)
+    server.end = "completed"
+    server.faults.append("after:content:short")
+    with pytest.raises(MuseQuestError, match="came cut short"):
+        run(server)
+    assert len(run(server)) == 75 and set(handed_over(server).values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [("key", "refused the key .*; check OPENAI_API_KEY"), ("model", "run without --batch")],
+)
+def test_a_hopeless_batch_is_one_sentence_and_costs_nothing(server, home: Path, fault, sentence):
+    server.faults.append(fault)
+    with pytest.raises(MuseQuestError, match=sentence):
+        run(server)
+    assert not server.batches and (home / "data/t/ledger.jsonl").read_text() == ""
+
+
+def test_one_by_one_waits_for_the_batch(server):
+    run(server)
+    with pytest.raises(MuseQuestError, match="tells of a batch under way"):
+        run_one_by_one(server.url)
+    assert not server.traffic.bodies
+
+
+def test_a_large_list_goes_in_several_batches(server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("musequest.creation.hosted.batches.MOST_REQUESTS", 7)
+    run(server)
+    assert [len(batch) for batch in server.submitted] == [7, 7, 1]
+    server.end = "completed"
+    assert len(run(server)) == 75
+
+
+def test_a_kill_at_any_moment_hands_nothing_over_twice(server, home: Path):
+    command = [sys.executable, "-m", "musequest", "synthesize", "--collection", "t", "--writer"]
+    command += ["hosted", "--batch", "--base-url", server.url]
+    server.faults.append("after:batches:hang")  # the batch exists, its answer is still to come
+    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not server.batches and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    server.end = "completed"
+    assert len(run(server)) == 75
+    assert len(server.batches) == 1 and len(events(home, "paid")) == 15
+
+
+def test_a_batch_under_way_survives_in_the_ledger(home: Path):
+    ledger = Ledger(home / "ledger.jsonl")
+    calls = [{"key": key, "most_usd": 0.1, "settings": {}} for key in "ab"]
+    ledger.sent_together("name", calls)
+    ledger.accepted("name", "batch_1")
+    ledger.close()
+    again = Ledger(home / "ledger.jsonl")
+    assert again.batches["name"].id == "batch_1" and set(again.batches["name"].calls) == {"a", "b"}
+    again.free(again.batches["name"].calls["a"]["call"], "expired")
+    assert set(again.batches["name"].calls) == {"b"} and again.committed_usd == pytest.approx(0.1)
+    again.close()

@@ -1,0 +1,94 @@
+"""What a profile chooses: a museum, a writer; and what is said where a key or the network lacks."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hosted import run, write_exhibits
+from museum_server import artwork, running
+from openai_server import OpenAIServer
+
+from musequest.creation.chosen import collect, cost_of, sample, writer_of
+from musequest.creation.hosted import BatchWriter, HostedWriter
+from musequest.creation.offline_writer import OfflineWriter
+from musequest.errors import MuseQuestError
+from musequest.settings import load_profile
+
+POCKET = load_profile("pocket")
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "SMITHSONIAN_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_folder_is_collected(museum: Path, home: Path):
+    profile = dataclasses.replace(POCKET, museum=str(museum), collection="t")
+    assert len(collect(profile)) == 5 and (home / "data/t/originals").is_dir()
+
+
+def test_a_museum_on_the_internet_is_asked_as_the_profile_says(home, monkeypatch):
+    asked = []
+
+    def collect_museum(name, collection, **options):
+        asked.append((name, collection, options))
+        write_exhibits(home)
+
+    monkeypatch.setattr("musequest.creation.chosen.collect_museum", collect_museum)
+    profile = dataclasses.replace(POCKET, museum="artic", collection="t", query="bowl", limit=7)
+    assert len(collect(profile)) == 5
+    assert asked == [("artic", "t", {"catalogue": None, "query": "bowl", "limit": 7})]
+
+
+@pytest.mark.parametrize("museum", ["smithsonian", "artic"])
+def test_without_network_a_sample_is_one_sentence(home: Path, monkeypatch, capsys, museum: str):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert sample(museum, "bowl", 3) == []
+    told = capsys.readouterr().out
+    assert told.count("\n") == 1 and "HF_HUB_OFFLINE keeps this run off the network" in told
+
+
+def test_without_a_key_a_sample_is_one_sentence(home: Path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert sample("smithsonian", "bowl", 3) == []
+    assert "SMITHSONIAN_API_KEY is not set" in capsys.readouterr().out
+
+
+def test_with_a_network_a_sample_is_a_collection(home: Path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with running() as server:
+        server.artworks = [artwork(1)]
+        server.add_photo("img-1", 1)
+        monkeypatch.setattr("musequest.creation.artic.BASE_URL", server.artic)
+        found = sample("artic", "landscape", 1)
+    assert len(found) == 1 and (home / "data/artic_sample/exhibits.parquet").is_file()
+    assert capsys.readouterr().out == ""
+
+
+def test_the_writer_is_the_profile_s(home: Path, monkeypatch: pytest.MonkeyPatch):
+    assert isinstance(writer_of(POCKET), OfflineWriter)
+    hosted = dataclasses.replace(POCKET, writer="hosted", writer_model="gpt-4o", max_cost_usd=2.5)
+    with pytest.raises(MuseQuestError, match="needs a key; set OPENAI_API_KEY"):
+        writer_of(hosted)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    writer = writer_of(hosted)
+    assert type(writer) is HostedWriter and writer.name == "gpt-4o"
+    assert writer.terms.max_cost_usd == 2.5
+    assert type(writer_of(dataclasses.replace(hosted, writer="batch"))) is BatchWriter
+    with pytest.raises(MuseQuestError, match="has the writer 'robot'; write offline, hosted or ba"):
+        writer_of(dataclasses.replace(POCKET, writer="robot"))
+
+
+def test_the_cost_is_told_before_anything_is_asked(home: Path, capsys):
+    write_exhibits(home)
+    profile = dataclasses.replace(POCKET, collection="t")
+    cost = cost_of(profile)
+    assert cost["calls still to be made"] == 15 and cost["completion tokens"] == 15 * 1500
+    assert cost["USD, about"] == pytest.approx(2 * cost["USD in a batch, about"], abs=1e-4)
+    assert "OPENAI_API_KEY in .env" in capsys.readouterr().out
+    assert not (home / "data/t/ledger.jsonl").exists()
+    with OpenAIServer() as server:
+        run(server.url)
+    assert cost_of(dataclasses.replace(profile, writer="hosted"))["calls still to be made"] == 0
+    assert capsys.readouterr().out == ""
