@@ -90,6 +90,7 @@ def dataset(chosen: argparse.Namespace) -> None:
 
 def train(chosen: argparse.Namespace) -> None:
     """Tune the profile's model with one approach."""
+    from .finetuning.launching import rank
     from .finetuning.training import train as run
     from .keys import check_keys
     from .settings import load_profile, profile_keys, training_keys
@@ -98,8 +99,11 @@ def train(chosen: argparse.Namespace) -> None:
     check_keys(typed, profile_keys() | training_keys(), "--set")
     trained = {key: value for key, value in typed.items() if key in training_keys()}
     rest = {key: value for key, value in typed.items() if key not in trained}
-    record = run(load_profile(chosen.profile, rest), chosen.approach, trained, fresh=chosen.fresh)
-    print(json.dumps(record, indent=2))
+    profile = load_profile(chosen.profile, rest)
+    options = {"processes": chosen.processes, "fresh": chosen.fresh}
+    record = run(profile, chosen.approach, trained, **options)
+    if rank() == 0:
+        print(json.dumps(record, indent=2))
 
 
 def infer(chosen: argparse.Namespace) -> None:
@@ -251,6 +255,12 @@ def _add_finetuning(commands: argparse._SubParsersAction) -> None:
     command = _add(commands, train)
     _add_profile(command)
     command.add_argument("--approach", default="lora", help="how to tune (default: lora)")
+    command.add_argument(
+        "--processes",
+        type=_positive,
+        metavar="N",
+        help="of a parallel approach (default: one a GPU)",
+    )
     command.add_argument("--fresh", action="store_true", help="discard an earlier run")
     _add_set(command, "a key of TrainingArguments or of the profile")
     command = _add(commands, infer)

@@ -56,7 +56,7 @@ class Approach:
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
     lora: dict[str, Any] = field(default_factory=dict)  # keys of LoraConfig
     quantization: dict[str, Any] | None = None  # keys of BitsAndBytesConfig
-    parallel: dict[str, Any] | None = None  # "strategy", and Accelerate's FSDP keys
+    parallel: dict[str, Any] | None = None  # "strategy", "processes", Accelerate's FSDP keys
 
 
 def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = None) -> Profile:
@@ -134,7 +134,8 @@ def _check_blocks(values: dict[str, Any], path: Path) -> None:
     if values.get("parallel"):
         from accelerate import FullyShardedDataParallelPlugin
 
-        check_keys(values["parallel"], {"strategy"} | keys_of(FullyShardedDataParallelPlugin), path)
+        own = {"strategy", "processes"}
+        check_keys(values["parallel"], own | keys_of(FullyShardedDataParallelPlugin), path)
 
 
 def _profile_path(name_or_path: str | Path) -> Path:

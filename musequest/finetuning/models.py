@@ -136,8 +136,8 @@ def trainable_table(model: nn.Module) -> pd.DataFrame:
 
 
 def default_device() -> str:
-    """A GPU if there is one, else the processor."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """This process's GPU if there is one, else the processor."""
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
 
 
 def base_fingerprint(profile: Profile) -> str:

@@ -15,6 +15,7 @@ from ..settings import Approach, Profile, training_settings
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, broken_loss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
+from .launching import rank
 from .models import TUNINGS, load_model, load_processor
 
 # A share of all steps below 1, a number of steps from 1 on.
@@ -109,7 +110,7 @@ def build_trainer(
         data_collator=collator,
         train_dataset=train_rows,
         eval_dataset=validation_rows,
-        callbacks=[*watchers, ShowProgress()] if progress else watchers,
+        callbacks=[*watchers, ShowProgress()] if progress and rank() == 0 else watchers,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.validation_tokens_a_row = validation_rows.learned_tokens() / len(validation_rows)
@@ -128,7 +129,9 @@ def _encoded(profile: Profile, split: str, collator: DocentCollator) -> EncodedD
 def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments:
     every = settings["eval_steps"]
     derived = {"output_dir": str(folder.unfinished), "logging_steps": every, "save_steps": every}
-    device = {"dataloader_pin_memory": torch.cuda.is_available()}
+    gpu = torch.cuda.is_available()
+    # Without the second key, processes without a GPU would train each for itself.
+    device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
     try:
         return TrainingArguments(**{**device, **settings, **FIXED, **derived})
     except (TypeError, ValueError) as error:

@@ -14,8 +14,9 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach, load_profile
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
+from .launching import decided_by_main, launch, launched, prefixed_output, processes_for
 from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
-from .records import RunRecord, asked_of
+from .records import UNFINISHED, RunRecord, asked_of, finished_record
 from .trainer import build_trainer, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
@@ -26,6 +27,7 @@ def train(
     approach_name: str = "lora",
     overrides: dict[str, str] | None = None,
     *,
+    processes: int | None = None,
     fresh: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -34,22 +36,30 @@ def train(
     Writes runs/<profile>/<approach>/. A run that is done is returned as it is, one that was
     interrupted goes on, and one with other settings, data or base model raises MuseQuestError;
     `fresh` discards it. Ctrl-C and SIGTERM save a state and raise MuseQuestError. `overrides` are
-    keys of TrainingArguments.
+    keys of TrainingArguments. A parallel approach runs in `processes` processes, one a GPU unless
+    given, which are started here unless this already is one of them.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     approach = load_approach(approach_name)
+    processes = processes_for(approach, processes)
     settings = chosen_settings(profile, approach, overrides)
     asked = asked_of(
-        profile, approach, settings, base_fingerprint(profile), fingerprint(profile.collection)
+        profile,
+        approach,
+        settings,
+        base_fingerprint(profile),
+        fingerprint(profile.collection),
+        processes,
     )
     folder = RunFolder(run_dir(profile.name, approach.name))
     record = RunRecord(folder.folder, asked)
-    if fresh:
-        folder.discard()
-    if done := _finished(record, folder, approach):
+    if done := decided_by_main(lambda: _begun(record, folder, approach, fresh)):
         return done
+    if processes > 1 and not launched():
+        return _launched(record, profile, approach, processes, overrides, progress)
     try:
-        return _run(record, folder, profile, approach, settings, progress)
+        with prefixed_output():
+            return _run(record, folder, profile, approach, settings, progress)
     except KeyboardInterrupt:
         record.interrupt("stopped at once, without saving a state")
         raise
@@ -62,6 +72,38 @@ def train(
 
 class _Interrupted(Exception):
     """A signal ended the run, and its state is saved."""
+
+
+def _begun(
+    record: RunRecord, folder: RunFolder, approach: Approach, fresh: bool
+) -> dict[str, Any] | None:
+    """Discard an earlier run if asked to; the record of one that is done, else None."""
+    if fresh:
+        folder.discard()
+    return _finished(record, folder, approach)
+
+
+def _launched(
+    record: RunRecord,
+    profile: Profile,
+    approach: Approach,
+    processes: int,
+    overrides: dict[str, str] | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Train in processes of their own; returns what the first of them wrote.
+
+    An error of any of them is the reason in run.json, also where the first saw it only as a
+    partner that had gone.
+    """
+    try:
+        launch(profile, approach.name, processes, overrides, progress)
+    except MuseQuestError as error:
+        record.adopt()
+        if record.values.get("status") != "interrupted" or UNFINISHED in record.values["reason"]:
+            record.fail(error)
+        raise
+    return finished_record(record.path.parent)
 
 
 def _finished(record: RunRecord, folder: RunFolder, approach: Approach) -> dict[str, Any] | None:
@@ -90,8 +132,7 @@ def _run(
     progress: bool,
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    record.begin()
-    folder.clear_unfinished()
+    decided_by_main(lambda: _begin(record, folder))
     stop = StopOnSignal()
     trainer = build_trainer(profile, approach, settings, folder, progress)
     trainer.add_callback(stop)
@@ -113,9 +154,21 @@ def _run(
             f"Training was interrupted ({reason}); the state is saved in {folder.folder}, and the "
             "same call goes on from there."
         )
+    decided_by_main(lambda: _place_weights(folder, state, profile, approach))
+    outcome = _outcome(state, trainer)
+    return decided_by_main(lambda: record.finish(**outcome))
+
+
+def _begin(record: RunRecord, folder: RunFolder) -> None:
+    record.begin()
+    folder.clear_unfinished()
+
+
+def _place_weights(
+    folder: RunFolder, state: TrainerState, profile: Profile, approach: Approach
+) -> None:
     folder.finish(state.best_global_step, WEIGHTS[approach.tuning])
     name_base_model(folder.folder, profile)
-    return record.finish(**_outcome(state, trainer))
 
 
 def _state_to_resume(folder: RunFolder) -> str | None:
