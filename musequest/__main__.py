@@ -90,7 +90,7 @@ def dataset(chosen: argparse.Namespace) -> None:
 
 def train(chosen: argparse.Namespace) -> None:
     """Tune the profile's model with one approach."""
-    from .finetuning.launching import rank
+    from .finetuning.ranks import rank
     from .finetuning.training import train as run
     from .keys import check_keys
     from .settings import load_profile, profile_keys, training_keys

@@ -28,6 +28,7 @@ class Profile:
     evaluation_split: str = "test"  # the split that is answered and scored
     seed: int = 0  # of augmentation and dialogs
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
+    approach_training: dict[str, Any] = field(default_factory=dict)  # the same, by approach
 
     @property
     def base_model_source(self) -> str:
@@ -71,7 +72,9 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
     check_keys(overrides or {}, profile_keys(), "--set")
     values |= {key: typed_value(text) for key, text in (overrides or {}).items()}
     check_kinds(Profile, values, path)
-    check_keys(values.get("training", {}), training_keys(), path)
+    for training in (values.get("training", {}), *values.get("approach_training", {}).values()):
+        check_keys(training, training_keys(), path)
+    check_keys(values.get("approach_training", {}), set(approach_names()), path)
     return Profile(name=plain_name(path.stem, "profile"), **values)
 
 
@@ -80,8 +83,7 @@ def load_approach(name: str) -> Approach:
 
     An unknown approach, an unknown key or a value of the wrong kind raises MuseQuestError.
     """
-    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
-    known = {str(read_yaml(path).get("approach")): path for path in paths}
+    known = _approach_paths()
     if name not in known:
         raise MuseQuestError(
             f"There is no approach '{name}' in 2_model_finetuning/; the known ones are: "
@@ -99,10 +101,24 @@ def load_approach(name: str) -> Approach:
 def training_settings(
     profile: Profile, approach: Approach, overrides: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """Keys for TrainingArguments: the profile's, then the approach's, then what was typed."""
+    """Keys for TrainingArguments; of two values for one key the later counts.
+
+    The profile's, the approach's, what the profile says for this approach, what was typed.
+    """
     typed = {key: typed_value(text) for key, text in (overrides or {}).items()}
     check_keys(typed, training_keys(), "--set")
-    return {**profile.training, **approach.training, **typed}
+    for_both = profile.approach_training.get(approach.name, {})
+    return {**profile.training, **approach.training, **for_both, **typed}
+
+
+def approach_names() -> list[str]:
+    """The known approaches, in the order of their folders."""
+    return list(_approach_paths())
+
+
+def _approach_paths() -> dict[str, Path]:
+    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
+    return {str(read_yaml(path).get("approach")): path for path in paths}
 
 
 def profile_keys() -> set[str]:

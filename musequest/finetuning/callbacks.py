@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import MuseQuestError
-from .launching import any_rank, launched
+from .ranks import any_rank, launched
 
 SHARE_SHOWN = 0.05
 ECHO_SECONDS = 2.0

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from ..tables import write_table
+from .ranks import meet
 
 # What a checkpoint of the trainer holds besides weights and their configuration.
 STATE_FILES = (
@@ -93,6 +94,7 @@ class KeepBestAndLast(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Called when the trainer has written its checkpoint under unfinished/."""
+        meet()  # until every process has written its share
         if not state.is_world_process_zero:
             return
         # The trainer looks for its best checkpoint where it wrote it; that place is not kept.

@@ -1,17 +1,12 @@
-"""One run in several processes: who starts them, and what they agree on.
+"""One run in several processes: how many, and who starts them.
 
     musequest train --processes 2          this module starts torchrun, which starts the ranks
     torchrun ... -m musequest train        they are started already; also `accelerate launch`
     notebook_launcher(train, (...))        likewise, out of a notebook
 
 `train` is the same in all three. It asks `processes_for` how many processes the approach takes,
-calls `launch` where they are not there yet, and else trains as one of them. A rank is one of them;
-rank 0 alone writes records and moves folders. What a rank may need:
-
-    launched(), rank(), world_size()       from the launcher's environment variables
-    meet()                                 join the process group; wait until all are here
-    decided_by_main(function)              what rank 0 found or raised, on all ranks
-    any_rank(flag)                         whether the flag is set on one of them
+calls `launch` where they are not there yet, and else trains as one of them; ranks.py holds what
+they then need of each other. Rank 0 alone writes records and moves folders.
 
 What an approach adds to its config.yaml: `parallel.strategy`, and `parallel.processes` where the
 number does not follow from the devices. A strategy of ONE_PROCESS uses many devices from one.
@@ -22,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -30,35 +24,21 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import root
 from ..settings import Approach, Profile
+from .ranks import launched, world_size
 
 # Without GPUs a parallel approach is rehearsed in two processes.
 REHEARSAL = 2
 # One process gives its layers to many devices.
 ONE_PROCESS = {"sequential"}
 LINES_KEPT = 40
-
-
-def launched() -> bool:
-    """Whether torchrun, Accelerate or the like started this process as one of several."""
-    return world_size() > 1
-
-
-def world_size() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
-
-
-def rank() -> int:
-    """The number of this process among them, from 0."""
-    return int(os.environ.get("RANK", 0)) if launched() else 0
 
 
 def processes_for(approach: Approach, wanted: int | None = None) -> int:
@@ -91,48 +71,6 @@ def processes_for(approach: Approach, wanted: int | None = None) -> int:
             f"{here} processes need {here} GPUs, and here are {devices}; use --processes {devices}."
         )
     return count
-
-
-def meet() -> None:
-    """Join the process group where there is one, on this rank's own device, and wait for all."""
-    if not launched():
-        return
-    import torch
-    from accelerate import PartialState
-
-    if not torch.cuda.is_available():
-        torch.set_num_threads(_threads())
-    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
-
-
-def decided_by_main(function: Callable[[], Any]) -> Any:
-    """What `function` returns, or the MuseQuestError it raises, on rank 0; the same on all."""
-    if not launched():
-        return function()
-    from accelerate.utils import broadcast_object_list
-
-    meet()
-    outcome: list[Any] = [None, None]
-    if rank() == 0:
-        try:
-            outcome[0] = function()
-        except MuseQuestError as error:
-            outcome[1] = str(error)
-    broadcast_object_list(outcome)
-    if outcome[1] is not None:
-        raise MuseQuestError(outcome[1])
-    return outcome[0]
-
-
-def any_rank(flag: bool) -> bool:
-    """Whether `flag` is true on at least one rank; all of them have to ask."""
-    if not launched():
-        return flag
-    import torch
-    from accelerate import PartialState
-    from accelerate.utils import reduce
-
-    return bool(reduce(torch.tensor(float(flag), device=PartialState().device)).item())
 
 
 def launch(
@@ -168,35 +106,6 @@ def launch(
             "likely because memory ran out; the last saved state is kept, and the same call goes "
             "on from it with, say, a smaller per_device_train_batch_size."
         )
-
-
-@contextmanager
-def prefixed_output() -> Iterator[None]:
-    """Put the rank before every line that a launched process prints while the block runs."""
-    if not launched():
-        yield
-        return
-    out, err = (_Prefixed(stream, f"[rank {rank()}] ") for stream in (sys.stdout, sys.stderr))
-    with redirect_stdout(out), redirect_stderr(err):
-        yield
-
-
-class _Prefixed:
-    """A text stream that begins each line, redrawn bars included, with a prefix."""
-
-    def __init__(self, stream: TextIO, prefix: str) -> None:
-        self.stream, self.prefix, self.fresh = stream, prefix, True
-
-    def write(self, text: str) -> int:
-        """Write whole lines at once, so that two ranks do not write into one."""
-        inner = re.sub(r"([\r\n])(?=[^\r\n])", rf"\1{self.prefix}", text)
-        begins = self.fresh and text[:1] not in ("", "\r", "\n")
-        self.fresh = text.endswith(("\r", "\n")) if text else self.fresh
-        self.stream.write(self.prefix + inner if begins else inner)
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
 
 
 def _torchrun(folder: Path, processes: int) -> list[str]:
@@ -281,13 +190,6 @@ def _first_words(said: Any) -> str:
     """A rank's error as torchrun keeps it, `kind: text`, without the kind if it is ours."""
     text = said["message"] if isinstance(said, dict) else str(said)
     return text.removeprefix(f"{MuseQuestError.__name__}: ")
-
-
-def _threads() -> int:
-    """Threads of a rank on CPU: its share of the cores; one if OpenMP was forked, which hangs."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and "OMP_NUM_THREADS" in os.environ:
-        return int(os.environ["OMP_NUM_THREADS"])
-    return 1
 
 
 def _counted(devices: int) -> str:

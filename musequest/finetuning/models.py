@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -30,8 +30,11 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach
 from .records import finished_record
 
-# The projections of text model and connector, by their whole module name.
-PROJECTIONS = r".*\b(text_model|connector)\..*\b(q|k|v|o|gate|up|down)_proj"
+# The projections of text model and connector, by their whole module name; the last alternative is
+# the connector of Idefics3 and SmolVLM, one matrix.
+PROJECTIONS = (
+    r".*\b(text_model|connector)\..*\b((q|k|v|o|gate|up|down)_proj|modality_projection\.proj)"
+)
 PARTS = ("vision_model", "connector", "text_model", "lm_head")
 HASHED_BYTES = 2**30
 
@@ -64,13 +67,15 @@ def load_model(
 ) -> PreTrainedModel:
     """The base model in eval mode on `device` (a GPU if there is one), its vision model frozen.
 
-    `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig. A base model
-    that is neither a folder nor on the Hub raises MuseQuestError.
+    `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig, which computes
+    in that dtype unless it says otherwise. A base model that is neither a folder nor on the Hub
+    raises MuseQuestError.
     """
     device = device or default_device()
     options: dict[str, Any] = {"dtype": dtype or profile.dtype}
     if quantization:
-        options["quantization_config"] = BitsAndBytesConfig(**quantization)
+        compute = {"bnb_4bit_compute_dtype": options["dtype"]}
+        options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
     model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
     _freeze_vision(model)
@@ -78,7 +83,16 @@ def load_model(
 
 
 def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
-    """Put a fresh LoRA adapter on the model; everything else is frozen (arXiv:2106.09685)."""
+    """Put a fresh LoRA adapter on the model; everything else is frozen (arXiv:2106.09685).
+
+    Of a quantised model norms, embeddings and head are kept in float32, as QLoRA asks
+    (arXiv:2305.14314); the vision model, which is frozen and large, in its own dtype.
+    """
+    if getattr(model, "is_quantized", False):
+        dtype = model.dtype
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        for module in vision_models(model):
+            module.to(dtype)
     with _peft_calling_old_names():
         return get_peft_model(model, LoraConfig(**{"target_modules": PROJECTIONS, **approach.lora}))
 
@@ -178,10 +192,15 @@ def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
 
 def _freeze_vision(model: nn.Module) -> None:
     """No gradients for the vision model, and eval mode even while the rest is training."""
-    for name, module in model.named_modules():
-        if name.split(".")[-1] == "vision_model":
-            module.requires_grad_(False)
-            module.register_forward_pre_hook(_stay_in_eval_mode)
+    for module in vision_models(model):
+        module.requires_grad_(False)
+        module.register_forward_pre_hook(_stay_in_eval_mode)
+
+
+def vision_models(model: nn.Module) -> list[nn.Module]:
+    """The part that sees the photo, of any model of the family."""
+    named = model.named_modules()
+    return [module for name, module in named if name.split(".")[-1] == "vision_model"]
 
 
 def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -21,7 +21,7 @@ from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import root
 from ..settings import Approach, Profile
-from .launching import rank
+from .ranks import rank
 
 GIB = 1024**3
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerState
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from ..creation.dataset import fingerprint
 from ..errors import MuseQuestError
@@ -14,9 +15,11 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach, load_profile
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
-from .launching import decided_by_main, launch, launched, prefixed_output, processes_for
+from .launching import launch, processes_for
 from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
+from .ranks import decided_by_main, launched, prefixed_output
 from .records import UNFINISHED, RunRecord, asked_of, finished_record
+from .sharing import rows_by_rank
 from .trainer import build_trainer, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
@@ -141,8 +144,10 @@ def _run(
         "world_size": trainer.args.world_size,
         "trainable_parameters": int(parameters.trainable),
         "total_parameters": int(parameters.parameters),
-        "train_rows": len(trainer.train_dataset),
-        "validation_rows": len(trainer.eval_dataset),
+        "train_rows": len(trainer.train_dataset.rows),
+        "validation_rows": len(trainer.eval_dataset.rows),
+        "global_batch": global_batch(trainer.args),
+        "rows_by_rank": rows_by_rank(trainer),
     }
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
@@ -171,6 +176,16 @@ def _place_weights(
     name_base_model(folder.folder, profile)
 
 
+def global_batch(arguments: TrainingArguments) -> dict[str, int]:
+    """How many rows one step learns from, and what they are made of."""
+    factors = {
+        "per_device_train_batch_size": arguments.per_device_train_batch_size,
+        "gradient_accumulation_steps": arguments.gradient_accumulation_steps,
+        "processes": arguments.world_size,
+    }
+    return {"rows_a_step": math.prod(factors.values()), **factors}
+
+
 def _state_to_resume(folder: RunFolder) -> str | None:
     state = folder.last_state()
     return str(state) if state else None
@@ -179,7 +194,7 @@ def _state_to_resume(folder: RunFolder) -> str | None:
 def _outcome(state: TrainerState, trainer: Trainer) -> dict[str, Any]:
     """What a finished run achieved; its seconds count validation, not loading."""
     seconds = state.log_history[-1]["seconds"]
-    rows = state.epoch * len(trainer.train_dataset)
+    rows = state.epoch * len(trainer.train_dataset.rows)
     return {
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),
