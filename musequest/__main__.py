@@ -4,7 +4,7 @@
     python -m musequest collect smithsonian | artic --collection NAME
     python -m musequest augment | synthesize | dataset --collection NAME
     python -m musequest synthesize --collection NAME --writer hosted --max-cost-usd 0.50
-    python -m musequest train | infer --profile P --approach A
+    python -m musequest train | infer | merge --profile P --approach A
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P
 
@@ -18,13 +18,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .command_line import add, add_profile, amount, assignments, positive
 from .errors import MuseQuestError
+from .finetuning.commands import add_commands as add_finetuning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,38 +89,11 @@ def dataset(chosen: argparse.Namespace) -> None:
     print(json.dumps(built | {"audit": audit(chosen.collection)}, indent=2))
 
 
-def train(chosen: argparse.Namespace) -> None:
-    """Tune the profile's model with one approach."""
-    from .finetuning.ranks import rank
-    from .finetuning.training import train as run
-    from .keys import check_keys
-    from .settings import load_profile, profile_keys, training_keys
-
-    typed = _assignments(chosen.set, "--set")
-    check_keys(typed, profile_keys() | training_keys(), "--set")
-    trained = {key: value for key, value in typed.items() if key in training_keys()}
-    rest = {key: value for key, value in typed.items() if key not in trained}
-    profile = load_profile(chosen.profile, rest)
-    options = {"processes": chosen.processes, "fresh": chosen.fresh}
-    record = run(profile, chosen.approach, trained, **options)
-    if rank() == 0:
-        print(json.dumps(record, indent=2))
-
-
-def infer(chosen: argparse.Namespace) -> None:
-    """Answer the test questions with the tuned or the base model."""
-    from .finetuning.generation import infer as run
-    from .settings import load_profile
-
-    profile = load_profile(chosen.profile, _assignments(chosen.set, "--set"))
-    print(f"{len(run(profile, chosen.approach))} questions are answered by '{chosen.approach}'.")
-
-
 def score(chosen: argparse.Namespace) -> None:
     """Score the answers of any systems on the questions they share."""
     from .evaluation.scoring import score as run
 
-    predictions = _assignments(chosen.predictions, "predictions")
+    predictions = assignments(chosen.predictions, "predictions")
     paths = {name: Path(path) for name, path in predictions.items()}
     print(json.dumps(run(paths, chosen.exhibits, chosen.out), indent=2))
 
@@ -148,19 +122,6 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _assignments(texts: list[str], option: str) -> dict[str, str]:
-    """NAME=VALUE texts as a dict; MuseQuestError at one without '=' or a name that comes twice."""
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not (name and sign and value):
-            raise MuseQuestError(f"{option}: {text!r} has not the form NAME=VALUE; write it so.")
-        if name in pairs:
-            raise MuseQuestError(f"{option}: '{name}' is given twice; keep one of them.")
-        pairs[name] = value
-    return pairs
-
-
 def _writer(chosen: argparse.Namespace) -> Writer:
     """The writer as chosen; options of the hosted writer with the other raise MuseQuestError."""
     names = ("model", "base_url", "max_cost_usd", "concurrency")
@@ -185,33 +146,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_creation(commands)
-    _add_finetuning(commands)
+    add_finetuning(commands)
     _add_evaluation(commands)
     return parser
 
 
-def _add(commands: argparse._SubParsersAction, run: object) -> argparse.ArgumentParser:
-    """A command named and described after the function that runs it."""
-    command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
-    command.set_defaults(run=run)
-    return command
-
-
 def _add_creation(commands: argparse._SubParsersAction) -> None:
-    command = _add(commands, collect)
+    command = add(commands, collect)
     _add_sources(command.add_subparsers(dest="source", required=True, metavar="SOURCE"))
-    command = _add(commands, augment)
+    command = add(commands, augment)
     _add_collection(command)
     command.add_argument("--seed", type=int, default=0, help="of the alterations (default: 0)")
-    command.add_argument("--processes", type=_positive, help="at most (default: one a core)")
-    command = _add(commands, synthesize)
+    command.add_argument("--processes", type=positive, help="at most (default: one a core)")
+    command = add(commands, synthesize)
     _add_collection(command)
     command.add_argument(
         "--writer", choices=["offline", "hosted"], default="offline", help="default: offline"
     )
     command.add_argument("--seed", type=int, default=0, help="of the offline writer (default: 0)")
     _add_hosted(command)
-    _add_collection(_add(commands, dataset))
+    _add_collection(add(commands, dataset))
 
 
 def _add_sources(sources: argparse._SubParsersAction) -> None:
@@ -231,14 +185,14 @@ def _add_museum(command: argparse.ArgumentParser) -> None:
     which.add_argument("--catalogue", type=Path, metavar="FILE", help="CSV of the exhibits wanted")
     which.add_argument("--query", metavar="Q", help="words the exhibits have to match")
     command.add_argument(
-        "--limit", type=_positive, default=50, help="exhibits of a query (default: 50)"
+        "--limit", type=positive, default=50, help="exhibits of a query (default: 50)"
     )
     command.add_argument("--base-url", metavar="URL", help="of the API, if not the museum's own")
     command.add_argument(
         "--any-license", action="store_true", help="take photos that are not CC0 too"
     )
     command.add_argument(
-        "--requests-per-minute", type=_positive, default=60, metavar="N", help="(default: 60)"
+        "--requests-per-minute", type=positive, default=60, metavar="N", help="(default: 60)"
     )
 
 
@@ -246,61 +200,21 @@ def _add_hosted(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", help="of the hosted writer (default: gpt-4o-mini)")
     command.add_argument("--base-url", metavar="URL", help="its server (default: OpenAI's)")
     command.add_argument(
-        "--max-cost-usd", type=_amount, metavar="X", help="for all runs together (default: 1)"
+        "--max-cost-usd", type=amount, metavar="X", help="for all runs together (default: 1)"
     )
-    command.add_argument("--concurrency", type=_positive, help="calls at once (default: 64)")
-
-
-def _add_finetuning(commands: argparse._SubParsersAction) -> None:
-    command = _add(commands, train)
-    _add_profile(command)
-    command.add_argument("--approach", default="lora", help="how to tune (default: lora)")
-    command.add_argument(
-        "--processes",
-        type=_positive,
-        metavar="N",
-        help="of a parallel approach (default: one a GPU)",
-    )
-    command.add_argument("--fresh", action="store_true", help="discard an earlier run")
-    _add_set(command, "a key of TrainingArguments or of the profile")
-    command = _add(commands, infer)
-    _add_profile(command)
-    command.add_argument("--approach", default="lora", help="whose weights, or base")
-    _add_set(command, "a key of the profile")
+    command.add_argument("--concurrency", type=positive, help="calls at once (default: 64)")
 
 
 def _add_evaluation(commands: argparse._SubParsersAction) -> None:
-    command = _add(commands, score)
+    command = add(commands, score)
     command.add_argument("predictions", nargs="+", metavar="NAME=FILE", help="a system's answers")
     command.add_argument("--exhibits", type=Path, help="exhibits.parquet, for facts and names")
     command.add_argument("--out", type=Path, required=True, help="folder for the scores")
-    _add_profile(_add(commands, report))
+    add_profile(add(commands, report))
 
 
 def _add_collection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--collection", required=True, metavar="NAME", help="data/NAME")
-
-
-def _add_profile(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--profile", required=True, help="a name in profiles/ or a YAML file")
-
-
-def _add_set(command: argparse.ArgumentParser, meaning: str) -> None:
-    command.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=meaning
-    )
-
-
-def _amount(text: str) -> float:
-    if not re.fullmatch(r"\d+(\.\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of 0 or more")
-    return float(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def launch(
     }
     with tempfile.TemporaryDirectory(prefix="musequest-") as folder:
         write_json(Path(folder) / "asked.json", asked)
-        code, unexplained = _watched(_torchrun(Path(folder), processes), _environment(folder))
+        code, unexplained = _watched(
+            _torchrun(Path(folder), processes), _environment(folder, processes)
+        )
         errors = Path(folder) / "error.json"
         said = read_json(errors)["message"] if errors.exists() else None
     if said is not None:
@@ -108,6 +110,16 @@ def launch(
         )
 
 
+def train_rank(*arguments: Any, **options: Any) -> dict[str, Any]:
+    """`train`, for Accelerate's notebook_launcher.
+
+    That wants nothing imported yet that could have touched a device, and `train` imports much.
+    """
+    from .training import train
+
+    return train(*arguments, **options)
+
+
 def _torchrun(folder: Path, processes: int) -> list[str]:
     """The command that starts the ranks; they meet on a free port of this machine."""
     options = ["--standalone", "--nproc-per-node", str(processes)]
@@ -115,11 +127,11 @@ def _torchrun(folder: Path, processes: int) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *options, *module]
 
 
-def _environment(folder: str) -> dict[str, str]:
-    """Where torchrun tells which rank failed first; a number of threads that fits all ranks."""
+def _environment(folder: str, processes: int) -> dict[str, str]:
+    """Where torchrun tells which rank failed first, and each rank's share of the cores."""
     paths = [str(root()), os.environ.get("PYTHONPATH", "")]
     return {
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",

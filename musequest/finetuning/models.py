@@ -110,8 +110,10 @@ TUNINGS = {"lora": add_adapter, "full": free_projections}
 WEIGHTS = {"lora": "adapter", "full": "model"}
 
 
-def load_tuned(profile: Profile, approach_name: str) -> PreTrainedModel | PeftModel:
-    """The best weights of a finished run, in eval mode.
+def load_tuned(
+    profile: Profile, approach_name: str, *, dequantized: bool = False
+) -> PreTrainedModel | PeftModel:
+    """The best weights of a finished run, in eval mode; 4 bits stay 4 bits unless told.
 
     Raises MuseQuestError if the run is not finished or was made from another base model.
     """
@@ -128,6 +130,8 @@ def load_tuned(profile: Profile, approach_name: str) -> PreTrainedModel | PeftMo
         tuned = AutoModelForImageTextToText.from_pretrained(weights, dtype=profile.dtype)
         return tuned.eval().to(default_device())
     model = load_model(profile, quantization=approach.quantization)
+    if approach.quantization and dequantized:
+        model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
     with _peft_calling_old_names():
         return PeftModel.from_pretrained(model, weights).eval()
 

@@ -3,6 +3,7 @@
     launched(), rank(), world_size()       from the launcher's environment variables
     meet()                                 join the process group; wait until all are here
     decided_by_main(function)              what rank 0 found or raised, on all ranks
+    all_say(thing)                         what each rank says, on all ranks
     any_rank(flag)                         whether the flag is set on one of them
     prefixed_output()                      lines that say which rank printed them
 
@@ -65,6 +66,13 @@ def decided_by_main(function: Callable[[], Any]) -> Any:
     if outcome[1] is not None:
         raise MuseQuestError(outcome[1])
     return outcome[0]
+
+
+def all_say(thing: Any) -> list[Any]:
+    """A list of what each rank passed, by rank; all of them have to pass something."""
+    from accelerate.utils import gather_object
+
+    return gather_object([thing]) if launched() else [thing]
 
 
 def any_rank(flag: bool) -> bool:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 
 from .collator import IGNORED, EncodedDialogs
-from .ranks import launched
+from .ranks import all_say
 
 BLANK = "(blank)"
 
@@ -68,15 +68,13 @@ def rows_by_rank(trainer: Trainer) -> list[dict[str, Any]]:
 
     `shared` counts the rows that another process reads too. All processes have to ask.
     """
-    from accelerate.utils import gather_object
-
     batches = [list(batch) for batch in trainer.get_train_dataloader().batch_sampler]
     rows = trainer.train_dataset
     mine = {
         "rows": [index for batch in batches for index in batch if rows.name(index) != BLANK],
         "first_batch": [rows.name(index) for index in batches[0]],
     }
-    everybody = gather_object([mine]) if launched() else [mine]
+    everybody = all_say(mine)
     read = [index for each in everybody for index in each["rows"]]
     return [
         {

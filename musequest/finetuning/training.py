@@ -17,8 +17,8 @@ from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
 from .launching import launch, processes_for
 from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
-from .ranks import decided_by_main, launched, prefixed_output
-from .records import UNFINISHED, RunRecord, asked_of, finished_record
+from .ranks import all_say, decided_by_main, launched, prefixed_output
+from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
 from .sharing import rows_by_rank
 from .trainer import build_trainer, chosen_settings
 
@@ -160,7 +160,7 @@ def _run(
             "same call goes on from there."
         )
     decided_by_main(lambda: _place_weights(folder, state, profile, approach))
-    outcome = _outcome(state, trainer)
+    outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
     return decided_by_main(lambda: record.finish(**outcome))
 
 
@@ -184,6 +184,12 @@ def global_batch(arguments: TrainingArguments) -> dict[str, int]:
         "processes": arguments.world_size,
     }
     return {"rows_a_step": math.prod(factors.values()), **factors}
+
+
+def peak_of_all() -> dict[str, float]:
+    """Peak memory, GiB, of the process that took most (`cpu`), and of each GPU."""
+    peaks = all_say(peak_memory_gib())
+    return {device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]}
 
 
 def _state_to_resume(folder: RunFolder) -> str | None:

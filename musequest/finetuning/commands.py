@@ -1,0 +1,70 @@
+"""The commands of stage 2."""
+
+# Each command imports what it needs itself, so that none waits for the libraries of another.
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..command_line import add, add_profile, add_set, assignments, positive
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Tune the profile's model with one approach."""
+    from ..keys import check_keys
+    from ..settings import load_profile, profile_keys, training_keys
+    from .ranks import rank
+    from .training import train as run
+
+    typed = assignments(chosen.set, "--set")
+    check_keys(typed, profile_keys() | training_keys(), "--set")
+    trained = {key: value for key, value in typed.items() if key in training_keys()}
+    rest = {key: value for key, value in typed.items() if key not in trained}
+    profile = load_profile(chosen.profile, rest)
+    options = {"processes": chosen.processes, "fresh": chosen.fresh}
+    record = run(profile, chosen.approach, trained, **options)
+    if rank() == 0:
+        print(json.dumps(record, indent=2))
+
+
+def infer(chosen: argparse.Namespace) -> None:
+    """Answer the test questions with the tuned or the base model."""
+    from ..settings import load_profile
+    from .generation import infer as run
+
+    profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
+    print(f"{len(run(profile, chosen.approach))} questions are answered by '{chosen.approach}'.")
+
+
+def merge(chosen: argparse.Namespace) -> None:
+    """Merge a finished run's adapter into the base model, and check that its answers stay."""
+    from ..settings import load_profile
+    from .merging import merge as run
+
+    profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
+    print(json.dumps(run(profile, chosen.approach, rows=chosen.rows), indent=2))
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add train, infer and merge with their options."""
+    command = add(commands, train)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="how to tune (default: lora)")
+    command.add_argument(
+        "--processes",
+        type=positive,
+        metavar="N",
+        help="of a parallel approach (default: one a GPU)",
+    )
+    command.add_argument("--fresh", action="store_true", help="discard an earlier run")
+    add_set(command, "a key of TrainingArguments or of the profile")
+    command = add(commands, infer)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="whose weights, or base")
+    add_set(command, "a key of the profile")
+    command = add(commands, merge)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="whose adapter (default: lora)")
+    command.add_argument("--rows", type=positive, default=4, help="to compare (default: 4)")
+    add_set(command, "a key of the profile")
