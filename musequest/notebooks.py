@@ -192,14 +192,19 @@ def refresh() -> None:
     """
     executed = demo("pocket").parent / "notebooks"
     for name in WALK:
-        book = without_volatile(nbformat.read(executed / Path(name).name, as_version=4))
-        kilobytes = len(nbformat.writes(book).encode()) / 1000
-        if kilobytes > LARGEST_KB:
-            raise MuseQuestError(
-                f"{name} takes {kilobytes:.0f} KB with its outputs, at most {LARGEST_KB} are "
-                "allowed: show fewer or smaller pictures."
-            )
-        save(book, root() / name)
+        save_refreshed(executed / Path(name).name, name)
+
+
+def save_refreshed(executed: Path, name: str) -> None:
+    """Put one executed notebook where the committed one, `name`, is."""
+    book = without_volatile(nbformat.read(executed, as_version=4))
+    kilobytes = len(nbformat.writes(book).encode()) / 1000
+    if kilobytes > LARGEST_KB:
+        raise MuseQuestError(
+            f"{name} takes {kilobytes:.0f} KB with its outputs, at most {LARGEST_KB} are "
+            "allowed: show fewer or smaller pictures."
+        )
+    save(book, root() / name)
 
 
 def without_volatile(book: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -46,8 +46,15 @@ def merge(chosen: argparse.Namespace) -> None:
     print(json.dumps(run(profile, chosen.approach, rows=chosen.rows), indent=2))
 
 
+def six(chosen: argparse.Namespace) -> None:
+    """Run all approaches with their notebooks, and compare them in one table."""
+    from ..six import six as run
+
+    run(chosen.profile, refresh=chosen.refresh)
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add train, infer and merge with their options."""
+    """Add train, infer, merge and six with their options."""
     command = add(commands, train)
     add_profile(command)
     command.add_argument("--approach", default="lora", help="how to tune (default: lora)")
@@ -68,3 +75,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--approach", default="lora", help="whose adapter (default: lora)")
     command.add_argument("--rows", type=positive, default=4, help="to compare (default: 4)")
     add_set(command, "a key of the profile")
+    command = add(commands, six)
+    add_profile(command)
+    command.add_argument("--refresh", action="store_true", help="replace the committed notebooks")

@@ -184,14 +184,20 @@ def _peft_calling_old_names() -> Iterator[None]:
 
 
 def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
-    total = sum(p.numel() for p in parameters)
-    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    total = sum(map(_weights, parameters))
+    trainable = sum(_weights(p) for p in parameters if p.requires_grad)
     return {
         "parameters": total,
         "trainable": trainable,
         "trainable_percent": 100 * trainable / total if total else 0.0,
         "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
     }
+
+
+def _weights(parameter: nn.Parameter) -> int:
+    """How many weights a parameter holds; of those in 4 bits, two lie in a byte."""
+    packed = getattr(parameter, "quant_state", None)
+    return packed.shape.numel() if packed is not None else parameter.numel()
 
 
 def _freeze_vision(model: nn.Module) -> None:
