@@ -1,4 +1,4 @@
-"""The figures of the approaches' readmes: ours from the record of `make six`, beside published ones.
+"""The figures in the readmes of stage 2: ours, from the record of `make six`, and published ones.
 
 Each is a markdown text; readme_figures.py puts it between its marks.
 """
@@ -51,7 +51,8 @@ def pocket_six() -> str:
 
 def results_of(approach: str) -> str:
     """One approach: our run on the pocket museum, then its published runs."""
-    return f"**Ours, on the pocket museum** (a rehearsal):\n\n{_ours(approach)}\n{_published(approach)}"
+    title = "**Ours, on the pocket museum** (a rehearsal; not evidence about the 8B model):"
+    return f"{title}\n\n{_ours(approach)}\n{_published(approach)}"
 
 
 def published_approaches() -> str:
@@ -60,6 +61,12 @@ def published_approaches() -> str:
     runs = runs[runs["gpu"] != ""]
     needed = ["approach", "gpu", "gpu_count", "vram_gb_each", "volume_disk_gb", "training_minutes"]
     return _table(runs[needed].rename(columns=lambda name: name.replace("_", " ")))
+
+
+def published_rental() -> str:
+    """What the GPUs of the published experiment cost to rent."""
+    prices = pd.read_csv(root() / RECORDS / "gpu_rental.csv", dtype=str).fillna("")
+    return _table(prices.rename(columns=lambda name: name.replace("_", " ")))
 
 
 def _ours(approach: str) -> str:
@@ -107,5 +114,6 @@ def _table(table: pd.DataFrame) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "pocket_six": pocket_six,
     "published_approaches": published_approaches,
+    "published_rental": published_rental,
     **{f"results_{name}": partial(results_of, name) for name in approach_names()},
 }
