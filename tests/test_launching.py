@@ -97,7 +97,7 @@ def test_two_processes_end_at_the_weights_of_one(single, double):
     assert one.keys() == two.keys()
     for key, values in one.items():
         apart = (two[key] - values).abs()
-        assert apart.max() < 1e-3 and apart.mean() < 5e-5, key
+        assert apart.max() < 1e-3 and apart.mean() < 1e-4, key
 
 
 def test_a_signal_to_one_process_stops_all_with_one_state(double):
@@ -151,13 +151,13 @@ def test_killing_who_started_them_makes_the_processes_save_and_end(tmp_path, tin
     command += ["--approach", "lora_ddp", "--set", "num_train_epochs=1000", "eval_steps=5"]
     folder = tmp_path / "runs/tiny/lora_ddp"
     process = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.DEVNULL)
-    for _ in range(1200):
+    for _ in range(3000):
         if RunFolder(folder).last_state():
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    for _ in range(300):
+    for _ in range(1200):
         record = read_json(folder / "run.json")
         if "at step" in record["reason"]:
             break

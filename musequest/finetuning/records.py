@@ -74,7 +74,7 @@ class RunRecord:
 
     def adopt(self) -> None:
         """Go on with what another process of the run has written."""
-        self.values = self.earlier() or self.values
+        self.values = {**self.asked, **(self.earlier() or {})}
 
     def finish(self, **values: Any) -> dict[str, Any]:
         """Write how the run ended well; returns the record."""

@@ -8,6 +8,7 @@ count them twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,12 +76,12 @@ def rows_by_rank(trainer: Trainer) -> list[dict[str, Any]]:
         "first_batch": [rows.name(index) for index in batches[0]],
     }
     everybody = all_say(mine)
-    read = [index for each in everybody for index in each["rows"]]
+    readers = Counter(index for each in everybody for index in each["rows"])
     return [
         {
             "rank": number,
             "rows": len(each["rows"]),
-            "shared": sum(read.count(index) > 1 for index in each["rows"]),
+            "shared": sum(readers[index] > 1 for index in each["rows"]),
             "first_batch": each["first_batch"],
         }
         for number, each in enumerate(everybody)

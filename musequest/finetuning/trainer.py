@@ -46,7 +46,8 @@ class DocentTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         """The same order of rows for any number of processes."""
-        return EpochOrder(train_dataset or self.train_dataset, self.args.seed)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return EpochOrder(train_dataset or self.train_dataset, seed)
 
     def compute_loss(
         self,
