@@ -140,3 +140,25 @@ def test_the_vision_model_keeps_its_dtype_beside_float32_norms(runs):
     parts = {n: p.dtype for n, p in add_adapter(model, approach).named_parameters()}
     assert {d for n, d in parts.items() if "vision_model" in n} == {torch.bfloat16}
     assert {d for n, d in parts.items() if "norm" in n and "vision" not in n} == {torch.float32}
+
+
+def test_gradients_pass_through_rounded_layers_also_after_a_validation(runs):
+    """The first adapter of the text model learns the same before and after an evaluation."""
+    profile, approach = runs[1], load_approach("qlora")
+    model = add_adapter(
+        load_model(profile, device="cpu", quantization=approach.quantization), approach
+    )
+    batch = DocentCollator(load_processor(profile))([sample(0), sample(1)])
+    first = next(p for n, p in model.named_parameters() if "connector" in n and "lora_B" in n)
+
+    def gradient():
+        model.zero_grad()
+        torch.manual_seed(0)
+        model.train()(**batch).loss.backward()
+        return first.grad.clone()
+
+    before = gradient()
+    with torch.no_grad():
+        model.eval()(**batch)
+    assert before.abs().max() > 0
+    torch.testing.assert_close(gradient(), before)

@@ -81,7 +81,7 @@ def tiny_config(vocabulary: int, width: int = 32) -> Idefics2Config:
             "resampler_n_latents": IMAGE_TOKENS,
             "resampler_depth": 1,
             "resampler_n_heads": 2,
-            "resampler_head_dim": 16,
+            "resampler_head_dim": width // 2,
             "num_key_value_heads": 1,
             "rms_norm_eps": 1e-5,
         },
@@ -92,7 +92,7 @@ def tiny_config(vocabulary: int, width: int = 32) -> Idefics2Config:
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
             "num_key_value_heads": 1,
-            "head_dim": 16,
+            "head_dim": width // 2,
             "vocab_size": vocabulary,
             "max_position_embeddings": 2048,
             "rms_norm_eps": 1e-5,
@@ -107,7 +107,7 @@ def tiny_config(vocabulary: int, width: int = 32) -> Idefics2Config:
 def save_tiny_docent(folder: Path, width: int = 32) -> Path:
     """Write weights, configuration and processor to `folder`, loadable by the Auto classes.
 
-    Weights are quantised in blocks of 64, so in 4 bits it has to be at least that wide.
+    In 4 bits it has to be at least 64 wide: weights are rounded in blocks of so many.
     """
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()

@@ -79,7 +79,10 @@ def load_model(
         options["device_map"] = {"": device}
     model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
     _freeze_vision(model)
-    return model.eval() if quantization else model.eval().to(device)
+    if quantization:
+        _keep_gradients(model)
+        return model.eval()
+    return model.eval().to(device)
 
 
 def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
@@ -192,6 +195,16 @@ def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
         "trainable_percent": 100 * trainable / total if total else 0.0,
         "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
     }
+
+
+def _keep_gradients(model: nn.Module) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for one processor's bfloat16 instructions.
+
+    It does so at the first validation, and from then on no gradient passes through these layers.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _weights(parameter: nn.Parameter) -> int:
