@@ -16,7 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO
 
 from ..errors import MuseQuestError
@@ -98,7 +98,10 @@ def prefixed_output() -> Iterator[None]:
 
 
 class _Prefixed:
-    """A text stream that begins each line, redrawn bars included, with a prefix."""
+    """A text stream that begins each line, redrawn bars included, with a prefix.
+
+    Where nobody reads it any more, lines are dropped: a run goes on to save its state.
+    """
 
     def __init__(self, stream: TextIO, prefix: str) -> None:
         self.stream, self.prefix, self.fresh = stream, prefix, True
@@ -108,8 +111,14 @@ class _Prefixed:
         inner = re.sub(r"([\r\n])(?=[^\r\n])", rf"\1{self.prefix}", text)
         begins = self.fresh and text[:1] not in ("", "\r", "\n")
         self.fresh = text.endswith(("\r", "\n")) if text else self.fresh
-        self.stream.write(self.prefix + inner if begins else inner)
+        with suppress(BrokenPipeError):
+            self.stream.write(self.prefix + inner if begins else inner)
         return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        with suppress(BrokenPipeError):
+            self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
