@@ -1,7 +1,7 @@
 # MuseQuest from a shell. `make` alone lists what there is.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint notebooks readme clean
+.PHONY: help setup demo six test lint notebooks readme clean
 
 # The first Python of at least 3.11 found here; `make PYTHON=/usr/bin/python3.12 setup` chooses another.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -16,9 +16,9 @@ READY := $(VENV)/.ready
 export $(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null)
 
 # Nothing below asks the network for anything once set-up is done.
-demo test notebooks: export HF_HUB_OFFLINE ?= 1
-demo test notebooks: export NO_ALBUMENTATIONS_UPDATE ?= 1
-demo test notebooks: export TOKENIZERS_PARALLELISM ?= false
+demo six test notebooks: export HF_HUB_OFFLINE ?= 1
+demo six test notebooks: export NO_ALBUMENTATIONS_UPDATE ?= 1
+demo six test notebooks: export TOKENIZERS_PARALLELISM ?= false
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -36,6 +36,9 @@ $(READY): requirements.txt requirements-dev.txt constraints.txt pyproject.toml
 
 demo: $(READY)  ## walk all three stages on the pocket museum, from photos to report.html
 	@$(BIN)/python -m musequest.notebooks demo --profile $(PROFILE)
+
+six: $(READY)  ## tune the pocket docent with every approach, and compare them in one table
+	@$(BIN)/python -m musequest six --profile $(PROFILE)
 
 test: $(READY)  ## prove the parts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile

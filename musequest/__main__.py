@@ -6,7 +6,8 @@
     python -m musequest augment | synthesize | dataset --collection NAME
     python -m musequest synthesize --collection NAME --writer hosted --max-cost-usd 0.50
     python -m musequest push --collection NAME --repository OWNER/NAME --dry-run
-    python -m musequest train | infer --profile P --approach A
+    python -m musequest train | infer | merge --profile P --approach A
+    python -m musequest six --profile P
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P
 

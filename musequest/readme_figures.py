@@ -1,7 +1,8 @@
 """Writes the figures of the readmes from the records in benchmarks/records/.
 
-    python -m musequest.readme_figures --keep pocket    first keep the record of the last demo
-    python -m musequest.readme_figures                  only write the readmes
+    python -m musequest.readme_figures --keep pocket      first keep the record of the last demo
+    python -m musequest.readme_figures --keep-six pocket  first keep the record of `make six`
+    python -m musequest.readme_figures                    only write the readmes
 
 A figure stands between `<!-- figures: name -->` and `<!-- end -->`; what stands there is replaced.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from . import approach_figures
 from .display import score_frame
 from .errors import MuseQuestError
 from .evaluation.differences import looking
@@ -190,7 +192,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         published_costs_picture,
         published_runs,
     )
-}
+} | approach_figures.BLOCKS
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -209,7 +211,8 @@ def filled(text: str) -> str:
             raise MuseQuestError(
                 f"A readme asks for the figures '{name}'; there are {', '.join(BLOCKS)}."
             )
-        recorded = not name.startswith("pocket_") or (root() / DEMO).exists()
+        of_demo = name.startswith("pocket_") and name not in approach_figures.BLOCKS
+        recorded = not of_demo or (root() / DEMO).exists()
         return match[1] + (BLOCKS[name]() if recorded else "No demo is recorded yet.\n") + match[3]
 
     return MARKED.sub(block, text)
@@ -228,10 +231,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Keep a record if asked to, then write all readmes; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m musequest.readme_figures")
     parser.add_argument("--keep", metavar="PROFILE", help="first keep this profile's last demo")
+    parser.add_argument("--keep-six", metavar="PROFILE", help="first keep its last `make six`")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.keep:
             keep(chosen.keep)
+        if chosen.keep_six:
+            approach_figures.keep_six(chosen.keep_six)
         draw_published_costs()
         for path in readmes():
             text = path.read_text(encoding="utf-8")

@@ -37,6 +37,7 @@ class Profile:
     outsiders: str | None = "assets/pocket_outsiders"
     seed: int = 0  # of augmentation and dialogs
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
+    approach_training: dict[str, Any] = field(default_factory=dict)  # the same, by approach
 
     @property
     def base_model_source(self) -> str:
@@ -65,7 +66,7 @@ class Approach:
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
     lora: dict[str, Any] = field(default_factory=dict)  # keys of LoraConfig
     quantization: dict[str, Any] | None = None  # keys of BitsAndBytesConfig
-    parallel: dict[str, Any] | None = None  # "strategy", and Accelerate's FSDP keys
+    parallel: dict[str, Any] | None = None  # "strategy", "processes", Accelerate's FSDP keys
 
 
 def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = None) -> Profile:
@@ -80,7 +81,12 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
     check_keys(overrides or {}, profile_keys(), "--set")
     values |= {key: typed_value(text) for key, text in (overrides or {}).items()}
     check_kinds(Profile, values, path)
-    check_keys(values.get("training", {}), training_keys(), path)
+    by_approach = values.get("approach_training", {})
+    check_keys(by_approach, set(approach_names()) if by_approach else set(), path)
+    for name, training in {"training": values.get("training", {}), **by_approach}.items():
+        if not isinstance(training, dict):
+            raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
+        check_keys(training, training_keys(), path)
     return Profile(name=plain_name(path.stem, "profile"), **values)
 
 
@@ -89,8 +95,7 @@ def load_approach(name: str) -> Approach:
 
     An unknown approach, an unknown key or a value of the wrong kind raises MuseQuestError.
     """
-    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
-    known = {str(read_yaml(path).get("approach")): path for path in paths}
+    known = _approach_paths()
     if name not in known:
         raise MuseQuestError(
             f"There is no approach '{name}' in 2_model_finetuning/; the known ones are: "
@@ -108,10 +113,24 @@ def load_approach(name: str) -> Approach:
 def training_settings(
     profile: Profile, approach: Approach, overrides: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """Keys for TrainingArguments: the profile's, then the approach's, then what was typed."""
+    """Keys for TrainingArguments; of two values for one key the later counts.
+
+    The profile's, the approach's, what the profile says for this approach, what was typed.
+    """
     typed = {key: typed_value(text) for key, text in (overrides or {}).items()}
     check_keys(typed, training_keys(), "--set")
-    return {**profile.training, **approach.training, **typed}
+    for_both = profile.approach_training.get(approach.name, {})
+    return {**profile.training, **approach.training, **for_both, **typed}
+
+
+def approach_names() -> list[str]:
+    """The known approaches, in the order of their folders."""
+    return list(_approach_paths())
+
+
+def _approach_paths() -> dict[str, Path]:
+    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
+    return {str(read_yaml(path).get("approach")): path for path in paths}
 
 
 def profile_keys() -> set[str]:
@@ -143,7 +162,8 @@ def _check_blocks(values: dict[str, Any], path: Path) -> None:
     if values.get("parallel"):
         from accelerate import FullyShardedDataParallelPlugin
 
-        check_keys(values["parallel"], {"strategy"} | keys_of(FullyShardedDataParallelPlugin), path)
+        own = {"strategy", "processes"}
+        check_keys(values["parallel"], own | keys_of(FullyShardedDataParallelPlugin), path)
 
 
 def _profile_path(name_or_path: str | Path) -> Path:

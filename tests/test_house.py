@@ -48,7 +48,7 @@ def test_package_takes_its_dependencies_from_requirements():
 
 def test_make_lists_its_targets():
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    targets = ("help", "setup", "demo", "test", "lint", "notebooks", "clean")
+    targets = ("help", "setup", "demo", "six", "test", "lint", "notebooks", "clean")
     assert all(f"make {target} " in shown.stdout for target in targets)
 
 

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from musequest.home import root
-from musequest.notebooks import LARGEST_KB, LONGER, WALK
+from musequest.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK
+from musequest.six import approach_notebooks
 
 EXHIBITS = 6
-NAMES = [*WALK, *LONGER]
-COMMITTED = [root() / name for name in NAMES]
+COMMITTED = [root() / name for name in WALK]
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:
@@ -77,7 +77,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
 
 def test_demo_runs_every_notebook_to_its_end(walk: Walk):
     assert walk.shown.returncode == 0, walk.shown.stdout + walk.shown.stderr
-    for name in WALK:
+    for name in DEMO:
         executed = walk.home / "results" / "cut" / "notebooks" / Path(name).name
         cells = code_cells(executed)
         assert all(cell.execution_count for cell in cells if cell.source.strip()), name
@@ -86,8 +86,8 @@ def test_demo_runs_every_notebook_to_its_end(walk: Walk):
 
 def test_demo_tells_where_it_is_and_ends_with_scores_and_report(walk: Walk):
     lines = walk.shown.stdout.splitlines()
-    for number, name in enumerate(WALK, start=1):
-        assert any(line.startswith(f"[{number}/{len(WALK)}] ") and name in line for line in lines)
+    for number, name in enumerate(DEMO, start=1):
+        assert any(line.startswith(f"[{number}/{len(DEMO)}] ") and name in line for line in lines)
     total = len(code_cells(COMMITTED[0])) + 1  # the cell with the given profile
     assert any(f"cell {total} of {total}" in line for line in lines)
     assert any("embedding_distance" in line for line in lines)
@@ -102,7 +102,7 @@ def test_demo_streams_how_far_the_training_is(walk: Walk):
 
 def test_demo_records_what_it_took(walk: Walk):
     record = json.loads((walk.home / "results" / "cut" / "demo.json").read_text())
-    assert record["from_nothing"] and set(record["seconds"]) == set(WALK)
+    assert record["from_nothing"] and set(record["seconds"]) == set(DEMO)
     assert record["peak_memory_gib"] > 0.1 and record["disk_gib"] > 0
 
 
@@ -128,10 +128,10 @@ def test_failing_notebook_stops_the_demo_with_cell_and_error(tmp_path: Path):
     profile = write_profile(tmp_path, museum=str(tmp_path / "no_museum"), collection="cut")
     shown = demo(profile, tmp_path)
     assert shown.returncode == 1
-    assert WALK[0] in shown.stderr and "MuseQuestError" in shown.stderr
+    assert DEMO[0] in shown.stderr and "MuseQuestError" in shown.stderr
     assert "no_museum" in shown.stderr and " of " in shown.stderr
     assert "Traceback" not in shown.stderr
-    assert (tmp_path / "results" / "cut" / "notebooks" / Path(WALK[0]).name).is_file()
+    assert (tmp_path / "results" / "cut" / "notebooks" / Path(DEMO[0]).name).is_file()
 
 
 def test_unknown_profile_is_one_sentence(tmp_path: Path):
@@ -140,13 +140,13 @@ def test_unknown_profile_is_one_sentence(tmp_path: Path):
     assert "Traceback" not in shown.stderr
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
 def test_first_cell_holds_what_a_reader_may_change(path: Path):
     first = code_cells(path)[0]
     assert first.metadata.tags == ["parameters"] and first.source == 'profile = "pocket"'
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
 def test_cells_are_short_and_define_nothing(path: Path):
     for cell in code_cells(path):
         assert not cell.source.startswith("%"), cell.source
@@ -161,7 +161,7 @@ def test_cells_are_short_and_define_nothing(path: Path):
         assert not any("/" in text for text in texts if isinstance(text, str)), cell.source
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
 def test_every_code_cell_follows_a_paragraph(path: Path):
     cells = nbformat.read(path, as_version=4).cells
     for before, cell in itertools.pairwise(cells):
@@ -169,7 +169,7 @@ def test_every_code_cell_follows_a_paragraph(path: Path):
             assert cell.source.startswith(("from ", "import ", "profile")) or before.outputs
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=NAMES)
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
 def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
     cells = code_cells(path)
     assert all(cell.execution_count for cell in cells) and any(cell.outputs for cell in cells)
@@ -178,6 +178,12 @@ def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
     assert str(Path.home()) not in path.read_text() and str(root()) not in path.read_text()
 
 
-def test_walk_names_every_committed_notebook():
+def test_every_committed_notebook_belongs_to_the_walk():
     found = {str(path.relative_to(root())) for path in root().glob("[0-9]_*/**/*.ipynb")}
-    assert {name for name in found if ".ipynb_checkpoints" not in name} == set(NAMES)
+    assert {name for name in found if ".ipynb_checkpoints" not in name} == set(WALK)
+
+
+def test_walk_is_in_the_order_of_the_folders_and_holds_every_approach_once():
+    assert list(WALK) == sorted(WALK)
+    assert {*approach_notebooks().values()} == {name for name in WALK if name.startswith("2_")}
+    assert {*DEMO, *LONGER, *OTHERS} == set(WALK) and "2.1_" in DEMO[4]

@@ -124,6 +124,29 @@ def test_an_approach_overrides_the_profile_and_is_overridden_by_hand(write, appr
         training_settings(profile, approach, {"sede": "7"})
 
 
+def test_a_profile_may_say_more_for_one_approach(write, approaches):
+    approaches("2.1_a", "approach: a\ntuning: lora\ntraining: {seed: 5, max_steps: 1}\n")
+    approaches("2.2_b", "approach: b\ntuning: lora\n")
+    both = "training: {seed: 1}\napproach_training: {a: {seed: 7}}\n"
+    profile = load_profile(write(NEEDED + both))
+    assert training_settings(profile, load_approach("a")) == {"seed": 7, "max_steps": 1}
+    assert training_settings(profile, load_approach("b")) == {"seed": 1}
+    assert training_settings(profile, load_approach("a"), {"seed": "9"})["seed"] == 9
+    with pytest.raises(MuseQuestError, match="unknown key 'c'"):
+        load_profile(write(NEEDED + "approach_training: {c: {seed: 7}}\n"))
+    with pytest.raises(MuseQuestError, match="unknown key 'sede'"):
+        load_profile(write(NEEDED + "approach_training: {a: {sede: 7}}\n"))
+
+
+def test_the_published_settings_stand_in_the_profile_of_idefics2():
+    training = load_profile("idefics2-8b").training
+    published = {"learning_rate": 1e-5, "weight_decay": 0.01, "max_grad_norm": 0.3}
+    published |= {"warmup_steps": 0.03, "lr_scheduler_type": "cosine", "num_train_epochs": 3}
+    published |= {"bf16": True, "gradient_accumulation_steps": 1, "eval_steps": 0.05}
+    assert {key: training[key] for key in published} == published
+    assert load_profile("idefics2-8b").max_new_tokens == 512
+
+
 def test_an_approach_is_found_by_its_key(approaches):
     approaches("2.1_one", "approach: one\ntuning: lora\nlora: {r: 8}\n")
     path = approaches("2.4_two", "approach: two\ntuning: full\n")

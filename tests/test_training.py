@@ -204,7 +204,7 @@ def test_a_process_killed_while_saving_loses_nothing(profile, home, finished, mo
     """The second save dies at each of its moves in turn; the next call ends at the same weights."""
     from musequest.finetuning import checkpoints
 
-    publish, moves = checkpoints._publish, []
+    publish, moves = checkpoints.publish, []
 
     def dying(source, target):
         moves.append(target)
@@ -216,7 +216,7 @@ def test_a_process_killed_while_saving_loses_nothing(profile, home, finished, mo
             raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_publish", dying)
+        patch.setattr(checkpoints, "publish", dying)
         with pytest.raises(SystemExit):
             train(profile, progress=False)
     record = read_json(home / RUN / "run.json")

@@ -32,14 +32,16 @@ CHAT_TEMPLATE = (
 IMAGE_TOKENS = 8
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer of 400 entries, its special tokens those of Idefics2."""
+def tiny_tokenizer(
+    special: list[str] = SPECIAL, begin: str = "<s>", size: int = 400
+) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of 400 entries, its special tokens those of Idefics2 unless given."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=SPECIAL,
+        vocab_size=size,
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -49,25 +51,25 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     ]
     tokenizer.train_from_iterator(lines * 4, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))]
+        single=f"{begin} $A", special_tokens=[(begin, special.index(begin))]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<s>",
+        bos_token=begin,
         eos_token="</s>",
         unk_token="<unk>",
         pad_token="<pad>",
         padding_side="left",
-        additional_special_tokens=SPECIAL[3:6],
+        additional_special_tokens=special[3:6],
     )
 
 
-def tiny_config(vocabulary: int) -> Idefics2Config:
+def tiny_config(vocabulary: int, width: int = 32) -> Idefics2Config:
     """The smallest shape with every part of Idefics2: vision tower, perceiver, text model."""
     return Idefics2Config(
         image_token_id=SPECIAL.index("<image>"),
         vision_config={
-            "hidden_size": 32,
+            "hidden_size": width,
             "intermediate_size": 64,
             "num_hidden_layers": 1,
             "num_attention_heads": 2,
@@ -75,22 +77,22 @@ def tiny_config(vocabulary: int) -> Idefics2Config:
             "patch_size": 24,
         },
         perceiver_config={
-            "hidden_size": 32,
+            "hidden_size": width,
             "resampler_n_latents": IMAGE_TOKENS,
             "resampler_depth": 1,
             "resampler_n_heads": 2,
-            "resampler_head_dim": 16,
+            "resampler_head_dim": width // 2,
             "num_key_value_heads": 1,
             "rms_norm_eps": 1e-5,
         },
         text_config={
             "model_type": "mistral",
-            "hidden_size": 32,
+            "hidden_size": width,
             "intermediate_size": 64,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
             "num_key_value_heads": 1,
-            "head_dim": 16,
+            "head_dim": width // 2,
             "vocab_size": vocabulary,
             "max_position_embeddings": 2048,
             "rms_norm_eps": 1e-5,
@@ -102,11 +104,14 @@ def tiny_config(vocabulary: int) -> Idefics2Config:
     )
 
 
-def save_tiny_docent(folder: Path) -> Path:
-    """Write weights, configuration and processor to `folder`, loadable by the Auto classes."""
+def save_tiny_docent(folder: Path, width: int = 32) -> Path:
+    """Write weights, configuration and processor to `folder`, loadable by the Auto classes.
+
+    In 4 bits it has to be at least 64 wide: weights are rounded in blocks of so many.
+    """
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
-    model = Idefics2ForConditionalGeneration(tiny_config(len(tokenizer)))
+    model = Idefics2ForConditionalGeneration(tiny_config(len(tokenizer), width))
     # Left at their initial ones, all latents would stay the same.
     torch.nn.init.normal_(model.model.connector.perceiver_resampler.latents, std=0.5)
     model.generation_config.update(

@@ -16,8 +16,10 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import MuseQuestError
+from .ranks import any_rank, launched
 
 SHARE_SHOWN = 0.05
+ECHO_SECONDS = 2.0
 
 
 class StopOnSignal(TrainerCallback):
@@ -25,6 +27,7 @@ class StopOnSignal(TrainerCallback):
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self.received_at = 0.0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -43,7 +46,11 @@ class StopOnSignal(TrainerCallback):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received:
+            # A launcher passes on the Ctrl-C that the terminal has sent here already.
+            if launched() and time.monotonic() - self.received_at < ECHO_SECONDS:
+                return
             raise KeyboardInterrupt
+        self.received_at = time.monotonic()
         self.received = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         print(f"\n{self.received}: saving a state to go on from ...", file=sys.stderr, flush=True)
 
@@ -51,7 +58,8 @@ class StopOnSignal(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Ask the trainer to log, save and stop."""
-        if self.received:
+        if any_rank(self.received is not None):
+            self.received = self.received or "a signal to another process"
             control.should_log = control.should_save = control.should_training_stop = True
 
 

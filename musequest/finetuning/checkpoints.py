@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from ..tables import write_table
+from .ranks import meet
 
 # What a checkpoint of the trainer holds besides weights and their configuration.
 STATE_FILES = (
@@ -65,8 +66,8 @@ class RunFolder:
             shutil.rmtree(weights, ignore_errors=True)
             ignored = shutil.ignore_patterns(*STATE_FILES)
             shutil.copytree(written, weights, ignore=ignored, copy_function=_link)
-            _publish(weights, self.best / written.name)
-        _publish(written, self.state / written.name)
+            publish(weights, self.best / written.name)
+        publish(written, self.state / written.name)
         _drop_others(self.state, step)
         _drop_others(self.best, best_step)
 
@@ -74,7 +75,7 @@ class RunFolder:
         """Give the best weights their final name, unless a process killed just after did so."""
         weights = self.best / f"checkpoint-{best_step}"
         if weights.is_dir():
-            _publish(weights, self.folder / name)
+            publish(weights, self.folder / name)
         shutil.rmtree(self.best, ignore_errors=True)
         self.clear_unfinished()
 
@@ -93,6 +94,7 @@ class KeepBestAndLast(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Called when the trainer has written its checkpoint under unfinished/."""
+        meet()  # until every process has written its share
         if not state.is_world_process_zero:
             return
         # The trainer looks for its best checkpoint where it wrote it; that place is not kept.
@@ -124,7 +126,7 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _publish(source: Path, target: Path) -> None:
+def publish(source: Path, target: Path) -> None:
     """Rename a folder once all of it is on the disk; what `target` held before is replaced."""
     for path in (*source.rglob("*"), source):
         descriptor = os.open(path, os.O_RDONLY)

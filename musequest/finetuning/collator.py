@@ -67,7 +67,8 @@ class DocentCollator:
         prompt = self._render(messages[:-1], add_generation_prompt=True)
         text = self._render(messages) if self.learn else prompt
         photos = None if row["image"] is None else [[row["image"].convert("RGB")]]
-        encoded = self.processor(text=[text], images=photos, return_tensors="pt")
+        options = {"return_tensors": "pt", **self._beginning(text)}
+        encoded = self.processor(text=[text], images=photos, **options)
         encoded = {name: values[0] for name, values in encoded.items() if name != "attention_mask"}
         if self.max_tokens and len(encoded["input_ids"]) > self.max_tokens:
             raise MuseQuestError(
@@ -86,8 +87,9 @@ class DocentCollator:
         The processor stretches <image> to many tokens, but only before the answer: how many
         tokens follow the prompt is the same with and without the stretching.
         """
-        prompt_ids = self.processor.tokenizer(prompt)["input_ids"]
-        text_ids = self.processor.tokenizer(text)["input_ids"]
+        beginning = self._beginning(text)
+        prompt_ids = self.processor.tokenizer(prompt, **beginning)["input_ids"]
+        text_ids = self.processor.tokenizer(text, **beginning)["input_ids"]
         answer = text_ids[len(prompt_ids) :]
         same = text_ids[: len(prompt_ids)] == prompt_ids
         if not same or END not in text or input_ids[-len(answer) :].tolist() != answer:
@@ -100,6 +102,11 @@ class DocentCollator:
         labels = torch.full_like(input_ids, IGNORED)
         labels[start:end] = input_ids[start:end]
         return labels
+
+    def _beginning(self, text: str) -> dict[str, bool]:
+        """A text begins with one token of beginning: the template's where that writes one."""
+        begin = self.processor.tokenizer.bos_token
+        return {"add_special_tokens": not (begin and text.startswith(begin))}
 
     def _messages(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The row's dialog, checked: it ends with a non-empty answer and holds no special token."""

@@ -7,21 +7,34 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..command_line import SERVER, add, add_profile, add_server, add_set, assignments, given
+from ..command_line import (
+    SERVER,
+    add,
+    add_profile,
+    add_server,
+    add_set,
+    assignments,
+    given,
+    positive,
+)
 
 
 def train(chosen: argparse.Namespace) -> None:
     """Tune the profile's model with one approach."""
     from ..keys import check_keys
     from ..settings import load_profile, profile_keys, training_keys
+    from .ranks import rank
     from .training import train as run
 
     typed = assignments(chosen.set, "--set")
     check_keys(typed, profile_keys() | training_keys(), "--set")
     trained = {key: value for key, value in typed.items() if key in training_keys()}
     rest = {key: value for key, value in typed.items() if key not in trained}
-    record = run(load_profile(chosen.profile, rest), chosen.approach, trained, fresh=chosen.fresh)
-    print(json.dumps(record, indent=2))
+    profile = load_profile(chosen.profile, rest)
+    options = {"processes": chosen.processes, "fresh": chosen.fresh}
+    record = run(profile, chosen.approach, trained, **options)
+    if rank() == 0:
+        print(json.dumps(record, indent=2))
 
 
 def infer(chosen: argparse.Namespace) -> None:
@@ -34,11 +47,33 @@ def infer(chosen: argparse.Namespace) -> None:
     print(f"{len(table)} questions are answered by '{chosen.approach}'.")
 
 
+def merge(chosen: argparse.Namespace) -> None:
+    """Merge a finished run's adapter into the base model, and check that its answers stay."""
+    from ..settings import load_profile
+    from .merging import merge as run
+
+    profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
+    print(json.dumps(run(profile, chosen.approach, rows=chosen.rows), indent=2))
+
+
+def six(chosen: argparse.Namespace) -> None:
+    """Run all approaches with their notebooks, and compare them in one table."""
+    from ..six import six as run
+
+    run(chosen.profile, refresh=chosen.refresh)
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add the commands of stage 2 with their options."""
     command = add(commands, train)
     add_profile(command)
     command.add_argument("--approach", default="lora", help="how to tune (default: lora)")
+    command.add_argument(
+        "--processes",
+        type=positive,
+        metavar="N",
+        help="of a parallel approach (default: one a GPU)",
+    )
     command.add_argument("--fresh", action="store_true", help="discard an earlier run")
     add_set(command, "a key of TrainingArguments or of the profile")
     command = add(commands, infer)
@@ -47,3 +82,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--condition", help="blank_photo, wrong_photo, no_photo or outsiders")
     add_server(command, calls=16)
     add_set(command, "a key of the profile")
+    command = add(commands, merge)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="whose adapter (default: lora)")
+    command.add_argument("--rows", type=positive, default=4, help="to compare (default: 4)")
+    add_set(command, "a key of the profile")
+    command = add(commands, six)
+    add_profile(command)
+    command.add_argument("--refresh", action="store_true", help="replace the committed notebooks")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -30,8 +30,11 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach
 from .records import finished_record
 
-# The projections of text model and connector, by their whole module name.
-PROJECTIONS = r".*\b(text_model|connector)\..*\b(q|k|v|o|gate|up|down)_proj"
+# The projections of text model and connector, by their whole module name; the last alternative is
+# the connector of Idefics3 and SmolVLM, one matrix.
+PROJECTIONS = (
+    r".*\b(text_model|connector)\..*\b((q|k|v|o|gate|up|down)_proj|modality_projection\.proj)"
+)
 PARTS = ("vision_model", "connector", "text_model", "lm_head")
 HASHED_BYTES = 2**30
 
@@ -64,21 +67,35 @@ def load_model(
 ) -> PreTrainedModel:
     """The base model in eval mode on `device` (a GPU if there is one), its vision model frozen.
 
-    `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig. A base model
-    that is neither a folder nor on the Hub raises MuseQuestError.
+    `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig, which computes
+    in that dtype unless it says otherwise. A base model that is neither a folder nor on the Hub
+    raises MuseQuestError.
     """
     device = device or default_device()
     options: dict[str, Any] = {"dtype": dtype or profile.dtype}
     if quantization:
-        options["quantization_config"] = BitsAndBytesConfig(**quantization)
+        compute = {"bnb_4bit_compute_dtype": options["dtype"]}
+        options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
     model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
     _freeze_vision(model)
-    return model.eval() if quantization else model.eval().to(device)
+    if quantization:
+        _keep_gradients(model)
+        return model.eval()
+    return model.eval().to(device)
 
 
 def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
-    """Put a fresh LoRA adapter on the model; everything else is frozen (arXiv:2106.09685)."""
+    """Put a fresh LoRA adapter on the model; everything else is frozen (arXiv:2106.09685).
+
+    Of a quantised model norms, embeddings and head are kept in float32, as QLoRA asks
+    (arXiv:2305.14314); the vision model, which is frozen and large, in its own dtype.
+    """
+    if getattr(model, "is_quantized", False):
+        dtype = model.dtype
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        for module in vision_models(model):
+            module.to(dtype)
     with _peft_calling_old_names():
         return get_peft_model(model, LoraConfig(**{"target_modules": PROJECTIONS, **approach.lora}))
 
@@ -96,8 +113,10 @@ TUNINGS = {"lora": add_adapter, "full": free_projections}
 WEIGHTS = {"lora": "adapter", "full": "model"}
 
 
-def load_tuned(profile: Profile, approach_name: str) -> PreTrainedModel | PeftModel:
-    """The best weights of a finished run, in eval mode.
+def load_tuned(
+    profile: Profile, approach_name: str, *, dequantized: bool = False
+) -> PreTrainedModel | PeftModel:
+    """The best weights of a finished run, in eval mode; 4 bits stay 4 bits unless told.
 
     Raises MuseQuestError if the run is not finished or was made from another base model.
     """
@@ -114,6 +133,8 @@ def load_tuned(profile: Profile, approach_name: str) -> PreTrainedModel | PeftMo
         tuned = AutoModelForImageTextToText.from_pretrained(weights, dtype=profile.dtype)
         return tuned.eval().to(default_device())
     model = load_model(profile, quantization=approach.quantization)
+    if approach.quantization and dequantized:
+        model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
     with _peft_calling_old_names():
         return PeftModel.from_pretrained(model, weights).eval()
 
@@ -136,8 +157,8 @@ def trainable_table(model: nn.Module) -> pd.DataFrame:
 
 
 def default_device() -> str:
-    """A GPU if there is one, else the processor."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """This process's GPU if there is one, else the processor."""
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
 
 
 def base_fingerprint(profile: Profile) -> str:
@@ -166,8 +187,8 @@ def _peft_calling_old_names() -> Iterator[None]:
 
 
 def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
-    total = sum(p.numel() for p in parameters)
-    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    total = sum(map(_weights, parameters))
+    trainable = sum(_weights(p) for p in parameters if p.requires_grad)
     return {
         "parameters": total,
         "trainable": trainable,
@@ -176,12 +197,33 @@ def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
     }
 
 
+def _keep_gradients(model: nn.Module) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for one processor's bfloat16 instructions.
+
+    It does so at the first validation, and from then on no gradient passes through these layers.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _weights(parameter: nn.Parameter) -> int:
+    """How many weights a parameter holds; of those in 4 bits, two lie in a byte."""
+    packed = getattr(parameter, "quant_state", None)
+    return packed.shape.numel() if packed is not None else parameter.numel()
+
+
 def _freeze_vision(model: nn.Module) -> None:
     """No gradients for the vision model, and eval mode even while the rest is training."""
-    for name, module in model.named_modules():
-        if name.split(".")[-1] == "vision_model":
-            module.requires_grad_(False)
-            module.register_forward_pre_hook(_stay_in_eval_mode)
+    for module in vision_models(model):
+        module.requires_grad_(False)
+        module.register_forward_pre_hook(_stay_in_eval_mode)
+
+
+def vision_models(model: nn.Module) -> list[nn.Module]:
+    """The part that sees the photo, of any model of the family."""
+    named = model.named_modules()
+    return [module for name, module in named if name.split(".")[-1] == "vision_model"]
 
 
 def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -21,6 +21,7 @@ from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import root
 from ..settings import Approach, Profile
+from .ranks import rank
 
 GIB = 1024**3
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
@@ -71,6 +72,10 @@ class RunRecord:
         }
         self._write("interrupted", UNFINISHED)
 
+    def adopt(self) -> None:
+        """Go on with what another process of the run has written."""
+        self.values = {**self.asked, **(self.earlier() or {})}
+
     def finish(self, **values: Any) -> dict[str, Any]:
         """Write how the run ended well; returns the record."""
         self.values |= {"finished_at": _now(), **self._costs(), **values}
@@ -92,7 +97,8 @@ class RunRecord:
 
     def _write(self, status: str, reason: str | None) -> dict[str, Any]:
         record = {**self.values, "status": status, "reason": reason}
-        write_json(self.path, record)
+        if rank() == 0:
+            write_json(self.path, record)
         return record
 
 
@@ -114,6 +120,7 @@ def asked_of(
     training: dict[str, Any],
     base_model_fingerprint: str,
     dataset_fingerprint: str,
+    world_size: int = 1,
 ) -> dict[str, Any]:
     """What decides the outcome of a run: models, data and settings."""
     return {
@@ -131,6 +138,7 @@ def asked_of(
         "lora": approach.lora,
         "quantization": approach.quantization,
         "parallel": approach.parallel,
+        "world_size": world_size,
         "seed": training["seed"],
     }
 

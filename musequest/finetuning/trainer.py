@@ -16,6 +16,8 @@ from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, broken_loss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .models import TUNINGS, load_model, load_processor
+from .ranks import rank
+from .sharing import EpochOrder, FilledRows
 
 # A share of all steps below 1, a number of steps from 1 on.
 DEFAULTS = {"eval_steps": 0.05, "report_to": "none", "seed": 0}
@@ -41,6 +43,11 @@ class DocentTrainer(Trainer):
     """The library's trainer, with a validation loss that is the mean over all answer tokens."""
 
     validation_tokens_a_row: float
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
+        """The same order of rows for any number of processes."""
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return EpochOrder(train_dataset or self.train_dataset, seed)
 
     def compute_loss(
         self,
@@ -100,19 +107,24 @@ def build_trainer(
     model = TUNINGS[approach.tuning](model, approach)
     longest = model.config.get_text_config().max_position_embeddings
     collator = DocentCollator(processor, max_tokens=longest)
-    train_rows = _encoded(profile, "train", collator)
-    validation_rows = _encoded(profile, "validation", collator)
+    arguments = _arguments(settings, folder)
+    processes = arguments.world_size
+    together = processes * arguments.per_device_train_batch_size if processes > 1 else 1
+    train_rows = FilledRows(_encoded(profile, "train", collator), together)
+    together = processes * arguments.per_device_eval_batch_size if processes > 1 else 1
+    validation_rows = FilledRows(_encoded(profile, "validation", collator), together)
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder)]
     trainer = DocentTrainer(
         model=model,
-        args=_arguments(settings, folder),
+        args=arguments,
         data_collator=collator,
         train_dataset=train_rows,
         eval_dataset=validation_rows,
-        callbacks=[*watchers, ShowProgress()] if progress else watchers,
+        callbacks=[*watchers, ShowProgress()] if progress and rank() == 0 else watchers,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.validation_tokens_a_row = validation_rows.learned_tokens() / len(validation_rows)
+    learned_tokens = validation_rows.rows.learned_tokens()
+    trainer.validation_tokens_a_row = learned_tokens / len(validation_rows)
     return trainer
 
 
@@ -128,7 +140,9 @@ def _encoded(profile: Profile, split: str, collator: DocentCollator) -> EncodedD
 def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments:
     every = settings["eval_steps"]
     derived = {"output_dir": str(folder.unfinished), "logging_steps": every, "save_steps": every}
-    device = {"dataloader_pin_memory": torch.cuda.is_available()}
+    gpu = torch.cuda.is_available()
+    # Without the second key, processes without a GPU would train each for itself.
+    device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
     try:
         return TrainingArguments(**{**device, **settings, **FIXED, **derived})
     except (TypeError, ValueError) as error:

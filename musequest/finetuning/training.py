@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerState
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from ..creation.dataset import fingerprint
 from ..errors import MuseQuestError
@@ -14,8 +15,11 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach, load_profile
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
+from .launching import launch, processes_for
 from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
-from .records import RunRecord, asked_of
+from .ranks import all_say, decided_by_main, launched, prefixed_output
+from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
+from .sharing import rows_by_rank
 from .trainer import build_trainer, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
@@ -26,6 +30,7 @@ def train(
     approach_name: str = "lora",
     overrides: dict[str, str] | None = None,
     *,
+    processes: int | None = None,
     fresh: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -34,22 +39,30 @@ def train(
     Writes runs/<profile>/<approach>/. A run that is done is returned as it is, one that was
     interrupted goes on, and one with other settings, data or base model raises MuseQuestError;
     `fresh` discards it. Ctrl-C and SIGTERM save a state and raise MuseQuestError. `overrides` are
-    keys of TrainingArguments.
+    keys of TrainingArguments. A parallel approach runs in `processes` processes, one a GPU unless
+    given, which are started here unless this already is one of them.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     approach = load_approach(approach_name)
+    processes = processes_for(approach, processes)
     settings = chosen_settings(profile, approach, overrides)
     asked = asked_of(
-        profile, approach, settings, base_fingerprint(profile), fingerprint(profile.collection)
+        profile,
+        approach,
+        settings,
+        base_fingerprint(profile),
+        fingerprint(profile.collection),
+        processes,
     )
     folder = RunFolder(run_dir(profile.name, approach.name))
     record = RunRecord(folder.folder, asked)
-    if fresh:
-        folder.discard()
-    if done := _finished(record, folder, approach):
+    if done := decided_by_main(lambda: _begun(record, folder, approach, fresh)):
         return done
+    if processes > 1 and not launched():
+        return _launched(record, profile, approach, processes, overrides, progress)
     try:
-        return _run(record, folder, profile, approach, settings, progress)
+        with prefixed_output():
+            return _run(record, folder, profile, approach, settings, progress)
     except KeyboardInterrupt:
         record.interrupt("stopped at once, without saving a state")
         raise
@@ -62,6 +75,38 @@ def train(
 
 class _Interrupted(Exception):
     """A signal ended the run, and its state is saved."""
+
+
+def _begun(
+    record: RunRecord, folder: RunFolder, approach: Approach, fresh: bool
+) -> dict[str, Any] | None:
+    """Discard an earlier run if asked to; the record of one that is done, else None."""
+    if fresh:
+        folder.discard()
+    return _finished(record, folder, approach)
+
+
+def _launched(
+    record: RunRecord,
+    profile: Profile,
+    approach: Approach,
+    processes: int,
+    overrides: dict[str, str] | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Train in processes of their own; returns what the first of them wrote.
+
+    An error of any of them is the reason in run.json, also where the first saw it only as a
+    partner that had gone.
+    """
+    try:
+        launch(profile, approach.name, processes, overrides, progress)
+    except MuseQuestError as error:
+        record.adopt()
+        if record.values.get("status") != "interrupted" or UNFINISHED in record.values["reason"]:
+            record.fail(error)
+        raise
+    return finished_record(record.path.parent)
 
 
 def _finished(record: RunRecord, folder: RunFolder, approach: Approach) -> dict[str, Any] | None:
@@ -90,8 +135,7 @@ def _run(
     progress: bool,
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    record.begin()
-    folder.clear_unfinished()
+    decided_by_main(lambda: _begin(record, folder))
     stop = StopOnSignal()
     trainer = build_trainer(profile, approach, settings, folder, progress)
     trainer.add_callback(stop)
@@ -100,8 +144,10 @@ def _run(
         "world_size": trainer.args.world_size,
         "trainable_parameters": int(parameters.trainable),
         "total_parameters": int(parameters.parameters),
-        "train_rows": len(trainer.train_dataset),
-        "validation_rows": len(trainer.eval_dataset),
+        "train_rows": len(trainer.train_dataset.rows),
+        "validation_rows": len(trainer.eval_dataset.rows),
+        "global_batch": global_batch(trainer.args),
+        "rows_by_rank": rows_by_rank(trainer),
     }
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
@@ -113,9 +159,37 @@ def _run(
             f"Training was interrupted ({reason}); the state is saved in {folder.folder}, and the "
             "same call goes on from there."
         )
+    decided_by_main(lambda: _place_weights(folder, state, profile, approach))
+    outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
+    return decided_by_main(lambda: record.finish(**outcome))
+
+
+def _begin(record: RunRecord, folder: RunFolder) -> None:
+    record.begin()
+    folder.clear_unfinished()
+
+
+def _place_weights(
+    folder: RunFolder, state: TrainerState, profile: Profile, approach: Approach
+) -> None:
     folder.finish(state.best_global_step, WEIGHTS[approach.tuning])
     name_base_model(folder.folder, profile)
-    return record.finish(**_outcome(state, trainer))
+
+
+def global_batch(arguments: TrainingArguments) -> dict[str, int]:
+    """How many rows one step learns from, and what they are made of."""
+    factors = {
+        "per_device_train_batch_size": arguments.per_device_train_batch_size,
+        "gradient_accumulation_steps": arguments.gradient_accumulation_steps,
+        "processes": arguments.world_size,
+    }
+    return {"rows_a_step": math.prod(factors.values()), **factors}
+
+
+def peak_of_all() -> dict[str, float]:
+    """Peak memory, GiB, of the process that took most (`cpu`), and of each GPU."""
+    peaks = all_say(peak_memory_gib())
+    return {device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]}
 
 
 def _state_to_resume(folder: RunFolder) -> str | None:
@@ -126,7 +200,7 @@ def _state_to_resume(folder: RunFolder) -> str | None:
 def _outcome(state: TrainerState, trainer: Trainer) -> dict[str, Any]:
     """What a finished run achieved; its seconds count validation, not loading."""
     seconds = state.log_history[-1]["seconds"]
-    rows = state.epoch * len(trainer.train_dataset)
+    rows = state.epoch * len(trainer.train_dataset.rows)
     return {
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),

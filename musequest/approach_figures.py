@@ -1,0 +1,119 @@
+"""The figures in the readmes of stage 2: ours, from the record of `make six`, and published ones.
+
+Each is a markdown text; readme_figures.py puts it between its marks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .display import show
+from .errors import MuseQuestError
+from .files import read_json
+from .home import results_dir, root
+from .settings import approach_names
+from .six import frame
+
+RECORDS = Path("benchmarks/records")
+SIX = RECORDS / "pocket_six.json"
+PUBLISHED = RECORDS / "published_runs.csv"
+NONE_YET = "No run of all approaches is recorded yet; `make six` makes one.\n"
+
+
+def keep_six(profile_name: str) -> None:
+    """Copy the record of `make six` to where the readmes find it; one with failures is refused."""
+    source = results_dir(profile_name) / "six.json"
+    record = read_json(source)
+    missing = [name for name, each in record["approaches"].items() if not each["scores"]]
+    if record["failures"] or missing:
+        raise MuseQuestError(
+            f"{source} is of a run in which not every approach was finished and scored "
+            f"({', '.join([*record['failures'], *missing])}); run `make six` again."
+        )
+    shutil.copyfile(source, root() / SIX)
+
+
+def pocket_six() -> str:
+    """The table of all approaches on the pocket museum."""
+    if not (root() / SIX).exists():
+        return NONE_YET
+    record = read_json(root() / SIX)
+    minutes = sum(record["seconds"].values()) / 60
+    where = f"Measured on {record['date']} ({_machine(record)}), {minutes:.0f} minutes in all."
+    return f"{where} Scores on `{record['track']}`.\n\n{_table(frame(record))}"
+
+
+def results_of(approach: str) -> str:
+    """One approach: our run on the pocket museum, then its published runs."""
+    title = "**Ours, on the pocket museum** (a rehearsal; not evidence about the 8B model):"
+    return f"{title}\n\n{_ours(approach)}\n{_published(approach)}"
+
+
+def published_approaches() -> str:
+    """What each approach needed in the published experiment: one line a run."""
+    runs = pd.read_csv(root() / PUBLISHED, dtype=str).fillna("")
+    runs = runs[runs["gpu"] != ""]
+    needed = ["approach", "gpu", "gpu_count", "vram_gb_each", "volume_disk_gb", "training_minutes"]
+    return _table(runs[needed].rename(columns=lambda name: name.replace("_", " ")))
+
+
+def published_rental() -> str:
+    """What the GPUs of the published experiment cost to rent."""
+    prices = pd.read_csv(root() / RECORDS / "gpu_rental.csv", dtype=str).fillna("")
+    return _table(prices.rename(columns=lambda name: name.replace("_", " ")))
+
+
+def _ours(approach: str) -> str:
+    record = read_json(root() / SIX) if (root() / SIX).exists() else {"approaches": {}}
+    found = record["approaches"].get(approach)
+    if not found:
+        return NONE_YET
+    run = found["run"]
+    share = run["trainable_parameters"] / run["total_parameters"]
+    peak = max(run["peak_memory_gib"].values())
+    scores = [f"{metric} {show(score)}" for metric, score in found["scores"].items()]
+    processes = f"{run['world_size']} process" + ("es" if run["world_size"] > 1 else "")
+    return (
+        f"{run['steps']} steps in {run['minutes']:.1f} minutes, {processes}, "
+        f"{run['trainable_parameters']:,} of {run['total_parameters']:,} parameters trained "
+        f"({share:.1%}), {peak:.1f} GiB of memory a process, {run['disk_gib']:.3f} GiB of disk; "
+        f"lowest validation loss {run['best_eval_loss']:.3f} at step {run['best_step']}. "
+        f"Measured on {record['date']} ({_machine(record)}).\n\n"
+        f"On `{record['track']}`: {'; '.join(scores)}.\n"
+    )
+
+
+def _published(approach: str) -> str:
+    runs = pd.read_csv(root() / PUBLISHED, dtype=str).fillna("")
+    mine = runs[runs["approach"] == approach].drop(columns="approach")
+    title = (
+        "**Published**, Idefics2-8B on 65 exhibits (similarity score: 0 is best; measured in that "
+        "experiment, not here):"
+    )
+    return f"{title}\n\n{_table(mine.rename(columns=lambda name: name.replace('_', ' ')))}"
+
+
+def _machine(record: dict[str, Any]) -> str:
+    hardware = record["hardware"]
+    gpus = ", ".join(hardware["gpus"]) or "no GPU"
+    return f"{hardware['cpu_cores']} CPU cores, {hardware['memory_gib']:.0f} GiB of memory, {gpus}"
+
+
+def _table(table: pd.DataFrame) -> str:
+    lines = [list(map(str, table.columns)), ["---"] * table.shape[1]]
+    lines += [list(map(str, row)) for row in table.itertuples(index=False)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "pocket_six": pocket_six,
+    "published_approaches": published_approaches,
+    "published_rental": published_rental,
+    **{f"results_{name}": partial(results_of, name) for name in approach_names()},
+}

@@ -1,0 +1,120 @@
+"""Merging: an adapter becomes part of the weights, and the answers stay what they were.
+
+The result, runs/<profile>/<approach>/merged/, is one ordinary model with its processor, which any
+program that knows the base model can load. Weights kept in 4 bits are dequantised first: the
+adapter was learned beside those rounded weights, and merged into 4 bits it would be rounded away
+(arXiv:2305.14314 trains it so).
+"""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from ..creation.dataset import load_split
+from ..errors import MuseQuestError
+from ..files import read_json, write_json
+from ..home import run_dir
+from ..settings import Profile, load_approach, load_profile
+from .checkpoints import RunFolder, publish
+from .collator import IGNORED, DocentCollator
+from .generation import generate
+from .models import default_device, load_processor, load_tuned
+from .records import finished_record
+
+MERGED = "merged"
+# By how much the mean loss of the reference answers may differ, relatively: rounding of the dtype.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+
+
+def merge(
+    profile: str | Path | Profile, approach_name: str = "lora", *, rows: int = 4
+) -> dict[str, Any]:
+    """Merge a finished run's adapter into the base model; returns how well the two agree.
+
+    The first `rows` questions of the evaluation split are answered by the tuned model as it was
+    trained and by the merged one as it was read back from disk. merged/ is kept only if the loss
+    of the reference answers is the same up to rounding; else MuseQuestError says by how much it
+    differs. What was merged before, from the same run, is returned at once.
+    """
+    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    folder = run_dir(profile.name, load_approach(approach_name).name)
+    record = finished_record(folder)
+    if record["tuning"] != "lora":
+        raise MuseQuestError(
+            f"The approach '{approach_name}' trains the model itself, so there is no adapter to "
+            f"merge; its weights lie in {folder / 'model'}."
+        )
+    told = folder / MERGED / "agreement.json"
+    if told.exists() and read_json(told)["run_finished_at"] == record["finished_at"]:
+        return read_json(told)
+    transformers_logging.disable_progress_bar()
+    agreement = _merge(profile, approach_name, folder, rows)
+    agreement["run_finished_at"] = record["finished_at"]
+    written = folder / "unfinished" / MERGED
+    write_json(written / told.name, agreement)
+    publish(written, folder / MERGED)
+    RunFolder(folder).clear_unfinished()
+    return agreement
+
+
+def merged_model(profile: Profile, approach_name: str) -> PreTrainedModel:
+    """The tuned model with its adapter merged, in the profile's dtype; not yet on disk."""
+    tuned = load_tuned(profile, approach_name, dequantized=True)
+    return tuned.merge_and_unload(safe_merge=True)
+
+
+def _merge(profile: Profile, approach_name: str, folder: Path, count: int) -> dict[str, Any]:
+    """Write merged/ under unfinished/, and compare it with the model as it was trained."""
+    split = load_split(profile.collection, profile.evaluation_split)
+    questions = [split[index] for index in range(min(count, len(split)))]
+    before = _behaviour(load_tuned(profile, approach_name), profile, questions)
+    target = folder / "unfinished" / MERGED
+    model = merged_model(profile, approach_name)
+    model.save_pretrained(target)
+    load_processor(profile).save_pretrained(target)
+    del model
+    gc.collect()
+    merged = AutoModelForImageTextToText.from_pretrained(target, dtype=profile.dtype)
+    dtype = merged.dtype
+    after = _behaviour(merged.eval().to(default_device()), profile, questions)
+    apart = abs(after["loss"] - before["loss"]) / before["loss"]
+    if apart > TOLERANCES[dtype]:
+        raise MuseQuestError(
+            f"Merged, the model of {folder} does not answer as it did: the loss of the reference "
+            f"answers went from {before['loss']:.4f} to {after['loss']:.4f}; the adapter is "
+            "untouched, use it as it is."
+        )
+    same = [old == new for old, new in zip(before["answers"], after["answers"], strict=True)]
+    return {
+        "rows": len(questions),
+        "equal_answers": sum(same),
+        "loss_unmerged": before["loss"],
+        "loss_merged": after["loss"],
+        "relative_difference": apart,
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def _behaviour(model: Any, profile: Profile, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Greedy answers to the rows, and the mean loss over the tokens of their reference answers."""
+    processor = load_processor(profile)
+    answers = [row["answer"] for row in generate(model, processor, rows, profile, progress=False)]
+    return {"answers": answers, "loss": reference_loss(model, DocentCollator(processor), rows)}
+
+
+@torch.inference_mode()
+def reference_loss(model: Any, collator: DocentCollator, rows: list[dict[str, Any]]) -> float:
+    """The mean loss over all tokens of the reference answers, a row at a time."""
+    total, count = 0.0, 0
+    for row in rows:
+        batch = {name: values.to(model.device) for name, values in collator([row]).items()}
+        tokens = int((batch["labels"] != IGNORED).sum())
+        total += float(model(**batch).loss) * tokens
+        count += tokens
+    return total / count

@@ -1,0 +1,213 @@
+"""Several processes train as one would: same steps, same weights, one record, one voice a rank."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from launched import without_dropout
+from safetensors.torch import load_file
+from tiny_dialogs import write_dataset, write_profile
+
+from musequest.errors import MuseQuestError
+from musequest.files import read_json
+from musequest.finetuning import launching, training
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.training import train
+from musequest.settings import load_approach
+from musequest.tables import read_table
+
+TESTS = Path(__file__).parent
+FIVE_STEPS = {"num_train_epochs": 2, "eval_steps": 1, "seed": 1, "learning_rate": 0.01}
+
+
+def write_run(folder, docent, rows_a_process):
+    """A home and profile whose every step, of three an epoch, is logged and validated."""
+    write_dataset(folder, "tiny")
+    batch = {"per_device_train_batch_size": rows_a_process, "per_device_eval_batch_size": 2}
+    return write_profile(folder, docent, training={**FIVE_STEPS, **batch})
+
+
+def environment(home):
+    paths = [str(TESTS.parent), str(TESTS)]
+    return {
+        **os.environ,
+        "MUSEQUEST_HOME": str(home),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def torchrun(home, *arguments):
+    """Two processes started by hand, as with torchrun on any machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(TESTS / "launched.py"), str(home / "tiny.yaml"), *arguments]
+    done = subprocess.run(command, env=environment(home), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory, tiny_docent):
+    """One process, four rows a step: 3 steps an epoch, the last of each with 2 rows."""
+    home = tmp_path_factory.mktemp("single")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MUSEQUEST_HOME", str(home))
+    patch.setattr(training, "load_approach", without_dropout)
+    train(write_run(home, tiny_docent, 4), "lora", progress=False)
+    patch.undo()
+    return home / "runs/tiny/lora"
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory, tiny_docent):
+    """Two processes of two rows each; the second is stopped in step 3, then both go on."""
+    home = tmp_path_factory.mktemp("double")
+    write_run(home, tiny_docent, 2)
+    stopped = torchrun(home, "lora_ddp", "3")
+    between = read_json(home / "runs/tiny/lora_ddp/run.json")
+    went_on = torchrun(home, "lora_ddp")
+    return home / "runs/tiny/lora_ddp", stopped, between, went_on
+
+
+def metrics(folder):
+    return read_table("metrics", folder / "metrics.parquet")
+
+
+def test_two_processes_take_the_steps_of_one(single, double):
+    one, two = metrics(single), metrics(double[0])
+    assert one.step.tolist() == two.step.tolist() == [1, 2, 3, 4, 5, 6]
+    for loss in ("train_loss", "eval_loss"):
+        np.testing.assert_allclose(two[loss], one[loss], rtol=1e-4)
+
+
+def test_two_processes_end_at_the_weights_of_one(single, double):
+    """Also though they were stopped and went on.
+
+    Adam divides a gradient by its size, so where it is nearly zero its rounding shows: at most a
+    tenth of one step of 0.01, and on the average far less.
+    """
+    name = "adapter/adapter_model.safetensors"
+    one, two = load_file(single / name), load_file(double[0] / name)
+    assert one.keys() == two.keys()
+    for key, values in one.items():
+        apart = (two[key] - values).abs()
+        assert apart.max() < 1e-3 and apart.mean() < 1e-4, key
+
+
+def test_a_signal_to_one_process_stops_all_with_one_state(double):
+    _, stopped, between, _ = double
+    assert between["status"] == "interrupted" and "at step 3 of 6" in between["reason"]
+    assert "the state is saved" in stopped.stdout
+
+
+def test_the_record_tells_what_each_process_read(double):
+    record = read_json(double[0] / "run.json")
+    assert record["status"] == "done" and record["world_size"] == 2
+    assert record["global_batch"] == {
+        "rows_a_step": 4,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "processes": 2,
+    }
+    ranks = record["rows_by_rank"]
+    assert [each["rank"] for each in ranks] == [0, 1]
+    assert sum(each["rows"] for each in ranks) == 10 and not any(e["shared"] for e in ranks)
+    first = [name for each in ranks for name in each["first_batch"]]
+    assert len(set(first)) == len(first) == 4
+
+
+def test_lines_say_which_process_printed_them(double):
+    shown = double[3].stderr
+    assert "[rank 0] training:" in shown
+    assert all(line.startswith("[rank ") for line in shown.splitlines() if "step/s" in line)
+
+
+def test_our_own_launch_trains_and_passes_on_errors(tmp_path, tiny_docent):
+    """`train --processes 2`: a good run, then one whose loss breaks."""
+    write_run(tmp_path, tiny_docent, 2)
+    command = [sys.executable, "-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
+    command += ["--approach", "lora_ddp", "--processes", "2", "--fresh", "--set"]
+    options = {"env": environment(tmp_path), "capture_output": True, "text": True}
+    good = subprocess.run([*command, "max_steps=1"], **options)
+    assert good.returncode == 0, good.stderr[-3000:]
+    assert '"status": "done"' in good.stdout and "[rank 0] training: 100%" in good.stderr
+    broken = subprocess.run([*command, "learning_rate=1e30"], **options)
+    assert broken.returncode == 1
+    last = broken.stderr.strip().splitlines()[-1]
+    assert "loss became" in last and not last.startswith("[rank")
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert record["status"] == "failed" and record["reason"] == last
+
+
+def test_killing_who_started_them_makes_the_processes_save_and_end(tmp_path, tiny_docent):
+    write_run(tmp_path, tiny_docent, 2)
+    command = [sys.executable, "-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
+    command += ["--approach", "lora_ddp", "--set", "num_train_epochs=1000", "eval_steps=5"]
+    folder = tmp_path / "runs/tiny/lora_ddp"
+    process = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.DEVNULL)
+    for _ in range(3000):
+        if RunFolder(folder).last_state():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for _ in range(1200):
+        record = read_json(folder / "run.json")
+        if "at step" in record["reason"]:
+            break
+        time.sleep(0.1)
+    assert record["status"] == "interrupted" and "SIGTERM at step" in record["reason"]
+    step = int(record["reason"].split("at step ")[1].split()[0])
+    assert RunFolder(folder).last_state().name == f"checkpoint-{step}"
+
+
+def test_the_notebook_launcher_runs_the_same(tmp_path, tiny_docent):
+    """In a process that has imported nothing heavy, as the first cell of the notebook."""
+    write_run(tmp_path, tiny_docent, 2)
+    code = (
+        "import sys; from accelerate import notebook_launcher\n"
+        "from musequest.finetuning.launching import train_rank\n"
+        "asked = (sys.argv[1], 'lora_ddp', {'max_steps': 1})\n"
+        "notebook_launcher(train_rank, asked, num_processes=2)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "tiny.yaml")]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["world_size"], record["steps"]) == ("done", 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("approach", "processes", "gpus", "sentence"),
+    [
+        ("lora", 2, 0, "'lora' trains in one process, not in 2"),
+        ("lora_ddp", 1, 0, "'lora_ddp' needs two processes or more.*choose 'lora'"),
+        ("lora_ddp", None, 1, r"needs two processes or more, and here is one \(1 GPU\)"),
+        ("lora_ddp", 3, 2, "3 processes need 3 GPUs, and here are 2"),
+    ],
+)
+def test_a_number_of_processes_that_cannot_be_is_one_sentence(
+    monkeypatch, approach, processes, gpus, sentence
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(MuseQuestError, match=sentence):
+        launching.processes_for(load_approach(approach), processes)
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(0, 2), (2, 2), (4, 4)])
+def test_there_is_a_process_a_gpu_and_two_without(monkeypatch, gpus, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert launching.processes_for(load_approach("lora_ddp")) == expected
+    assert launching.processes_for(load_approach("lora")) == 1
+
+
+def test_another_number_of_processes_is_another_run(double, monkeypatch):
+    monkeypatch.setenv("MUSEQUEST_HOME", str(double[0].parents[2]))
+    with pytest.raises(MuseQuestError, match="world_size was 2 and is 3"):
+        train(double[0].parents[2] / "tiny.yaml", "lora_ddp", processes=3, progress=False)

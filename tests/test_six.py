@@ -1,0 +1,115 @@
+"""All approaches on one profile: every notebook runs, one table at the end, no failure hidden."""
+
+import json
+
+import nbformat
+import pytest
+from tiny import save_tiny_docent
+from tiny_dialogs import write_dataset, write_profile
+
+from musequest import approach_figures, six
+from musequest.errors import MuseQuestError
+from musequest.files import read_json, write_json
+from musequest.settings import approach_names, load_approach
+
+APPROACHES = approach_names()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """All notebooks on the tiny docent, made once: home, printed text, what six() returned."""
+    home = tmp_path_factory.mktemp("six")
+    (home / "docent").mkdir()
+    write_dataset(home, "tiny")
+    write_profile(home, save_tiny_docent(home / "docent", width=64))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MUSEQUEST_HOME", str(home))
+    patch.setenv("OMP_NUM_THREADS", "1")
+    record = six.six(str(home / "tiny.yaml"))
+    yield home, record
+    patch.undo()
+
+
+def test_every_approach_has_one_notebook_and_a_config():
+    books = six.approach_notebooks()
+    assert list(books) == APPROACHES and APPROACHES[:4] == ["lora", "qlora", "lora_ddp", "full"]
+    assert all(load_approach(name).folder.name in path for name, path in books.items())
+
+
+def test_every_approach_is_trained_and_scored(done):
+    home, record = done
+    assert record["failures"] == {} and list(record["approaches"]) == APPROACHES
+    for name, each in record["approaches"].items():
+        assert each["run"]["status"] == "done", name
+        assert each["scores"]["embedding_distance"]["mean"] is not None, name
+    assert record == read_json(home / "results/tiny/six.json")
+
+
+def test_every_notebook_ran_to_its_end(done):
+    for path in six.approach_notebooks().values():
+        book = nbformat.read(done[0] / "results/tiny/notebooks" / path.split("/")[-1], as_version=4)
+        cells = [cell for cell in book.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in cells), path
+        assert not any(out.output_type == "error" for cell in cells for out in cell.outputs), path
+
+
+def test_parallel_approaches_ran_in_several_processes(done):
+    frame = six.frame(done[1]).set_index("approach")
+    assert frame.loc["lora", "processes"] == 1 and frame.loc["lora_ddp", "processes"] == 2
+
+
+def test_the_table_has_a_row_an_approach_with_what_it_took(done):
+    frame = six.frame(done[1])
+    assert frame.approach.tolist() == APPROACHES and not frame.isna().any().any()
+    wanted = {"processes", "trainable parameters", "minutes", "disk (GiB)", "best validation loss"}
+    assert wanted | {"peak memory per process (GiB)", "embedding_distance"} <= set(frame.columns)
+    frame = frame.set_index("approach")
+    same = frame.loc["lora", "trainable parameters"]
+    assert frame.loc["qlora", "trainable parameters"] == same
+    assert frame.loc["lora_ddp", "trainable parameters"] == same
+
+
+def test_the_readmes_can_show_it(done, monkeypatch, tmp_path):
+    home, record = done
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
+    monkeypatch.setattr(approach_figures, "SIX", tmp_path / "six.json")
+    approach_figures.keep_six("tiny")
+    assert json.loads((tmp_path / "six.json").read_text()) == record
+    table = approach_figures.pocket_six()
+    assert all(f"| {name} | done |" in table for name in APPROACHES)
+    shown = approach_figures.results_of("qlora")
+    assert f"{record['approaches']['qlora']['run']['trainable_parameters']:,}" in shown
+    assert "RTX A4000" in shown and record["date"] in shown
+
+
+def test_an_approach_that_fails_stops_no_other(home, tmp_path, monkeypatch, capsys):
+    """The first notebook stops; the others run, the table says so, and the command fails."""
+    write_dataset(home, "tiny")
+    profile = write_profile(home, tmp_path / "no_docent")
+    ran = []
+
+    def run(source, target, profile):
+        ran.append(source.name)
+        if len(ran) == 1:
+            raise MuseQuestError("the photo is upside down")
+
+    monkeypatch.setattr(six, "run", run)
+    with pytest.raises(MuseQuestError, match=f"1 of {len(APPROACHES)} notebooks stopped: .*lora"):
+        six.six(str(home / f"{profile.name}.yaml"))
+    told = capsys.readouterr().out
+    assert len(ran) == len(APPROACHES) and "upside down" in told and "not started" in told
+    record = read_json(home / "results/tiny/six.json")
+    assert list(record["failures"].values()) == ["the photo is upside down"]
+
+
+def test_a_record_with_failures_is_not_kept(home):
+    record = {"failures": {"a.ipynb": "no"}, "approaches": {"full": {"run": {}, "scores": {}}}}
+    write_json(home / "results/pocket/six.json", record)
+    with pytest.raises(MuseQuestError, match=r"a\.ipynb, full.*run `make six` again"):
+        approach_figures.keep_six("pocket")
+
+
+def test_without_a_record_the_readmes_say_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(approach_figures, "SIX", tmp_path / "absent.json")
+    assert "make six" in approach_figures.pocket_six()
+    assert "make six" in approach_figures.results_of("full")
