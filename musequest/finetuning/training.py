@@ -14,8 +14,11 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach, load_profile
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
+from .endings import explained
+from .model_info import write_model_info
 from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
 from .records import RunRecord, asked_of
+from .trackers import tracker_settings
 from .trainer import build_trainer, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
@@ -39,6 +42,7 @@ def train(
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     approach = load_approach(approach_name)
     settings = chosen_settings(profile, approach, overrides)
+    tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
     asked = asked_of(
         profile, approach, settings, base_fingerprint(profile), fingerprint(profile.collection)
     )
@@ -56,8 +60,12 @@ def train(
     except _Interrupted as stop:
         raise MuseQuestError(str(stop)) from None
     except Exception as error:
-        record.fail(error)
-        raise
+        used = {**settings, **record.fitted}
+        told = explained(error, profile, approach, used, folder)
+        record.fail(told)
+        if told is error:
+            raise
+        raise told from error
 
 
 class _Interrupted(Exception):
@@ -71,9 +79,16 @@ def _finished(record: RunRecord, folder: RunFolder, approach: Approach) -> dict[
     """
     earlier = record.earlier()
     has_weights = (folder.folder / WEIGHTS[approach.tuning]).is_dir()
-    if earlier is None or not (has_weights or folder.last_state()):
+    if not (has_weights or folder.last_state()):
         return None
+    if earlier is None:
+        raise MuseQuestError(
+            f"{folder.folder} holds weights or a state without the run.json that says what they "
+            "learned; bring it back, or discard them with fresh=True (--fresh)."
+        )
     record.check_same(earlier)
+    if asked := folder.asked_of_state():
+        record.check_same(asked)
     if earlier["status"] == "done" and not has_weights:
         LOGGER.warning("%s has lost its weights and is trained anew.", folder.folder)
         folder.discard()
@@ -90,10 +105,10 @@ def _run(
     progress: bool,
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    record.begin()
+    record.begin(fitted=record.remembered())
     folder.clear_unfinished()
     stop = StopOnSignal()
-    trainer = build_trainer(profile, approach, settings, folder, progress)
+    trainer = build_trainer(profile, approach, settings, folder, record, progress)
     trainer.add_callback(stop)
     parameters = trainable_table(trainer.model).set_index("part").loc["all"]
     record.values |= {
@@ -103,6 +118,9 @@ def _run(
         "train_rows": len(trainer.train_dataset),
         "validation_rows": len(trainer.eval_dataset),
     }
+    if trainer.is_world_process_zero():
+        title = f"What was trained: {profile.name}, {approach.name}"
+        write_model_info(folder.folder, trainer.model, trainer.data_collator.processor, title)
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
     state = trainer.state
@@ -113,6 +131,7 @@ def _run(
             f"Training was interrupted ({reason}); the state is saved in {folder.folder}, and the "
             "same call goes on from there."
         )
+    folder.write_metrics(state)
     folder.finish(state.best_global_step, WEIGHTS[approach.tuning])
     name_base_model(folder.folder, profile)
     return record.finish(**_outcome(state, trainer))
