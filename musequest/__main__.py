@@ -7,6 +7,8 @@
     python -m musequest train | infer --profile P --approach A
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P
+    python -m musequest preflight --profile P [--gpu NAME]
+    python -m musequest publish --profile P --approach A --repo OWNER/NAME [--upload]
 
 A command that fails prints one sentence and exits with 1; one stopped by Ctrl-C exits with 130.
 """
@@ -127,6 +129,28 @@ def report(chosen: argparse.Namespace) -> None:
 
     evaluate(chosen.profile)
     print(build_report(chosen.profile))
+
+
+def preflight(chosen: argparse.Namespace) -> None:
+    """Say what fits on which GPU, and what is missing, before anything is loaded."""
+    from .finetuning.preflight import preflight as run
+
+    table, findings = run(chosen.profile, chosen.gpu)
+    print(table.to_string(index=False))
+    print("\n".join(findings))
+
+
+def publish(chosen: argparse.Namespace) -> None:
+    """Make the folder for the Hub with its model card; upload it only if asked to."""
+    from .finetuning.publishing import contents
+    from .finetuning.publishing import publish as run
+
+    options = {"merged": chosen.merged, "license_name": chosen.license, "upload": chosen.upload}
+    folder = run(chosen.profile, chosen.approach, chosen.repo, private=not chosen.public, **options)
+    for name, size in contents(folder):
+        print(f"{size:>14,} bytes  {name}")
+    done = "is uploaded to" if chosen.upload else "would be uploaded (add --upload) to"
+    print(f"{folder} {done} {chosen.repo}.")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -257,6 +281,21 @@ def _add_finetuning(commands: argparse._SubParsersAction) -> None:
     _add_profile(command)
     command.add_argument("--approach", default="lora", help="whose weights, or base")
     _add_set(command, "a key of the profile")
+    _add_surroundings(commands)
+
+
+def _add_surroundings(commands: argparse._SubParsersAction) -> None:
+    command = _add(commands, preflight)
+    _add_profile(command)
+    command.add_argument("--gpu", metavar="NAME", help="a GPU's name, or its memory, as in 24GiB")
+    command = _add(commands, publish)
+    _add_profile(command)
+    command.add_argument("--approach", default="lora", help="whose weights (default: lora)")
+    command.add_argument("--repo", required=True, metavar="OWNER/NAME", help="on the Hub")
+    command.add_argument("--merged", action="store_true", help="the merged model, not the adapter")
+    command.add_argument("--license", metavar="L", help="of the model, as the Hub names licences")
+    command.add_argument("--upload", action="store_true", help="upload, not only make the folder")
+    command.add_argument("--public", action="store_true", help="for all to see, not only for you")
 
 
 def _add_evaluation(commands: argparse._SubParsersAction) -> None:

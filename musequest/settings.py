@@ -80,8 +80,7 @@ def load_approach(name: str) -> Approach:
 
     An unknown approach, an unknown key or a value of the wrong kind raises MuseQuestError.
     """
-    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
-    known = {str(read_yaml(path).get("approach")): path for path in paths}
+    known = _approaches()
     if name not in known:
         raise MuseQuestError(
             f"There is no approach '{name}' in 2_model_finetuning/; the known ones are: "
@@ -94,6 +93,11 @@ def load_approach(name: str) -> Approach:
     check_kinds(Approach, values, path)
     _check_blocks(values, path)
     return Approach(name=name, folder=path.parent, **values)
+
+
+def names_of_approaches() -> list[str]:
+    """The approaches of 2_model_finetuning/, in the order of its folders."""
+    return list(_approaches())
 
 
 def training_settings(
@@ -115,6 +119,11 @@ def training_keys() -> set[str]:
     from transformers import TrainingArguments
 
     return keys_of(TrainingArguments)
+
+
+def _approaches() -> dict[str, Path]:
+    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
+    return {str(read_yaml(path).get("approach")): path for path in paths}
 
 
 def _check_blocks(values: dict[str, Any], path: Path) -> None:

@@ -12,8 +12,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from ..settings import Approach, Profile
-from .activations import Activations, RowShape, probe
 from .hub import of_base_model
+from .kept_for_backward import Activations, RowShape, probe
 from .models import TUNINGS
 
 GIB = 1024**3

@@ -10,8 +10,8 @@ from PIL import Image
 
 from ..creation.dataset import messages
 from ..settings import Profile
-from .activations import RowShape
 from .collator import DocentCollator
+from .kept_for_backward import RowShape
 
 # Where there is no dataset yet: the longest published answers have about 300 words.
 SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
