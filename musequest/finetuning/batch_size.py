@@ -46,7 +46,8 @@ def fit(
         found[RECOMPUTE] = _needs_recomputing(profile, approach, asked, largest, model)
     if settings.get("auto_find_batch_size"):
         _refuse_parted(approach)
-        found |= _by_trying(model, collator, largest, settings | found)
+        tries = (found[RECOMPUTE], True) if RECOMPUTE in found else (bool(settings.get(RECOMPUTE)),)
+        found |= _by_trying(model, collator, largest, settings | found, tries)
     return found
 
 
@@ -88,11 +89,11 @@ def _by_trying(
     collator: DocentCollator,
     largest: Mapping[str, torch.Tensor],
     settings: dict[str, Any],
+    tries: tuple[bool, ...],
 ) -> dict[str, Any]:
-    """The most rows at a time that pass, at first as chosen, then with activations recomputed."""
+    """The most rows at a time that pass; `tries`: with activations recomputed, or not, in turn."""
     total = rows_a_step(settings)
-    chosen = bool(settings.get(RECOMPUTE))
-    for recompute in (chosen,) if chosen or settings.get(RECOMPUTE) is False else (False, True):
+    for recompute in dict.fromkeys(tries):
         rows = int(settings.get(ROWS, 8))
         while rows:
             passes = _passes(model, collator, largest, rows, recompute, autocast_dtype(settings))

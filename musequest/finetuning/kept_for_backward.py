@@ -19,8 +19,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForImageTextToText, PretrainedConfig
 
-# Enough that what is kept once a batch and not once a token disappears.
-PROBED = 256
+# Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is
+# next to nothing in a large model, and would be much in a small one.
+PROBED = 32
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RowShape:
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes kept for the backward pass: a token in a layer, a token elsewhere, a patch.
+    """Bytes kept for the backward pass: a token in a layer, a token elsewhere, a patch, a photo.
 
     `boundary` is what a token keeps of a layer whose activations are computed again; `logits` what
     the backward pass adds for a token at the head: its float32 gradient and that in the weights'
@@ -45,6 +46,7 @@ class Activations:
     layer: float
     rest: float
     patch: float
+    photo: float
     boundary: int
     logits: int
 
@@ -53,7 +55,8 @@ class Activations:
         kept = self.layers * (self.boundary if checkpointing else self.layer)
         recomputed = self.layer if checkpointing else 0.0
         a_token = kept + recomputed + self.rest + self.logits
-        return int(row.tokens * a_token + row.photos * row.patches * self.patch)
+        a_photo = row.patches * self.patch + self.photo
+        return int(row.tokens * a_token + row.photos * a_photo)
 
 
 def probe(
@@ -76,14 +79,21 @@ def probe(
             _kept_bytes(model, lambda m: m(**inputs), autocast) / PROBED for model in (one, two)
         )
         side = config.vision_config.image_size // config.vision_config.patch_size
-        seen = torch.empty(1, side * side, config.vision_config.hidden_size, dtype=dtype)
-        patch = _kept_bytes(one, lambda m: _connect(m, seen), autocast) / (side * side)
+        small, large = (
+            _kept_bytes(one, lambda m, seen=seen: _connect(m, seen), autocast)
+            for seen in (
+                torch.empty(1, each * each, config.vision_config.hidden_size, dtype=dtype)
+                for each in (side, 2 * side)
+            )
+        )
+        patch = (large - small) / (3 * side * side)
     item = dtype.itemsize
     return Activations(
         layers=text.num_hidden_layers,
         layer=deeper - shallow,
         rest=2 * shallow - deeper,
         patch=patch,
+        photo=small - patch * side * side,
         boundary=width * item,
         logits=text.vocab_size * (4 + item),
     )
