@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,16 +86,23 @@ def fingerprint(collection: str) -> str:
 
 
 def load_split(collection: str, split: str) -> datasets.Dataset:
-    """Return a split as `datasets.Dataset`, its photos decoded when a row is looked at."""
+    """Return a split as `datasets.Dataset`, its photos decoded when a row is looked at.
+
+    A split without rows raises MuseQuestError.
+    """
     from datasets import Dataset
 
     path = split_path(collection, split)
-    next(iterate_table("dataset", path), None)
+    if next(iterate_table("dataset", path), None) is None:
+        raise MuseQuestError(
+            f"{path} holds no rows; run `python -m musequest dataset` again with more exhibits."
+        )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Beside the data, so that what is cleaned away with it leaves nothing behind.
     cache = collection_dir(collection) / ".cache" / digest[:16]
-    return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
+    with _without_bars():
+        return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
 
 
 def split_table(collection: str) -> pd.DataFrame:
@@ -121,6 +130,20 @@ def messages(question: str, answer: str) -> str:
     assistant = [{"type": "text", "text": answer}]
     turns = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
     return json.dumps({"messages": turns}, ensure_ascii=False)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The library draws a bar for each split it reads, a matter of milliseconds here."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    were_off = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            enable_progress_bars()
 
 
 def _by_exhibit(table: pd.DataFrame, order: str) -> dict[str, list[dict[str, Any]]]:
