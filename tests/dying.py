@@ -1,6 +1,6 @@
 """Runs that die: a program the tests start, which trains in children and ends them on purpose.
 
-    python dying.py kill PROFILE     SIGKILL at three places, then to the end
+    python dying.py kill PROFILE     SIGKILL at three places and SIGTERM, then to the end
     python dying.py fill PROFILE     the disk of MUSEQUEST_HOME becomes full at three steps
 
 Children are forked before torch has computed anything, so that the libraries are imported once.
@@ -39,6 +39,10 @@ def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def filled():
     """Leave less free than a checkpoint takes."""
     room = os.statvfs(BALLAST.parent)
@@ -71,8 +75,9 @@ def with_callback(callback, *arguments):
 
 def main(deed, profile):
     if deed == "kill":
-        places = [At(3, killed), At(4, killed, saving=True), At(7, killed)]
-        assert [in_child(profile, place) for place in places] == [-signal.SIGKILL] * 3
+        places = [At(3, killed), At(4, killed, saving=True), At(5, terminated), At(7, killed)]
+        ends = [in_child(profile, place) for place in places]
+        assert ends == [-signal.SIGKILL, -signal.SIGKILL, 1, -signal.SIGKILL], ends
     else:
         for step in (2, 6, 10):
             assert in_child(profile, At(step, filled)) == 1

@@ -1,11 +1,7 @@
 """A run trains, stops, goes on and ends as it should, and leaves only what it should."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -349,28 +345,6 @@ def test_full_tuning_keeps_a_whole_model(profile, home, monkeypatch):
     record = train(profile, "full", {"learning_rate": "0.001"}, progress=False)
     tuned = load_tuned(profile, "full").cpu()
     assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
-
-
-def test_a_real_sigterm_from_outside_ends_the_process_with_a_state(profile, home, tmp_path):
-    """As a scheduler does it: another process, a signal at any time, the same call again."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[2]); "
-        "from musequest.finetuning.training import train; "
-        "train(sys.argv[1], overrides={'num_train_epochs': '200', 'eval_steps': '5'})"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "tiny.yaml"), str(Path(__file__).parent)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1])
-    for _ in range(600):
-        if RunFolder(home / RUN).last_state():
-            break
-        time.sleep(0.1)
-    process.terminate()
-    stderr = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == 1
-    assert "MuseQuestError: Training was interrupted (SIGTERM at step" in stderr
-    record = read_json(home / RUN / "run.json")
-    assert record["status"] == "interrupted" and record["reason"].startswith("SIGTERM at step")
-    assert json.loads((RunFolder(home / RUN).last_state() / "trainer_state.json").read_text())
 
 
 def test_settings_reach_the_trainer(profile, home):

@@ -121,7 +121,7 @@ def _passes(
     was_training = model.training
     model.train()
     if recompute:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             batch = {name: held.to(device) for name, held in collator([largest] * rows).items()}
@@ -139,7 +139,7 @@ def _passes(
         model.zero_grad(set_to_none=True)
         model.train(was_training)
         if recompute:
-            model.gradient_checkpointing_disable()
+            model.activation_checkpointing_disable()
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
