@@ -10,6 +10,8 @@
     python -m musequest six --profile P
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P
+    python -m musequest preflight --profile P [--gpu NAME]
+    python -m musequest publish --profile P --approach A --repo OWNER/NAME [--upload]
 
 A command that fails prints one sentence and exits with 1; one stopped by Ctrl-C exits with 130.
 """

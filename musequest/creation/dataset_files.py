@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,4 +56,19 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Beside the data, so that what is cleaned away with it leaves nothing behind.
     cache = collection_dir(collection) / ".cache" / digest[:16]
-    return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
+    with _without_bars():
+        return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The library draws a bar for each split it reads, a matter of milliseconds here."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    were_off = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            enable_progress_bars()

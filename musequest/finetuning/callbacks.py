@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..errors import MuseQuestError
+from .nan_guard import broken
 from .ranks import any_rank, launched
 
 SHARE_SHOWN = 0.05
@@ -99,7 +99,7 @@ class StopOnBrokenLoss(TrainerCallback):
         """Called before the trainer saves."""
         loss = state.log_history[-1].get("eval_loss", 0.0)
         if not math.isfinite(loss):
-            raise broken_loss("validation", loss, state.global_step)
+            raise broken("validation loss", loss, state.global_step)
 
 
 class ShowProgress(TrainerCallback):
@@ -145,12 +145,3 @@ class ShowProgress(TrainerCallback):
     ) -> None:
         """Leave the last line."""
         self.bar.close()
-
-
-def broken_loss(which: str, loss: float, step: int) -> MuseQuestError:
-    """What to say when a loss is no finite number."""
-    return MuseQuestError(
-        f"The {which} loss became {loss} at step {step}; the last good state is kept, but with "
-        "these settings it would come to the same: lower learning_rate or max_grad_norm and train "
-        "again with fresh=True (--fresh)."
-    )

@@ -25,6 +25,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..files import read_json, write_json
 from ..tables import write_table
 from .ranks import meet
 
@@ -35,6 +36,7 @@ STATE_FILES = (
     "scaler.*",
     "rng_state*",
     "trainer_state.json",
+    "asked.json",
     "training_args.bin",
     "README.md",
 )
@@ -79,6 +81,17 @@ class RunFolder:
         shutil.rmtree(self.best, ignore_errors=True)
         self.clear_unfinished()
 
+    def asked_of_state(self) -> dict[str, Any] | None:
+        """What the run was asked that wrote the last state, if there is one and it says so."""
+        state = self.last_state()
+        if state is None or not (state / "asked.json").exists():
+            return None
+        return read_json(state / "asked.json")
+
+    def write_metrics(self, state: TrainerState) -> None:
+        """Write metrics.parquet from the trainer's log."""
+        write_table("metrics", self.folder / "metrics.parquet", metrics_of(state))
+
     def discard(self) -> None:
         """Remove the whole run, predictions included."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -87,8 +100,8 @@ class RunFolder:
 class KeepBestAndLast(TrainerCallback):
     """After each save, puts state and best weights in place and writes metrics.parquet."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, asked: dict[str, Any]) -> None:
+        self.folder, self.asked = folder, asked
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -101,8 +114,9 @@ class KeepBestAndLast(TrainerCallback):
         state.best_model_checkpoint = None
         written = self.folder.unfinished / f"checkpoint-{state.global_step}"
         state.save_to_json(str(written / "trainer_state.json"))
+        write_json(written / "asked.json", self.asked)
         self.folder.keep(state.global_step, state.best_global_step)
-        write_table("metrics", self.folder.folder / "metrics.parquet", metrics_of(state))
+        self.folder.write_metrics(state)
 
 
 def metrics_of(state: TrainerState) -> list[dict[str, float | None]]:

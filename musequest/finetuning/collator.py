@@ -79,6 +79,19 @@ class DocentCollator:
             encoded["labels"] = self._labels(encoded["input_ids"], prompt, text, row)
         return encoded
 
+    def learned_ids(self, row: Mapping[str, Any]) -> list[int]:
+        """The tokens of a row that are learned, found without its photo."""
+        messages = self._messages(row)
+        tokens = [
+            self.processor.tokenizer(text)["input_ids"]
+            for text in (
+                self._render(messages[:-1], add_generation_prompt=True),
+                self._render(messages),
+            )
+        ]
+        answer = tokens[1][len(tokens[0]) :]
+        return answer[: len(answer) - answer[::-1].index(self.reserved[END])]
+
     def _labels(
         self, input_ids: torch.Tensor, prompt: str, text: str, row: Mapping[str, Any]
     ) -> torch.Tensor:
@@ -156,6 +169,11 @@ class EncodedDialogs(Dataset):
             self.room -= size
             self.kept[index] = encoded
         return encoded
+
+    def texts(self) -> Sequence[Mapping[str, Any]]:
+        """The rows without their photos, which take long to decode."""
+        drop = getattr(self.rows, "remove_columns", None)
+        return drop("image") if drop else self.rows
 
     def learned_tokens(self) -> int:
         """How many tokens of all rows are learned."""

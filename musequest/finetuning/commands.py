@@ -63,6 +63,28 @@ def six(chosen: argparse.Namespace) -> None:
     run(chosen.profile, refresh=chosen.refresh)
 
 
+def preflight(chosen: argparse.Namespace) -> None:
+    """Say what fits on which GPU, and what is missing, before anything is loaded."""
+    from .preflight import preflight as run
+
+    table, findings = run(chosen.profile, chosen.gpu)
+    print(table.to_string(index=False))
+    print("\n".join(findings))
+
+
+def publish(chosen: argparse.Namespace) -> None:
+    """Make the folder for the Hub with its model card; upload it only if asked to."""
+    from .publishing import contents
+    from .publishing import publish as run
+
+    options = {"merged": chosen.merged, "license_name": chosen.license, "upload": chosen.upload}
+    folder = run(chosen.profile, chosen.approach, chosen.repo, private=not chosen.public, **options)
+    for name, size in contents(folder):
+        print(f"{size:>14,} bytes  {name}")
+    done = "is uploaded to" if chosen.upload else "would be uploaded (add --upload) to"
+    print(f"{folder} {done} {chosen.repo}.")
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add the commands of stage 2 with their options."""
     command = add(commands, train)
@@ -90,3 +112,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = add(commands, six)
     add_profile(command)
     command.add_argument("--refresh", action="store_true", help="replace the committed notebooks")
+    _add_surroundings(commands)
+
+
+def _add_surroundings(commands: argparse._SubParsersAction) -> None:
+    command = add(commands, preflight)
+    add_profile(command)
+    command.add_argument("--gpu", metavar="NAME", help="a GPU's name, or its memory, as in 24GiB")
+    command = add(commands, publish)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="whose weights (default: lora)")
+    command.add_argument("--repo", required=True, metavar="OWNER/NAME", help="on the Hub")
+    command.add_argument("--merged", action="store_true", help="the merged model, not the adapter")
+    command.add_argument("--license", metavar="L", help="of the model, as the Hub names licences")
+    command.add_argument("--upload", action="store_true", help="upload, not only make the folder")
+    command.add_argument("--public", action="store_true", help="for all to see, not only for you")

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModelForImageTextToText,
@@ -28,6 +27,7 @@ from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import run_dir
 from ..settings import Approach, Profile, load_approach
+from .hub import of_base_model
 from .records import finished_record
 
 # The projections of text model and connector, by their whole module name; the last alternative is
@@ -168,7 +168,7 @@ def base_fingerprint(profile: Profile) -> str:
     """
     folder = Path(profile.base_model_source)
     if not folder.is_dir():
-        return Path(_call(cached_file, profile, "config.json")).parent.name
+        return Path(of_base_model(cached_file, profile, "config.json")).parent.name
     files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.json"))]
     small = sum(file.stat().st_size for file in files) < HASHED_BYTES
     digest = hashlib.sha256()
@@ -231,17 +231,4 @@ def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:
 
 
 def _from_pretrained(auto_class: type, profile: Profile, **options: Any) -> Any:
-    return _call(auto_class.from_pretrained, profile, **options)
-
-
-def _call(function: Any, profile: Profile, *arguments: Any, **options: Any) -> Any:
-    """Call a loading function with the base model; its errors become one sentence."""
-    try:
-        return function(profile.base_model_source, *arguments, **options)
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MuseQuestError(
-            f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "
-            f"loaded ({reason}); check the key base_model: it names a folder of the repository, "
-            "or a model of the Hugging Face Hub that is cached here or can be downloaded."
-        ) from error
+    return of_base_model(auto_class.from_pretrained, profile, **options)

@@ -22,10 +22,21 @@ from ..files import read_json, write_json
 from ..home import root
 from ..settings import Approach, Profile
 from .ranks import rank
+from .trackers import TRACKER_SETTINGS
 
 GIB = 1024**3
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
 UNFINISHED = "the process ended before it could say why"
+ROWS, STEPS = "per_device_train_batch_size", "gradient_accumulation_steps"
+RECOMPUTE = "activation_checkpointing"
+# Keys of TrainingArguments that part a step's rows otherwise or save memory.
+FITTED_SETTINGS = (
+    ROWS,
+    STEPS,
+    RECOMPUTE,
+    "activation_checkpointing_kwargs",
+    "auto_find_batch_size",
+)
 
 
 class RunRecord:
@@ -40,13 +51,26 @@ class RunRecord:
         self.asked: dict[str, Any] = json.loads(json.dumps(asked, default=str))
         self.values: dict[str, Any] = {}
 
+    @property
+    def fitted(self) -> dict[str, Any]:
+        """Keys of TrainingArguments as this device allows them, once they are found."""
+        return self.values.get("fitted") or {}
+
+    def remembered(self) -> dict[str, Any]:
+        """What an earlier process found to fit, if settings and device are still the same."""
+        earlier = self.earlier() or {}
+        before, now = earlier.get("training") or {}, self.asked["training"]
+        same = all(before.get(key) == now.get(key) for key in FITTED_SETTINGS)
+        gpus = (earlier.get("hardware") or {}).get("gpus")
+        return (earlier.get("fitted") or {}) if same and gpus == hardware()["gpus"] else {}
+
     def earlier(self) -> dict[str, Any] | None:
         """The record that is there already; None if there is none."""
         return read_json(self.path) if self.path.exists() else None
 
     def check_same(self, earlier: dict[str, Any]) -> None:
         """Raise MuseQuestError if the earlier run was asked something else."""
-        there, here = _flat(earlier), _flat(self.asked)
+        there, here = _decisive(earlier), _decisive(self.asked)
         # Of `earlier` only what was asked counts; a setting left out now counts as a change too.
         there = {key: value for key, value in there.items() if key.split(".")[0] in self.asked}
         changes = [
@@ -76,6 +100,11 @@ class RunRecord:
         """Go on with what another process of the run has written."""
         self.values = {**self.asked, **(self.earlier() or {})}
 
+    def note(self, **values: Any) -> None:
+        """Write what became known while the run is going on."""
+        self.values |= values
+        self._write("interrupted", UNFINISHED)
+
     def finish(self, **values: Any) -> dict[str, Any]:
         """Write how the run ended well; returns the record."""
         self.values |= {"finished_at": _now(), **self._costs(), **values}
@@ -100,6 +129,11 @@ class RunRecord:
         if rank() == 0:
             write_json(self.path, record)
         return record
+
+
+def rows_a_step(settings: dict[str, Any]) -> int:
+    """Rows of one optimizer step on one device."""
+    return int(settings.get(ROWS, 8)) * int(settings.get(STEPS, 1))
 
 
 def finished_record(folder: Path) -> dict[str, Any]:
@@ -201,6 +235,14 @@ def _shown(values: dict[str, Any], key: str) -> str:
     """A value for a sentence; of a long fingerprint its beginning."""
     text = str(values.get(key, "not set"))
     return f"{text[:12]}..." if len(text) > 40 else text
+
+
+def _decisive(values: dict[str, Any]) -> dict[str, Any]:
+    """All keys but those that change nothing of what is learned: trackers, how rows are parted."""
+    training = values.get("training") or {}
+    beside = (*TRACKER_SETTINGS, *FITTED_SETTINGS)
+    kept = {key: value for key, value in training.items() if key not in beside}
+    return _flat({**values, "training": {**kept, "rows_a_step": rows_a_step(training)}})
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

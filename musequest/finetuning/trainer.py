@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from transformers.utils import logging as transformers_logging
 
-from ..creation.dataset import load_split, split_path
+from ..creation.dataset import load_split
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile, training_settings
-from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, broken_loss
+from .batch_size import fit
+from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
+from .disk import check_disk
 from .models import TUNINGS, load_model, load_processor
+from .nan_guard import broken
 from .ranks import rank
+from .records import RunRecord
 from .sharing import EpochOrder, FilledRows
+from .trackers import tracker_callbacks, tracker_settings
 
 # A share of all steps below 1, a number of steps from 1 on.
-DEFAULTS = {"eval_steps": 0.05, "report_to": "none", "seed": 0}
+DEFAULTS = {
+    "eval_steps": 0.05,
+    "report_to": "tensorboard",
+    "seed": 0,
+    "activation_checkpointing_kwargs": {"use_reentrant": False},
+}
+# Names that the library is about to drop, and what it calls the same now.
+RENAMED = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
 # How a run is logged, saved and judged is the same for all; no setting changes it.
 FIXED = {
     "eval_strategy": "steps",
@@ -43,6 +58,11 @@ class DocentTrainer(Trainer):
     """The library's trainer, with a validation loss that is the mean over all answer tokens."""
 
     validation_tokens_a_row: float
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The labels of the batches since the last optimizer step, to name the rows of a broken one.
+        self.labels_of_step: list[torch.Tensor] = []
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         """The same order of rows for any number of processes."""
@@ -67,12 +87,33 @@ class DocentTrainer(Trainer):
             num_items_in_batch = self.validation_tokens_a_row * rows
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step; a loss that is no finite number raises before it reaches the weights."""
-        loss = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss):
-            raise broken_loss("training", loss.item(), self.state.global_step + 1)
+        self.labels_of_step.append(inputs["labels"])
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        self._check("training loss", loss, self.labels_of_step[-1:], self.train_dataset)
         return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The gradients' norm; one that is no finite number raises before the weights change."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if not self.args.fp16:  # whose scaler skips such a step by itself
+            self._check("gradient norm", norm, self.labels_of_step, self.train_dataset)
+        self.labels_of_step.clear()
+        return norm
+
+    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """One batch of validation; a loss that is no finite number raises with its rows."""
+        labels = [inputs["labels"]]
+        result = super().prediction_step(model, inputs, *args, **kwargs)
+        self._check("validation loss", result[0], labels, self.eval_dataset)
+        return result
+
+    def _check(self, what: str, value: Any, labels: Any, rows: Any) -> None:
+        value = float(value)
+        if not math.isfinite(value):
+            step = self.state.global_step + (what != "validation loss")
+            raise broken(what, value, step, labels, rows.rows)
 
 
 def chosen_settings(
@@ -83,6 +124,9 @@ def chosen_settings(
     One that is the same for every run raises MuseQuestError.
     """
     settings = {**DEFAULTS, **training_settings(profile, approach, overrides)}
+    for old, new in RENAMED.items():
+        if old in settings:
+            settings[new] = settings.pop(old)
     for key in (*FIXED, *DERIVED):
         if key in settings:
             raise MuseQuestError(
@@ -97,9 +141,15 @@ def build_trainer(
     approach: Approach,
     settings: dict[str, Any],
     folder: RunFolder,
+    record: RunRecord,
     progress: bool = True,
 ) -> DocentTrainer:
-    """The trainer of one run: model with its adapter, encoded rows, callbacks."""
+    """The trainer of one run: model with its adapter, encoded rows, callbacks.
+
+    What of the settings the device decides is noted in `record`, and taken from there if it is
+    known already.
+    """
+    trackers = tracker_settings(settings, f"{profile.name}-{approach.name}")
     transformers_logging.disable_progress_bar()
     processor = load_processor(profile)
     model = load_model(profile, quantization=approach.quantization)
@@ -107,13 +157,20 @@ def build_trainer(
     model = TUNINGS[approach.tuning](model, approach)
     longest = model.config.get_text_config().max_position_embeddings
     collator = DocentCollator(processor, max_tokens=longest)
+    train_rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
+    validation_rows = EncodedDialogs(load_split(profile.collection, "validation"), collator)
+    fitted = record.fitted or fit(profile, approach, settings, model, collator, train_rows.rows)
+    optimizer = str(settings.get("optim", "adamw_torch"))
+    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, model, optimizer))
+    watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
+    watchers += tracker_callbacks(settings, folder.folder)
+    settings = {**settings, **fitted, **trackers, "auto_find_batch_size": False}
     arguments = _arguments(settings, folder)
     processes = arguments.world_size
     together = processes * arguments.per_device_train_batch_size if processes > 1 else 1
-    train_rows = FilledRows(_encoded(profile, "train", collator), together)
+    train_rows = FilledRows(train_rows, together)
     together = processes * arguments.per_device_eval_batch_size if processes > 1 else 1
-    validation_rows = FilledRows(_encoded(profile, "validation", collator), together)
-    watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder)]
+    validation_rows = FilledRows(validation_rows, together)
     trainer = DocentTrainer(
         model=model,
         args=arguments,
@@ -126,15 +183,6 @@ def build_trainer(
     learned_tokens = validation_rows.rows.learned_tokens()
     trainer.validation_tokens_a_row = learned_tokens / len(validation_rows)
     return trainer
-
-
-def _encoded(profile: Profile, split: str, collator: DocentCollator) -> EncodedDialogs:
-    path = split_path(profile.collection, split)
-    if pq.read_metadata(path).num_rows == 0:
-        raise MuseQuestError(
-            f"{path} holds no rows; run `python -m musequest dataset` again with more exhibits."
-        )
-    return EncodedDialogs(load_split(profile.collection, split), collator)
 
 
 def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments:

@@ -15,11 +15,14 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach, load_profile
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
+from .endings import explained
 from .launching import launch, processes_for
+from .model_info import write_model_info
 from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
 from .ranks import all_say, decided_by_main, launched, prefixed_output
 from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
 from .sharing import rows_by_rank
+from .trackers import tracker_settings
 from .trainer import build_trainer, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
@@ -46,6 +49,7 @@ def train(
     approach = load_approach(approach_name)
     processes = processes_for(approach, processes)
     settings = chosen_settings(profile, approach, overrides)
+    tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
     asked = asked_of(
         profile,
         approach,
@@ -69,8 +73,12 @@ def train(
     except _Interrupted as stop:
         raise MuseQuestError(str(stop)) from None
     except Exception as error:
-        record.fail(error)
-        raise
+        used = {**settings, **record.fitted}
+        told = explained(error, profile, approach, used, folder)
+        record.fail(told)
+        if told is error:
+            raise
+        raise told from error
 
 
 class _Interrupted(Exception):
@@ -116,9 +124,16 @@ def _finished(record: RunRecord, folder: RunFolder, approach: Approach) -> dict[
     """
     earlier = record.earlier()
     has_weights = (folder.folder / WEIGHTS[approach.tuning]).is_dir()
-    if earlier is None or not (has_weights or folder.last_state()):
+    if not (has_weights or folder.last_state()):
         return None
+    if earlier is None:
+        raise MuseQuestError(
+            f"{folder.folder} holds weights or a state without the run.json that says what they "
+            "learned; bring it back, or discard them with fresh=True (--fresh)."
+        )
     record.check_same(earlier)
+    if asked := folder.asked_of_state():
+        record.check_same(asked)
     if earlier["status"] == "done" and not has_weights:
         LOGGER.warning("%s has lost its weights and is trained anew.", folder.folder)
         folder.discard()
@@ -137,7 +152,7 @@ def _run(
     """Train from the last state, if there is one, to the end."""
     decided_by_main(lambda: _begin(record, folder))
     stop = StopOnSignal()
-    trainer = build_trainer(profile, approach, settings, folder, progress)
+    trainer = build_trainer(profile, approach, settings, folder, record, progress)
     trainer.add_callback(stop)
     parameters = trainable_table(trainer.model).set_index("part").loc["all"]
     record.values |= {
@@ -149,6 +164,9 @@ def _run(
         "global_batch": global_batch(trainer.args),
         "rows_by_rank": rows_by_rank(trainer),
     }
+    if trainer.is_world_process_zero():
+        title = f"What was trained: {profile.name}, {approach.name}"
+        write_model_info(folder.folder, trainer.model, trainer.data_collator.processor, title)
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
     state = trainer.state
@@ -165,13 +183,14 @@ def _run(
 
 
 def _begin(record: RunRecord, folder: RunFolder) -> None:
-    record.begin()
+    record.begin(fitted=record.remembered())
     folder.clear_unfinished()
 
 
 def _place_weights(
     folder: RunFolder, state: TrainerState, profile: Profile, approach: Approach
 ) -> None:
+    folder.write_metrics(state)
     folder.finish(state.best_global_step, WEIGHTS[approach.tuning])
     name_base_model(folder.folder, profile)
 

@@ -1,0 +1,69 @@
+"""Loading from a folder or the Hugging Face Hub, its many errors told in one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from safetensors import SafetensorError
+
+from ..errors import MuseQuestError
+from ..settings import Profile
+
+
+def of_base_model(
+    function: Callable[..., Any], profile: Profile, *arguments: Any, **options: Any
+) -> Any:
+    """Call a loading function with the profile's base model; its errors become MuseQuestError."""
+    try:
+        return function(profile.base_model_source, *arguments, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise MuseQuestError(
+            f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "
+            f"loaded ({_reason(error, profile.base_model)}); check the key base_model: it names a "
+            "folder of the repository, or a model of the Hugging Face Hub that is cached here or "
+            "can be downloaded."
+        ) from error
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and all that led to it, the newest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(error: BaseException, name: str) -> str:
+    """What the Hub meant, in words for the person who wrote the profile."""
+    kinds = tuple(chain(error))
+    if any(isinstance(each, GatedRepoError) for each in kinds):
+        return (
+            f"it is gated: ask for access on {constants.ENDPOINT}/{name}, then put your token into "
+            "HF_TOKEN, in the environment or in .env"
+        )
+    if any(isinstance(each, RepositoryNotFoundError) for each in kinds):
+        return "the Hub has no model of this name, or HF_TOKEN is not allowed to see it"
+    if any(isinstance(each, HFValidationError) for each in kinds):
+        return "there is no such folder, and the Hub's names have the form owner/model"
+    if constants.HF_HUB_OFFLINE and _missing(kinds):
+        return (
+            f"it is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to ask "
+            f"the Hub: fetch it once with `hf download {name}` while online"
+        )
+    if _missing(kinds):
+        return f"it is not in the cache {constants.HF_HUB_CACHE}, and the Hub cannot be reached"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _missing(kinds: tuple[BaseException, ...]) -> bool:
+    absent = (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)
+    return any(isinstance(each, absent) for each in kinds)

@@ -1,0 +1,118 @@
+"""What a training run needs on a device, in bytes, and how many rows fit beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from ..settings import Approach, Profile
+from .hub import of_base_model
+from .kept_for_backward import Activations, RowShape, probe
+from .models import TUNINGS
+
+GIB = 1024**3
+# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
+USABLE = 0.92
+# Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep
+# two numbers in the parameter's own dtype. Adafactor keeps rows and columns only
+# (arXiv:1804.04235); of bitsandbytes, 8-bit optimizers keep two bytes and their scales, and paged
+# ones move to the processor's memory.
+OPTIMIZER_BYTES = {"sgd": 0.0, "adafactor": 0.02, "paged": 0.0, "8bit": 2.04, "lion": 4.0}
+BLOCK, BLOCKS = 64, 256  # weights that share a scale, and scales that share one (arXiv:2305.14314)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one training run on one device."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    row: RowShape
+    activations: Activations
+
+    @property
+    def fixed(self) -> int:
+        """What is needed whatever the batch."""
+        return self.weights + self.gradients + self.optimizer
+
+    def total(self, rows: int, checkpointing: bool, shares: int = 1) -> int:
+        """Bytes of a step with `rows` rows; `shares` devices part weights and states evenly."""
+        return self.fixed // shares + rows * self.activations.of_row(self.row, checkpointing)
+
+    def fitting(self, available: int, checkpointing: bool, shares: int = 1) -> int:
+        """The most rows whose step takes at most `available` bytes; 0 if not one does."""
+        room = available - self.fixed // shares
+        return max(0, room // self.activations.of_row(self.row, checkpointing))
+
+
+def memory_of(
+    profile: Profile, approach: Approach, settings: dict[str, Any], row: RowShape
+) -> Memory:
+    """The memory of one run, from configurations alone: no weight is loaded."""
+    config = of_base_model(AutoConfig.from_pretrained, profile)
+    dtype = _dtype(profile, config)
+    tune = partial(TUNINGS[approach.tuning], approach=approach)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+        weights = weight_bytes(model, approach.quantization)
+        whole = sum(p.nbytes for p in model.parameters())
+        model = tune(model)
+    added = sum(p.nbytes for p in model.parameters()) - whole
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    return Memory(
+        weights=weights + added,
+        gradients=sum(p.nbytes for p in trainable),
+        optimizer=optimizer_bytes(trainable, str(settings.get("optim", "adamw_torch"))),
+        row=row,
+        activations=probe(config, tune, dtype, autocast_dtype(settings)),
+    )
+
+
+def weight_bytes(model: nn.Module, quantization: dict[str, Any] | None) -> int:
+    """Bytes of the weights as they are loaded, quantised where bitsandbytes does so."""
+    total = sum(p.nbytes for p in model.parameters())
+    if not quantization:
+        return total
+    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
+    each = 1.0
+    if quantization.get("load_in_4bit"):
+        double = quantization.get("bnb_4bit_use_double_quant")
+        each = 0.5 + ((1 + 4 / BLOCKS) / BLOCK if double else 4 / BLOCK)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and not any(part in name for part in skipped):
+            total += int(module.weight.numel() * each) - module.weight.nbytes
+    return total
+
+
+def optimizer_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
+    """Bytes of the optimizer's states on the device, by its name in TrainingArguments."""
+    for mark, each in OPTIMIZER_BYTES.items():
+        if mark in optimizer:
+            return int(sum(p.numel() for p in trainable) * each)
+    return 2 * sum(p.nbytes for p in trainable)
+
+
+def autocast_dtype(settings: dict[str, Any]) -> torch.dtype | None:
+    """The dtype of mixed precision, if there is any."""
+    if settings.get("bf16"):
+        return torch.bfloat16
+    return torch.float16 if settings.get("fp16") else None
+
+
+def available_bytes(device: str) -> int:
+    """Bytes that training may take: of a GPU all but a reserve, else of what is free."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
+    return int(psutil.virtual_memory().available * USABLE)
+
+
+def _dtype(profile: Profile, config: Any) -> torch.dtype:
+    named = config.dtype if profile.dtype == "auto" else profile.dtype
+    return named if isinstance(named, torch.dtype) else getattr(torch, str(named or "float32"))

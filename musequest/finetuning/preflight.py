@@ -1,0 +1,186 @@
+"""What fits where, and what is missing, before anything is rented, downloaded or loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from huggingface_hub import constants
+from transformers import AutoConfig
+from transformers.utils import cached_file
+
+from ..creation.dataset import split_path
+from ..errors import MuseQuestError
+from ..home import home, run_dir
+from ..settings import Approach, Profile, approach_names, load_approach, load_profile
+from .disk import free_gib, peak_bytes
+from .endings import estimate_row
+from .gpus import Gpu, find_gpu, gpu_here, known_gpus
+from .hub import of_base_model
+from .memory import GIB, Memory, memory_of
+from .records import ROWS, rows_a_step
+from .trainer import chosen_settings
+
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+# Approaches that part weights and states over devices; the others hold them whole on each.
+PARTED = ("fsdp", "sequential", "1f1b", "mp")
+DEVICES = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one approach needs under one profile."""
+
+    approach: Approach
+    settings: dict[str, Any]
+    memory: Memory
+    disk: int  # bytes
+
+    @property
+    def parted(self) -> bool:
+        """Whether several devices share weights and states."""
+        return (self.approach.parallel or {}).get("strategy") in PARTED
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Numbers of devices over which weights and states may be parted."""
+        return DEVICES if self.parted else (1,)
+
+
+def preflight(
+    profile: str | Path | Profile, gpu: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """A table of all approaches, and what else is to be known, a sentence each.
+
+    `gpu` names one of gpus.yaml, or its memory; without it the GPU of this machine is judged, and
+    where there is none, each approach names the smallest that will do. A base model that cannot
+    be had, or a GPU on which no approach fits, raises MuseQuestError.
+    """
+    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    judged = find_gpu(gpu) if gpu else gpu_here()
+    of_base_model(AutoConfig.from_pretrained, profile)
+    needs = needs_of(profile)
+    if judged:
+        _refuse_too_small(judged, needs)
+    table = pd.DataFrame([_line(need, judged) for need in needs])
+    return table, list(_findings(profile, needs, judged))
+
+
+def needs_of(profile: Profile) -> list[Need]:
+    """What each approach of 2_model_finetuning/ needs."""
+    row = estimate_row(profile)
+    needs = []
+    for name in approach_names():
+        approach = load_approach(name)
+        settings = chosen_settings(profile, approach)
+        memory = memory_of(profile, approach, settings, row)
+        saved = memory.gradients if approach.tuning == "lora" else memory.weights
+        needs.append(Need(approach, settings, memory, peak_bytes(saved, memory.optimizer)))
+    return needs
+
+
+def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
+    """An approach's row of the table, in GiB; with a GPU, the rows that fit on it at a time."""
+    memory, rows = need.memory, int(need.settings.get(ROWS, 8))
+    line = {
+        "approach": need.approach.name,
+        "weights_gib": memory.weights / GIB,
+        "gradients_gib": memory.gradients / GIB,
+        "optimizer_gib": memory.optimizer / GIB,
+        "row_gib": memory.activations.of_row(memory.row, False) / GIB,
+        "row_recomputed_gib": memory.activations.of_row(memory.row, True) / GIB,
+        "rows": rows,
+        "total_gib": memory.total(rows, True) / GIB,
+        "disk_gib": need.disk / GIB,
+    }
+    line = {key: round(value, 2) if "gib" in key else value for key, value in line.items()}
+    if gpu is None:
+        return {**line, "smallest_gpu": smallest(need)}
+    devices = next((n for n in need.shares if _fitting(need, gpu, True, n)), need.shares[-1])
+    return {
+        **line,
+        "devices": devices,
+        "rows_fit": _fitting(need, gpu, False, devices),
+        "rows_fit_recomputed": _fitting(need, gpu, True, devices),
+    }
+
+
+def smallest(need: Need) -> str:
+    """The smallest GPU on which the approach trains with its own rows at a time, or with one."""
+    asked = int(need.settings.get(ROWS, 8))
+    for rows in (asked, 1):
+        for devices in need.shares:
+            for gpu in known_gpus():
+                if _fitting(need, gpu, True, devices) >= rows:
+                    number = f"{devices} x " if devices > 1 else ""
+                    return f"{number}{gpu.name}" + ("" if rows == asked else " (1 row)")
+    return "none known"
+
+
+def _fitting(need: Need, gpu: Gpu, recompute: bool, devices: int) -> int:
+    return need.memory.fitting(gpu.usable_bytes, recompute, devices)
+
+
+def _refuse_too_small(gpu: Gpu, needs: list[Need]) -> None:
+    """Raise MuseQuestError if no approach takes one row on such a GPU, however many of them."""
+    if any(_fitting(need, gpu, True, devices) for need in needs for devices in need.shares):
+        return
+    least = min(needs, key=lambda need: need.memory.total(1, True, need.shares[-1]))
+    total = least.memory.total(1, True, least.shares[-1]) / GIB
+    raise MuseQuestError(
+        f"The GPU {gpu.name} has {gpu.usable_bytes / GIB:.1f} GiB usable, and even "
+        f"'{least.approach.name}' takes {total:.1f} GiB for one row at a time; it would fit on: "
+        f"{smallest(least)}."
+    )
+
+
+def _findings(profile: Profile, needs: list[Need], gpu: Gpu | None) -> Iterator[str]:
+    """What is missing or will be in the way, a sentence each."""
+    yield _base_model(profile)
+    if not split_path(profile.collection, "train").exists():
+        yield (
+            f"data/{profile.collection}/dataset is not there yet, so a long dialog was supposed: "
+            "run stage 1 first for exact figures."
+        )
+    if gpu and not gpu.bf16:
+        yield (
+            f"The GPU {gpu.name} has no bfloat16: set dtype: float16 in the profile and fp16=true."
+        )
+    free, most = free_gib(home()), max(needs, key=lambda need: need.disk)
+    if free < most.disk / GIB:
+        yield (
+            f"{home()} has {free:.1f} GiB free; '{most.approach.name}' needs up to "
+            f"{most.disk / GIB:.1f} GiB for its checkpoints."
+        )
+    for need in needs:
+        if (run_dir(profile.name, need.approach.name) / "state").exists():
+            yield f"A run of '{need.approach.name}' is there already; train goes on from its state."
+    yield f"An optimizer step has {rows_a_step(needs[0].settings)} rows a device."
+
+
+def _base_model(profile: Profile) -> str:
+    """Where the base model is; MuseQuestError if it can neither be found nor fetched."""
+    if Path(profile.base_model_source).is_dir():
+        return f"The base model is the folder {profile.base_model}."
+    kept = any(
+        cached_file(
+            profile.base_model_source,
+            name,
+            local_files_only=True,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        for name in WEIGHT_FILES
+    )
+    if kept:
+        return f"The base model {profile.base_model} is in the cache {constants.HF_HUB_CACHE}."
+    if constants.HF_HUB_OFFLINE:
+        raise MuseQuestError(
+            f"Of the base model '{profile.base_model}' only the configuration is in the cache "
+            f"{constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to ask the Hub: fetch it once "
+            f"with `hf download {profile.base_model}` while online."
+        )
+    return f"The base model {profile.base_model} will be downloaded to {constants.HF_HUB_CACHE}."

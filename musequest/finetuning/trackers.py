@@ -1,0 +1,81 @@
+"""Where a run's curves go: TensorBoard beside its record, or Weights & Biases, or trackio.
+
+One setting, `report_to`, chooses; keys come from the environment or .env alone.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.integrations import TensorBoardCallback
+
+from ..errors import MuseQuestError
+
+PROJECT = "musequest"
+TRACKERS = ("tensorboard", "wandb", "trackio", "none")
+# Keys of TrainingArguments that only say where curves go: a run may go on with others.
+TRACKER_SETTINGS = (
+    *("report_to", "run_name", "project"),
+    *("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+)
+
+
+def tracker_settings(settings: dict[str, Any], run: str) -> dict[str, Any]:
+    """Keys of TrainingArguments for the trackers of `run`, TensorBoard's callback left to us.
+
+    Raises MuseQuestError for a tracker that is unknown, not installed or lacks its key.
+    """
+    chosen = chosen_trackers(settings)
+    for tracker in chosen:
+        _check(tracker, settings)
+    if "wandb" in chosen:
+        os.environ.setdefault("WANDB_PROJECT", PROJECT)
+    others = [tracker for tracker in chosen if tracker not in ("tensorboard", "none")]
+    return {"report_to": others or "none", "project": PROJECT, "run_name": run}
+
+
+def tracker_callbacks(settings: dict[str, Any], folder: Path) -> list[TrainerCallback]:
+    """TensorBoard's callback if it is chosen, writing to <run>/tensorboard/."""
+    if "tensorboard" not in chosen_trackers(settings):
+        return []
+    callback = TensorBoardCallback()
+    callback.logging_dir = str(folder / "tensorboard")
+    return [callback]
+
+
+def chosen_trackers(settings: dict[str, Any]) -> list[str]:
+    """The names under `report_to`, one or a list."""
+    chosen = settings.get("report_to") or "none"
+    return [chosen] if isinstance(chosen, str) else list(chosen)
+
+
+def _check(tracker: str, settings: dict[str, Any]) -> None:
+    if tracker not in TRACKERS:
+        raise MuseQuestError(
+            f"There is no tracker '{tracker}' (report_to); the known ones are "
+            f"{', '.join(TRACKERS)}."
+        )
+    if tracker != "none" and find_spec(tracker) is None:
+        raise MuseQuestError(
+            f"The tracker '{tracker}' (report_to) is not installed; run `pip install {tracker}`, "
+            "or choose tensorboard or none."
+        )
+    if tracker == "wandb" and not _wandb_may_start():
+        raise MuseQuestError(
+            "The tracker 'wandb' (report_to) needs the key WANDB_API_KEY in the environment or in "
+            ".env; or set WANDB_MODE=offline, or choose tensorboard."
+        )
+    if tracker == "trackio" and settings.get("trackio_space_id") and not os.environ.get("HF_TOKEN"):
+        raise MuseQuestError(
+            "The tracker 'trackio' (report_to) needs HF_TOKEN in the environment or in .env to "
+            "write to a Space; or remove trackio_space_id, and it keeps its curves here."
+        )
+
+
+def _wandb_may_start() -> bool:
+    mode = os.environ.get("WANDB_MODE", "online")
+    return bool(os.environ.get("WANDB_API_KEY")) or mode in ("offline", "disabled", "dryrun")

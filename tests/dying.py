@@ -1,0 +1,89 @@
+"""Runs that die: a program the tests start, which trains in children and ends them on purpose.
+
+    python dying.py kill PROFILE     SIGKILL at three places and SIGTERM, then to the end
+    python dying.py fill PROFILE     the disk of MUSEQUEST_HOME becomes full at three steps
+
+Children are forked before torch has computed anything, so that the libraries are imported once.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+from musequest.errors import MuseQuestError
+from musequest.finetuning import training
+from musequest.finetuning.trainer import build_trainer
+
+BALLAST = Path(os.environ["MUSEQUEST_HOME"]) / "ballast"
+
+
+class At(TrainerCallback):
+    """Does something when a step begins, or while its checkpoint is being written."""
+
+    def __init__(self, step, deed, saving=False):
+        self.step, self.deed, self.saving = step, deed, saving
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if not self.saving and state.global_step + 1 == self.step:
+            self.deed()
+
+    def on_save(self, args, state, control, **kwargs):
+        if self.saving and state.global_step == self.step:
+            self.deed()
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def filled():
+    """Leave less free than a checkpoint takes."""
+    room = os.statvfs(BALLAST.parent)
+    with BALLAST.open("wb") as file:
+        file.write(bytes(room.f_bavail * room.f_frsize - 50_000))
+
+
+def in_child(profile, callback):
+    """Train in a child; returns its exit status, negative for a signal, and prints its error."""
+    child = os.fork()
+    if child == 0:
+        status = 0
+        try:
+            training.build_trainer = lambda *arguments: with_callback(callback, *arguments)
+            training.train(profile, progress=False)
+        except MuseQuestError as error:
+            print(error, flush=True)
+            status = 1
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def with_callback(callback, *arguments):
+    trainer = build_trainer(*arguments)
+    if callback:
+        # Before ours, so that it strikes when a checkpoint is written but not yet in its place.
+        trainer.callback_handler.callbacks.insert(0, callback)
+    return trainer
+
+
+def main(deed, profile):
+    if deed == "kill":
+        places = [At(3, killed), At(4, killed, saving=True), At(5, terminated), At(7, killed)]
+        ends = [in_child(profile, place) for place in places]
+        assert ends == [-signal.SIGKILL, -signal.SIGKILL, 1, -signal.SIGKILL], ends
+    else:
+        for step in (2, 6, 10):
+            assert in_child(profile, At(step, filled)) == 1
+            BALLAST.unlink()
+    assert in_child(profile, None) == 0
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,234 @@
+"""Memory is foreseen, rows at a time are found by trying, and a run too large says what fits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_dialogs import sample, write_dataset, write_profile
+
+from musequest.errors import MuseQuestError
+from musequest.files import read_json
+from musequest.finetuning import batch_size, trainer
+from musequest.finetuning.batch_size import fit
+from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.kept_for_backward import RowShape
+from musequest.finetuning.memory import Memory, available_bytes, memory_of, optimizer_bytes
+from musequest.finetuning.models import TUNINGS, load_model, load_processor
+from musequest.finetuning.row_shape import shape_of
+from musequest.finetuning.training import train
+from musequest.settings import Profile, load_approach
+
+RUN = Path("runs/tiny/lora")
+REAL = Path(__file__).resolve().parents[2] / "shared" / "idefics2_processor"
+NO_DROPOUT = replace(
+    load_approach("lora"), lora={**load_approach("lora").lora, "lora_dropout": 0.0}
+)
+
+
+@pytest.fixture
+def profile(tmp_path, home, tiny_docent):
+    write_dataset(home, "tiny")
+    return write_profile(tmp_path, tiny_docent)
+
+
+def kept_bytes(model, batch):
+    """What autograd really saves in a forward pass, photos and all."""
+    kept, own = {}, {p.untyped_storage()._cdata for p in model.parameters()}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model(**batch).loss
+    assert loss.requires_grad
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_the_estimate_of_activations_is_what_autograd_keeps(profile, tuning):
+    approach = replace(load_approach("lora"), tuning=tuning)
+    collator = DocentCollator(load_processor(profile))
+    encoded = collator.encode(sample(2))
+    row = shape_of(encoded, 24)
+    assert row == RowShape(
+        len(encoded["input_ids"]), 1, encoded["pixel_values"][0, 0].numel() // 576
+    )
+    memory = memory_of(profile, approach, {}, row)
+    model = TUNINGS[tuning](load_model(profile, device="cpu"), approach).train()
+    batch = collator([encoded])
+    foreseen = memory.activations.of_row(row, False) - row.tokens * memory.activations.logits
+    assert foreseen == pytest.approx(kept_bytes(model, batch), rel=0.1)
+    assert memory.activations.of_row(row, True) < memory.activations.of_row(row, False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert memory.weights == sum(p.nbytes for p in model.parameters())
+    assert memory.gradients == sum(p.nbytes for p in trained)
+    assert memory.optimizer == 2 * memory.gradients
+
+
+def test_quantised_weights_are_counted_as_bitsandbytes_keeps_them(profile):
+    wide = {"load_in_4bit": True, "bnb_4bit_use_double_quant": True}
+    approach = replace(load_approach("lora"), quantization=wide)
+    model = load_model(profile, quantization=wide)
+    memory = memory_of(profile, approach, {}, RowShape(8, 1, 4))
+    real = sum(p.nbytes for p in model.parameters())
+    added = memory.gradients  # the adapter, which the real one has not got yet
+    assert memory.weights - added == pytest.approx(real, rel=0.02)
+
+
+def test_optimizers_differ_in_their_states():
+    weights = [torch.nn.Parameter(torch.zeros(100, dtype=torch.bfloat16))]
+    found = [optimizer_bytes(weights, name) for name in ("adamw_torch", "adamw_8bit", "sgd")]
+    assert found == [400, 204, 0]
+    assert optimizer_bytes(weights, "paged_adamw_8bit") == 0
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
+def test_the_published_run_is_foreseen():
+    """LoRA on 14 rows a step took 37.64 GB, activations recomputed (published, RTX A6000)."""
+    profile = Profile("x", str(REAL), "none", image_size=800, dtype="bfloat16")
+    row = RowShape(tokens=364 + 64, photos=1, patches=57 * 57)
+    memory = memory_of(profile, load_approach("lora"), {"bf16": True}, row)
+    assert memory.total(14, checkpointing=True) / 1e9 == pytest.approx(37.64, rel=0.25)
+    assert memory.fitting(int(48e9), checkpointing=True) >= 14
+    assert memory.weights / 1e9 == pytest.approx(16.9, rel=0.02)
+
+
+class Small:
+    """A device that holds `rows` rows at a time, `recomputed` if activations are recomputed."""
+
+    def __init__(self, rows, recomputed=None):
+        self.rows, self.recomputed, self.tried = rows, recomputed or rows, []
+
+    def __call__(self, module, inputs, options):
+        rows = len(options["input_ids"])
+        recomputes = any(getattr(m, "gradient_checkpointing", False) for m in module.modules())
+        self.tried.append((rows, recomputes))
+        if rows > (self.recomputed if recomputes else self.rows):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+
+def on_device(monkeypatch, small):
+    """Every model loaded for training lies on the small device."""
+
+    def load(*arguments, **options):
+        model = load_model(*arguments, **options)
+        model.register_forward_pre_hook(small, with_kwargs=True)
+        return model
+
+    monkeypatch.setattr(trainer, "load_model", load)
+
+
+def fitting(profile, small, settings):
+    model = TUNINGS["lora"](load_model(profile, device="cpu"), NO_DROPOUT)
+    model.get_base_model().register_forward_pre_hook(small, with_kwargs=True)
+    collator = DocentCollator(load_processor(profile))
+    rows = {"dialog": [sample(index)["dialog"] for index in range(4)]}
+    state, mode = torch.get_rng_state(), model.training
+    found = fit(
+        profile, NO_DROPOUT, {"auto_find_batch_size": True, **settings}, model, collator, rows
+    )
+    assert torch.equal(state, torch.get_rng_state()) and model.training is mode
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
+    return found
+
+
+def test_rows_at_a_time_are_halved_until_a_step_passes(profile):
+    small = Small(rows=3)
+    found = fitting(profile, small, {"per_device_train_batch_size": 8})
+    assert small.tried == [(8, False), (4, False), (2, False)]
+    assert (found["per_device_train_batch_size"], found["gradient_accumulation_steps"]) == (2, 4)
+    assert found["activation_checkpointing"] is False and found["bf16"] is False
+
+
+def test_activations_are_recomputed_where_not_one_row_fits_without(profile):
+    found = fitting(profile, Small(rows=0, recomputed=2), {"per_device_train_batch_size": 4})
+    assert (found["per_device_train_batch_size"], found["activation_checkpointing"]) == (2, True)
+
+
+def test_a_device_too_small_for_one_row_is_one_sentence(profile):
+    with pytest.raises(MuseQuestError, match="Not even one row fits.*preflight"):
+        fitting(profile, Small(rows=0), {"per_device_train_batch_size": 2})
+    parted = replace(NO_DROPOUT, parallel={"strategy": "fsdp"})
+    with pytest.raises(MuseQuestError, match="give per_device_train_batch_size instead"):
+        fit(profile, parted, {"auto_find_batch_size": True}, load_model(profile),
+            DocentCollator(load_processor(profile)), None)  # fmt: skip
+
+
+def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
+    model = TUNINGS["lora"](load_model(profile, device="cpu"), NO_DROPOUT)
+    collator = DocentCollator(load_processor(profile))
+    chosen = []
+    for available in (available_bytes("cpu"), 1000):
+        monkeypatch.setattr(batch_size, "available_bytes", lambda device, it=available: it)
+        found = fit(profile, NO_DROPOUT, {}, model, collator, None)
+        chosen.append(found["activation_checkpointing"])
+    assert chosen == [False, True]
+    given = fit(profile, NO_DROPOUT, {"activation_checkpointing": False}, model, collator, None)
+    assert "activation_checkpointing" not in given
+
+
+def test_a_fitted_run_learns_the_same_and_remembers_what_fits(profile, home, monkeypatch):
+    """Four rows a step, at once, and by one on a device that holds no more."""
+    for module in ("training", "models"):
+        monkeypatch.setattr(f"musequest.finetuning.{module}.load_approach", lambda name: NO_DROPOUT)
+    asked = {
+        **{"per_device_train_batch_size": "4", "auto_find_batch_size": "true"},
+        **{"max_steps": "3", "eval_steps": "3"},
+    }
+    train(profile, overrides=asked, progress=False)
+    whole = load_file(home / RUN / "adapter" / "adapter_model.safetensors")
+    small = Small(rows=1)
+    small_profile = replace(profile, training={**profile.training, "per_device_eval_batch_size": 1})
+    on_device(monkeypatch, small)
+    record = train(small_profile, overrides=asked, fresh=True, progress=False)
+    assert record["fitted"]["per_device_train_batch_size"] == 1
+    assert record["fitted"]["gradient_accumulation_steps"] == 4
+    assert record["training"]["per_device_train_batch_size"] == 4
+    parted = load_file(home / RUN / "adapter" / "adapter_model.safetensors")
+    for name, values in whole.items():
+        torch.testing.assert_close(parted[name], values, rtol=1e-3, atol=1e-5)
+    assert [rows for rows, _ in small.tried[:3]] == [4, 2, 1]
+    # What it remembers is not tried again.
+    (home / RUN / "adapter").rename(home / RUN / "best")
+    (home / RUN / "best").rename(home / RUN / "lost")
+    (home / RUN / "run.json").write_text(
+        (home / RUN / "run.json").read_text().replace('"done"', '"interrupted"')
+    )
+    small.tried.clear()
+    monkeypatch.setattr(trainer, "fit", lambda *arguments: pytest.fail("tried again"))
+    train(small_profile, overrides=asked, progress=False)
+
+
+def test_recomputed_activations_give_the_same_weights(profile, home):
+    weights = []
+    for recompute in ("false", "true"):
+        overrides = {"max_steps": "2", "eval_steps": "2", "gradient_checkpointing": recompute}
+        train(profile, overrides=overrides, fresh=True, progress=False)
+        weights.append(load_file(home / RUN / "adapter" / "adapter_model.safetensors"))
+    assert all(torch.allclose(values, weights[1][name]) for name, values in weights[0].items())
+
+
+def test_a_run_out_of_memory_says_what_would_fit(profile, home, monkeypatch):
+    on_device(monkeypatch, Small(rows=0))
+    sentence = "Out of memory on .*2 rows at a time without activation_checkpointing.*would fit"
+    with pytest.raises(MuseQuestError, match=sentence):
+        train(profile, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "failed"
+    assert "per_device_train_batch_size=2 with gradient_accumulation_steps=1" in record["reason"]
+    assert "there was no state to keep yet" in record["reason"]
+
+
+def test_fitting_and_total_agree(profile):
+    memory = memory_of(profile, load_approach("lora"), {}, RowShape(40, 1, 36))
+    assert isinstance(memory, Memory) and memory.fitting(memory.fixed, False) == 0
+    for rows in (1, 5):
+        assert memory.fitting(memory.total(rows, True), True) == rows
+        assert memory.fitting(memory.total(rows, True) - 1, True) == rows - 1
+    assert memory.total(1, False, shares=2) < memory.total(1, False)

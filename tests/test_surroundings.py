@@ -1,0 +1,284 @@
+"""What surrounds a finished run: its curves, its model info, its disk, its folder for the Hub."""
+
+import hashlib
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_dialogs import sample, write_dataset, write_profile
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from musequest.__main__ import main
+from musequest.creation.dataset import load_split
+from musequest.errors import MuseQuestError
+from musequest.files import read_json, write_json
+from musequest.finetuning import disk, training
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.disk import check_disk, checkpoint_bytes, is_full, peak_bytes
+from musequest.finetuning.model_card import scores_of
+from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
+from musequest.finetuning.publishing import contents, publish
+from musequest.finetuning.trackers import tracker_settings
+from musequest.finetuning.training import train
+from musequest.settings import load_approach
+from musequest.tables import read_table, write_table
+
+RUN = Path("runs/tiny/lora")
+TWO_STEPS = {"max_steps": "2", "eval_steps": "2"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_docent):
+    home = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSEQUEST_HOME", str(home))
+        write_dataset(home, "tiny")
+        profile = write_profile(home, tiny_docent)
+        train(profile, progress=False)
+    return home, profile
+
+
+@pytest.fixture
+def run(finished, monkeypatch):
+    monkeypatch.setenv("MUSEQUEST_HOME", str(finished[0]))
+    return finished[0] / RUN
+
+
+@pytest.fixture
+def profile(tmp_path, home, tiny_docent):
+    write_dataset(home, "tiny")
+    return write_profile(tmp_path, tiny_docent)
+
+
+def test_tensorboard_has_the_curves_of_metrics(run):
+    (folder,) = {path.parent for path in run.rglob("events.out.tfevents*")}
+    assert folder == run / "tensorboard"
+    curves = EventAccumulator(str(folder)).Reload()
+    metrics = read_table("metrics", run / "metrics.parquet")
+    shown = {event.step: event.value for event in curves.Scalars("eval/loss")}
+    assert shown == pytest.approx(dict(zip(metrics.step, metrics.eval_loss, strict=True)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"report_to": "tensorbord"}, "no tracker 'tensorbord'.*tensorboard, wandb, trackio, none"),
+        ({"report_to": "wandb"}, "'wandb'.*(not installed; run `pip install wandb`|WANDB_API_KEY)"),
+    ],
+)
+def test_a_tracker_that_cannot_start_is_one_sentence(monkeypatch, chosen, sentence):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    with pytest.raises(MuseQuestError, match=sentence):
+        tracker_settings(chosen, "a run")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "key"),
+    [
+        ({"report_to": "wandb"}, "WANDB_API_KEY"),
+        ({"report_to": ["tensorboard", "trackio"], "trackio_space_id": "a/b"}, "HF_TOKEN"),
+    ],
+)
+def test_a_missing_key_is_named_and_a_given_one_suffices(monkeypatch, chosen, key):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setattr("musequest.finetuning.trackers.find_spec", lambda name: object())
+    with pytest.raises(MuseQuestError, match=key):
+        tracker_settings(chosen, "a run")
+    monkeypatch.setenv(key, "x")
+    others = [name for name in chosen["report_to"] if name == "trackio"] or ["wandb"]
+    settings = tracker_settings(chosen, "a run")
+    assert (settings["report_to"], settings["run_name"]) == (others, "a run")
+
+
+def test_another_tracker_or_parting_of_rows_is_no_other_run(profile, home):
+    train(profile, overrides={**TWO_STEPS, "report_to": "none"}, progress=False)
+    assert not (home / RUN / "tensorboard").exists()
+    finished_at = read_json(home / RUN / "run.json")["finished_at"]
+    parted = {"per_device_train_batch_size": "1", "gradient_accumulation_steps": "2"}
+    assert train(profile, overrides=TWO_STEPS | parted)["finished_at"] == finished_at
+    with pytest.raises(MuseQuestError, match="training.rows_a_step was 2 and is 1"):
+        train(profile, overrides=TWO_STEPS | {"per_device_train_batch_size": "1"})
+
+
+def test_model_info_lists_every_parameter(run, finished):
+    text = (run / "model_info.md").read_text()
+    model = add_adapter(load_model(finished[1], device="cpu"), load_approach("lora"))
+    for name, parameter in model.named_parameters():
+        shape = " x ".join(map(str, parameter.shape))
+        trained = "yes" if parameter.requires_grad else ""
+        line = f"| {name} | {shape} | {parameter.numel()} | float32 | cpu | {trained} |"
+        assert line.replace("cpu", str(load_model(finished[1]).device)) in text
+    assert "Idefics2ForConditionalGeneration(" in text and "padded on the left" in text
+    assert "`<end_of_utterance>`" in text
+
+
+def test_the_disk_of_a_run_is_foreseen(run, finished):
+    model = add_adapter(load_model(finished[1], device="cpu"), load_approach("lora"))
+    weights, state = checkpoint_bytes(model, "adamw_torch")
+    written = run / "state" / "checkpoint-10"
+    tensors = load_file(written / "adapter_model.safetensors").values()
+    assert weights == sum(tensor.nbytes for tensor in tensors)
+    optimizer = torch.load(written / "optimizer.pt", weights_only=True)["state"].values()
+    assert state == sum(entry["exp_avg"].nbytes + entry["exp_avg_sq"].nbytes for entry in optimizer)
+    record = read_json(run / "run.json")
+    assert record["disk_gib"] <= record["disk_needed_gib"] < record["disk_gib"] + 0.05
+
+
+def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypatch):
+    monkeypatch.setattr(disk, "free_gib", lambda folder: 0.001)
+    with pytest.raises(MuseQuestError, match=r"0.00 GiB free, and this run writes up to 0.0\d GiB"):
+        train(profile, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "failed" and not (home / RUN / "state").exists()
+    model = load_model(profile, device="cpu")
+    weights, state = checkpoint_bytes(model.requires_grad_(True), "adamw_torch")
+    assert weights == sum(p.nbytes for p in model.parameters()) and state == 2 * weights
+    needed = peak_bytes(weights, state) / 2**30
+    monkeypatch.setattr(disk, "free_gib", lambda folder: needed)
+    assert check_disk(RunFolder(home / RUN), model, "adamw_torch") == pytest.approx(
+        needed, abs=1e-3
+    )
+
+
+def test_a_full_disk_is_known_by_any_library():
+    assert is_full(OSError(28, "No space left on device"))
+    inner = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+    outer = ValueError("it went wrong")
+    outer.__cause__ = inner
+    assert is_full(outer) and not is_full(OSError(2, "No such file"))
+
+
+def test_the_dry_run_makes_a_folder_that_loads(run, finished, tmp_path):
+    profile = finished[1]
+    before = (run / "adapter" / "adapter_model.safetensors").read_bytes()
+    folder = publish(profile, "lora", "museum/docent-lora", license_name="cc0-1.0")
+    names = [name for name, _ in contents(folder)]
+    assert {"README.md", "run.json", "metrics.parquet", "model_info.md"} <= set(names)
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= set(names)
+    base = AutoModelForImageTextToText.from_pretrained(profile.base_model_source)
+    with warnings.catch_warnings():  # peft asks transformers by an old name
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        published = PeftModel.from_pretrained(base, folder).eval()
+    batch = DocentCollator(AutoProcessor.from_pretrained(folder, backend="pil"))([sample(0)])
+    with torch.no_grad():
+        expected = load_tuned(profile, "lora").cpu()(**batch).loss
+        assert published(**batch).loss == pytest.approx(float(expected), rel=1e-5)
+    assert (run / "adapter" / "adapter_model.safetensors").read_bytes() == before
+    assert {path.name for path in (run / "adapter").iterdir()} == {
+        *("adapter_model.safetensors", "adapter_config.json")
+    }
+
+
+def card_of(folder):
+    _, head, body = (folder / "README.md").read_text().split("---\n", 2)
+    return yaml.safe_load(head), body
+
+
+def test_the_card_tells_record_and_scores(run, finished, monkeypatch):
+    home, profile = finished
+    record = read_json(run / "run.json")
+    head, body = card_of(publish(profile, "lora", "museum/docent-lora", license_name="cc0-1.0"))
+    assert head["library_name"] == "peft" and head["license"] == "cc0-1.0"
+    assert "base_model" not in head  # a local folder is nothing on the Hub
+    assert f"{record['best_eval_loss']:.4f}" in body and "have not been scored yet" in body
+    row = dict.fromkeys(("data_id", "item_name", "image_name", "question"), "x")
+    row |= {"ground_truth": "a", "answer": "b", "new_tokens": 1, "seconds": 0.1}
+    write_table("predictions", run / "predictions.parquet", [row])
+    value = {"mean": 0.25, "ci_low": 0.1, "ci_high": 0.4, "n": 9}
+    results = home / "results" / "tiny"
+    write_json(
+        results / "summary.json",
+        {"all": {"base": {"rouge_l": {**value, "ci_low": None}}, "lora": {"rouge_l": value}}},
+    )
+    write_json(results / "scoring.json", {"systems": {"lora": {"sha256": "of other answers"}}})
+    assert scores_of(profile, "lora") is None
+    digest = hashlib.sha256((run / "predictions.parquet").read_bytes()).hexdigest()
+    write_json(results / "scoring.json", {"systems": {"lora": {"sha256": digest}}})
+    head, body = card_of(publish(profile, "lora", "museum/docent-lora"))
+    assert "| rouge_l | 0.250 | 0.250 [0.100, 0.400] |" in body
+    (measured,) = head["model-index"][0]["results"][0]["metrics"]
+    assert (measured["type"], measured["value"]) == ("rouge_l", 0.25)
+
+
+def test_a_merged_model_is_published_with_its_processor(run, finished):
+    model = load_tuned(finished[1], "lora").cpu().merge_and_unload()
+    model.save_pretrained(run / "merged")
+    load_processor(finished[1]).save_pretrained(run / "merged")
+    template = (run / "merged" / "chat_template.jinja").stat()
+    folder = publish(finished[1], "lora", "museum/docent", merged=True)
+    head, body = card_of(folder)
+    assert head["library_name"] == "transformers" and "PeftModel" not in body
+    assert (run / "merged" / "chat_template.jinja").stat() == template
+    weights = load_file(folder / "model.safetensors")
+    assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items() if k in weights)
+
+
+@pytest.mark.parametrize("name", ["docent", "a/b/c", "museum/two words", "museum/"])
+def test_a_name_the_hub_refuses_is_one_sentence(run, finished, name):
+    with pytest.raises(MuseQuestError, match="write it as owner/name"):
+        publish(finished[1], "lora", name)
+
+
+def test_what_cannot_be_published_is_one_sentence(profile, home, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(MuseQuestError, match="needs HF_TOKEN"):
+        publish(profile, "lora", "museum/docent", upload=True)
+    typed = ["publish", "--profile", str(tmp_path / "tiny.yaml"), "--repo", "museum/docent"]
+    assert main(typed) == 1 and "not started" in capsys.readouterr().err
+    train(profile, overrides=TWO_STEPS, progress=False)
+    with pytest.raises(MuseQuestError, match="no merged/ to publish; merge the adapter"):
+        publish(profile, "lora", "museum/docent", merged=True)
+    assert main(typed) == 0
+    shown = capsys.readouterr().out
+    assert "README.md" in shown and "would be uploaded (add --upload) to museum/docent" in shown
+
+
+def test_a_state_of_another_run_is_refused(profile, home, monkeypatch):
+    """Its folder was copied here, or its dataset was changed beside it."""
+    train(profile, overrides=TWO_STEPS, progress=False)
+    asked = home / RUN / "state" / "checkpoint-2" / "asked.json"
+    own = read_json(asked)
+    write_json(asked, {**own, "dataset_fingerprint": "another"})
+    with pytest.raises(MuseQuestError, match="dataset_fingerprint was another.*fresh=True"):
+        train(profile, overrides=TWO_STEPS, progress=False)
+    write_json(asked, own)
+    (home / RUN / "run.json").unlink()
+    with pytest.raises(MuseQuestError, match="without the run.json.*fresh=True"):
+        train(profile, overrides=TWO_STEPS, progress=False)
+    assert (home / RUN / "adapter").is_dir() and asked.exists()
+
+
+def test_a_base_model_that_cannot_be_had_leaves_a_record_only_if_a_run_began(profile, home):
+    absent = replace(profile, base_model="nobody/no-such-model")
+    with pytest.raises(MuseQuestError, match="not in the cache.*HF_HUB_OFFLINE"):
+        train(absent, progress=False)
+    assert not (home / RUN).exists()
+
+
+def test_a_split_is_read_without_a_bar(profile, capfd):
+    load_split("tiny", "train")
+    assert "Generating" not in capfd.readouterr().err
+
+
+def test_the_trainer_notes_what_fits_before_it_trains(profile, home, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "write_model_info", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(profile, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["fitted"] == {"bf16": False, "activation_checkpointing": False} or (
+        torch.cuda.is_available()
+    )
+    assert record["status"] == "interrupted" and record["disk_needed_gib"] > 0
