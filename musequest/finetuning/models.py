@@ -78,7 +78,7 @@ def load_model(
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
     model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
-    _freeze_vision(model)
+    freeze_vision(model)
     if quantization:
         _keep_gradients(model)
         return model.eval()
@@ -168,7 +168,7 @@ def base_fingerprint(profile: Profile) -> str:
     """
     folder = Path(profile.base_model_source)
     if not folder.is_dir():
-        return Path(_call(cached_file, profile, "config.json")).parent.name
+        return Path(call_for_base(cached_file, profile, "config.json")).parent.name
     files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.json"))]
     small = sum(file.stat().st_size for file in files) < HASHED_BYTES
     digest = hashlib.sha256()
@@ -213,7 +213,7 @@ def _weights(parameter: nn.Parameter) -> int:
     return packed.shape.numel() if packed is not None else parameter.numel()
 
 
-def _freeze_vision(model: nn.Module) -> None:
+def freeze_vision(model: nn.Module) -> None:
     """No gradients for the vision model, and eval mode even while the rest is training."""
     for module in vision_models(model):
         module.requires_grad_(False)
@@ -231,10 +231,10 @@ def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:
 
 
 def _from_pretrained(auto_class: type, profile: Profile, **options: Any) -> Any:
-    return _call(auto_class.from_pretrained, profile, **options)
+    return call_for_base(auto_class.from_pretrained, profile, **options)
 
 
-def _call(function: Any, profile: Profile, *arguments: Any, **options: Any) -> Any:
+def call_for_base(function: Any, profile: Profile, *arguments: Any, **options: Any) -> Any:
     """Call a loading function with the base model; its errors become one sentence."""
     try:
         return function(profile.base_model_source, *arguments, **options)
