@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..settings import Approach, Profile
-from .models import TUNINGS, call_for_base, freeze_vision
+from .models import TUNINGS, freeze_vision, model_config
 
 FUSED = "musequest_fused"
 EMBEDDINGS = "model.text_model.embed_tokens"
@@ -39,11 +39,6 @@ class Load:
         rows, tokens = batch["input_ids"].shape
         photos, _, height, width = batch["pixel_values"].shape[1:]
         return cls(rows, tokens, rows * photos, (height // patch_size) * (width // patch_size))
-
-
-def model_config(profile: Profile) -> PretrainedConfig:
-    """The configuration of the profile's base model."""
-    return call_for_base(AutoConfig.from_pretrained, profile)
 
 
 def empty_model(profile: Profile, approach: Approach) -> PreTrainedModel:

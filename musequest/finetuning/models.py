@@ -16,9 +16,11 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
     BitsAndBytesConfig,
+    PretrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
@@ -144,6 +146,17 @@ def name_base_model(run_folder: Path, profile: Profile) -> None:
     path = run_folder / WEIGHTS["lora"] / "adapter_config.json"
     if path.exists():
         write_json(path, {**read_json(path), "base_model_name_or_path": profile.base_model})
+
+
+def model_config(profile: Profile) -> PretrainedConfig:
+    """The configuration of the profile's base model."""
+    return call_for_base(AutoConfig.from_pretrained, profile)
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Trainable parameters and all."""
+    counts = _counts(list(model.parameters()))
+    return counts["trainable"], counts["parameters"]
 
 
 def trainable_table(model: nn.Module) -> pd.DataFrame:

@@ -5,6 +5,7 @@
     decided_by_main(function)              what rank 0 found or raised, on all ranks
     all_say(thing)                         what each rank says, on all ranks
     any_rank(flag)                         whether the flag is set on one of them
+    of_all_ranks(value)                    what each of them has
     prefixed_output()                      lines that say which rank printed them
 
 Without a launcher there is one process, and all of these are trivial.
@@ -46,14 +47,15 @@ def meet() -> None:
 
     if not torch.cuda.is_available():
         torch.set_num_threads(_threads())
-    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+    PartialState(cpu=not torch.cuda.is_available())
+    torch.distributed.barrier()
 
 
 def decided_by_main(function: Callable[[], Any]) -> Any:
     """What `function` returns, or the MuseQuestError it raises, on rank 0; the same on all."""
     if not launched():
         return function()
-    from accelerate.utils import broadcast_object_list
+    import torch.distributed as dist
 
     meet()
     outcome: list[Any] = [None, None]
@@ -62,7 +64,7 @@ def decided_by_main(function: Callable[[], Any]) -> Any:
             outcome[0] = function()
         except MuseQuestError as error:
             outcome[1] = str(error)
-    broadcast_object_list(outcome)
+    dist.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
         raise MuseQuestError(outcome[1])
     return outcome[0]
@@ -77,13 +79,18 @@ def all_say(thing: Any) -> list[Any]:
 
 def any_rank(flag: bool) -> bool:
     """Whether `flag` is true on at least one rank; all of them have to ask."""
-    if not launched():
-        return flag
-    import torch
-    from accelerate import PartialState
-    from accelerate.utils import reduce
+    return any(of_all_ranks(flag))
 
-    return bool(reduce(torch.tensor(float(flag), device=PartialState().device)).item())
+
+def of_all_ranks(value: Any) -> list[Any]:
+    """`value` as each rank has it, in the order of ranks; all of them have to ask."""
+    if not launched():
+        return [value]
+    import torch.distributed as dist
+
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 @contextmanager

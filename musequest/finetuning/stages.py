@@ -18,8 +18,8 @@ from transformers import (
 
 from ..files import write_json
 from ..settings import Approach, Profile
-from .activations import EMBEDDINGS, chain, model_config
-from .models import TUNINGS, call_for_base, freeze_vision
+from .activations import EMBEDDINGS, chain
+from .models import TUNINGS, call_for_base, freeze_vision, model_config
 from .planner import Plan
 
 

@@ -15,7 +15,8 @@ from ..settings import Approach, Profile, training_settings
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, broken_loss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
-from .models import TUNINGS, load_model, load_processor
+from .models import load_processor, model_config, parameter_counts
+from .planner import Plan
 from .ranks import rank
 from .sharing import EpochOrder, FilledRows
 
@@ -43,6 +44,7 @@ class DocentTrainer(Trainer):
     """The library's trainer, with a validation loss that is the mean over all answer tokens."""
 
     validation_tokens_a_row: float
+    plan: Plan | None = None  # where the layers lie, if they are split
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         """The same order of rows for any number of processes."""
@@ -69,10 +71,18 @@ class DocentTrainer(Trainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step; a loss that is no finite number raises before it reaches the weights."""
-        loss = super().training_step(*args, **kwargs)
+        loss = self.forward_and_backward(*args, **kwargs)
         if not torch.isfinite(loss):
             raise broken_loss("training", loss.item(), self.state.global_step + 1)
         return loss
+
+    def forward_and_backward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The loss of one batch, its gradients added."""
+        return super().training_step(*args, **kwargs)
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """Trainable and all parameters, over all processes."""
+        return parameter_counts(self.model)
 
 
 def chosen_settings(
@@ -100,22 +110,24 @@ def build_trainer(
     progress: bool = True,
 ) -> DocentTrainer:
     """The trainer of one run: model with its adapter, encoded rows, callbacks."""
+    from .strategies import make_trainer, prepare  # which build on this module's trainer
+
     transformers_logging.disable_progress_bar()
-    processor = load_processor(profile)
-    model = load_model(profile, quantization=approach.quantization)
-    set_seed(settings["seed"])
-    model = TUNINGS[approach.tuning](model, approach)
-    longest = model.config.get_text_config().max_position_embeddings
-    collator = DocentCollator(processor, max_tokens=longest)
+    longest = model_config(profile).get_text_config().max_position_embeddings
+    collator = DocentCollator(load_processor(profile), max_tokens=longest)
     arguments = _arguments(settings, folder)
+    prepare(approach)
     processes = arguments.world_size
     together = processes * arguments.per_device_train_batch_size if processes > 1 else 1
     train_rows = FilledRows(_encoded(profile, "train", collator), together)
     together = processes * arguments.per_device_eval_batch_size if processes > 1 else 1
     validation_rows = FilledRows(_encoded(profile, "validation", collator), together)
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder)]
-    trainer = DocentTrainer(
-        model=model,
+    set_seed(settings["seed"])
+    trainer = make_trainer(
+        profile,
+        approach,
+        train_rows.rows,
         args=arguments,
         data_collator=collator,
         train_dataset=train_rows,

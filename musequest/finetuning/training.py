@@ -15,8 +15,9 @@ from ..home import run_dir
 from ..settings import Approach, Profile, load_approach, load_profile
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
+from .fsdp import merge_shards
 from .launching import launch, processes_for
-from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
+from .models import WEIGHTS, base_fingerprint, name_base_model
 from .ranks import all_say, decided_by_main, launched, prefixed_output
 from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
 from .sharing import rows_by_rank
@@ -139,11 +140,10 @@ def _run(
     stop = StopOnSignal()
     trainer = build_trainer(profile, approach, settings, folder, progress)
     trainer.add_callback(stop)
-    parameters = trainable_table(trainer.model).set_index("part").loc["all"]
+    trainable, total = trainer.parameter_counts()
     record.values |= {
-        "world_size": trainer.args.world_size,
-        "trainable_parameters": int(parameters.trainable),
-        "total_parameters": int(parameters.parameters),
+        "trainable_parameters": trainable,
+        "total_parameters": total,
         "train_rows": len(trainer.train_dataset.rows),
         "validation_rows": len(trainer.eval_dataset.rows),
         "global_batch": global_batch(trainer.args),
@@ -172,6 +172,7 @@ def _begin(record: RunRecord, folder: RunFolder) -> None:
 def _place_weights(
     folder: RunFolder, state: TrainerState, profile: Profile, approach: Approach
 ) -> None:
+    merge_shards(folder.best / f"checkpoint-{state.best_global_step}", profile.dtype)
     folder.finish(state.best_global_step, WEIGHTS[approach.tuning])
     name_base_model(folder.folder, profile)
 
