@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.utils import DistributedType
-from torch import nn
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from transformers import (
     AutoConfig,
@@ -117,9 +116,3 @@ def merge_shards(checkpoint: Path, dtype: str) -> None:
         model.generation_config = GenerationConfig.from_pretrained(checkpoint)
         model.save_pretrained(checkpoint)
     shutil.rmtree(shards)
-
-
-def local_parameters(model: nn.Module) -> int:
-    """How many parameters this process itself holds."""
-    local = (p.to_local() if hasattr(p, "to_local") else p for p in model.parameters())
-    return sum(parameter.numel() for parameter in local)

@@ -22,7 +22,7 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
 from ..errors import MuseQuestError
 from .collator import IGNORED
-from .ranks import meet, rank
+from .ranks import meet, of_all_ranks, rank
 from .stages import Stage
 from .trainer import DocentTrainer
 
@@ -125,9 +125,8 @@ class PipelineTrainer(DocentTrainer):
 
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters of all stages."""
-        counts = torch.tensor(super().parameter_counts(), device=self.args.device)
-        dist.all_reduce(counts)
-        return int(counts[0]), int(counts[1])
+        counts = of_all_ranks(self.pipeline.stage.parameter_counts())
+        return sum(trainable for trainable, _ in counts), sum(total for _, total in counts)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write this stage's file of an ordinary model."""

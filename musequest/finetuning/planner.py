@@ -1,7 +1,5 @@
 """Which layers go to which device: a split computed from bytes, for any number of devices.
 
-    python -m musequest.finetuning.planner --profile pocket --devices 2
-
 A model is a chain: vision model, connector and token embeddings, then the decoder layers, then the
 final norm and the head. Each part costs weights, and where it is trained gradients, optimizer
 states and the activations kept for its backward pass. All of it is counted on an empty model, which

@@ -66,6 +66,12 @@ class Stage(nn.Module):
             return {name: batch[name] for name in batch if name not in ("input_ids", "labels")}
         return {"attention_mask": batch["attention_mask"]}
 
+    def parameter_counts(self) -> tuple[int, int]:
+        """Trainable and all parameters that are its own."""
+        named = self.model.named_parameters()
+        own = [parameter for name, parameter in named if name.startswith(self.own)]
+        return sum(p.numel() for p in own if p.requires_grad), sum(p.numel() for p in own)
+
     def save(self, folder: Path) -> None:
         """Write the weights as one of the files of an ordinary model; every process has to.
 

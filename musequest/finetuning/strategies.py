@@ -17,23 +17,18 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile
-from .activations import Load, empty_model
 from .collator import EncodedDialogs
 from .fsdp import ShardedTrainer, scale_learning_rate
 from .models import TUNINGS, load_model
 from .pipeline import PipelineTrainer, seem_alone
-from .planner import Plan, check_fits, parts_of, plan
+from .planner import Plan
 from .ranks import rank, world_size
+from .splitting import micro_batches_of, split, strategy_of
 from .stages import load_stage
 from .trainer import DocentTrainer
 
 # Without several GPUs the layers are split over the processor, twice, to rehearse.
 REHEARSED_DEVICES = 2
-
-
-def strategy_of(approach: Approach) -> str | None:
-    """The name of the approach's strategy, None for a single process on a single device."""
-    return (approach.parallel or {}).get("strategy")
 
 
 def prepare(approach: Approach) -> None:
@@ -66,42 +61,17 @@ def make_trainer(
             return ShardedTrainer(approach, model=model, **options)
         return DocentTrainer(model=model, **options)
     number = world_size() if strategy == "1f1b" else len(devices_here())
-    chosen = plan_for(profile, approach, rows, number, arguments)
+    micro_batches = micro_batches_of(approach, number)
+    count = arguments.per_device_train_batch_size
+    checkpointing = arguments.gradient_checkpointing
+    chosen = split(profile, approach, rows, number, count, micro_batches, checkpointing)
     if strategy == "1f1b":
         stage = load_stage(profile, approach, chosen, rank(), arguments.device)
-        trainer = PipelineTrainer(stage, approach.parallel["micro_batches"], **options)
+        trainer = PipelineTrainer(stage, micro_batches, **options)
     else:
         trainer = DocentTrainer(model=load_split(profile, approach, chosen), **options)
     trainer.plan = chosen
     return trainer
-
-
-def plan_for(
-    profile: Profile,
-    approach: Approach,
-    rows: EncodedDialogs,
-    devices: int,
-    arguments: TrainingArguments,
-) -> Plan:
-    """The split for the longest batch that the rows can make; MuseQuestError if it cannot fit."""
-    model = empty_model(profile, approach)
-    load = longest_load(rows, arguments.per_device_train_batch_size, model)
-    micro_batches = approach.parallel.get("micro_batches")
-    micro_batches = micro_batches if strategy_of(approach) == "1f1b" else None
-    parts = parts_of(model, load, arguments.gradient_checkpointing)
-    chosen = plan(parts, devices, micro_batches)
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(arguments.device).total_memory
-        check_fits(chosen, [memory] * devices, parts, load.rows)
-    return chosen
-
-
-def longest_load(rows: EncodedDialogs, count: int, model: PreTrainedModel) -> Load:
-    """The load of a batch of the `count` longest dialogs."""
-    lengths = [len(dialog) for dialog in rows.rows["dialog"]]
-    longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-count:]
-    batch = rows.collator([rows[index] for index in longest])
-    return Load.of(batch, model.config.vision_config.patch_size)
 
 
 def load_split(profile: Profile, approach: Approach, chosen: Plan) -> PreTrainedModel:
@@ -115,7 +85,7 @@ def load_split(profile: Profile, approach: Approach, chosen: Plan) -> PreTrained
 def devices_here() -> list[Any]:
     """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
     if not torch.cuda.is_available():
-        return ["cpu"] * REHEARSED_DEVICES
+        return [torch.device("cpu")] * REHEARSED_DEVICES
     number = torch.cuda.device_count()
     if number < REHEARSED_DEVICES:
         raise MuseQuestError(

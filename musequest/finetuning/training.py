@@ -16,6 +16,7 @@ from ..settings import Approach, Profile, load_approach, load_profile
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
 from .fsdp import merge_shards
+from .holdings import CountHeld
 from .launching import launch, processes_for
 from .models import WEIGHTS, base_fingerprint, name_base_model
 from .ranks import all_say, decided_by_main, launched, prefixed_output
@@ -137,9 +138,10 @@ def _run(
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
     decided_by_main(lambda: _begin(record, folder))
-    stop = StopOnSignal()
+    stop, counted = StopOnSignal(), CountHeld()
     trainer = build_trainer(profile, approach, settings, folder, progress)
-    trainer.add_callback(stop)
+    for callback in (stop, counted):
+        trainer.add_callback(callback)
     trainable, total = trainer.parameter_counts()
     record.values |= {
         "trainable_parameters": trainable,
@@ -148,9 +150,11 @@ def _run(
         "validation_rows": len(trainer.eval_dataset.rows),
         "global_batch": global_batch(trainer.args),
         "rows_by_rank": rows_by_rank(trainer),
+        "plan": trainer.plan.table().to_dict("records") if trainer.plan else None,
     }
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
+    record.values["held_by_rank"] = counted.with_peaks()
     state = trainer.state
     if state.global_step < state.max_steps:
         reason = f"{stop.received} at step {state.global_step} of {state.max_steps}"

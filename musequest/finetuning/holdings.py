@@ -1,0 +1,42 @@
+"""What each process of a run really held: counted in the process, not read from a setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .ranks import of_all_ranks
+from .records import peak_memory_gib
+
+
+class CountHeld(TrainerCallback):
+    """Counts the parameters that lie in each process when its model is ready to be trained."""
+
+    def __init__(self) -> None:
+        self.by_rank: list[dict[str, Any]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called with the model as it is trained, sharded or wrapped."""
+        self.by_rank = of_all_ranks(held(kwargs["model"]))
+
+    def with_peaks(self) -> list[dict[str, Any]]:
+        """The same, a row a process, with the most memory each held (GiB); all have to ask."""
+        peaks = of_all_ranks(peak_memory_gib())
+        return [
+            {"rank": number, **each, "peak_memory_gib": peak}
+            for number, (each, peak) in enumerate(zip(self.by_rank, peaks, strict=True))
+        ]
+
+
+def held(model: nn.Module) -> dict[str, int]:
+    """Numbers that this process itself holds: trained parameters and all; of a share, its share."""
+    counts = {"trainable_parameters": 0, "parameters": 0}
+    for parameter in model.parameters():
+        local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+        counts["parameters"] += local.numel()
+        counts["trainable_parameters"] += local.numel() if parameter.requires_grad else 0
+    return counts
