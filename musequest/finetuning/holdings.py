@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .ranks import of_all_ranks
+from .ranks import all_say
 from .records import peak_memory_gib
 
 
@@ -21,11 +21,11 @@ class CountHeld(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Called with the model as it is trained, sharded or wrapped."""
-        self.by_rank = of_all_ranks(held(kwargs["model"]))
+        self.by_rank = all_say(held(kwargs["model"]))
 
     def with_peaks(self) -> list[dict[str, Any]]:
         """The same, a row a process, with the most memory each held (GiB); all have to ask."""
-        peaks = of_all_ranks(peak_memory_gib())
+        peaks = all_say(peak_memory_gib())
         return [
             {"rank": number, **each, "peak_memory_gib": peak}
             for number, (each, peak) in enumerate(zip(self.by_rank, peaks, strict=True))

@@ -22,7 +22,7 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
 from ..errors import MuseQuestError
 from .collator import IGNORED
-from .ranks import meet, of_all_ranks, rank
+from .ranks import all_say, meet, rank
 from .stages import Stage
 from .trainer import DocentTrainer
 
@@ -125,7 +125,7 @@ class PipelineTrainer(DocentTrainer):
 
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters of all stages."""
-        counts = of_all_ranks(self.pipeline.stage.parameter_counts())
+        counts = all_say(self.pipeline.stage.parameter_counts())
         return sum(trainable for trainable, _ in counts), sum(total for _, total in counts)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

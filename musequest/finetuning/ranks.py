@@ -5,7 +5,6 @@
     decided_by_main(function)              what rank 0 found or raised, on all ranks
     all_say(thing)                         what each rank says, on all ranks
     any_rank(flag)                         whether the flag is set on one of them
-    of_all_ranks(value)                    what each of them has
     prefixed_output()                      lines that say which rank printed them
 
 Without a launcher there is one process, and all of these are trivial.
@@ -70,27 +69,20 @@ def decided_by_main(function: Callable[[], Any]) -> Any:
     return outcome[0]
 
 
-def all_say(thing: Any) -> list[Any]:
-    """A list of what each rank passed, by rank; all of them have to pass something."""
-    from accelerate.utils import gather_object
-
-    return gather_object([thing]) if launched() else [thing]
-
-
 def any_rank(flag: bool) -> bool:
     """Whether `flag` is true on at least one rank; all of them have to ask."""
-    return any(of_all_ranks(flag))
+    return any(all_say(flag))
 
 
-def of_all_ranks(value: Any) -> list[Any]:
-    """`value` as each rank has it, in the order of ranks; all of them have to ask."""
+def all_say(thing: Any) -> list[Any]:
+    """A list of what each rank passed, by rank; all of them have to pass something."""
     if not launched():
-        return [value]
+        return [thing]
     import torch.distributed as dist
 
-    values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
-    return values
+    things: list[Any] = [None] * world_size()
+    dist.all_gather_object(things, thing)
+    return things
 
 
 @contextmanager
