@@ -16,9 +16,7 @@ def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 2) 
     """
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     processes = [
         context.Process(target=_run, args=(rank, count, port, answers, function, arguments))
         for rank in range(count)
@@ -37,6 +35,13 @@ def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 2) 
         if isinstance(said, _Failure):
             raise RuntimeError(said.text)
     return [found[rank] for rank in range(count)]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class _Failure:

@@ -1,24 +1,31 @@
 """Full fine-tuning comes to the same in one process, in a pipeline and with sharded weights."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from forked import in_processes
+from forked import free_port, in_processes
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
-from transformers import AutoModelForImageTextToText, TrainerCallback
+from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingArguments
 
+from musequest import settings
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import training
+from musequest.finetuning import fsdp, training
+from musequest.finetuning.fsdp import scale_learning_rate
 from musequest.finetuning.models import load_model, load_tuned
+from musequest.finetuning.strategies import devices_here
 from musequest.finetuning.trainer import build_trainer
 from musequest.finetuning.training import train
+from musequest.home import root
 from musequest.settings import Approach, load_approach
 from musequest.tables import read_table
 
@@ -167,6 +174,85 @@ def test_the_record_tells_processes_and_global_batch(runs, name):
         assert record[key] == full[key], key
     if name == "full_mp":
         assert [row["device"] for row in record["plan"]] == [0, 1]
+
+
+def test_two_machines_meet_on_loopback(runs, tmp_path):
+    """Two torchruns of one process each, as the page on more machines has them."""
+    home, _ = runs
+    write_dataset(tmp_path, "tiny")
+    (tmp_path / "tiny.yaml").write_text((home / "tiny.yaml").read_text())
+    values = SETTINGS | {"per_device_train_batch_size": "2", "max_steps": "2"}
+    chosen = [f"{key}={value}" for key, value in values.items()]
+    train_command = ["-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
+    train_command += ["--approach", "full_fsdp", "--set", *chosen]
+    environment = {**os.environ, "MUSEQUEST_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    meeting = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    machines = []
+    for number in ("0", "1"):
+        nodes = ["--nnodes", "2", "--node-rank", number, "--nproc-per-node", "1", *meeting]
+        command = [sys.executable, "-m", "torch.distributed.run", *nodes, *train_command]
+        machines.append(subprocess.Popen(command, env=environment, cwd=root()))
+    assert [machine.wait(timeout=240) for machine in machines] == [0, 0]
+    record = read_json(tmp_path / "runs/tiny/full_fsdp/run.json")
+    assert (record["status"], record["world_size"]) == ("done", 2)
+    assert record["held_by_rank"][0]["parameters"] < 0.52 * record["total_parameters"]
+    metrics = read_table("metrics", tmp_path / "runs/tiny/full_fsdp/metrics.parquet")
+    assert metrics.train_loss[0] == pytest.approx(losses(home, "full_fsdp")[0, 0], rel=1e-6)
+
+
+def test_the_learning_rate_is_scaled_as_in_the_published_runs(tmp_path):
+    for processes, batch, published in ((2, 14, 1.7e-5), (4, 10, 2e-5)):
+        arguments = TrainingArguments(
+            str(tmp_path), learning_rate=1e-5, per_device_train_batch_size=batch, use_cpu=True
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TrainingArguments, "world_size", processes)
+            scale_learning_rate(arguments, approach_with("full_fsdp", square_root_scaling_from=10))
+        assert arguments.learning_rate == pytest.approx(published, rel=0.02)
+    before = arguments.learning_rate
+    scale_learning_rate(arguments, load_approach("full_fsdp"))
+    assert arguments.learning_rate == before
+
+
+def test_a_merge_killed_before_its_end_is_made_again(runs, tmp_path, monkeypatch):
+    home, _ = runs
+    kept = tmp_path / "best" / "checkpoint-5"
+    shutil.copytree(folder(home, "full_fsdp") / "state" / "checkpoint-5", kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(fsdp.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit()))
+        with pytest.raises(SystemExit):
+            fsdp.merge_shards(kept, "float32")
+    fsdp.merge_shards(kept, "bfloat16")
+    merged = AutoModelForImageTextToText.from_pretrained(kept)
+    assert merged.dtype == torch.bfloat16 and not (kept / fsdp.SHARDS).exists()
+    before = (kept / "model.safetensors").read_bytes()
+    fsdp.merge_shards(kept, "float32")
+    assert (kept / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"strategy": "pipes"}, "'strategy' is 'pipes'; write one of ddp, sequential, 1f1b, fsdp"),
+        ({"strategy": "1f1b", "micro_batch": 4}, "unknown key 'micro_batch'.*'micro_batches'"),
+        ({"strategy": "fsdp", "reshard": True}, "unknown key 'reshard'"),
+        ({"strategy": "ddp", "micro_batches": 4}, "unknown key 'micro_batches'"),
+    ],
+)
+def test_a_wrong_parallel_block_is_one_sentence(block, message):
+    with pytest.raises(MuseQuestError, match=message):
+        settings._check_parallel(block, Path("config.yaml"))
+
+
+def test_one_gpu_cannot_be_split(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for count in (1, 3):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        if count == 1:
+            with pytest.raises(MuseQuestError, match="two GPUs or more, and here is one.*'full'"):
+                devices_here()
+        else:
+            assert devices_here() == [0, 1, 2]
 
 
 def approach_with(name: str, **parallel) -> Approach:

@@ -217,5 +217,5 @@ def test_a_look_at_the_split_beforehand(profile, tmp_path, capsys):
     assert "activations_gib" in shown and "lm_head" in shown
     assert main(["--profile", str(tmp_path / "tiny.yaml"), "--devices", "3"]) == 1
     assert "use 1 to 2" in capsys.readouterr().err
-    one, both = preview(profile, 1), preview(profile, 2, "sequential")
+    one, both = (preview(profile, devices, "sequential") for devices in (1, 2))
     assert sum(both.bytes()) == one.bytes()[0]

@@ -24,12 +24,21 @@ class CountHeld(TrainerCallback):
         self.by_rank = all_say(held(kwargs["model"]))
 
     def with_peaks(self) -> list[dict[str, Any]]:
-        """The same, a row a process, with the most memory each held (GiB); all have to ask."""
-        peaks = all_say(peak_memory_gib())
+        """The same, a row a process, with the most memory each held (GiB); all have to ask.
+
+        It is that of the process's GPU, or without one its resident memory.
+        """
+        peaks = all_say(own_peak_gib())
         return [
             {"rank": number, **each, "peak_memory_gib": peak}
             for number, (each, peak) in enumerate(zip(self.by_rank, peaks, strict=True))
         ]
+
+
+def own_peak_gib() -> float:
+    """The most memory this process ever held where it computes, GiB."""
+    peaks = peak_memory_gib()
+    return max([peak for device, peak in peaks.items() if device != "cpu"] or peaks.values())
 
 
 def held(model: nn.Module) -> dict[str, int]:

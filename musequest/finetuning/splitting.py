@@ -46,7 +46,7 @@ def split(
 ) -> Plan:
     """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit."""
     model = empty_model(profile, approach)
-    load = longest_load(rows, batch_size, model.config.vision_config.patch_size)
+    load = longest_load(rows, batch_size, micro_batches, model.config.vision_config.patch_size)
     parts = parts_of(model, load, checkpointing)
     chosen = plan(parts, devices, micro_batches)
     if torch.cuda.is_available():
@@ -55,8 +55,14 @@ def split(
     return chosen
 
 
-def longest_load(rows: EncodedDialogs, count: int, patch_size: int) -> Load:
-    """The load of a batch of the `count` longest dialogs; `patch_size` in pixels."""
+def longest_load(
+    rows: EncodedDialogs, count: int, micro_batches: int | None, patch_size: int
+) -> Load:
+    """The load of a batch of the `count` longest dialogs; `patch_size` in pixels.
+
+    Of micro-batches all are equally large, so that there may be a few rows more.
+    """
+    count = -(-count // (micro_batches or 1)) * (micro_batches or 1)
     lengths = [len(dialog) for dialog in rows.rows["dialog"]]
     longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-count:]
     return Load.of(rows.collator([rows[index] for index in longest]), patch_size)
@@ -75,8 +81,9 @@ def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan
     )
     model = empty_model(profile, approach)
     count = training_settings(profile, approach).get("per_device_train_batch_size", 8)
-    load = longest_load(rows, count, model.config.vision_config.patch_size)
-    return plan(parts_of(model, load), devices, micro_batches_of(approach, devices))
+    micro_batches = micro_batches_of(approach, devices)
+    load = longest_load(rows, count, micro_batches, model.config.vision_config.patch_size)
+    return plan(parts_of(model, load), devices, micro_batches)
 
 
 def main(arguments: list[str] | None = None) -> int:
