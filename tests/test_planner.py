@@ -16,7 +16,7 @@ from musequest.finetuning.activations import Load, chain, empty_model
 from musequest.finetuning.models import free_projections, load_model
 from musequest.finetuning.pipeline import Pipeline, fill_rows
 from musequest.finetuning.planner import GIB, Part, check_fits, parts_of, plan, plan_of_map
-from musequest.finetuning.splitting import main, micro_batches_of, preview
+from musequest.finetuning.splitting import fullest_by_devices, main, micro_batches_of, preview
 from musequest.finetuning.stages import Elsewhere, Stage, load_stage
 from musequest.home import root
 from musequest.settings import load_approach
@@ -219,3 +219,7 @@ def test_a_look_at_the_split_beforehand(profile, tmp_path, capsys):
     assert "use 1 to 2" in capsys.readouterr().err
     one, both = (preview(profile, devices, "sequential") for devices in (1, 2))
     assert sum(both.bytes()) == one.bytes()[0]
+    fullest = fullest_by_devices(profile)
+    assert fullest.devices.tolist() == [1, 2]
+    assert fullest.sequential_gib.tolist() == [max(p.bytes()) / GIB for p in (one, both)]
+    assert (fullest["1f1b_gib"] <= fullest.sequential_gib).all()

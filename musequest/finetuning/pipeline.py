@@ -9,7 +9,6 @@ the trainer of every approach: each process believes to be alone and reads the s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,12 +137,8 @@ class PipelineTrainer(DocentTrainer):
         square = torch.nn.utils.get_total_norm(own).to(self.args.device, torch.float32) ** 2
         dist.all_reduce(square)
         trained = [p for p in model.parameters() if p.requires_grad]
-        limit = self.args.max_grad_norm or math.inf
-        torch.nn.utils.clip_grads_with_norm_(trained, limit, square.sqrt())
+        torch.nn.utils.clip_grads_with_norm_(trained, self.args.max_grad_norm, square.sqrt())
         return square.sqrt()
-
-    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
-        return self._clip_grad_norm(model) if grad_norm is None else grad_norm
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         folder = Path(output_dir)

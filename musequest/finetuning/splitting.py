@@ -12,6 +12,7 @@ import argparse
 import sys
 from dataclasses import replace
 
+import pandas as pd
 import torch
 
 from ..creation.dataset import load_split
@@ -20,7 +21,7 @@ from ..settings import Approach, Profile, load_approach, load_profile, training_
 from .activations import Load, empty_model
 from .collator import DocentCollator, EncodedDialogs
 from .models import load_processor
-from .planner import Plan, check_fits, parts_of, plan
+from .planner import GIB, Part, Plan, check_fits, parts_of, plan
 
 
 def strategy_of(approach: Approach) -> str | None:
@@ -73,17 +74,41 @@ def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan
 
     Nothing is asked of the devices of this machine.
     """
+    approach = _scheduled(schedule)
+    micro_batches = micro_batches_of(approach, devices)
+    return plan(_parts(profile, approach, micro_batches), devices, micro_batches)
+
+
+def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
+    """What the fullest device holds (GiB) for 1 to `most` devices, a column a schedule."""
+    columns: dict[str, dict[int, float]] = {}
+    for schedule in ("sequential", "1f1b"):
+        approach = _scheduled(schedule)
+        micro_batches = micro_batches_of(approach, 1)
+        parts = _parts(profile, approach, micro_batches)
+        layers = sum(".layers." in part.name for part in parts)
+        columns[f"{schedule}_gib"] = {
+            devices: max(plan(parts, devices, micro_batches).bytes()) / GIB
+            for devices in range(1, min(most, layers) + 1)
+            if not micro_batches or devices <= micro_batches
+        }
+    return pd.DataFrame(columns).rename_axis("devices").reset_index()
+
+
+def _scheduled(schedule: str | None) -> Approach:
     approach = load_approach("full_mp")
-    if schedule:
-        approach = replace(approach, parallel={**approach.parallel, "strategy": schedule})
-    rows = EncodedDialogs(
-        load_split(profile.collection, "train"), DocentCollator(load_processor(profile))
-    )
+    chosen = {"strategy": schedule} if schedule else {}
+    return replace(approach, parallel={**approach.parallel, **chosen})
+
+
+def _parts(profile: Profile, approach: Approach, micro_batches: int | None) -> list[Part]:
+    """The parts of the profile's model under its largest batch."""
+    collator = DocentCollator(load_processor(profile))
+    rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
     model = empty_model(profile, approach)
     count = training_settings(profile, approach).get("per_device_train_batch_size", 8)
-    micro_batches = micro_batches_of(approach, devices)
-    load = longest_load(rows, count, micro_batches, model.config.vision_config.patch_size)
-    return plan(parts_of(model, load), devices, micro_batches)
+    patch_size = model.config.vision_config.patch_size
+    return parts_of(model, longest_load(rows, count, micro_batches, patch_size))
 
 
 def main(arguments: list[str] | None = None) -> int:
