@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .models import weights_in
 from .ranks import all_say
 from .records import peak_memory_gib
 
@@ -46,6 +47,6 @@ def held(model: nn.Module) -> dict[str, int]:
     counts = {"trainable_parameters": 0, "parameters": 0}
     for parameter in model.parameters():
         local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
-        counts["parameters"] += local.numel()
-        counts["trainable_parameters"] += local.numel() if parameter.requires_grad else 0
+        counts["parameters"] += weights_in(local)
+        counts["trainable_parameters"] += weights_in(local) if parameter.requires_grad else 0
     return counts

@@ -200,8 +200,8 @@ def _peft_calling_old_names() -> Iterator[None]:
 
 
 def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
-    total = sum(map(_weights, parameters))
-    trainable = sum(_weights(p) for p in parameters if p.requires_grad)
+    total = sum(map(weights_in, parameters))
+    trainable = sum(weights_in(p) for p in parameters if p.requires_grad)
     return {
         "parameters": total,
         "trainable": trainable,
@@ -220,7 +220,7 @@ def _keep_gradients(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _weights(parameter: nn.Parameter) -> int:
+def weights_in(parameter: nn.Parameter) -> int:
     """How many weights a parameter holds; of those in 4 bits, two lie in a byte."""
     packed = getattr(parameter, "quant_state", None)
     return packed.shape.numel() if packed is not None else parameter.numel()
