@@ -22,7 +22,7 @@ from musequest.files import read_json
 from musequest.finetuning import fsdp, training
 from musequest.finetuning.fsdp import scale_learning_rate
 from musequest.finetuning.models import load_model, load_tuned
-from musequest.finetuning.strategies import devices_here
+from musequest.finetuning.strategies import devices_here, prepare
 from musequest.finetuning.trainer import build_trainer
 from musequest.finetuning.training import train
 from musequest.home import root
@@ -242,6 +242,14 @@ def test_a_merge_killed_before_its_end_is_made_again(runs, tmp_path, monkeypatch
 def test_a_wrong_parallel_block_is_one_sentence(block, message):
     with pytest.raises(MuseQuestError, match=message):
         settings._check_parallel(block, Path("config.yaml"))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_only_if_asked_to_does_one_process_alone_read_the_weights(monkeypatch, alone):
+    for name in ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"):
+        monkeypatch.setenv(name, "False")
+    prepare(approach_with("full_fsdp", cpu_ram_efficient_loading=alone))
+    assert os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] == str(alone)
 
 
 def test_one_gpu_cannot_be_split(monkeypatch):

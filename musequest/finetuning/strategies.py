@@ -35,7 +35,7 @@ def prepare(approach: Approach) -> None:
     """What has to be so once the library knows of all processes, and before a model is loaded."""
     if strategy_of(approach) == "1f1b":
         seem_alone()
-    if strategy_of(approach) == "fsdp":
+    if strategy_of(approach) == "fsdp" and approach.parallel.get("cpu_ram_efficient_loading"):
         enable_fsdp_ram_efficient_loading()
 
 
