@@ -55,6 +55,18 @@ def results_of(approach: str) -> str:
     return f"{title}\n\n{_ours(approach)}\n{_published(approach)}"
 
 
+def device_maps() -> str:
+    """The planner's splits beside the published ones: layers a device, and the fullest device."""
+    rows = pd.DataFrame(read_json(root() / RECORDS / "device_maps.json")["splits"])
+    for key in ("published_layers", "planned_layers"):
+        rows[key] = rows[key].map(lambda layers: " + ".join(map(str, layers)))
+    for key in rows.columns[rows.columns.str.endswith("_gib")]:
+        rows[key] = rows[key].map("{:.1f}".format)
+    rows["devices"] = rows["devices"].astype(str) + " x " + rows["gpu"]
+    rows = rows.drop(columns=["gpu", "vram_gb_each"])
+    return _table(rows.rename(columns=lambda name: name.replace("_", " ")))
+
+
 def published_approaches() -> str:
     """What each approach needed in the published experiment: one line a run."""
     runs = pd.read_csv(root() / PUBLISHED, dtype=str).fillna("")
@@ -115,5 +127,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pocket_six": pocket_six,
     "published_approaches": published_approaches,
     "published_rental": published_rental,
+    "device_maps": device_maps,
     **{f"results_{name}": partial(results_of, name) for name in approach_names()},
 }

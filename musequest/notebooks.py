@@ -40,11 +40,13 @@ WALK = (
     "2_model_finetuning/2.2_qlora_finetuning/qlora_finetuning.ipynb",
     "2_model_finetuning/2.3_lora_finetuning_with_ddp/lora_finetuning_with_ddp.ipynb",
     "2_model_finetuning/2.4_full_finetuning/full_finetuning.ipynb",
+    "2_model_finetuning/2.5_full_finetuning_with_mp/full_finetuning_with_mp.ipynb",
+    "2_model_finetuning/2.6_full_finetuning_with_fsdp/full_finetuning_with_fsdp.ipynb",
     "3_model_evaluation/3.1_finetuned_vs_openai/finetuned_vs_openai.ipynb",
     "3_model_evaluation/3.2_finetuned_vs_retrieval/finetuned_vs_retrieval.ipynb",
 )
 # One approach and its scores, over in minutes. `make six` walks the other approaches.
-OTHERS = WALK[5:8]
+OTHERS = WALK[5:10]
 LONGER = WALK[-1:]  # what the demo leaves out unless asked for
 DEMO = tuple(name for name in WALK if name not in (*OTHERS, *LONGER))
 LARGEST_KB = 400

@@ -11,6 +11,15 @@ from .errors import MuseQuestError
 from .home import plain_name, root
 from .keys import check_keys, check_kinds, keys_of, read_yaml, typed_value
 
+# How several devices share the work, each with its keys; fsdp has those of Accelerate's plugin too.
+STRATEGIES = {
+    "ddp": {"processes"},
+    "sequential": {"micro_batches"},
+    "1f1b": {"processes", "micro_batches"},
+    "fsdp": {"processes", "square_root_scaling_from"},
+}
+PARTED = ("sequential", "1f1b", "fsdp")  # no device holds the whole model
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -66,7 +75,12 @@ class Approach:
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
     lora: dict[str, Any] = field(default_factory=dict)  # keys of LoraConfig
     quantization: dict[str, Any] | None = None  # keys of BitsAndBytesConfig
-    parallel: dict[str, Any] | None = None  # "strategy", "processes", Accelerate's FSDP keys
+    parallel: dict[str, Any] | None = None  # "strategy" and its keys
+
+    @property
+    def parted(self) -> bool:
+        """Whether several devices share weights, gradients and optimizer states."""
+        return (self.parallel or {}).get("strategy") in PARTED
 
 
 def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = None) -> Profile:
@@ -160,10 +174,22 @@ def _check_blocks(values: dict[str, Any], path: Path) -> None:
         known = set(inspect.signature(BitsAndBytesConfig).parameters) - {"kwargs"}
         check_keys(values["quantization"], known, path)
     if values.get("parallel"):
+        _check_parallel(values["parallel"], path)
+
+
+def _check_parallel(values: dict[str, Any], path: Path) -> None:
+    """Hold the block of a parallel approach against what its strategy knows."""
+    strategy = values.get("strategy")
+    if strategy not in STRATEGIES:
+        raise MuseQuestError(
+            f"{path}: 'strategy' is {strategy!r}; write one of {', '.join(STRATEGIES)}."
+        )
+    known = {"strategy", *STRATEGIES[strategy]}
+    if strategy == "fsdp":
         from accelerate import FullyShardedDataParallelPlugin
 
-        own = {"strategy", "processes"}
-        check_keys(values["parallel"], own | keys_of(FullyShardedDataParallelPlugin), path)
+        known |= keys_of(FullyShardedDataParallelPlugin)
+    check_keys(values, known, path)
 
 
 def _profile_path(name_or_path: str | Path) -> Path:

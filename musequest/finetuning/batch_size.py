@@ -18,6 +18,7 @@ from ..errors import MuseQuestError
 from ..settings import Approach, Profile
 from .collator import DocentCollator
 from .memory import autocast_dtype, available_bytes, memory_of
+from .models import default_device
 from .records import RECOMPUTE, ROWS, STEPS, rows_a_step
 from .row_shape import largest_row, shape_of
 
@@ -28,7 +29,7 @@ def fit(
     profile: Profile,
     approach: Approach,
     settings: dict[str, Any],
-    model: nn.Module,
+    model: nn.Module | None,
     collator: DocentCollator,
     rows: Any,
 ) -> dict[str, Any]:
@@ -36,16 +37,19 @@ def fit(
 
     bf16: where a GPU has it. activation_checkpointing: if a step would not fit without; by its
     estimate. With auto_find_batch_size the rows at a time are tried out and halved until a step
-    of the largest rows passes, and accumulated to the number that was asked for.
+    of the largest rows passes, and accumulated to the number that was asked for. Without a `model`,
+    where it is parted over devices, bf16 alone is found.
     """
-    device = next(model.parameters()).device
+    device = torch.device(default_device()) if model is None else next(model.parameters()).device
     found: dict[str, Any] = {"bf16": _has_bf16(device)} if _open(settings, "bf16", "fp16") else {}
+    if model is None:
+        _refuse_trying(approach, settings)
+        return found
     largest = collator.encode(largest_row(profile, rows))
     if _open(settings, RECOMPUTE) and not approach.parallel:
         asked = settings | found
         found[RECOMPUTE] = _needs_recomputing(profile, approach, asked, largest, model)
     if settings.get("auto_find_batch_size"):
-        _refuse_parted(approach)
         tries = (found[RECOMPUTE], True) if RECOMPUTE in found else (bool(settings.get(RECOMPUTE)),)
         found |= _by_trying(model, collator, largest, settings | found, tries)
     return found
@@ -76,8 +80,8 @@ def _needs_recomputing(
     return needed.total(rows, False) - loaded > available_bytes(str(device))
 
 
-def _refuse_parted(approach: Approach) -> None:
-    if (approach.parallel or {}).get("strategy") not in (None, "ddp"):
+def _refuse_trying(approach: Approach, settings: dict[str, Any]) -> None:
+    if settings.get("auto_find_batch_size"):
         raise MuseQuestError(
             f"auto_find_batch_size tries a step on one device, and '{approach.name}' parts its "
             "model over several; give per_device_train_batch_size instead."

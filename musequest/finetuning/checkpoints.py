@@ -32,6 +32,7 @@ from .ranks import meet
 # What a checkpoint of the trainer holds besides weights and their configuration.
 STATE_FILES = (
     "optimizer.*",
+    "optimizer_*",
     "scheduler.*",
     "scaler.*",
     "rng_state*",

@@ -17,6 +17,7 @@ from .disk import free_gib, is_full
 from .hub import chain, of_base_model
 from .memory import GIB, Memory, available_bytes, memory_of
 from .models import default_device, load_processor
+from .ranks import world_size
 from .records import RECOMPUTE, ROWS, STEPS, rows_a_step
 from .row_shape import row_shape
 
@@ -61,18 +62,20 @@ def _out_of_memory(
         available += needed.weights
     recompute = bool(settings.get(RECOMPUTE))
     rows = int(settings.get(ROWS, 8))
+    shares = world_size() if approach.parted else 1
     return (
         f"Out of memory on {device}: {rows} rows at a time "
         f"{'with' if recompute else 'without'} activation_checkpointing take about "
-        f"{needed.total(rows, recompute) / GIB:.1f} GiB of {available / GIB:.1f} GiB usable; "
-        f"{what_fits(needed, available, rows_a_step(settings))}; {_what_is_kept(folder)}."
+        f"{needed.total(rows, recompute, shares) / GIB:.1f} GiB of {available / GIB:.1f} GiB "
+        f"usable; {what_fits(needed, available, rows_a_step(settings), shares)}; "
+        f"{_what_is_kept(folder)}."
     )
 
 
-def what_fits(needed: Memory, available: int, rows: int) -> str:
+def what_fits(needed: Memory, available: int, rows: int, shares: int = 1) -> str:
     """The settings under which a step of `rows` rows would fit, or that none would."""
     for recompute in (False, True):
-        fitting = min(needed.fitting(available, recompute), rows)
+        fitting = min(needed.fitting(available, recompute, shares), rows)
         if fitting:
             return (
                 f"{ROWS}={fitting} with {STEPS}={-(-rows // fitting)} and "
@@ -80,8 +83,8 @@ def what_fits(needed: Memory, available: int, rows: int) -> str:
                 "auto_find_batch_size=true find them"
             )
     return (
-        f"not one row would fit, for it takes {needed.total(1, True) / GIB:.1f} GiB, so choose "
-        "another approach or a larger device (`python -m musequest preflight` says which)"
+        f"not one row would fit, for it takes {needed.total(1, True, shares) / GIB:.1f} GiB, so "
+        "choose another approach or a larger device (`python -m musequest preflight` says which)"
     )
 
 

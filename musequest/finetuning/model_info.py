@@ -13,25 +13,34 @@ from transformers import ProcessorMixin
 
 from ..files import write_text
 from .models import trainable_table
+from .planner import Plan
 
 NAME = "model_info.md"
 
 
-def write_model_info(folder: Path, model: nn.Module, processor: ProcessorMixin, title: str) -> Path:
+def write_model_info(
+    folder: Path,
+    model: nn.Module,
+    processor: ProcessorMixin,
+    title: str,
+    plan: Plan | None = None,
+) -> Path:
     """Write <run>/model_info.md: architecture, devices, processor, a line a parameter."""
     path = folder / NAME
-    write_text(path, model_info(model, processor, title))
+    write_text(path, model_info(model, processor, title, plan))
     return path
 
 
-def model_info(model: nn.Module, processor: ProcessorMixin, title: str) -> str:
-    """The file's text, Markdown."""
+def model_info(
+    model: nn.Module, processor: ProcessorMixin, title: str, plan: Plan | None = None
+) -> str:
+    """The file's text, Markdown; with a `plan` the devices are those of its stages."""
     photos, tokenizer = processor.image_processor, processor.tokenizer
     special = ", ".join(f"`{token}`" for token in tokenizer.all_special_tokens)
     shown = {"size": dict(photos.size), "image_splitting": photos.do_image_splitting}
     sections = {
         "Parameters by part": _markdown(_rounded(trainable_table(model))),
-        "Devices": _markdown(device_table(model)),
+        "Devices": _markdown(plan.table().round(3) if plan else device_table(model)),
         "Processor": "\n".join(
             (
                 f"- {type(processor).__name__} with {type(photos).__name__}: {json.dumps(shown)}",
@@ -41,21 +50,24 @@ def model_info(model: nn.Module, processor: ProcessorMixin, title: str) -> str:
             )
         ),
         "Architecture": f"```\n{_inner(model)}\n```",
-        "Every parameter": _markdown(parameter_table(model)),
+        "Every parameter": _markdown(parameter_table(model, plan)),
     }
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items())
     return f"# {title}\n\n{body}\n"
 
 
-def parameter_table(model: nn.Module) -> pd.DataFrame:
-    """A row a parameter: name, shape, number, dtype, device, whether it is trained."""
+def parameter_table(model: nn.Module, plan: Plan | None = None) -> pd.DataFrame:
+    """A row a parameter: name, shape, number, dtype, device, whether it is trained.
+
+    The device is a number, that of its stage, where a `plan` splits the model.
+    """
     rows = [
         {
             "parameter": name,
             "shape": " x ".join(map(str, parameter.shape)),
             "numbers": parameter.numel(),
             "dtype": str(parameter.dtype).removeprefix("torch."),
-            "device": str(parameter.device),
+            "device": str(plan.stage_of(name) if plan else parameter.device),
             "trainable": "yes" if parameter.requires_grad else "",
         }
         for name, parameter in model.named_parameters()

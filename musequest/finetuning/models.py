@@ -15,9 +15,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
     BitsAndBytesConfig,
+    PretrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
@@ -78,7 +80,7 @@ def load_model(
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
     model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
-    _freeze_vision(model)
+    freeze_vision(model)
     if quantization:
         _keep_gradients(model)
         return model.eval()
@@ -146,6 +148,17 @@ def name_base_model(run_folder: Path, profile: Profile) -> None:
         write_json(path, {**read_json(path), "base_model_name_or_path": profile.base_model})
 
 
+def model_config(profile: Profile) -> PretrainedConfig:
+    """The configuration of the profile's base model."""
+    return of_base_model(AutoConfig.from_pretrained, profile)
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Trainable parameters and all."""
+    counts = _counts(list(model.parameters()))
+    return counts["trainable"], counts["parameters"]
+
+
 def trainable_table(model: nn.Module) -> pd.DataFrame:
     """A row a part of the model, and one for all: parameters, trainable ones, share, dtypes."""
     rows = []
@@ -187,8 +200,8 @@ def _peft_calling_old_names() -> Iterator[None]:
 
 
 def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
-    total = sum(map(_weights, parameters))
-    trainable = sum(_weights(p) for p in parameters if p.requires_grad)
+    total = sum(map(weights_in, parameters))
+    trainable = sum(weights_in(p) for p in parameters if p.requires_grad)
     return {
         "parameters": total,
         "trainable": trainable,
@@ -207,13 +220,13 @@ def _keep_gradients(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _weights(parameter: nn.Parameter) -> int:
+def weights_in(parameter: nn.Parameter) -> int:
     """How many weights a parameter holds; of those in 4 bits, two lie in a byte."""
     packed = getattr(parameter, "quant_state", None)
     return packed.shape.numel() if packed is not None else parameter.numel()
 
 
-def _freeze_vision(model: nn.Module) -> None:
+def freeze_vision(model: nn.Module) -> None:
     """No gradients for the vision model, and eval mode even while the rest is training."""
     for module in vision_models(model):
         module.requires_grad_(False)

@@ -25,8 +25,6 @@ from .records import ROWS, rows_a_step
 from .trainer import chosen_settings
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
-# Approaches that part weights and states over devices; the others hold them whole on each.
-PARTED = ("fsdp", "sequential", "1f1b", "mp")
 DEVICES = (2, 4, 8)
 
 
@@ -40,14 +38,9 @@ class Need:
     disk: int  # bytes
 
     @property
-    def parted(self) -> bool:
-        """Whether several devices share weights and states."""
-        return (self.approach.parallel or {}).get("strategy") in PARTED
-
-    @property
     def shares(self) -> tuple[int, ...]:
         """Numbers of devices over which weights and states may be parted."""
-        return DEVICES if self.parted else (1,)
+        return DEVICES if self.approach.parted else (1,)
 
 
 def preflight(

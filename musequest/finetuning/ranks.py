@@ -46,14 +46,15 @@ def meet() -> None:
 
     if not torch.cuda.is_available():
         torch.set_num_threads(_threads())
-    PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+    PartialState(cpu=not torch.cuda.is_available())
+    torch.distributed.barrier()
 
 
 def decided_by_main(function: Callable[[], Any]) -> Any:
     """What `function` returns, or the MuseQuestError it raises, on rank 0; the same on all."""
     if not launched():
         return function()
-    from accelerate.utils import broadcast_object_list
+    import torch.distributed as dist
 
     meet()
     outcome: list[Any] = [None, None]
@@ -62,28 +63,26 @@ def decided_by_main(function: Callable[[], Any]) -> Any:
             outcome[0] = function()
         except MuseQuestError as error:
             outcome[1] = str(error)
-    broadcast_object_list(outcome)
+    dist.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
         raise MuseQuestError(outcome[1])
     return outcome[0]
 
 
-def all_say(thing: Any) -> list[Any]:
-    """A list of what each rank passed, by rank; all of them have to pass something."""
-    from accelerate.utils import gather_object
-
-    return gather_object([thing]) if launched() else [thing]
-
-
 def any_rank(flag: bool) -> bool:
     """Whether `flag` is true on at least one rank; all of them have to ask."""
-    if not launched():
-        return flag
-    import torch
-    from accelerate import PartialState
-    from accelerate.utils import reduce
+    return any(all_say(flag))
 
-    return bool(reduce(torch.tensor(float(flag), device=PartialState().device)).item())
+
+def all_say(thing: Any) -> list[Any]:
+    """A list of what each rank passed, by rank; all of them have to pass something."""
+    if not launched():
+        return [thing]
+    import torch.distributed as dist
+
+    things: list[Any] = [None] * world_size()
+    dist.all_gather_object(things, thing)
+    return things
 
 
 @contextmanager

@@ -6,19 +6,21 @@ import math
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile, training_settings
+from .activations import empty_model
 from .batch_size import fit
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import check_disk
-from .models import TUNINGS, load_model, load_processor
+from .models import load_processor, model_config, parameter_counts
 from .nan_guard import broken
+from .planner import Plan
 from .ranks import rank
 from .records import RunRecord
 from .sharing import EpochOrder, FilledRows
@@ -58,6 +60,7 @@ class DocentTrainer(Trainer):
     """The library's trainer, with a validation loss that is the mean over all answer tokens."""
 
     validation_tokens_a_row: float
+    plan: Plan | None = None  # where the layers lie, if they are split
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,15 +93,15 @@ class DocentTrainer(Trainer):
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step; a loss that is no finite number raises before it reaches the weights."""
         self.labels_of_step.append(inputs["labels"])
-        loss = super().training_step(model, inputs, *args, **kwargs)
-        self._check("training loss", loss, self.labels_of_step[-1:], self.train_dataset)
+        loss = self.forward_and_backward(model, inputs, *args, **kwargs)
+        self.check_finite("training loss", loss, self.labels_of_step[-1:], self.train_dataset)
         return loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The gradients' norm; one that is no finite number raises before the weights change."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         if not self.args.fp16:  # whose scaler skips such a step by itself
-            self._check("gradient norm", norm, self.labels_of_step, self.train_dataset)
+            self.check_finite("gradient norm", norm, self.labels_of_step, self.train_dataset)
         self.labels_of_step.clear()
         return norm
 
@@ -106,14 +109,23 @@ class DocentTrainer(Trainer):
         """One batch of validation; a loss that is no finite number raises with its rows."""
         labels = [inputs["labels"]]
         result = super().prediction_step(model, inputs, *args, **kwargs)
-        self._check("validation loss", result[0], labels, self.eval_dataset)
+        self.check_finite("validation loss", result[0], labels, self.eval_dataset)
         return result
 
-    def _check(self, what: str, value: Any, labels: Any, rows: Any) -> None:
-        value = float(value)
+    def check_finite(self, what: str, value: Any, labels: Any, rows: Any) -> None:
+        """Raise MuseQuestError if `value` is no finite number; `labels` are of its batches."""
+        value = float(value.full_tensor() if hasattr(value, "full_tensor") else value)
         if not math.isfinite(value):
             step = self.state.global_step + (what != "validation loss")
             raise broken(what, value, step, labels, rows.rows)
+
+    def forward_and_backward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The loss of one batch, its gradients added."""
+        return super().training_step(*args, **kwargs)
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """Trainable and all parameters, over all processes."""
+        return parameter_counts(self.model)
 
 
 def chosen_settings(
@@ -149,30 +161,34 @@ def build_trainer(
     What of the settings the device decides is noted in `record`, and taken from there if it is
     known already.
     """
+    from .strategies import make_trainer, prepare, whole_model  # which build on this module
+
     trackers = tracker_settings(settings, f"{profile.name}-{approach.name}")
     transformers_logging.disable_progress_bar()
-    processor = load_processor(profile)
-    model = load_model(profile, quantization=approach.quantization)
-    set_seed(settings["seed"])
-    model = TUNINGS[approach.tuning](model, approach)
-    longest = model.config.get_text_config().max_position_embeddings
-    collator = DocentCollator(processor, max_tokens=longest)
+    longest = model_config(profile).get_text_config().max_position_embeddings
+    collator = DocentCollator(load_processor(profile), max_tokens=longest)
     train_rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
     validation_rows = EncodedDialogs(load_split(profile.collection, "validation"), collator)
+    model = None if approach.parted else whole_model(profile, approach, settings["seed"])
     fitted = record.fitted or fit(profile, approach, settings, model, collator, train_rows.rows)
     optimizer = str(settings.get("optim", "adamw_torch"))
-    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, model, optimizer))
+    saved = empty_model(profile, approach) if model is None else model
+    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, saved, optimizer))
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
     watchers += tracker_callbacks(settings, folder.folder)
     settings = {**settings, **fitted, **trackers, "auto_find_batch_size": False}
     arguments = _arguments(settings, folder)
+    prepare(approach)
     processes = arguments.world_size
     together = processes * arguments.per_device_train_batch_size if processes > 1 else 1
     train_rows = FilledRows(train_rows, together)
     together = processes * arguments.per_device_eval_batch_size if processes > 1 else 1
     validation_rows = FilledRows(validation_rows, together)
-    trainer = DocentTrainer(
-        model=model,
+    trainer = make_trainer(
+        profile,
+        approach,
+        train_rows.rows,
+        model,
         args=arguments,
         data_collator=collator,
         train_dataset=train_rows,

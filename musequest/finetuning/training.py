@@ -13,12 +13,15 @@ from ..creation.dataset import fingerprint
 from ..errors import MuseQuestError
 from ..home import run_dir
 from ..settings import Approach, Profile, load_approach, load_profile
+from .activations import empty_model
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
 from .endings import explained
+from .fsdp import merge_shards
+from .holdings import CountHeld
 from .launching import launch, processes_for
 from .model_info import write_model_info
-from .models import WEIGHTS, base_fingerprint, name_base_model, trainable_table
+from .models import WEIGHTS, base_fingerprint, name_base_model
 from .ranks import all_say, decided_by_main, launched, prefixed_output
 from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
 from .sharing import rows_by_rank
@@ -151,24 +154,28 @@ def _run(
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
     decided_by_main(lambda: _begin(record, folder))
-    stop = StopOnSignal()
+    stop, counted = StopOnSignal(), CountHeld()
     trainer = build_trainer(profile, approach, settings, folder, record, progress)
-    trainer.add_callback(stop)
-    parameters = trainable_table(trainer.model).set_index("part").loc["all"]
+    for callback in (stop, counted):
+        trainer.add_callback(callback)
+    trainable, total = trainer.parameter_counts()
     record.values |= {
-        "world_size": trainer.args.world_size,
-        "trainable_parameters": int(parameters.trainable),
-        "total_parameters": int(parameters.parameters),
+        "trainable_parameters": trainable,
+        "total_parameters": total,
         "train_rows": len(trainer.train_dataset.rows),
         "validation_rows": len(trainer.eval_dataset.rows),
         "global_batch": global_batch(trainer.args),
         "rows_by_rank": rows_by_rank(trainer),
+        "plan": trainer.plan.table().to_dict("records") if trainer.plan else None,
     }
     if trainer.is_world_process_zero():
+        whole = empty_model(profile, approach) if trainer.plan else trainer.model
         title = f"What was trained: {profile.name}, {approach.name}"
-        write_model_info(folder.folder, trainer.model, trainer.data_collator.processor, title)
+        processor = trainer.data_collator.processor
+        write_model_info(folder.folder, whole, processor, title, trainer.plan)
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
+    record.values["held_by_rank"] = counted.with_peaks()
     state = trainer.state
     if state.global_step < state.max_steps:
         reason = f"{stop.received} at step {state.global_step} of {state.max_steps}"
@@ -191,6 +198,7 @@ def _place_weights(
     folder: RunFolder, state: TrainerState, profile: Profile, approach: Approach
 ) -> None:
     folder.write_metrics(state)
+    merge_shards(folder.best / f"checkpoint-{state.best_global_step}", profile.dtype)
     folder.finish(state.best_global_step, WEIGHTS[approach.tuning])
     name_base_model(folder.folder, profile)
 

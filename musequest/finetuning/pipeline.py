@@ -1,0 +1,193 @@
+"""Full fine-tuning with the layers split over processes, in the 1F1B schedule.
+
+Each process is a stage: it holds its own layers, their gradients and optimizer states, and nothing
+of the others. A batch goes through the stages in micro-batches, so that all of them work at once;
+after a short start each stage does one forward and one backward pass in turn ("1F1B", Narayanan et
+al., 2019, https://arxiv.org/abs/1806.03377). `torch.distributed.pipelining` does that. The rest is
+the trainer of every approach: each process believes to be alone and reads the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+
+from ..errors import MuseQuestError
+from .collator import IGNORED
+from .ranks import all_say, meet, rank
+from .stages import Stage
+from .trainer import DocentTrainer
+
+
+class Pipeline:
+    """Runs batches through all stages; every process has to call it with the same batch."""
+
+    def __init__(self, stage: Stage, micro_batches: int, device: torch.device) -> None:
+        if micro_batches < stage.count:
+            raise MuseQuestError(
+                f"The setting parallel.micro_batches is {micro_batches}, fewer than the "
+                f"{stage.count} stages, so some would always wait; set it to {stage.count} or more."
+            )
+        self.stage, self.micro_batches, self.device = stage, micro_batches, device
+        self.ready: tuple[Any, Schedule1F1B] | None = None
+
+    def run(self, batch: Mapping[str, torch.Tensor], tokens: Any, learn: bool) -> torch.Tensor:
+        """The summed loss of the batch over `tokens`, the same in every process.
+
+        With `learn` gradients are added to the weights'. Rows are filled up to a multiple of the
+        micro-batches with copies of the last, of which nothing is learned.
+        """
+        filled = fill_rows(batch, self.micro_batches)
+        schedule = self._schedule(filled, learn)
+        losses: list[torch.Tensor] = []
+        options: dict[str, Any] = self.stage.context(filled)
+        if self.stage.is_last:
+            options |= {"target": filled["labels"], "losses": losses}
+        if learn:
+            options |= {"return_outputs": False}
+        given = (filled["input_ids"],) if self.stage.is_first else ()
+        step = schedule.step if learn else schedule.eval
+        step(*given, loss_kwargs={"tokens": tokens}, **options)
+        total = torch.stack(losses).sum().detach() if losses else torch.zeros(())
+        total = total.to(self.device, torch.float32)
+        dist.broadcast(total, src=self.stage.count - 1)
+        return total
+
+    def _schedule(self, batch: Mapping[str, torch.Tensor], learn: bool) -> Schedule1F1B:
+        """The schedule for batches of this shape; one for another shape takes its place."""
+        rows, tokens = batch["input_ids"].shape
+        shape = (rows // self.micro_batches, tokens, learn)
+        if self.ready is None or self.ready[0] != shape:
+            given, made = self._shapes(*shape)
+            stage = PipelineStage(
+                self.stage,
+                self.stage.number,
+                self.stage.count,
+                self.device,
+                input_args=given,
+                output_args=made,
+            )
+            options = {"loss_fn": self._loss, "scale_grads": False}
+            self.ready = (shape, Schedule1F1B(stage, self.micro_batches, **options))
+        return self.ready[1]
+
+    def _shapes(self, rows: int, tokens: int, learn: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the stage is given and what it makes, without memory."""
+        model = self.stage.model
+        text = model.config.get_text_config()
+
+        def floats(width: int) -> torch.Tensor:
+            shape = (rows, tokens, width)
+            return torch.empty(shape, dtype=model.dtype, device="meta", requires_grad=learn)
+
+        ids = torch.empty((rows, tokens), dtype=torch.long, device="meta")
+        given = ids if self.stage.is_first else floats(text.hidden_size)
+        return given, floats(text.vocab_size if self.stage.is_last else text.hidden_size)
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, tokens: Any) -> torch.Tensor:
+        size = self.stage.model.config.get_text_config().vocab_size
+        return self.stage.model.loss_function(
+            logits, labels, vocab_size=size, num_items_in_batch=tokens
+        )
+
+
+class PipelineTrainer(DocentTrainer):
+    """The trainer of every approach, on one stage of the model."""
+
+    def __init__(self, stage: Stage, micro_batches: int, **options: Any) -> None:
+        super().__init__(model=stage.model, **options)
+        self.pipeline = Pipeline(stage, micro_batches, self.args.device)
+
+    def forward_and_backward(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The loss of one batch, its gradients added."""
+        model.train()
+        return self.pipeline.run(self._prepare_inputs(inputs), num_items_in_batch, learn=True)
+
+    def prediction_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], *arguments: Any, **options: Any
+    ) -> tuple[torch.Tensor, None, None]:
+        """The validation loss of one batch."""
+        model.eval()
+        inputs = self._prepare_inputs(inputs)
+        tokens = self.validation_tokens_a_row * len(inputs["labels"])
+        with torch.no_grad():
+            loss = self.pipeline.run(inputs, tokens, learn=False)
+        self.check_finite("validation loss", loss, [inputs["labels"]], self.eval_dataset)
+        return loss, None, None
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """Trainable and all parameters of all stages."""
+        counts = all_say(self.pipeline.stage.parameter_counts())
+        return sum(trainable for trainable, _ in counts), sum(total for _, total in counts)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write this stage's file of an ordinary model."""
+        self.pipeline.stage.save(Path(output_dir or self.args.output_dir))
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
+        """Shorten the gradient of all stages together."""
+        own = [p.grad for p in model.parameters() if p.grad is not None]
+        square = torch.nn.utils.get_total_norm(own).to(self.args.device, torch.float32) ** 2
+        dist.all_reduce(square)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        torch.nn.utils.clip_grads_with_norm_(trained, self.args.max_grad_norm, square.sqrt())
+        return square.sqrt()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        folder = Path(output_dir)
+        torch.save(self.optimizer.state_dict(), folder / _optimizer_file())
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """All processes draw the same random numbers, so those of the first are kept."""
+        if self.args.should_save:
+            super()._save_rng_state(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self.pipeline.stage.load(Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        folder = Path(checkpoint)
+        states = torch.load(folder / _optimizer_file(), map_location="cpu", weights_only=True)
+        self.optimizer.load_state_dict(states)
+        schedule = torch.load(folder / "scheduler.pt", weights_only=True)
+        self.lr_scheduler.load_state_dict(schedule)
+
+
+def seem_alone() -> None:
+    """Make the trainer of this process deal out no rows and average no gradients.
+
+    The process group stays as it is. Only the first process writes what there is once.
+    """
+    meet()
+    state = PartialState()
+    state.distributed_type, state.num_processes = DistributedType.NO, 1
+
+
+def fill_rows(batch: Mapping[str, torch.Tensor], multiple: int) -> dict[str, torch.Tensor]:
+    """The batch with copies of its last row behind it, up to a multiple, their labels -100."""
+    missing = -len(batch["labels"]) % multiple
+    if not missing:
+        return dict(batch)
+    filled = {
+        name: torch.cat([values, values[-1:].expand(missing, *values.shape[1:])])
+        for name, values in batch.items()
+    }
+    filled["labels"][-missing:] = IGNORED
+    return filled
+
+
+def _optimizer_file() -> str:
+    return f"optimizer_{rank()}.pt"

@@ -1,0 +1,134 @@
+"""The split of a profile's model over devices, as a run would make it, and a look at it beforehand.
+
+    python -m musequest.finetuning.splitting --profile pocket --devices 2
+    python -m musequest.finetuning.splitting --profile pocket --devices 2 --schedule sequential
+
+Asks for the dataset, whose longest dialogs say how much a step can take, but for no weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+import pandas as pd
+import torch
+
+from ..creation.dataset import load_split
+from ..errors import MuseQuestError
+from ..settings import Approach, Profile, load_approach, load_profile, training_settings
+from .activations import Load, empty_model
+from .collator import DocentCollator, EncodedDialogs
+from .models import load_processor
+from .planner import GIB, Part, Plan, check_fits, parts_of, plan
+
+
+def strategy_of(approach: Approach) -> str | None:
+    """The name of the approach's strategy, None for a single process on a single device."""
+    return (approach.parallel or {}).get("strategy")
+
+
+def micro_batches_of(approach: Approach, stages: int) -> int | None:
+    """Into how many pieces 1F1B divides a batch, one a stage unless given; None if not 1F1B."""
+    if strategy_of(approach) != "1f1b":
+        return None
+    return approach.parallel.get("micro_batches") or stages
+
+
+def split(
+    profile: Profile,
+    approach: Approach,
+    rows: EncodedDialogs,
+    devices: int,
+    batch_size: int,
+    micro_batches: int | None = None,
+    checkpointing: bool = False,
+) -> Plan:
+    """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit."""
+    model = empty_model(profile, approach)
+    load = longest_load(rows, batch_size, micro_batches, model.config.vision_config.patch_size)
+    parts = parts_of(model, load, checkpointing)
+    chosen = plan(parts, devices, micro_batches)
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        check_fits(chosen, [memory] * devices, parts, load.rows)
+    return chosen
+
+
+def longest_load(
+    rows: EncodedDialogs, count: int, micro_batches: int | None, patch_size: int
+) -> Load:
+    """The load of a batch of the `count` longest dialogs; `patch_size` in pixels.
+
+    Of micro-batches all are equally large, so that there may be a few rows more.
+    """
+    count = -(-count // (micro_batches or 1)) * (micro_batches or 1)
+    lengths = [len(dialog) for dialog in rows.rows["dialog"]]
+    longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-count:]
+    return Load.of(rows.collator([rows[index] for index in longest]), patch_size)
+
+
+def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan:
+    """How `full_mp` would split the profile's model over `devices`, in its own or given schedule.
+
+    Nothing is asked of the devices of this machine.
+    """
+    approach = _scheduled(schedule)
+    micro_batches = micro_batches_of(approach, devices)
+    return plan(_parts(profile, approach, micro_batches), devices, micro_batches)
+
+
+def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
+    """What the fullest device holds (GiB) for 1 to `most` devices, a column a schedule."""
+    columns: dict[str, dict[int, float]] = {}
+    for schedule in ("sequential", "1f1b"):
+        approach = _scheduled(schedule)
+        micro_batches = micro_batches_of(approach, 1)
+        parts = _parts(profile, approach, micro_batches)
+        layers = sum(".layers." in part.name for part in parts)
+        columns[f"{schedule}_gib"] = {
+            devices: max(plan(parts, devices, micro_batches).bytes()) / GIB
+            for devices in range(1, min(most, layers) + 1)
+            if not micro_batches or devices <= micro_batches
+        }
+    return pd.DataFrame(columns).rename_axis("devices").reset_index()
+
+
+def _scheduled(schedule: str | None) -> Approach:
+    approach = load_approach("full_mp")
+    chosen = {"strategy": schedule} if schedule else {}
+    return replace(approach, parallel={**approach.parallel, **chosen})
+
+
+def _parts(profile: Profile, approach: Approach, micro_batches: int | None) -> list[Part]:
+    """The parts of the profile's model under its largest batch."""
+    collator = DocentCollator(load_processor(profile))
+    rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
+    model = empty_model(profile, approach)
+    count = training_settings(profile, approach).get("per_device_train_batch_size", 8)
+    patch_size = model.config.vision_config.patch_size
+    return parts_of(model, longest_load(rows, count, micro_batches, patch_size))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the split; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m musequest.finetuning.splitting",
+        description=(__doc__ or "").splitlines()[0],
+    )
+    parser.add_argument("--profile", required=True, help="a name in profiles/ or a YAML file")
+    parser.add_argument("--devices", type=int, required=True, help="how many there are")
+    parser.add_argument("--schedule", choices=["sequential", "1f1b"], help="not config.yaml's")
+    chosen = parser.parse_args(arguments)
+    try:
+        found = preview(load_profile(chosen.profile), chosen.devices, chosen.schedule)
+    except MuseQuestError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(found.table().to_string(index=False, float_format="%.3f"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What a parallel strategy changes: which weights a process loads, and how a step computes.
+
+none, ddp     the whole model; the library averages the gradients of several processes
+sequential    one process, its model's layers on several devices, one working at a time
+1f1b          a process a stage, each with its layers, all working at once
+fsdp          a process a share of the rows, and a share of every weight
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from accelerate import dispatch_model
+from accelerate.utils import enable_fsdp_ram_efficient_loading
+from torch import nn
+from transformers import PreTrainedModel, TrainingArguments, set_seed
+
+from ..errors import MuseQuestError
+from ..settings import Approach, Profile
+from .collator import EncodedDialogs
+from .fsdp import ShardedTrainer, scale_learning_rate
+from .models import TUNINGS, load_model
+from .pipeline import PipelineTrainer, seem_alone
+from .planner import Plan
+from .ranks import rank, world_size
+from .splitting import micro_batches_of, split, strategy_of
+from .stages import load_stage
+from .trainer import DocentTrainer
+
+# Without several GPUs the layers are split over the processor, twice, to rehearse.
+REHEARSED_DEVICES = 2
+
+
+def prepare(approach: Approach) -> None:
+    """What has to be so once the library knows of all processes, and before a model is loaded."""
+    if strategy_of(approach) == "1f1b":
+        seem_alone()
+    if strategy_of(approach) == "fsdp" and approach.parallel.get("cpu_ram_efficient_loading"):
+        enable_fsdp_ram_efficient_loading()
+
+
+def whole_model(profile: Profile, approach: Approach, seed: int) -> nn.Module:
+    """The model as a single device trains it; `seed` decides how an adapter begins."""
+    model = load_model(profile, quantization=approach.quantization)
+    set_seed(seed)
+    return TUNINGS[approach.tuning](model, approach)
+
+
+def make_trainer(
+    profile: Profile,
+    approach: Approach,
+    rows: EncodedDialogs,
+    model: nn.Module | None,
+    **options: Any,
+) -> DocentTrainer:
+    """The trainer of the approach's strategy with the weights that this process needs.
+
+    `rows` are those trained on, from which the memory of a step is foretold; `model` is the whole
+    one, None where it is parted over devices; `options` are those of the library's trainer.
+    """
+    arguments: TrainingArguments = options["args"]
+    strategy = strategy_of(approach)
+    scale_learning_rate(arguments, approach)
+    if model is not None:
+        return DocentTrainer(model=model, **options)
+    if strategy == "fsdp":
+        model = TUNINGS[approach.tuning](load_model(profile, device="cpu"), approach)
+        return ShardedTrainer(approach, model=model, **options)
+    number = world_size() if strategy == "1f1b" else len(devices_here())
+    micro_batches = micro_batches_of(approach, number)
+    count = arguments.per_device_train_batch_size
+    checkpointing = bool(arguments.activation_checkpointing)
+    chosen = split(profile, approach, rows, number, count, micro_batches, checkpointing)
+    if strategy == "1f1b":
+        stage = load_stage(profile, approach, chosen, rank(), arguments.device)
+        trainer = PipelineTrainer(stage, micro_batches, **options)
+    else:
+        trainer = DocentTrainer(model=load_split(profile, approach, chosen), **options)
+    trainer.plan = chosen
+    return trainer
+
+
+def load_split(profile: Profile, approach: Approach, chosen: Plan) -> PreTrainedModel:
+    """The model with its layers on several devices; what passes between them is moved along."""
+    model = load_model(profile, device="cpu")
+    model = TUNINGS[approach.tuning](model, approach)
+    device_map = chosen.device_map(devices_here())
+    return dispatch_model(model, device_map, force_hooks=True)
+
+
+def devices_here() -> list[Any]:
+    """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
+    if not torch.cuda.is_available():
+        return [torch.device("cpu")] * REHEARSED_DEVICES
+    number = torch.cuda.device_count()
+    if number < REHEARSED_DEVICES:
+        raise MuseQuestError(
+            "Layers can be split over two GPUs or more, and here is one; choose 'full' instead."
+        )
+    return list(range(number))

@@ -1,0 +1,294 @@
+"""Full fine-tuning comes to the same in one process, in a pipeline and with sharded weights."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from forked import free_port, in_processes
+from safetensors.torch import load_file
+from tiny_dialogs import write_dataset, write_profile
+from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingArguments
+
+from musequest import settings
+from musequest.errors import MuseQuestError
+from musequest.files import read_json
+from musequest.finetuning import fsdp, training
+from musequest.finetuning.fsdp import scale_learning_rate
+from musequest.finetuning.models import load_model, load_tuned
+from musequest.finetuning.strategies import devices_here, prepare
+from musequest.finetuning.trainer import build_trainer
+from musequest.finetuning.training import train
+from musequest.home import root
+from musequest.settings import Approach, load_approach
+from musequest.tables import read_table
+
+# Rows a step: 4 in each, given whole to the stages of a pipeline, half to each of two shares.
+SETTINGS = {"learning_rate": "0.003", "eval_steps": "1", "max_steps": "5", "seed": "3"}
+BATCH = {"full": "4", "full_mp": "4", "full_fsdp": "2"}
+STOP_AT = 3
+
+
+def run(profile, name: str) -> dict:
+    overrides = {**SETTINGS, "per_device_train_batch_size": BATCH[name]}
+    return train(profile, name, overrides, progress=False)
+
+
+class StopAt(TrainerCallback):
+    """Sends one of the processes a signal, as a scheduler might."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step + 1 == STOP_AT and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def whole_and_interrupted(profile, home: Path) -> list[dict]:
+    """Each parallel approach once in one go, once stopped and gone on; run in every process."""
+    records = []
+    build = training.build_trainer
+
+    def stopped(*arguments, **options):
+        trainer = build(*arguments, **options)
+        trainer.add_callback(StopAt())
+        return trainer
+
+    for name in ("full_mp", "full_fsdp"):
+        os.environ["MUSEQUEST_HOME"] = str(home / "whole")
+        records.append(run(profile, name))
+        os.environ["MUSEQUEST_HOME"] = str(home / "interrupted")
+        training.build_trainer = stopped
+        with pytest.raises(MuseQuestError, match=f"at step {STOP_AT} of 5"):
+            run(profile, name)
+        training.build_trainer = build
+        records.append(run(profile, name))
+    return records
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, tiny_docent):
+    """All runs, made once: their home and profile."""
+    home = tmp_path_factory.mktemp("parallel")
+    for kind in ("whole", "interrupted"):
+        write_dataset(home / kind, "tiny")
+    profile = write_profile(home, tiny_docent)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MUSEQUEST_HOME", str(home / "whole"))
+    run(profile, "full")
+    in_processes(whole_and_interrupted, profile, home)
+    yield home, profile
+    patch.undo()
+
+
+def folder(home: Path, name: str, kind: str = "whole") -> Path:
+    return home / kind / "runs" / "tiny" / name
+
+
+def weights(home: Path, name: str, kind: str = "whole") -> dict[str, torch.Tensor]:
+    model = AutoModelForImageTextToText.from_pretrained(folder(home, name, kind) / "model")
+    return model.state_dict()
+
+
+def losses(home: Path, name: str, kind: str = "whole") -> np.ndarray:
+    metrics = read_table("metrics", folder(home, name, kind) / "metrics.parquet")
+    assert metrics.step.tolist() == [1, 2, 3, 4, 5]
+    return metrics[["train_loss", "eval_loss"]].to_numpy(float)
+
+
+@pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
+def test_step_by_step_it_is_full_fine_tuning(runs, name):
+    home, _ = runs
+    np.testing.assert_allclose(losses(home, name), losses(home, "full"), rtol=1e-4)
+    one, many = weights(home, "full"), weights(home, name)
+    assert one.keys() == many.keys()
+    for key, tensor in one.items():
+        torch.testing.assert_close(many[key], tensor, rtol=1e-3, atol=2e-5, msg=key)
+
+
+@pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
+def test_a_run_stopped_and_gone_on_with_ends_the_same(runs, name):
+    home, _ = runs
+    np.testing.assert_array_equal(losses(home, name, "interrupted"), losses(home, name))
+    whole = weights(home, name)
+    gone_on = weights(home, name, "interrupted")
+    assert all(torch.equal(gone_on[key], tensor) for key, tensor in whole.items())
+
+
+@pytest.mark.parametrize("name", ["full", "full_mp", "full_fsdp"])
+def test_what_is_frozen_stays_bit_by_bit_and_the_projections_move(runs, name):
+    home, profile = runs
+    before = load_model(profile, device="cpu").state_dict()
+    after = weights(home, name)
+    for key, tensor in before.items():
+        trained = "vision_model" not in key and key.endswith("_proj.weight")
+        assert torch.equal(after[key], tensor) is not trained, key
+
+
+def test_each_process_of_a_pipeline_holds_its_layers_alone(runs):
+    home, _ = runs
+    record = read_json(folder(home, "full_mp") / "run.json")
+    held = [each["parameters"] for each in record["held_by_rank"]]
+    assert sum(held) == record["total_parameters"] and max(held) < record["total_parameters"]
+    files = sorted((folder(home, "full_mp") / "model").glob("*.safetensors"))
+    names = [set(load_file(file)) for file in files]
+    assert len(names) == 2 and not names[0] & names[1]
+    assert [sum(t.numel() for t in load_file(file).values()) for file in files] == held
+    assert any("layers.0." in name for name in names[0])
+    assert all("layers.1." in name or "norm" in name or "lm_head" in name for name in names[1])
+
+
+def test_each_process_of_fsdp_holds_half_of_everything(runs):
+    home, _ = runs
+    record = read_json(folder(home, "full_fsdp") / "run.json")
+    for key, total in (("parameters", "total"), ("trainable_parameters", "trainable")):
+        held = [each[key] for each in record["held_by_rank"]]
+        assert sum(held) == record[f"{total}_parameters"]
+        assert max(held) < 0.52 * record[f"{total}_parameters"]
+
+
+def test_a_sharded_run_keeps_shards_to_go_on_and_one_ordinary_model(runs):
+    home, profile = runs
+    run_folder = folder(home, "full_fsdp")
+    assert {file.name for file in (run_folder / "model").iterdir()} == {
+        *("config.json", "generation_config.json", "model.safetensors")
+    }
+    assert len(list(run_folder.glob("state/checkpoint-5/pytorch_model_fsdp_0/*.distcp"))) == 2
+    assert len(list(run_folder.glob("state/checkpoint-5/optimizer_0/*.distcp"))) == 2
+    assert not (run_folder / "best").exists() and not (run_folder / "unfinished").exists()
+    tuned = load_tuned(profile, "full_fsdp")
+    assert next(tuned.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
+def test_the_record_tells_processes_and_global_batch(runs, name):
+    home, _ = runs
+    record = read_json(folder(home, name) / "run.json")
+    assert record["world_size"] == 2 and record["global_batch"]["rows_a_step"] == 4
+    full = read_json(folder(home, "full") / "run.json")
+    for key in ("trainable_parameters", "total_parameters", "steps", "best_step"):
+        assert record[key] == full[key], key
+    if name == "full_mp":
+        assert [row["device"] for row in record["plan"]] == [0, 1]
+
+
+def test_two_machines_meet_on_loopback(runs, tmp_path):
+    """Two torchruns of one process each, as the page on more machines has them."""
+    home, _ = runs
+    write_dataset(tmp_path, "tiny")
+    (tmp_path / "tiny.yaml").write_text((home / "tiny.yaml").read_text())
+    values = SETTINGS | {"per_device_train_batch_size": "2", "max_steps": "2"}
+    chosen = [f"{key}={value}" for key, value in values.items()]
+    train_command = ["-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
+    train_command += ["--approach", "full_fsdp", "--set", *chosen]
+    environment = {**os.environ, "MUSEQUEST_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    meeting = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    machines = []
+    for number in ("0", "1"):
+        nodes = ["--nnodes", "2", "--node-rank", number, "--nproc-per-node", "1", *meeting]
+        command = [sys.executable, "-m", "torch.distributed.run", *nodes, *train_command]
+        machines.append(subprocess.Popen(command, env=environment, cwd=root()))
+    assert [machine.wait(timeout=240) for machine in machines] == [0, 0]
+    record = read_json(tmp_path / "runs/tiny/full_fsdp/run.json")
+    assert (record["status"], record["world_size"]) == ("done", 2)
+    assert record["held_by_rank"][0]["parameters"] < 0.52 * record["total_parameters"]
+    metrics = read_table("metrics", tmp_path / "runs/tiny/full_fsdp/metrics.parquet")
+    assert metrics.train_loss[0] == pytest.approx(losses(home, "full_fsdp")[0, 0], rel=1e-6)
+
+
+def test_the_learning_rate_is_scaled_as_in_the_published_runs(tmp_path):
+    for processes, batch, published in ((2, 14, 1.7e-5), (4, 10, 2e-5)):
+        arguments = TrainingArguments(
+            str(tmp_path), learning_rate=1e-5, per_device_train_batch_size=batch, use_cpu=True
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TrainingArguments, "world_size", processes)
+            scale_learning_rate(arguments, approach_with("full_fsdp", square_root_scaling_from=10))
+        assert arguments.learning_rate == pytest.approx(published, rel=0.02)
+    before = arguments.learning_rate
+    scale_learning_rate(arguments, load_approach("full_fsdp"))
+    assert arguments.learning_rate == before
+
+
+def test_a_merge_killed_before_its_end_is_made_again(runs, tmp_path, monkeypatch):
+    home, _ = runs
+    kept = tmp_path / "best" / "checkpoint-5"
+    shutil.copytree(folder(home, "full_fsdp") / "state" / "checkpoint-5", kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(fsdp.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit()))
+        with pytest.raises(SystemExit):
+            fsdp.merge_shards(kept, "float32")
+    fsdp.merge_shards(kept, "bfloat16")
+    merged = AutoModelForImageTextToText.from_pretrained(kept)
+    assert merged.dtype == torch.bfloat16 and not (kept / fsdp.SHARDS).exists()
+    before = (kept / "model.safetensors").read_bytes()
+    fsdp.merge_shards(kept, "float32")
+    assert (kept / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"strategy": "pipes"}, "'strategy' is 'pipes'; write one of ddp, sequential, 1f1b, fsdp"),
+        ({"strategy": "1f1b", "micro_batch": 4}, "unknown key 'micro_batch'.*'micro_batches'"),
+        ({"strategy": "fsdp", "reshard": True}, "unknown key 'reshard'"),
+        ({"strategy": "ddp", "micro_batches": 4}, "unknown key 'micro_batches'"),
+    ],
+)
+def test_a_wrong_parallel_block_is_one_sentence(block, message):
+    with pytest.raises(MuseQuestError, match=message):
+        settings._check_parallel(block, Path("config.yaml"))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_only_if_asked_to_does_one_process_alone_read_the_weights(monkeypatch, alone):
+    for name in ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"):
+        monkeypatch.setenv(name, "False")
+    prepare(approach_with("full_fsdp", cpu_ram_efficient_loading=alone))
+    assert os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] == str(alone)
+
+
+def test_one_gpu_cannot_be_split(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for count in (1, 3):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        if count == 1:
+            with pytest.raises(MuseQuestError, match="two GPUs or more, and here is one.*'full'"):
+                devices_here()
+        else:
+            assert devices_here() == [0, 1, 2]
+
+
+def approach_with(name: str, **parallel) -> Approach:
+    approach = load_approach(name)
+    return replace(approach, parallel={**approach.parallel, **parallel})
+
+
+def test_one_device_after_another_is_full_fine_tuning_too(runs, tmp_path, monkeypatch):
+    home, profile = runs
+    write_dataset(tmp_path, "tiny")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
+    sequential = approach_with("full_mp", strategy="sequential")
+    monkeypatch.setattr(training, "load_approach", lambda name: sequential)
+    hooked = []
+
+    def build(*arguments, **options):
+        trainer = build_trainer(*arguments, **options)
+        hooked.append(set(trainer.model.hf_device_map))
+        return trainer
+
+    monkeypatch.setattr(training, "build_trainer", build)
+    record = run(profile, "full_mp")
+    assert record["world_size"] == 1 and len(record["plan"]) == 2
+    assert "lm_head" in hooked[0] and "model.text_model.layers.1" in hooked[0]
+    path = tmp_path / "runs/tiny/full_mp"
+    metrics = read_table("metrics", path / "metrics.parquet")
+    found = metrics[["train_loss", "eval_loss"]].to_numpy(float)
+    np.testing.assert_allclose(found, losses(home, "full"), rtol=1e-6)
+    one = weights(home, "full")
+    for key, tensor in load_file(path / "model" / "model.safetensors").items():
+        torch.testing.assert_close(tensor, one[key], msg=key)

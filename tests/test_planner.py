@@ -1,0 +1,225 @@
+"""The split of a model over devices: counted in bytes, exact, and as good as the published ones."""
+
+import itertools
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_dialogs import write_dataset, write_profile
+from tiny_family import KINDS, save_tiny_relative
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from musequest.errors import MuseQuestError
+from musequest.finetuning.activations import Load, chain, empty_model
+from musequest.finetuning.models import free_projections, load_model
+from musequest.finetuning.pipeline import Pipeline, fill_rows
+from musequest.finetuning.planner import GIB, Part, check_fits, parts_of, plan, plan_of_map
+from musequest.finetuning.splitting import fullest_by_devices, main, micro_batches_of, preview
+from musequest.finetuning.stages import Elsewhere, Stage, load_stage
+from musequest.home import root
+from musequest.settings import load_approach
+
+sys.path.insert(0, str(root() / "benchmarks"))
+
+import device_maps
+
+LOAD = Load(rows=2, tokens=20, photos=2, patches=36)
+
+
+@pytest.fixture(scope="module")
+def idefics2():
+    return device_maps.empty_idefics2()
+
+
+@pytest.fixture
+def profile(tmp_path, home, tiny_docent):
+    write_dataset(home, "tiny")
+    return write_profile(tmp_path, tiny_docent)
+
+
+def test_the_recorded_shape_is_the_real_configuration():
+    real = root().parent / "shared" / "idefics2_processor"
+    if not (real / "config.json").exists():
+        pytest.skip("the configuration of Idefics2-8B is not here")
+    shape = json.loads((root() / "benchmarks/shapes/idefics2_8b/config.json").read_text())
+    theirs = AutoConfig.from_pretrained(real)
+    for part in ("text_config", "vision_config", "perceiver_config"):
+        for key, value in shape[part].items():
+            if key != "model_type":
+                assert getattr(getattr(theirs, part), key, value) == value, (part, key)
+
+
+def test_the_parts_hold_every_parameter_once(idefics2):
+    names = [f"{part}.{name}" for part, m in chain(idefics2) for name, _ in m.named_parameters()]
+    assert sorted(names) == sorted(name for name, _ in idefics2.named_parameters())
+    parts = parts_of(idefics2, LOAD)
+    assert sum(part.weights for part in parts) == 2 * 8_402_776_304
+    trained = sum(p.numel() for p in idefics2.parameters() if p.requires_grad)
+    assert sum(part.gradients for part in parts) == 2 * trained
+    assert sum(part.optimizer for part in parts) == 4 * trained
+
+
+def test_it_balances_at_least_as_well_as_the_published_maps(idefics2):
+    rows = device_maps.compared(idefics2)
+    assert {row["devices"] for row in rows} == {2, 4}
+    for row in rows:
+        assert row["planned_fullest_gib"] <= row["published_fullest_gib"]
+        assert row["planned_fullest_gib"] * GIB < row["vram_gb_each"] * 10**9
+        assert row["planned_1f1b_fullest_gib"] <= row["planned_fullest_gib"]
+    assert any(row["planned_layers"] == [13, 19] for row in rows)
+    assert any(row["planned_layers"] == [5, 9, 9, 9] for row in rows)
+
+
+def test_the_recorded_comparison_is_what_the_planner_says(idefics2):
+    assert json.loads(device_maps.RECORD.read_text())["splits"] == device_maps.compared(idefics2)
+
+
+def chain_of(sizes, activations):
+    """Made-up parts: first and last around decoder layers."""
+    names = ["first", *(f"text.layers.{number}" for number in range(len(sizes) - 2)), "last"]
+    return [
+        Part(name, size, 0, 0, kept)
+        for name, size, kept in zip(names, sizes, activations, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("micro_batches", [None, 4])
+@pytest.mark.parametrize("devices", [1, 2, 3, 4])
+def test_no_split_is_better(devices, micro_batches):
+    parts = chain_of([40, 7, 9, 3, 30, 5, 11, 2, 25], [10, 4, 60, 4, 4, 12, 4, 30, 9])
+    chosen = plan(parts, devices, micro_batches)
+    assert [part for stage in chosen.stages for part in stage] == parts
+    best = min(
+        max(plan_of_map(parts, where, micro_batches).bytes())
+        for cuts in itertools.combinations(range(2, len(parts) - 1), devices - 1)
+        for where in [{p.name: sum(n >= c for c in cuts) for n, p in enumerate(parts)}]
+    )
+    assert max(chosen.bytes()) == best
+
+
+def test_a_pipeline_holds_fewer_activations_the_later_the_device():
+    parts = chain_of([0] * 6, [0, 8, 8, 8, 8, 0])
+    assert plan(parts, 4).bytes() == [8, 8, 8, 8]
+    assert plan(parts, 4, micro_batches=8).bytes() == [4, 3, 2, 1]
+
+
+def test_more_devices_than_layers_is_one_sentence():
+    with pytest.raises(MuseQuestError, match="2 decoder layers .* over 3 devices; use 1 to 2"):
+        plan(chain_of([1] * 4, [1] * 4), 3)
+
+
+def test_a_device_too_small_is_one_sentence_that_says_what_fits():
+    parts = chain_of([10, 100, 100, 100, 100, 10], [0, 100, 100, 100, 100, 0])
+    chosen = plan(parts, 2)
+    check_fits(chosen, [410, 410], parts, rows=4)
+    gib = [part.__class__(part.name, *(GIB * n for n in values(part))) for part in parts]
+    for memory, rest in (
+        (400, "per_device_train_batch_size=3 would fit"),
+        (250, "4 such devices would do"),
+        (50, "no number of such devices"),
+    ):
+        with pytest.raises(MuseQuestError, match=f"Device 0 would hold 410.0 GiB .*{rest}"):
+            check_fits(plan(gib, 2), [memory * GIB] * 2, gib, rows=1 if memory == 250 else 4)
+
+
+def values(part):
+    return part.weights, part.gradients, part.optimizer, part.activations
+
+
+def test_counted_activations_are_those_that_autograd_keeps(tiny_docent):
+    """Counted without computing on an empty model, they are what a real decoder layer keeps."""
+    model = AutoModelForImageTextToText.from_pretrained(tiny_docent)
+    free_projections(model, load_approach("full"))
+    empty = AutoModelForImageTextToText.from_config(model.config).to("meta")
+    free_projections(empty, load_approach("full"))
+    counted = {part.name: part.activations for part in parts_of(empty, LOAD)}
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = (storage, storage.nbytes())
+        return tensor
+
+    hidden = torch.randn(LOAD.rows, LOAD.tokens, 32, requires_grad=True)
+    text = model.model.text_model
+    turns = text.rotary_emb(hidden, torch.arange(LOAD.tokens)[None])
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        out = text.layers[0](hidden, position_embeddings=turns)
+    real = sum(size for _, size in kept.values())
+    assert out.shape == hidden.shape
+    assert counted["model.text_model.layers.0"] == pytest.approx(real, rel=0.15)
+    assert counted["model.vision_model"] == counted["model.text_model.embed_tokens"] == 0
+    assert counted["model.connector"] > 0 and counted["lm_head"] > 0
+
+
+def test_checkpointing_keeps_the_inputs_of_layers_alone(idefics2):
+    load = Load(rows=8, tokens=400, photos=8, patches=100)
+    kept = {part.name: part.activations for part in parts_of(idefics2, load, checkpointing=True)}
+    assert kept["model.text_model.layers.3"] == 8 * 400 * 4096 * 2
+
+
+@pytest.mark.parametrize("kind", ["idefics2", *KINDS])
+def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docent):
+    """Each holds its own parts alone, read from the file; the last one's logits are the model's."""
+    source = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
+    profile, approach = write_profile(tmp_path, source), load_approach("full_mp")
+    model = load_model(profile, device="cpu")
+    empty = empty_model(profile, approach)
+    chosen = plan(parts_of(empty, LOAD), 2, 2)
+    stages = [load_stage(profile, approach, chosen, number, "cpu") for number in (0, 1)]
+    ids = torch.randint(60, 300, (2, 12))
+    mask = torch.ones_like(ids)
+    mask[0, :3] = 0
+    with torch.no_grad():
+        hidden = stages[0](ids, attention_mask=mask)
+        logits = stages[1](hidden, attention_mask=mask)
+        whole = model(input_ids=ids, attention_mask=mask).logits
+    torch.testing.assert_close(logits, whole)
+    counts = [stage.parameter_counts() for stage in stages]
+    assert sum(total for _, total in counts) == sum(p.numel() for p in model.parameters())
+    assert all(0 < trained < total for trained, total in counts)
+    assert any(isinstance(module, Elsewhere) for module in stages[0].modules())
+    assert not any(
+        "layers.0." in name for name, _ in stages[1].model.model.text_model.named_parameters()
+    )
+
+
+def test_filled_rows_teach_nothing():
+    batch = {"input_ids": torch.arange(6).reshape(3, 2), "labels": torch.ones(3, 2).long()}
+    filled = fill_rows(batch, 4)
+    assert filled["input_ids"].tolist() == [[0, 1], [2, 3], [4, 5], [4, 5]]
+    assert filled["labels"].tolist() == [[1, 1]] * 3 + [[-100, -100]]
+    assert fill_rows(batch, 3)["labels"] is batch["labels"]
+
+
+def test_fewer_pieces_than_stages_is_one_sentence(tiny_docent, tmp_path):
+    profile, approach = write_profile(tmp_path, tiny_docent), load_approach("full_mp")
+    chosen = plan(parts_of(empty_model(profile, approach), LOAD), 2)
+    stage = Stage(load_model(profile, device="cpu"), chosen, 0)
+    with pytest.raises(MuseQuestError, match="micro_batches is 1, fewer than the 2 stages"):
+        Pipeline(stage, 1, torch.device("cpu"))
+
+
+def test_pieces_are_as_many_as_stages_unless_given():
+    approach = load_approach("full_mp")
+    assert micro_batches_of(replace(approach, parallel={"strategy": "1f1b"}), 3) == 3
+    assert micro_batches_of(approach, 2) == approach.parallel["micro_batches"]
+    assert micro_batches_of(replace(approach, parallel={"strategy": "sequential"}), 3) is None
+
+
+def test_a_look_at_the_split_beforehand(profile, tmp_path, capsys):
+    assert main(["--profile", str(tmp_path / "tiny.yaml"), "--devices", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "activations_gib" in shown and "lm_head" in shown
+    assert main(["--profile", str(tmp_path / "tiny.yaml"), "--devices", "3"]) == 1
+    assert "use 1 to 2" in capsys.readouterr().err
+    one, both = (preview(profile, devices, "sequential") for devices in (1, 2))
+    assert sum(both.bytes()) == one.bytes()[0]
+    fullest = fullest_by_devices(profile)
+    assert fullest.devices.tolist() == [1, 2]
+    assert fullest.sequential_gib.tolist() == [max(p.bytes()) / GIB for p in (one, both)]
+    assert (fullest["1f1b_gib"] <= fullest.sequential_gib).all()
