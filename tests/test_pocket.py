@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from musequest.home import root
-from musequest.pocket.corpus import catalogue_turn, made_up_thing, scene_turn
+from musequest.pocket.corpus import catalogue_turn, made_up_thing, record_turn, scene_turn
 from musequest.pocket.docent import build_model, build_processor, build_tokenizer, count_parameters
 from musequest.pocket.museum import LOOKS, SHOWN, signature
 from musequest.pocket.proof import named
@@ -103,16 +104,37 @@ def test_lessons_resume_where_they_stopped(tmp_path, monkeypatch: pytest.MonkeyP
         Image.fromarray(noise).save(tmp_path / f"{scene['seed']:05d}.png")
     (tmp_path / "scenes.jsonl").write_text("\n".join(json.dumps(s) for s in scenes))
     monkeypatch.setattr(module, "UNSEEN", 4)
-    monkeypatch.setattr(
-        module, "LESSONS", tuple(module.Lesson(n, 2, 2, 2, 1e-3) for n in ("look", "read", "speak"))
-    )
-    first = module.Pretraining(module.load_scenes(tmp_path), tmp_path / "work")
-    first.run()
-    second = module.Pretraining(module.load_scenes(tmp_path), tmp_path / "work")
-    second.run()
-    assert second.losses == first.losses
-    same = zip(first.model.parameters(), second.model.parameters(), strict=True)
+    monkeypatch.setattr(module, "SAVED_EVERY", 2)
+    lessons = tuple(module.Lesson(n, 3, 2, 2, 2, 1e-3) for n in ("look", "carry", "read", "speak"))
+    monkeypatch.setattr(module, "LESSONS", lessons)
+
+    class Stopped(Exception):
+        pass
+
+    class Interrupted(module.Pretraining):
+        def _loss(self, lesson: module.Lesson, step: int) -> torch.Tensor:
+            if (lesson.name, step) == ("speak", 2):
+                raise Stopped
+            return super()._loss(lesson, step)
+
+    whole = module.Pretraining(module.load_scenes(tmp_path), tmp_path / "whole")
+    whole.run()
+    with pytest.raises(Stopped):
+        Interrupted(module.load_scenes(tmp_path), tmp_path / "work").run()
+    resumed = module.Pretraining(module.load_scenes(tmp_path), tmp_path / "work")
+    resumed.run()
+    assert resumed.losses == whole.losses
+    same = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
+
+
+def test_a_record_is_about_its_scene_and_says_the_same_each_time() -> None:
+    scene = random_scene(7)
+    answers = [record_turn(scene, random.Random(i))[1] for i in range(20)]
+    assert len(set(answers)) == 20
+    assert all(scene["kind"].lower() in answer.lower() for answer in answers)
+    named = [set(re.findall(r"\b[A-Z][a-z]+(?=\W)", answer)) for answer in answers]
+    assert set.intersection(*named)
 
 
 def test_the_committed_docent_is_small_and_looks() -> None:

@@ -1,8 +1,10 @@
-"""What the pocket docent reads in pre-training: dialogs about scenes, and catalogue texts.
+"""What the pocket docent reads in pre-training: scenes, catalogue texts and records.
 
 A dialog about a scene can be answered from its photo alone. A catalogue text is written by the
 offline writer about a made-up thing with made-up facts, so that the docent has met the vocabulary
-and the phrasing of catalogues; the exhibits of the pocket museum never occur.
+and the phrasing of catalogues. A record is such a text about the thing of one scene, with the same
+facts whenever the scene occurs: from records the docent learns that what is known of a thing can be
+told from its photo. The exhibits of the pocket museum never occur.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import random
 from musequest.creation.offline_writer import compose
 from musequest.creation.wordings import ASKED, QUESTIONS
 
+from .english import ADJECTIVES, NOUNS, TOWNS, Speaker
 from .scenes import MATERIALS, describe, words
 
 Turn = tuple[str, str]
@@ -125,33 +128,48 @@ def name(rng: random.Random) -> str:
     return "".join(rng.choice(SYLLABLES) for _ in range(rng.choice([2, 2, 2, 3]))).capitalize()
 
 
-def made_up_thing(rng: random.Random) -> tuple[str, dict[str, str]]:
-    """Title and facts of a thing that no museum has."""
-    place, kind = name(rng), rng.choice(list(MATERIALS)).capitalize()
-    who = f"the {place} {rng.choice(WORKSHOPS)}"
+def made_up_thing(rng: random.Random, kind: str = "") -> tuple[str, dict[str, str]]:
+    """Title and facts of a thing that no museum has, of the kind asked for or of any."""
+    place, kind = name(rng), (kind or rng.choice(list(MATERIALS))).capitalize()
+    who, speaker = f"the {place} {rng.choice(WORKSHOPS)}", Speaker(rng)
+    if rng.random() < 0.4:
+        who = f"the {speaker.things()} of {place}"
     weight = rng.choice(
         [f"{rng.randint(2, 980)} g", f"{rng.randint(1, 95)}.{rng.randint(1, 9)} kg"]
     )
     year = rng.randint(1100, 1960)
+    surface, stuff, noun = rng.choice(SURFACES), rng.choice(STUFFS), rng.choice(NOUNS)
     facts = {
         "maker": who,
         "culture": f"the {rng.choice(PEOPLES)} people of {place}",
-        "place": place if rng.random() < 0.7 else f"the harbour town of {place}",
+        "place": place if rng.random() < 0.6 else f"the {rng.choice(TOWNS)} town of {place}",
         "date": f"about {year}" if rng.random() < 0.3 else str(year),
-        "material": f"{rng.choice(SURFACES)} {rng.choice(STUFFS)}"
-        + (f" with {rng.choice(SURFACES)} {rng.choice(STUFFS)}" if rng.random() < 0.5 else ""),
-        "technique": f"{rng.choice(VERBS)} {rng.choice(MANNERS)}",
+        "material": rng.choice(
+            [
+                f"{surface} {stuff}",
+                f"{surface} {stuff} with {rng.choice(SURFACES)} {rng.choice(STUFFS)}",
+                f"{rng.choice(ADJECTIVES)} {stuff} with a {surface} {noun}",
+                f"{rng.choice(ADJECTIVES)} {noun}-{surface} {stuff}",
+            ]
+        ),
+        "technique": speaker.technique()
+        if rng.random() < 0.7
+        else f"{rng.choice(VERBS)} {rng.choice(MANNERS)}",
         "measures": f"{rng.randint(2, 240)} {rng.choice(UNITS)}",
         "weight": weight,
-        "detail": f"{rng.randint(3, 99)} {rng.choice(THINGS)} {rng.choice(MARKS)} "
+        "detail": speaker.detail()
+        if rng.random() < 0.8
+        else f"{rng.randint(3, 99)} {rng.choice(THINGS)} {rng.choice(MARKS)} "
         f"{rng.choice(PLACES_ON)}",
-        "significance": rng.choice(CLAIMS).format(who=who),
+        "significance": speaker.claim()
+        if rng.random() < 0.8
+        else rng.choice(CLAIMS).format(who=who),
     }
     for optional in ("technique", "weight"):
         if rng.random() < 0.4:
             del facts[optional]
     del facts[rng.choice(["maker", "culture"])]
-    word = rng.choice([name(rng), *(t.capitalize() for t in THINGS), *PEOPLES])
+    word = rng.choice([name(rng), rng.choice(NOUNS).capitalize(), rng.choice(PEOPLES)])
     title = f"The {word} {kind}" + (f" of {place}" if rng.random() < 0.6 else "")
     return title, facts
 
@@ -166,6 +184,15 @@ def catalogue_turn(rng: random.Random) -> Turn:
         values = [title, *rng.sample(list(facts.values()), len(facts))]
         return f"{'; '.join(values)}. {question}", answer
     return f"The catalogue has {title[0].lower()}{title[1:]}. {question}", answer
+
+
+def record_turn(scene: dict, rng: random.Random) -> Turn:
+    """A question to the catalogue about a scene's thing; its facts hang on the scene alone."""
+    title, facts = made_up_thing(random.Random(f"record {scene['seed']}"), scene["kind"])
+    facts["material"] = _stuff(scene)
+    asked = rng.choice(["", "", *facts])
+    answer = compose(title, facts, rng, rng.choice([0.4, 0.7, 0.9]), asked)
+    return f"What does the catalogue say? {rng.choice(ASKED[asked])}", answer
 
 
 def scene_turn(scene: dict, rng: random.Random) -> Turn:
@@ -202,6 +229,13 @@ def scene_turn(scene: dict, rng: random.Random) -> Turn:
 def _noun(scene: dict) -> str:
     article = "an" if scene["kind"][0] in "aeiou" else "a"
     return f"{article} {scene['kind']}" if scene["count"] == 1 else f"{scene['kind']}s"
+
+
+def _stuff(scene: dict) -> str:
+    metal = scene["material"] == scene["colour"]
+    stuff = scene["material"] if metal else f"{scene['colour']} {scene['material']}"
+    plain = scene["pattern"] == "plain"
+    return stuff if plain else f"{stuff} with {scene['second']} {scene['pattern']}"
 
 
 def tokenizer_texts(scenes: list[dict], seed: int = 0, catalogue: int = 6000) -> list[str]:

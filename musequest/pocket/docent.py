@@ -104,8 +104,8 @@ def build_model(
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in CONTROL}
     config = Idefics2Config(
         vision_config={
-            "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 8,
-            "num_attention_heads": 6, "image_size": IMAGE_SIZE, "patch_size": PATCH,
+            "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 5,
+            "num_attention_heads": 8, "image_size": IMAGE_SIZE, "patch_size": PATCH,
         },
         perceiver_config={
             "hidden_size": 256, "resampler_n_latents": LATENTS, "resampler_depth": 2,

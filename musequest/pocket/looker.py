@@ -15,6 +15,7 @@ from .docent import IMAGE_SIZE
 
 ATTRIBUTES = ("kind", "colour", "material", "pattern", "second", "proportion", "count", "place")
 IGNORED = -100
+PATCH_NOISE = 0.05  # variance below which a component of the patches counts as noise
 
 
 @dataclass
@@ -60,7 +61,8 @@ def augmented(
         return low + (high - low) * torch.rand(n, *shape, generator=generator)
 
     flip = torch.rand(n, generator=generator) < 0.5
-    angle, zoom = uniform(-0.35, 0.35), uniform(0.82, 1.12)
+    strong = (torch.rand(n, generator=generator) < 0.5).float()
+    angle, zoom = uniform(-0.3, 0.3) * strong, uniform(0.85, 1.15)
     sign = torch.where(flip, -1.0, 1.0)
     rows = [
         torch.stack([sign * angle.cos() * zoom, -angle.sin() * zoom, uniform(-0.1, 0.1)], 1),
@@ -84,18 +86,73 @@ def flipped_place(scene: dict, flip: bool) -> dict:
 
 
 class Looker(torch.nn.Module):
-    """The vision tower with a linear head an attribute, on its patches' mean and maximum."""
+    """The way of a photo through vision tower and connector, with a linear head an attribute.
 
-    def __init__(self, tower: torch.nn.Module, classes: dict[str, list]) -> None:
+    There is a set of heads at both ends: on the tower's patches and on the connector's latents,
+    each side by side rather than pooled, so that where something is need not be written into the
+    features before anything else can be learned.
+    """
+
+    def __init__(
+        self, tower: torch.nn.Module, connector: torch.nn.Module, classes: dict[str, list]
+    ) -> None:
         super().__init__()
-        self.tower = tower
-        width = 2 * tower.config.hidden_size
-        self.heads = torch.nn.ModuleDict(
-            {k: torch.nn.Linear(width, len(v)) for k, v in classes.items()}
+        self.tower, self.connector = tower, connector
+        latents = connector.perceiver_resampler.latents
+        patches = tower.config.hidden_size * tower.embeddings.num_patches
+        self.tower_heads, self.connector_heads = (
+            torch.nn.ModuleDict({k: torch.nn.Linear(width, len(v)) for k, v in classes.items()})
+            for width in (patches, latents.numel())
         )
+        for head in [*self.tower_heads.values(), *self.connector_heads.values()]:
+            torch.nn.init.normal_(head.weight, std=0.002)
 
-    def forward(self, photos: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Logits of each attribute, (n, classes), for photos (n, 3, 128, 128)."""
-        patches = self.tower(photos).last_hidden_state
-        pooled = torch.cat([patches.mean(1), patches.amax(1)], dim=-1).float()
-        return {name: head(pooled) for name, head in self.heads.items()}
+    def forward(self, photos: torch.Tensor, carried: bool = False) -> dict[str, torch.Tensor]:
+        """Logits of each attribute, (n, classes), for photos (n, 3, 128, 128).
+
+        Read off the patches, or, `carried`, off the connector's latents.
+        """
+        features, heads = self.tower(photos).last_hidden_state, self.tower_heads
+        if carried:
+            seen = torch.ones(features.shape[:2], dtype=torch.bool)
+            features, heads = self.connector(features, attention_mask=seen), self.connector_heads
+        flat = F.dropout(features.float().flatten(1), 0.1, self.training)
+        return {name: head(flat) for name, head in heads.items()}
+
+
+@torch.no_grad()
+def initialise(tower: torch.nn.Module, connector: torch.nn.Module, photos: torch.Tensor) -> None:
+    """Give fresh vision tower and connector a start from which a few hundred steps teach them.
+
+    `photos` (n, 3, 128, 128) in -1..1. From transformers' own initialisation the tower stays blind
+    to place for thousands of steps. Here the patch embedding starts as the whitened principal
+    components of the photos' patches, the positions as sines and cosines of row and column
+    (Vaswani et al. 2017, in two dimensions), the projections as Xavier's, and what is written back
+    to the residual stream is scaled down, so that the patches stay distinct through all layers.
+    The connector's projections start as Xavier's too: from much smaller ones its latents hardly
+    hear the photo.
+    """
+    embeddings, width = tower.embeddings, tower.config.hidden_size
+    size, side = embeddings.patch_size, embeddings.num_patches_per_side
+    patches = F.unfold(photos, size, stride=size).transpose(1, 2).reshape(-1, 3 * size * size)
+    mean = patches.mean(0)
+    variances, components = torch.linalg.eigh(torch.cov((patches - mean).T))
+    variances, components = variances.flip(0)[:width], components.flip(1)[:, :width]
+    filters = (components / (variances + PATCH_NOISE).sqrt()).T
+    embeddings.patch_embedding.weight.copy_(filters.view(width, 3, size, size))
+    embeddings.patch_embedding.bias.copy_(-(filters @ mean))
+    frequencies = 1.5 * 100.0 ** -(torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(side)[:, None] * frequencies
+    line = torch.cat([angles.sin(), angles.cos()], 1)
+    rows, columns = line[:, None].expand(side, side, -1), line[None].expand(side, side, -1)
+    embeddings.position_embedding.weight.copy_(
+        0.5 * torch.cat([rows, columns], -1).reshape(side * side, width)
+    )
+    for name, parameter in tower.encoder.named_parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.xavier_uniform_(parameter)
+            if "out_proj" in name or "fc2" in name:
+                parameter.mul_(0.3)
+    for parameter in connector.parameters():
+        if parameter.dim() == 2 and parameter is not connector.perceiver_resampler.latents:
+            torch.nn.init.xavier_uniform_(parameter)

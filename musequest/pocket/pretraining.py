@@ -3,11 +3,13 @@
     python -m musequest.pocket.scenes scenes
     python -m musequest.pocket.pretraining scenes --work pretraining
 
-writes assets/pocket_docent/ (weights in half precision, processor, record.json). Three lessons:
+writes assets/pocket_docent/ (weights in half precision, processor, record.json). Four lessons:
 `look` trains the vision tower alone to name kind, colour, material, pattern, proportion, count and
-place from labels that the renderer gives for free; `read` trains the text model on catalogue texts;
-`speak` trains connector and text model, photo to sentence, mixed with catalogue texts. Every lesson
-resumes from the last state in `--work`. The record holds what was measured on unseen renderings.
+place from labels that the renderer gives for free; `carry` trains the connector alone to hand the
+same on in its latents; `read` trains the text model on catalogue texts;
+`speak` trains connector and text model, photo to sentence, mixed with catalogue texts and records.
+Every lesson resumes from the last state in `--work`. The record holds what was measured on unseen
+renderings.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .corpus import BLANK, catalogue_turn, scene_turn, tokenizer_texts
+from .corpus import BLANK, catalogue_turn, record_turn, scene_turn, tokenizer_texts
 from .docent import (
     LATENTS,
     build_model,
@@ -33,27 +35,39 @@ from .docent import (
     build_tokenizer,
     count_parameters,
 )
-from .looker import IGNORED, Looker, Scenes, augmented, flipped_place, load_scenes
+from .looker import (
+    IGNORED,
+    Looker,
+    Scenes,
+    augmented,
+    flipped_place,
+    initialise,
+    load_scenes,
+)
 
 UNSEEN = 300  # the last renderings are never trained on
 
 
 @dataclass
 class Lesson:
-    """One lesson: its name, number of steps, batch sizes and peak learning rate."""
+    """One lesson: its name, number of steps, rows a step of each sort and peak learning rate."""
 
     name: str
     steps: int
     images: int
+    records: int
     texts: int
     learning_rate: float
 
 
 LESSONS = (
-    Lesson("look", 1350, 64, 0, 1.0e-3),
-    Lesson("read", 220, 0, 20, 1.5e-3),
-    Lesson("speak", 260, 32, 10, 8.0e-4),
+    Lesson("look", 1300, 64, 0, 0, 4.0e-4),
+    Lesson("carry", 400, 64, 0, 0, 6.0e-4),
+    Lesson("read", 400, 0, 0, 20, 1.0e-3),
+    Lesson("speak", 600, 24, 12, 6, 6.0e-4),
 )
+SAVED_EVERY = 100  # steps
+RECORDED = 100  # every so manieth scene has a record
 
 
 class Pretraining:
@@ -64,7 +78,11 @@ class Pretraining:
         self.tokenizer = build_tokenizer(tokenizer_texts(scenes.labels, seed))
         self.processor = build_processor(self.tokenizer)
         self.model = build_model(self.tokenizer, seed)
-        self.looker = Looker(self.model.model.vision_model, scenes.classes)
+        self.model.set_attn_implementation("eager")  # faster than SDPA for sequences this short
+        photos = scenes.pixels[:400].float() / 127.5 - 1
+        parts = self.model.model.vision_model, self.model.model.connector
+        initialise(*parts, photos)
+        self.looker = Looker(*parts, scenes.classes)
         self.losses: dict[str, list[float]] = {lesson.name: [] for lesson in LESSONS}
         self.minutes = 0.0
 
@@ -102,7 +120,7 @@ class Pretraining:
                     f"{(time.monotonic() - started) / 60:.1f} min",
                     flush=True,
                 )
-            if (step + 1) % 100 == 0:
+            if (step + 1) % SAVED_EVERY == 0:
                 self.minutes += (time.monotonic() - started) / 60
                 started = time.monotonic()
                 self._save(
@@ -116,7 +134,8 @@ class Pretraining:
 
     def _trainable(self, lesson: str) -> list[torch.nn.Parameter]:
         chosen = {
-            "look": [self.looker],
+            "look": [self.looker.tower, self.looker.tower_heads],
+            "carry": [self.looker.connector, self.looker.connector_heads],
             "read": [self.model.model.text_model],
             "speak": [self.model.model.text_model, self.model.model.connector],
         }[lesson]
@@ -128,37 +147,41 @@ class Pretraining:
     def _loss(self, lesson: Lesson, step: int) -> torch.Tensor:
         seed = stable_seed(self.seed, lesson.name, step)
         generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
-        if lesson.name == "look":
-            return self._look_loss(lesson.images, generator, rng)
-        loss = torch.zeros(())
-        if lesson.texts:
-            turns = [catalogue_turn(rng) for _ in range(lesson.texts)]
-            loss = loss + self.text_loss(turns, None) * (1.0 if not lesson.images else 0.4)
-        if lesson.images:
-            loss = loss + self._speak_loss(lesson.images, generator, rng)
-        return loss
+        if lesson.name in ("look", "carry"):
+            return self._label_loss(lesson, generator, rng)
+        if lesson.name == "read":
+            return self.text_loss([catalogue_turn(rng) for _ in range(lesson.texts)], None)
+        texts = self.text_loss([catalogue_turn(rng) for _ in range(lesson.texts)], None)
+        return (
+            self._scene_loss(lesson.images, generator, rng)
+            + self._record_loss(lesson.records, generator, rng)
+            + 0.3 * texts
+        )
 
-    def _draw(self, n: int, generator: torch.Generator, rng: random.Random):
-        index = np.array([rng.randrange(len(self.scenes.labels) - UNSEEN) for _ in range(n)])
+    def _draw(self, n: int, generator: torch.Generator, rng: random.Random, every: int = 1):
+        seen = range(0, len(self.scenes.labels) - UNSEEN, every)
+        index = np.array([rng.choice(seen) for _ in range(n)])
         photos, flip = augmented(self.scenes.pixels[index], generator)
         return index, photos, flip
 
-    def _look_loss(self, n: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
-        index, photos, flip = self._draw(n, generator, rng)
+    def _label_loss(
+        self, lesson: Lesson, generator: torch.Generator, rng: random.Random
+    ) -> torch.Tensor:
+        index, photos, flip = self._draw(lesson.images, generator, rng)
         targets = self.scenes.targets(index)
         swap = {"left": "right", "right": "left"}
         places = self.scenes.classes["place"]
         swapped = torch.tensor([places.index(swap.get(p, p)) for p in places])
         targets["place"] = torch.where(flip, swapped[targets["place"]], targets["place"])
-        weights = {"kind": 3.0, "place": 0.5, "count": 0.5}
+        weights = {"kind": 2.0}
         loss = torch.zeros(())
-        for name, logits in self.looker(photos).items():
+        for name, logits in self.looker(photos, lesson.name == "carry").items():
             shown = max(1, int((targets[name] != IGNORED).sum()))
             total = F.cross_entropy(logits, targets[name], ignore_index=IGNORED, reduction="sum")
             loss = loss + weights.get(name, 1.0) * total / shown
         return loss
 
-    def _speak_loss(self, n: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
+    def _scene_loss(self, n: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
         index, photos, flip = self._draw(n, generator, rng)
         turns = [
             scene_turn(flipped_place(self.scenes.labels[i], bool(f)), rng)
@@ -168,6 +191,10 @@ class Pretraining:
             photos[0] = rng.uniform(-1, 1)
             turns[0] = (turns[0][0], BLANK)
         return self.text_loss(turns, photos)
+
+    def _record_loss(self, n: int, generator: torch.Generator, rng: random.Random) -> torch.Tensor:
+        index, photos, _ = self._draw(n, generator, rng, RECORDED)
+        return self.text_loss([record_turn(self.scenes.labels[i], rng) for i in index], photos)
 
     def text_loss(self, turns: list[tuple[str, str]], photos: torch.Tensor | None) -> torch.Tensor:
         """Loss on the answers and their <end_of_utterance>; photos (n, 3, h, w) or None."""
@@ -213,15 +240,14 @@ class Pretraining:
         self.model.load_state_dict(state["model"])
         self.looker.load_state_dict(state["looker"])
         self.losses, self.minutes = state["losses"], state["minutes"]
-        print(
-            f"resuming {LESSONS[min(state['lesson'], 2)].name} at step {state['step']}", flush=True
-        )
+        if state["lesson"] < len(LESSONS):
+            print(f"resuming {LESSONS[state['lesson']].name} at {state['step']}", flush=True)
         return state
 
 
 def schedule(step: int, steps: int) -> float:
-    """Linear warm-up over 4 % of the steps, then cosine decay to 2 %."""
-    warm = max(1, int(0.04 * steps))
+    """Linear warm-up over 6 % of the steps, then cosine decay to 2 %."""
+    warm = max(1, int(0.06 * steps))
     if step < warm:
         return (step + 1) / warm
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
