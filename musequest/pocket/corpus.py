@@ -9,10 +9,13 @@ told from its photo. The exhibits of the pocket museum never occur.
 
 from __future__ import annotations
 
+import functools
 import random
+import re
 
 from musequest.creation.offline_writer import compose
 from musequest.creation.wordings import ASKED, QUESTIONS
+from musequest.home import root
 
 from .english import ADJECTIVES, NOUNS, TOWNS, Speaker
 from .scenes import MATERIALS, describe, words
@@ -123,9 +126,19 @@ CLAIMS = [
 UNITS = ["cm high", "cm wide", "cm long", "mm across", "cm across", "cm around", "m long", "m high"]
 
 
+@functools.cache
+def _taken() -> set[str]:
+    """The words of the pocket museum's texts, none of which may be a made-up name."""
+    museum = root() / "assets" / "pocket_museum" / "exhibits.csv"
+    return set(re.findall(r"\w+", museum.read_text(encoding="utf-8")))
+
+
 def name(rng: random.Random) -> str:
-    """A made-up proper name of two or three syllables."""
-    return "".join(rng.choice(SYLLABLES) for _ in range(rng.choice([2, 2, 2, 3]))).capitalize()
+    """A made-up proper name of two or three syllables, none of the pocket museum's."""
+    while True:
+        syllables = [rng.choice(SYLLABLES) for _ in range(rng.choice([2, 2, 2, 3]))]
+        if (drawn := "".join(syllables).capitalize()) not in _taken():
+            return drawn
 
 
 def made_up_thing(rng: random.Random, kind: str = "") -> tuple[str, dict[str, str]]:
