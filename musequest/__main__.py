@@ -117,10 +117,12 @@ def infer(chosen: argparse.Namespace) -> None:
 def score(chosen: argparse.Namespace) -> None:
     """Score the answers of any systems on the questions they share."""
     from .evaluation.scoring import score as run
+    from .settings import load_profile
 
     predictions = _assignments(chosen.predictions, "predictions")
     paths = {name: Path(path) for name, path in predictions.items()}
-    print(json.dumps(run(paths, chosen.exhibits, chosen.out), indent=2))
+    profile = load_profile(chosen.profile) if chosen.profile else None
+    print(json.dumps(run(paths, chosen.exhibits, chosen.out, profile), indent=2))
 
 
 def report(chosen: argparse.Namespace) -> None:
@@ -276,6 +278,7 @@ def _add_evaluation(commands: argparse._SubParsersAction) -> None:
     command.add_argument("predictions", nargs="+", metavar="NAME=FILE", help="a system's answers")
     command.add_argument("--exhibits", type=Path, help="exhibits.parquet, for facts and names")
     command.add_argument("--out", type=Path, required=True, help="folder for the scores")
+    command.add_argument("--profile", help="whose dataset gives tracks, whose model the base score")
     _add_profile(_add(commands, report))
 
 

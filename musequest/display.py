@@ -22,6 +22,7 @@ from PIL import ImageDraw, ImageFont, ImageOps
 
 from .creation.exhibits import Exhibit
 from .evaluation.metrics import METRICS
+from .evaluation.systems import variant
 from .home import collection_dir
 from .photos import open_photo
 
@@ -209,11 +210,15 @@ def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> H
 
 
 def score_frame(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """One track of summary.json: a row a metric with its best value, a column a system."""
+    """One track of summary.json: a row a metric with its best value, a column a system or control.
+
+    Answers without the exhibit's photo have a table of their own (`evaluation.rows`).
+    """
     return pd.DataFrame(
         {
             system: {named(metric): show(score) for metric, score in metrics.items()}
             for system, metrics in systems.items()
+            if not variant(system)[1]
         }
     )
 

@@ -13,14 +13,18 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 
-from .numerals import find_numerals, roman
+from .numerals import find_decades, find_numerals, roman
 from .units import UNITS
 
 # Words that are numbers only in a longer numeral ("twenty-first"), a century or before a unit.
 HARDLY_NUMBERS = frozenset({"one", "first", "second"})
 LETTERS = "|".join(unit for unit in UNITS if len(unit) == 1)
 NAMES = "|".join(sorted((unit for unit in UNITS if len(unit) > 1), key=len, reverse=True))
-UNIT = re.compile(rf"[\s\u00a0\u202f\u2009-]?(?P<unit>{LETTERS}|(?i:{NAMES}))(?![^\W_])")
+# "12 in. wide" and "12 in high" measure; "in 1742 in Lowfen" does not.
+INCH = r"in\.|in(?=\s+(?:high|wide|long|tall|deep|across|thick|x|×)(?!\w))"
+UNIT = re.compile(
+    rf"[\s\u00a0\u202f\u2009-]?(?:(?P<unit>{LETTERS}|(?i:{NAMES}))(?![^\W_])|(?P<inch>{INCH}))"
+)
 CENTURY = re.compile(r"[\s-]+centur(?:y|ies)\b", re.I)
 BEFORE_CHRIST = re.compile(r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?)")
 PLURAL_YEAR = re.compile(r"['’]?s\b")
@@ -103,15 +107,20 @@ def find_numbers(text: str) -> tuple[Number, ...]:
 
 
 def _numerals(text: str) -> list[Number]:
+    decades = [
+        Number(value, kind="decade", start=start, end=end)
+        for value, start, end, _ in find_decades(text)
+    ]
     plain = [
         Number(value, start=start, end=end, ordinal=ordinal)
         for value, start, end, ordinal in find_numerals(text)
+        if not any(decade.start <= start < decade.end for decade in decades)
     ]
     romans = [
         Number(Decimal(roman(m[1])), start=m.start(), end=m.end(), ordinal=True)
         for m in ROMAN_CENTURY.finditer(text)
     ]
-    return sorted(plain + romans, key=lambda n: n.start)
+    return sorted(plain + decades + romans, key=lambda n: n.start)
 
 
 def _counts(text: str, number: Number) -> bool:
@@ -127,7 +136,7 @@ def _with_suffix(text: str, number: Number) -> Number:
     elif match := PLURAL_YEAR.match(text, number.end):
         number = _plural_year(number, match.end())
     elif not number.ordinal and (match := UNIT.match(text, number.end)):
-        dimension, factor = UNITS[match["unit"].lower()]
+        dimension, factor = UNITS["inch" if match["inch"] else match["unit"].lower()]
         number = replace(number, dimension=dimension, size=number.value * factor, end=match.end())
     if match := BEFORE_CHRIST.match(text, number.end):
         number = replace(number, bc=True, end=match.end())

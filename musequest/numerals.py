@@ -61,10 +61,18 @@ SIGN = f"(?P<sign>[{''.join(VULGAR)}])"
 # "12,500.5", "3.6", "3,6"; a fraction of its own; a fraction behind a number ("18 1/2").
 DIGITS = re.compile(
     rf"{SIGN}|(?<![\d/⁄])(?P<over>\d{{1,2}})[/⁄](?P<under>2|3|4|5|6|8|10|12|16|32|64)(?![\d/⁄])"
-    r"|(?P<grouped>\d{1,3}(?P<sep>[,'’\u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)(?:\.\d+)?)"
+    r"|(?P<dotted>\d{1,3}(?:\.\d{3}){2,}(?![\d.]))"
+    r"|(?P<grouped>\d{1,3}(?P<sep>[,'’ \u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)(?:\.\d+)?)"
     r"|(?P<plain>\d+)(?:\.(?P<point>\d+)|(?<!\d,\d),(?P<comma>\d{1,2})(?![\d,]))?"
 )
 PART = re.compile(rf"\s?{SIGN}|[ \u00a0-](?P<over>\d{{1,2}})[/⁄](?P<under>\d{{1,2}})(?!\d)")
+FRACTIONS = {"halves": 2, "quarters": 4, "fourths": 4} | {
+    f"{word}s": value for word, value in ORDINALS.items() if value in (3, 5, 6, 8, 10)
+}
+PARTS = re.compile(rf"[\s-]({'|'.join(FRACTIONS)})\b", re.I)
+# "nineteen-sixties", "sixties": the plural of the tens is a decade.
+PLURAL_TENS = {word[:-1] + "ies": 10 * value for value, word in enumerate(TENS, 2)}
+DECADE = re.compile(rf"\b(?:({_any([*TEENS, 'twenty'])})[\s-]+)?({_any(PLURAL_TENS)})\b", re.I)
 HALF = re.compile(rf"{SPACE}and{SPACE}a{SPACE}half\b", re.I)
 SUFFIX = re.compile(r"(?:st|nd|rd|th)\b", re.I)
 SCALED = re.compile(r"[\s\u00a0-](hundred|thousand|million|billion)\b", re.I)
@@ -73,6 +81,19 @@ SCALED = re.compile(r"[\s\u00a0-](hundred|thousand|million|billion)\b", re.I)
 def find_numerals(text: str) -> list[Numeral]:
     """Every numeral of `text` in order of appearance; places are characters of `text`."""
     return sorted([*_digits(text), *_words(text)], key=lambda numeral: numeral[1])
+
+
+def find_decades(text: str) -> list[Numeral]:
+    """Decades in words, such as "the nineteen-sixties" (1960) and "the sixties" (60)."""
+    return [
+        (
+            Decimal(100 * CARDINALS.get((m[1] or "").lower(), 0) + PLURAL_TENS[m[2].lower()]),
+            m.start(),
+            m.end(),
+            False,
+        )
+        for m in DECADE.finditer(text)
+    ]
 
 
 def roman(letters: str) -> int:
@@ -102,6 +123,8 @@ def _value(match: re.Match[str]) -> tuple[Decimal, int]:
     if match["sign"] or match["over"]:
         fraction = _fraction(match)
         return (fraction, match.end()) if fraction else (Decimal(match["over"]), match.end("over"))
+    if match["dotted"]:
+        return Decimal(match["dotted"].replace(".", "")), match.end()
     if match["grouped"]:
         return Decimal(match["grouped"].replace(match["sep"], "")), match.end()
     decimals = match["point"] or match["comma"]
@@ -120,6 +143,10 @@ def _words(text: str) -> Iterator[Numeral]:
         value, end = Decimal(_sum(words)), match.end()
         if half := HALF.match(text, end):
             value, end = value + Decimal("0.5"), half.end()
+            if scale := SCALED.match(text, end):
+                value, end = value * SCALES[scale[1].lower()], scale.end()
+        elif (parts := PARTS.match(text, end)) and value < (under := FRACTIONS[parts[1].lower()]):
+            value, end = value / under, parts.end()
         yield value, match.start(), end, words[-1] in ORDINALS
 
 

@@ -18,11 +18,15 @@ import pandas as pd
 
 from .display import score_frame
 from .errors import MuseQuestError
+from .evaluation.differences import looking
+from .evaluation.metrics import METRICS
+from .evaluation.rows import KEY, ablation_frame, difference_frame
 from .files import read_json, write_json, write_text
 from .home import results_dir, root, run_dir
 
 RECORDS = Path("benchmarks/records")
 DEMO = RECORDS / "pocket_demo.json"
+TRACK = "unseen_photo"  # the rows that count
 PICTURE = Path("assets/figures/pocket_per_item.png")
 MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -41,9 +45,16 @@ def keep(profile_name: str) -> None:
         )
     run = read_json(run_dir(profile_name, "lora") / "run.json")
     summary = read_json(results / "summary.json")
-    write_json(root() / DEMO, demo | {"run": run, "scores": summary})
+    told = {"run": run, "scores": summary, "differences": key_differences(results)}
+    write_json(root() / DEMO, demo | told)
     (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
+
+
+def key_differences(results: Path) -> list[dict[str, Any]]:
+    """The paired differences of the key metrics on the photos never seen in training."""
+    rows = read_json(results / "differences.json")[TRACK]
+    return [row for row in rows if row["metric"] in KEY]
 
 
 def pocket_picture() -> str:
@@ -75,7 +86,7 @@ def machine(hardware: Mapping[str, Any]) -> str:
 
 def pocket_scores() -> str:
     """The scores of the recorded demo on photos never seen in training."""
-    return scores_of("unseen_photo")
+    return scores_of(TRACK)
 
 
 def pocket_all_scores() -> str:
@@ -88,6 +99,44 @@ def scores_of(track: str) -> str:
     """The score table of one track of the recorded demo."""
     frame = score_frame(read_json(root() / DEMO)["scores"][track])
     return markdown(frame.rename_axis("score").reset_index())
+
+
+def pocket_differences() -> str:
+    """The recorded demo's differences between systems, on photos never seen in training."""
+    rows = read_json(root() / DEMO).get("differences", [])
+    frame = difference_frame(rows).rename_axis("pair").reset_index()
+    return markdown(frame) if len(frame) else "The recorded demo compares no systems.\n"
+
+
+def pocket_ablations() -> str:
+    """What the recorded demo's systems lose without the photo, and who looks at it."""
+    demo = read_json(root() / DEMO)
+    frame = ablation_frame(demo["scores"][TRACK]).rename_axis("system").reset_index()
+    if frame.empty:
+        return "The recorded demo has no answers without the photo.\n"
+    told = looking(demo["differences"]).values()
+    return f"{markdown(frame)}\n{''.join(f'- {sentence}' + chr(10) for sentence in told)}"
+
+
+def metric_table() -> str:
+    """Every metric with its range, direction, formula and source."""
+    rows = [
+        {
+            "metric": f"`{each.name}`",
+            "range": f"{each.limits[0]:g} to {'∞' if each.limits[1] is None else each.limits[1]}",
+            "best": {"low": f"{each.limits[0]:g}", "high": each.limits[1], "": "–"}[each.best],
+            "formula": each.formula,
+            "source": each.source,
+        }
+        for each in METRICS.values()
+    ]
+    return markdown(pd.DataFrame(rows))
+
+
+def published_answers() -> str:
+    """Means of the published answers, in the encoder that scores every system here."""
+    means = pd.read_csv(root() / RECORDS / "published_scores.csv", dtype=str)
+    return markdown(means)
 
 
 def pocket_run() -> str:
@@ -116,7 +165,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
         pocket_walk,
         pocket_scores,
         pocket_all_scores,
+        pocket_differences,
+        pocket_ablations,
         pocket_run,
+        metric_table,
+        published_answers,
         published_runs,
     )
 }
@@ -138,7 +191,7 @@ def filled(text: str) -> str:
             raise MuseQuestError(
                 f"A readme asks for the figures '{name}'; there are {', '.join(BLOCKS)}."
             )
-        recorded = name == "published_runs" or (root() / DEMO).exists()
+        recorded = not name.startswith("pocket_") or (root() / DEMO).exists()
         return match[1] + (BLOCKS[name]() if recorded else "No demo is recorded yet.\n") + match[3]
 
     return MARKED.sub(block, text)

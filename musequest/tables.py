@@ -39,6 +39,7 @@ REMEDIES = {
     "metrics": "train",
     "predictions": "infer",
     "scores": "score",
+    "facts": "score",
 }
 
 
@@ -126,6 +127,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
     "scores": pa.schema([("model", TEXT), ("data_id", TEXT)]),
+    # kind: number or name; status: recalled or missing (of the ground truth), invented.
+    "facts": pa.schema(
+        [("model", TEXT), ("data_id", TEXT), ("kind", TEXT), ("status", TEXT), ("fact", TEXT)]
+    ),
 }
 
 

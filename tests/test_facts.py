@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from musequest.evaluation.facts import check_numbers
-from musequest.evaluation.names import find_names, recall_names
+from musequest.evaluation.names import check_names, claims, find_names, telling_names
 from musequest.numbers import find_numbers
 
 
@@ -48,6 +48,11 @@ def values(text: str) -> list[str]:
         ("a hundred, a dozen, two dozen, hundreds of", ["100", "12", "24"]),
         ("two, three and four", ["2", "3", "4"]),
         ("2.5 million, 3 thousand", ["2500000", "3000"]),
+        ("one and a half million", ["1500000"]),
+        ("1 000 000 and 25 000 coins", ["1000000", "25000"]),
+        ("1.234.567", ["1234567"]),
+        ("in 1742 300 came", ["1742", "300"]),
+        ("the nineteen-sixties, the sixties", ["1960s", "60s"]),
         ("PM-0007, F4U, B-17", ["7", "4", "17"]),
         ("٣٤ and ３４", ["34", "34"]),
         ("bone, often, weight, freight, attend", []),
@@ -74,6 +79,20 @@ def test_words_after_a_number_are_not_taken_for_units(text: str):
 def test_a_number_knows_where_it_stands():
     text = "It is 34 cm high and of the seventeenth century."
     assert [text[n.start : n.end] for n in find_numbers(text)] == ["34 cm", "seventeenth century"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("two-thirds", "2/3"), ("three quarters", "¾"), ("three-quarters", "0.75")],
+)
+def test_fractions_in_words(one: str, other: str):
+    (left,), (right,) = find_numbers(one), find_numbers(other)
+    assert left.value == right.value
+
+
+@pytest.mark.parametrize("text", ["12 in. wide", "12 in high", "12 inches", "12-inch", "1 foot"])
+def test_inches_are_told_from_the_word_in(text: str):
+    assert find_numbers(text)[0].size == Decimal("0.3048")
 
 
 def test_recall_and_invention_are_counted_per_different_number():
@@ -137,11 +156,53 @@ def test_names_are_capitalised_words_inside_sentences():
 
 def test_name_recall_ignores_accents_order_and_shouting():
     truth = "The bowl of Ilse Varn lay in São Mar."
-    assert recall_names("SAO MAR: ILSE", truth) == pytest.approx(3 / 4)
-    assert recall_names("the brod", "It came from Brod.") == 0
-    assert recall_names("anything", "no names in here") is None
+    assert check_names("SAO MAR: ILSE", truth).recall == pytest.approx(3 / 4)
+    assert check_names("the brod", "It came from Brod.").recall == 0
+    assert check_names("anything", "no names in here").recall is None
 
 
 def test_a_name_that_begins_a_sentence_counts_if_the_sources_know_it():
-    assert recall_names("of Lowfen", "Lowfen made it.", "The kilns of Lowfen burned.") == 1
-    assert recall_names("of Lowfen", "Lowfen made it.") is None
+    assert check_names("of Lowfen", "Lowfen made it.", "The kilns of Lowfen burned.").recall == 1
+    assert check_names("of Lowfen", "Lowfen made it.").recall is None
+
+
+def test_names_are_held_against_ground_truth_and_sources():
+    check = check_names(
+        answer="Lowfen sold it. Varn's bowl came from Gildmoor on a Monday; Peat burned.",
+        ground_truth="The bowl of Ilse Varn came from Lowfen.",
+        sources="The peat of Gildmoor marsh.",
+    )
+    assert check.recalled == ("Varn", "Lowfen")
+    assert check.missing == ("Ilse",)
+    assert check.invented == ("Monday",)
+    assert check.stated == 4
+    text = "Lowfen sold it. Varn's bowl came from Gildmoor on a Monday; Peat burned."
+    marked = {text[start:end]: kind for start, end, kind in check.marks}
+    assert marked == {
+        "Lowfen": "recalled", "Varn's": "recalled", "Gildmoor": "known", "Monday": "invented",
+    }  # fmt: skip
+
+
+def test_an_abbreviation_or_a_number_is_no_end_of_a_sentence_and_no_name():
+    assert find_names("It was built by St. Mary and J. Holm, see Fig. Three.") == {
+        "mary", "holm", "fig", "st",
+    }  # fmt: skip
+    assert find_names("Made in the Seventeenth Century in Ost") == {"ost"}
+
+
+def test_names_without_capitals_have_no_rates():
+    check = check_names("壺は美しい", "壺は古い")
+    assert check.recall is None
+    assert check.invented_rate is None
+
+
+def test_a_very_long_answer_has_its_names_read_in_time():
+    check = check_names("Held in 1742 by Ann Oh. " * 800, "By Ann.")
+    assert (check.stated, check.recall) == (2, 1)
+
+
+def test_an_exhibit_is_claimed_by_the_names_that_tell_it_from_others():
+    names = telling_names(["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a vase"])
+    assert names == [{"heron", "lowfen"}, {"ember", "orsey"}]
+    assert claims("The Lowfen piece", names) == [{"heron", "lowfen"}]
+    assert claims("A Vase with a heron", names) == []

@@ -13,7 +13,7 @@ from PIL import Image
 from scored_museum import make_metrics
 
 from musequest.evaluation.figures import loss_curves, metric_bars, per_item
-from musequest.evaluation.metrics import METRICS
+from musequest.evaluation.metrics import METRICS, item_metrics
 from musequest.evaluation.style import TALLEST_PX, Picture
 from musequest.evaluation.systems import SYSTEMS, ordered, system
 
@@ -26,6 +26,7 @@ def make_scores(items: int, systems: tuple[str, ...] = ("base", "lora")) -> pd.D
             "model": name,
             "data_id": f"item-{index:03d}-00",
             "item_name": f"item-{index:03d}",
+            "track": "",
             "embedding_distance": (0.6 if name == "base" else 0.1) + rng.random() / 5,
         }
         for name in systems
@@ -95,7 +96,7 @@ def test_metric_bars_has_a_panel_a_metric():
     value = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 9}
     figure = metric_bars(make_summary(["lora", "base"], value))
     shown = texts(figure)
-    for metric in METRICS.values():
+    for metric in item_metrics():
         assert f"{metric.label} {metric.direction}".strip() in shown
     assert "9 items" in shown
     one = metric_bars(make_summary(["lora"], value), metrics=["rouge_l"])

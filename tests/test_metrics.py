@@ -1,11 +1,14 @@
 """Each metric, and the interval of a mean, on hand-made cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from musequest.evaluation.encoder import load_encoder
 from musequest.evaluation.intervals import Draws
-from musequest.evaluation.metrics import METRICS, References, Sheet, rank_of_own
+from musequest.evaluation.metrics import METRICS, item_metrics, outsider_metrics
+from musequest.evaluation.sheet import References, Sheet
 
 TRUTHS = [
     "The Heron Vase of Lowfen was thrown in 1742; it is 47 cm high.",
@@ -15,14 +18,15 @@ TRUTHS = [
 NAMES = ["vase", "coin", "chair"]
 
 
-def sheet(answers: list[str], names: list[str] = NAMES, sources: str = "") -> Sheet:
+def sheet(answers: list[str], names: list[str] = NAMES, sources: str = "", **more: object) -> Sheet:
     """The answers beside the three ground truths."""
     encoder, truths = load_encoder(), TRUTHS[: len(answers)]
     vectors = encoder.encode(truths)
     references = References.of(names[: len(answers)], vectors)
     texts = [sources] * len(answers)
     own = encoder.encode(answers)
-    return Sheet(names[: len(answers)], truths, answers, texts, vectors, own, references, encoder)
+    placed = names[: len(answers)], truths, answers, texts, vectors, own, references, encoder
+    return Sheet(*placed, **more)
 
 
 def values(name: str, answers: list[str], **given: object) -> list[float]:
@@ -31,11 +35,31 @@ def values(name: str, answers: list[str], **given: object) -> list[float]:
 
 def test_the_promised_metrics_are_registered_with_their_direction():
     promised = "embedding_distance identity_at_1 number_recall invented_number_rate name_recall"
-    assert set(f"{promised} rouge_l answer_tokens".split()) <= set(METRICS)
+    promised += " identity_at_3 sibling_confusion invented_name_rate similarity_score seconds"
+    promised += " rouge_l answer_tokens false_recognition_rate"
+    assert set(promised.split()) == set(METRICS)
+    assert next(iter(METRICS)) == "embedding_distance"
+    assert [metric.name for metric in outsider_metrics()] == ["false_recognition_rate"]
+    assert len(item_metrics()) == len(METRICS) - 1
     directions = {name: metric.direction for name, metric in METRICS.items()}
     assert directions["embedding_distance"] == directions["invented_number_rate"] == "(0 best)"
     assert directions["identity_at_1"] == directions["rouge_l"] == "(1 best)"
     assert directions["answer_tokens"] == ""
+    assert directions["seconds"] == "(0 best)"
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_every_metric_says_how_it_is_computed_and_keeps_to_its_range(metric):
+    assert metric.formula and metric.source and metric.meaning.endswith(".")
+    assert (metric.compute.__doc__ or "").strip()
+    given = sheet([TRUTHS[1], "Made in 99 BC by Ann Oh.", ""], seconds=[0.5, 2, np.nan])
+    given = replace(given, titles=["The Ann Vase", "The Ohm Coin"])
+    found = metric.compute(given)
+    least, greatest = metric.limits
+    assert found.shape == (3,)
+    there = found[~np.isnan(found)]
+    assert (there >= least).all()
+    assert greatest is None or (there <= greatest).all()
 
 
 def test_embedding_distance_is_0_for_the_ground_truth_and_1_for_nothing():
@@ -48,14 +72,51 @@ def test_embedding_distance_is_0_for_the_ground_truth_and_1_for_nothing():
 def test_identity_is_won_by_the_own_exhibit_alone():
     answers = [TRUTHS[0], TRUTHS[0], ""]
     assert values("identity_at_1", answers) == [1, 0, 0]
-    assert rank_of_own(sheet(answers)).tolist()[:2] == [1, 2]
+    placement = sheet(answers).placement
+    assert placement.ranks.tolist()[:2] == [1, 2]
+    assert placement.nearest.tolist()[:2] == [2, 2]  # coin, chair, vase in the order of names
 
 
 def test_a_tie_is_no_win():
     given = sheet([TRUTHS[0], TRUTHS[1]])
     tied = np.stack([given.references.vectors[0]] * 2)
-    given = Sheet(**{**given.__dict__, "references": References(("coin", "vase"), tied)})
+    given = replace(given, references=References(("coin", "vase"), tied))
     assert METRICS["identity_at_1"].compute(given).tolist() == [0, 0]
+
+
+def placed(cosines: list[list[float]], own: list[str], names: list[str]) -> Sheet:
+    """Answers whose cosine to each exhibit's reference is given; references are unit axes."""
+    axes = np.eye(len(names))
+    vectors = np.array(cosines)
+    given = sheet(["x"])
+    return Sheet(
+        own, ["x"] * len(own), ["x"] * len(own), [""] * len(own), vectors, vectors,
+        References(tuple(names), axes), given.encoder,
+    )  # fmt: skip
+
+
+def test_identity_at_3_asks_for_the_first_three():
+    cosines = [[0.1, 0.9, 0.8, 0.0], [0.1, 0.9, 0.8, 0.7], [0.9, 0.1, 0.1, 0.1]]
+    given = placed(cosines, ["a", "a", "a"], ["a", "b", "c", "d"])
+    assert METRICS["identity_at_3"].compute(given).tolist() == [1, 0, 1]
+    assert METRICS["identity_at_1"].compute(given).tolist() == [0, 0, 1]
+    few = placed([[0.1, 0.9, 0.8]], ["a"], ["a", "b", "c"])
+    assert np.isnan(METRICS["identity_at_3"].compute(few)).all()
+
+
+def test_sibling_confusion_counts_the_nearest_relative_alone():
+    def unit(degrees: float) -> list[float]:
+        return [np.cos(np.radians(degrees)), np.sin(np.radians(degrees))]
+
+    # Two vases 10 degrees apart, a coin far off.
+    references = References(("coin", "vase_1", "vase_2"), np.array([unit(0), unit(80), unit(90)]))
+    assert references.siblings.tolist() == [1, 2, 1]
+    answers = np.array([unit(81), unit(89), unit(1), unit(85)])
+    given = placed([[1, 0, 0]] * 4, ["vase_1"] * 4, ["coin", "vase_1", "vase_2"])
+    given = replace(given, references=references, answer_vectors=answers)
+    assert METRICS["sibling_confusion"].compute(given).tolist() == [0, 1, 0, 1]
+    two = replace(given, references=References(("a", "vase_1"), np.eye(2)))
+    assert np.isnan(METRICS["sibling_confusion"].compute(two)).all()
 
 
 def test_identity_needs_two_exhibits():
@@ -85,6 +146,46 @@ def test_name_recall():
     assert values("name_recall", answers) == pytest.approx([2 / 3, 0, 2 / 3])
 
 
+def test_invented_names_are_those_that_stand_nowhere():
+    answers = [
+        "By Ilse Varn of Lowfen.",
+        "a coin of gold",
+        "It is the Silent Chair, from Gildmoor.",
+    ]
+    some, none, one = values("invented_name_rate", answers)
+    assert some == pytest.approx(2 / 3)
+    assert np.isnan(none)
+    assert one == pytest.approx(1 / 3)
+    known = values("invented_name_rate", answers, sources="Ilse Varn came from Gildmoor.")
+    assert known[0] == known[2] == 0
+
+
+class Half:
+    """Stands for a base model to which every two texts lie at 0.5."""
+
+    def distances(self, truths: list[str], answers: list[str]) -> np.ndarray:
+        return np.full(len(truths), 0.5)
+
+
+def test_similarity_score_is_the_base_models_and_1_for_nothing():
+    assert np.isnan(values("similarity_score", ["a", "b", "c"])).all()
+    assert values("similarity_score", ["a", "", "c"], base=Half()) == [0.5, 1, 0.5]
+
+
+def test_seconds_are_those_recorded():
+    found = values("seconds", ["a", "b", "c"], seconds=[0.5, np.nan, 2.0])
+    assert found[0] == 0.5 and np.isnan(found[1]) and found[2] == 2
+
+
+def test_false_recognition_needs_half_of_a_titles_own_names():
+    titles = ["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a box"]
+    answers = ["The Heron Mug.", "A heron on a vase.", "A Vase.", "By the Orsey potters.", ""]
+    given = replace(sheet(["x"]), answers=answers, titles=titles)
+    compute = METRICS["false_recognition_rate"].compute
+    assert compute(given).tolist() == [1, 0, 0, 1, 0]
+    assert np.isnan(compute(replace(given, titles=["a box"]))).all()
+
+
 def test_rouge_l_follows_the_longest_common_subsequence():
     exact, none, part = values("rouge_l", [TRUTHS[0], "", "Dark walnut is of the Silent Chair"])
     assert (exact, none) == (1, 0)
@@ -93,8 +194,8 @@ def test_rouge_l_follows_the_longest_common_subsequence():
 
 
 def test_rouge_l_reads_other_scripts():
-    given = Sheet(**{**sheet(["x"]).__dict__, "answers": ["синяя ваза"]})
-    given = Sheet(**{**given.__dict__, "ground_truths": ["синяя ваза"]})
+    given = replace(sheet(["x"]), answers=["синяя ваза"])
+    given = replace(given, ground_truths=["синяя ваза"])
     assert METRICS["rouge_l"].compute(given).tolist() == [1]
 
 
@@ -126,6 +227,16 @@ def test_clustering_widens_the_interval_of_answers_that_stand_together():
 
 def test_too_few_exhibits_have_no_interval():
     assert Draws(["a", "b", "c", "d"] * 9).interval(np.arange(36.0)) is None
+    assert Draws(["a", "b", "c", "d"] * 9).detectable(np.arange(36.0)) is None
     missing = np.full(36, np.nan)
     missing[:4] = 1
     assert Draws([f"e{i}" for i in range(36)]).interval(missing) is None
+
+
+def test_the_detectable_difference_shrinks_with_the_exhibits():
+    rng = np.random.default_rng(4)
+    few = Draws([f"e{i}" for i in range(25)]).detectable(rng.normal(0, 1, 25))
+    many = Draws([f"e{i}" for i in range(400)]).detectable(rng.normal(0, 1, 400))
+    assert few == pytest.approx(2.8 / 5, rel=0.35)
+    assert many == pytest.approx(2.8 / 20, rel=0.15)
+    assert Draws([f"e{i}" for i in range(9)]).detectable(np.full(9, 0.25)) is None

@@ -10,7 +10,8 @@ import pytest
 from scored_museum import answered_museum
 
 from musequest.errors import MuseQuestError
-from musequest.evaluation.report import build_report, segments
+from musequest.evaluation.report import build_report
+from musequest.evaluation.report_items import segments
 from musequest.evaluation.results import load_results
 from musequest.evaluation.scoring import evaluate
 from musequest.settings import Profile
@@ -61,8 +62,8 @@ def profile(home: Path) -> Profile:
 def test_the_report_is_one_page_with_every_item(profile):
     page = Page(reported(profile))
     assert page.tags.count("article") == 8
-    assert page.tags.count("img") == 8 + 3
-    assert page.tags.count("table") == 3
+    assert page.tags.count("img") == 8 + 5
+    assert page.tags.count("table") == 3 + 2  # tracks; differences and costs
     for reference in page.references:
         assert re.match(r"data:image/(png|jpeg);base64,|#", reference)
         if reference.startswith("#"):
@@ -81,6 +82,7 @@ def test_numbers_are_marked_and_missing_ones_listed(home, profile):
     assert '<mark class="recalled" title="recalled">1400</mark>' in article
     assert '<mark class="invented" title="invented">99 km</mark>' in article
     assert '<mark class="known" title="known">7000</mark>' in article
+    assert "Invented: 99 km · Catalogue" not in article  # It begins a sentence.
     assert "Invented: 99 km" in article
     assert "Missing: " in article and "11 cm" in article
 
@@ -120,6 +122,37 @@ def test_the_same_scores_give_the_same_page(profile):
     assert reported(profile) == reported(profile)
 
 
+def test_the_summary_comes_first_and_says_what_matters(profile):
+    text = reported(profile)
+    short = text.split('id="scores"')[0]
+    assert "LoRA fits the right exhibit best in 100% (100% to 100%) of its answers" in short
+    assert "Base (untuned) fits" in short and "states no numbers of its own" in short
+    assert "LoRA vs Base (untuned)" in text
+    assert "Control: wrong numbers" in text
+
+
+def test_names_are_marked_and_an_answer_about_another_exhibit_says_so(home, profile):
+    other = load_answer(home, place=3)
+    answer_with(home, other)
+    article = reported(profile).split("<article")[1]
+    assert "Fits better: The " in article
+    assert '<mark class="invented"' in article
+
+
+def load_answer(home: Path, place: int) -> str:
+    return read_table("predictions", home / "runs/made_up/lora/predictions.parquet").answer[place]
+
+
+def test_a_docent_that_does_not_look_is_reported(home, profile):
+    runs = home / "runs/made_up"
+    shutil.copytree(runs / "lora", runs / "lora__blank_photo")
+    (runs / "lora__blank_photo/run.json").unlink()
+    text = reported(profile)
+    assert "LoRA is not looking: with blank photo it scores the same as with the photo." in text
+    assert "With and without the photo, photos unseen in training" in text
+    assert "<small>" in text and "LoRA, blank photo" in text
+
+
 def test_a_report_of_changed_answers_is_refused(home, profile):
     evaluate(profile)
     answer_with(home, "Something new.")
@@ -144,6 +177,7 @@ def test_segments_cover_the_text_and_survive_overlaps():
 READER = """<script>
 const choose = (id, value) => { document.getElementById(id).value = value; };
 choose("metric", "embedding_distance"); choose("track", "unseen_photo"); choose("find", "of");
+choose("bound", "0");
 document.getElementById("controls").dispatchEvent(new Event("input", { bubbles: true }));
 document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
 document.title = document.activeElement.id;

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from musequest.evaluation.answers import LONGEST_ANSWER
 from musequest.evaluation.metrics import METRICS
 from musequest.evaluation.results import load_results
 from musequest.evaluation.scoring import evaluate, score
+from musequest.evaluation.systems import CONTROLS
 from musequest.files import read_json, write_json
 from musequest.tables import read_table, write_table
 
@@ -49,7 +51,8 @@ def test_scores_and_summary_are_written(predictions, exhibits, tmp_path):
     assert summary == read_json(tmp_path / "summary.json")
     scores = read_table("scores", tmp_path / "scores.parquet")
     assert set(METRICS) <= set(scores.columns)
-    assert scores.groupby("model").data_id.nunique().to_dict() == {"base": 8, "lora": 8}
+    models = ["base", "lora", *CONTROLS]
+    assert scores.groupby("model").data_id.nunique().to_dict() == dict.fromkeys(models, 8)
     assert list(summary) == ["all"]
     for system, own in summary["all"].items():
         for metric, value in own.items():
@@ -58,6 +61,8 @@ def test_scores_and_summary_are_written(predictions, exhibits, tmp_path):
             if len(column):
                 assert value["mean"] == pytest.approx(column.mean(), abs=1e-6)
                 assert value["ci_low"] <= value["mean"] + 1e-6 <= value["ci_high"] + 2e-6
+            else:
+                assert value["mean"] is None
 
 
 def test_a_system_that_remembers_scores_better(predictions, exhibits, tmp_path):
@@ -95,6 +100,92 @@ def test_without_exhibits_the_ground_truths_judge(predictions, exhibits, tmp_pat
     strict = score(predictions, None, tmp_path / "a")["all"]["lora"]["invented_number_rate"]
     fair = score(predictions, exhibits, tmp_path / "b")["all"]["lora"]["invented_number_rate"]
     assert strict["mean"] == pytest.approx(fair["mean"] + 1 / 8)
+
+
+def test_wrong_facts_are_listed_an_answer(predictions, exhibits, tmp_path):
+    said = "The Heron Vase of Sandmoor was made in 1999."
+    change(predictions["lora"], answer=lambda old: [said, *old[1:]])
+    score(predictions, exhibits, tmp_path)
+    facts = read_table("facts", tmp_path / "facts.parquet")
+    own = facts[(facts.model == "lora") & (facts.data_id == "item-000-00")]
+    invented = own[own.status == "invented"]
+    assert set(zip(invented.kind, invented.fact, strict=True)) == {
+        ("number", "1999"), ("name", "Sandmoor"),
+    }  # fmt: skip
+    assert "1400" in set(own[own.status == "missing"].fact)
+    assert "Heron" in set(own[own.status == "recalled"].fact)
+    scores = read_table("scores", tmp_path / "scores.parquet")
+    assert set(scores.nearest_exhibit.dropna()) <= set(scores.item_name)
+
+
+def test_controls_get_what_they_deserve(predictions, exhibits, tmp_path):
+    own = score(predictions, exhibits, tmp_path)["all"]
+    floor, changed, empty = (own[name] for name in CONTROLS)
+    assert floor["identity_at_1"]["mean"] == 0  # It is never the own exhibit's reference.
+    assert changed["invented_number_rate"]["mean"] > 0.9
+    assert changed["number_recall"]["mean"] < 0.1
+    assert changed["embedding_distance"]["mean"] < 0.12
+    assert changed["identity_at_1"]["mean"] == 1
+    assert empty["embedding_distance"]["mean"] == 1
+    assert empty["number_recall"]["mean"] == empty["rouge_l"]["mean"] == 0
+
+
+def variants(predictions: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """lora without a photo, which remembers nothing, and asked about two outside things."""
+    table = read_table("predictions", predictions["base"])
+    blank = table.iloc[:7].assign(answer="This is an object on a plinth.")
+    outside = table.iloc[:2].assign(
+        data_id=["out-0", "out-1"],
+        item_name="outside",
+        ground_truth="",
+        answer=["The Stag Coin of Tarnby.", "a red car"],
+    )
+    paths = dict(predictions)
+    for name, rows in (("lora__blank_photo", blank), ("lora__outsiders", outside)):
+        paths[name] = folder / f"{name}.parquet"
+        write_table("predictions", paths[name], rows)
+    return paths
+
+
+def test_ablations_and_outsiders_stand_beside_their_system(predictions, exhibits, tmp_path):
+    given = variants(predictions, tmp_path)
+    summary = score(given, exhibits, tmp_path / "out")
+    assert summary["all"]["lora"]["identity_at_1"]["n"] == 8  # An ablation narrows nothing.
+    assert summary["all"]["lora__blank_photo"]["identity_at_1"]["n"] == 7
+    assert summary["outsiders"] == {
+        "lora": {"false_recognition_rate": {"mean": 0.5, "ci_low": None, "ci_high": None, "n": 2}}
+    }
+    assert "lora__blank_photo answers 7 of the 8 scored items" in notices(tmp_path / "out")
+    rows = read_json(tmp_path / "out" / "differences.json")["all"]
+    pairs = {(row["system"], row["versus"]) for row in rows}
+    assert pairs == {("lora", "base"), ("lora", "lora__blank_photo")}
+    record = read_json(tmp_path / "out" / "scoring.json")
+    assert list(record["systems"]) == ["base", "lora"]
+    assert list(record["ablations"]) == ["lora__blank_photo"]
+    assert record["chance_of_identity"] == 1 / 8
+    assert "Without --exhibits nobody knows the titles" in without_exhibits(given, tmp_path)
+
+
+def without_exhibits(given: dict[str, Path], folder: Path) -> str:
+    summary = score(given, None, folder / "bare")
+    assert summary["outsiders"]["lora"]["false_recognition_rate"]["mean"] is None
+    return notices(folder / "bare")
+
+
+def test_a_variant_needs_its_system_and_no_system_is_called_a_control(predictions, tmp_path):
+    with pytest.raises(MuseQuestError, match="gpt4o__no_photo is a variant of gpt4o"):
+        score({**predictions, "gpt4o__no_photo": predictions["base"]}, None, tmp_path)
+    with pytest.raises(MuseQuestError, match="'control_empty' is the name of a control"):
+        score({"control_empty": predictions["base"]}, None, tmp_path)
+
+
+def test_times_that_are_none_are_left_out(predictions, tmp_path):
+    change(predictions["lora"], seconds=lambda old: [np.inf, -1.0, np.nan, *old[3:]])
+    own = score(predictions, None, tmp_path)["all"]["lora"]["seconds"]
+    assert (own["mean"], own["n"]) == (0.5, 5)
+    assert "lora gives 2 times that are none (the first to 'item-000-00': inf s)" in notices(
+        tmp_path
+    )
 
 
 def test_few_exhibits_have_no_interval(tmp_path):
@@ -139,6 +230,13 @@ def test_an_enormous_answer_is_cut_and_noted(predictions, exhibits, tmp_path):
     scores = read_table("scores", tmp_path / "scores.parquet")
     assert scores[scores.model == "lora"].answer_tokens.max() < LONGEST_ANSWER
     assert f"over {LONGEST_ANSWER:,} characters" in notices(tmp_path)
+
+
+def test_without_its_base_model_a_profile_has_no_published_score(home):
+    summary = evaluate(answered_museum(home))
+    assert summary["all"]["lora"]["similarity_score"]["mean"] is None
+    told = notices(home / "results/made_up")
+    assert "similarity_score is left out: The base model 'none'" in told
 
 
 @pytest.mark.parametrize(
@@ -215,7 +313,8 @@ def test_evaluate_scores_a_profile_and_draws_it(home):
     assert summary["seen_photo"]["lora"]["rouge_l"]["n"] == 1
     results = home / "results/made_up"
     drawn = {path.name for path in (results / "figures").iterdir()}
-    assert drawn == {"per_item.png", "metric_bars.png", "loss_curves.png"}
+    names = ["per_item", "metric_bars", "facts", "loss_curves", "quality_costs"]
+    assert drawn == {f"{name}.png" for name in names}
     assert {"scores.parquet", "summary.json", "scoring.json"} <= {p.name for p in results.iterdir()}
     assert load_results(profile).systems == ["base", "lora"]
 
@@ -241,8 +340,20 @@ def test_systems_that_are_not_ready_are_left_out(record, values, reason, home):
     profile = answered_museum(home)
     path = home / "runs/made_up/lora" / record
     write_json(path, read_json(path) | values)
-    assert list(evaluate(profile)["all"]) == ["base"]
+    assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
     assert reason in notices(home / "results/made_up")
+
+
+def test_ablations_of_a_system_that_is_left_out_are_left_out(home):
+    profile = answered_museum(home)
+    runs = home / "runs/made_up"
+    shutil.copytree(runs / "lora", runs / "lora__no_photo")
+    (runs / "lora__no_photo/run.json").unlink()
+    assert "lora__no_photo" in evaluate(profile)["all"]
+    write_json(runs / "lora/run.json", read_json(runs / "lora/run.json") | {"status": "failed"})
+    assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
+    reasons = notices(home / "results/made_up")
+    assert "lora__no_photo is left out: its training is failed" in reasons
 
 
 def test_answers_nobody_vouches_for_are_left_out(home):

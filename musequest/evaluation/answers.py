@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..home import plain_name
 from ..tables import read_table
-from .systems import ordered
+from .systems import ABLATIONS, CONTROLS, OUTSIDERS, ordered, variant
 
 TEXTS = ["data_id", "item_name", "image_name", "question", "ground_truth", "answer"]
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
@@ -22,7 +23,17 @@ TRACK_LABELS = {
     "all": "All items",
     "unseen_photo": "Photos unseen in training",
     "seen_photo": "Photos seen in training",
+    OUTSIDERS: "Things that are not in the collection",
 }
+
+
+@dataclass(frozen=True)
+class Given:
+    """One system's answers to some of the items."""
+
+    places: np.ndarray  # (n,) which items, in their order
+    answers: list[str]
+    seconds: np.ndarray  # (n,) NaN where none were recorded
 
 
 @dataclass
@@ -32,10 +43,17 @@ class Answers:
     items: (
         pd.DataFrame
     )  # data_id, item_name, image_name, question, ground_truth, track ("" if none)
-    by_system: dict[str, list[str]]  # in the order of the items
+    given: dict[str, Given]  # systems answer all items, their ablations perhaps fewer
+    outsiders: dict[str, pd.DataFrame]  # system -> its answers about things not in the collection
     sources: dict[str, str]  # item_name -> what its exhibit states
-    files: dict[str, dict[str, object]]  # system -> path, sha256, items
+    titles: list[str]  # of all exhibits; empty where no exhibits.parquet is given
+    files: dict[str, dict[str, object]]  # system or variant -> path, sha256, items
     notices: list[str] = field(default_factory=list)  # one sentence each
+
+    @property
+    def systems(self) -> list[str]:
+        """The systems without their ablations."""
+        return [name for name in self.given if not variant(name)[1]]
 
     def rows_of(self, track: str) -> pd.Series:
         """(n,) bool: which items belong to a track; all of them to "all"."""
@@ -55,25 +73,52 @@ def gather(
 ) -> Answers:
     """Read each system's predictions.parquet and keep the items that all of them answer.
 
-    `exhibits` is an exhibits.parquet, by which invented facts are judged; without it the ground
-    truths of the same exhibit serve. `tracks` maps data_id to track; without it the predictions'
-    own column `track` is used if there is one. A file with a data_id twice, systems that disagree
-    on a ground truth, no shared item, or more than 10 % unknown items raise MuseQuestError.
+    Names such as `lora__blank_photo` and `lora__outsiders` (see systems.py) are ablations and
+    answers about outside things; neither narrows what the systems share. `exhibits` is an
+    exhibits.parquet, by which invented facts are judged; without it the ground truths of the same
+    exhibit serve. `tracks` maps data_id to track; without it the predictions' own column `track`
+    is used if there is one. A file with a data_id twice, systems that disagree on a ground truth,
+    no shared item, or more than 10 % unknown items raise MuseQuestError.
     """
-    if not predictions:
-        raise MuseQuestError("There are no predictions to score; give at least one NAME=FILE.")
     notices: list[str] = []
     names = ordered(plain_name(name, "system") for name in predictions)
+    _check_names(names)
     tables = {name: _read(name, Path(predictions[name]), notices) for name in names}
-    items = _shared(tables, notices)
+    systems = {name: table for name, table in tables.items() if not variant(name)[1]}
+    items = _shared(systems, notices)
     items = _tracked(items, tracks, notices)
-    items, sources = _with_sources(items, exhibits, notices)
-    by_system = {
-        name: _answers(name, table.loc[items.data_id, "answer"], notices)
-        for name, table in tables.items()
-    }
+    items, sources, titles = _with_sources(items, exhibits, notices)
+    ablated = [name for name in names if variant(name)[1] in ABLATIONS]
+    given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
+    outsiders = {variant(name)[0]: tables[name] for name in names if variant(name)[1] == OUTSIDERS}
+    if outsiders and not titles:
+        notices.append(
+            "Without --exhibits nobody knows the titles by which a docent could mistake "
+            "a thing from outside, so false_recognition_rate has no values."
+        )
     files = {name: _file(Path(predictions[name]), tables[name]) for name in names}
-    return Answers(items, by_system, sources, files, notices)
+    return Answers(
+        items,
+        {name: own for name, own in given.items() if len(own.places)},
+        outsiders,
+        sources,
+        titles,
+        files,
+        notices,
+    )
+
+
+def _check_names(names: list[str]) -> None:
+    if not any(not variant(name)[1] for name in names):
+        raise MuseQuestError("There are no predictions to score; give at least one NAME=FILE.")
+    for name in names:
+        if name in CONTROLS:
+            raise MuseQuestError(f"'{name}' is the name of a control; give the system another one.")
+        if (own := variant(name)[0]) not in names:
+            raise MuseQuestError(
+                f"{name} is a variant of {own}, which is not there; score the answers of {own} "
+                "with it."
+            )
 
 
 def _file(path: Path, table: pd.DataFrame) -> dict[str, object]:
@@ -96,6 +141,9 @@ def _read(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
         raise MuseQuestError(
             f"{path} has the data_id '{twice.iloc[0]}' more than once; keep one row an item."
         )
+    _check_seconds(name, table, notices)
+    if variant(name)[1] == OUTSIDERS:
+        return table.set_index("data_id", drop=False).sort_index()
     empty = table[table.ground_truth.str.strip() == ""]
     if len(empty):
         _leave_out(list(empty.data_id), len(table), f"of {path} have no ground truth", notices)
@@ -150,16 +198,17 @@ def _tracked(
 
 def _with_sources(
     items: pd.DataFrame, exhibits: str | Path | None, notices: list[str]
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The items of known exhibits, and what each exhibit states."""
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """The items of known exhibits, what each exhibit states, and all titles."""
     if exhibits is None:
-        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict()
-    texts = {row.item_name: _text(row) for row in read_table("exhibits", exhibits).itertuples()}
+        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
+    table = read_table("exhibits", exhibits)
+    texts = {row.item_name: _text(row) for row in table.itertuples()}
     known = items.item_name.isin(set(texts))
     if not known.all():
         bad, source = list(items.data_id[~known]), f"belong to exhibits that {exhibits} lacks"
         _leave_out(bad, len(items), source, notices)
-    return items[known].reset_index(drop=True), texts
+    return items[known].reset_index(drop=True), texts, list(table.title.fillna(""))
 
 
 def _text(exhibit: object) -> str:
@@ -178,6 +227,30 @@ def _leave_out(bad: list[str], total: int, what: str, notices: list[str]) -> Non
     if len(bad) > BAD_SHARE_LIMIT * total:
         raise MuseQuestError(f"{sentence}; that is too many, so check what you gave to be scored.")
     notices.append(f"{sentence} and are left out.")
+
+
+def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[str]) -> Given:
+    """A system's answers to the items it has answered; an ablation may lack some."""
+    there = items.data_id.isin(table.index).to_numpy()
+    if not there.all():
+        notices.append(f"{name} answers {there.sum()} of the {len(items)} scored items.")
+    own = table.loc[items.data_id[there]]
+    if variant(name)[1]:
+        _check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
+    return Given(
+        np.flatnonzero(there), _answers(name, own["answer"], notices), own.seconds.to_numpy(float)
+    )
+
+
+def _check_seconds(name: str, table: pd.DataFrame, notices: list[str]) -> None:
+    """Blank the seconds that are no time; an answer counts all the same."""
+    bad = np.isinf(table.seconds) | (table.seconds < 0)
+    if bad.any():
+        notices.append(
+            f"{name} gives {bad.sum()} times that are none (the first to "
+            f"'{table.data_id[bad].iloc[0]}': {table.seconds[bad].iloc[0]:g} s); they are left out."
+        )
+        table.loc[bad, "seconds"] = np.nan
 
 
 def _answers(name: str, answers: pd.Series, notices: list[str]) -> list[str]:

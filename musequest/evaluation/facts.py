@@ -12,14 +12,14 @@ Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | 
 
 
 @dataclass(frozen=True)
-class NumberCheck:
-    """What an answer does with numbers; each number counts once, as the text writes it."""
+class FactCheck:
+    """What an answer does with facts of one kind; each counts once, as the text writes it."""
 
     recalled: tuple[str, ...]  # of the ground truth, and in the answer
     missing: tuple[str, ...]  # of the ground truth, not in the answer
     invented: tuple[str, ...]  # in the answer, neither in the ground truth nor in the sources
-    stated: int  # different numbers in the answer
-    marks: tuple[Mark, ...]  # where the answer's numbers stand, and what each is
+    stated: int  # different facts in the answer
+    marks: tuple[Mark, ...]  # where the answer's facts stand, and what each is
 
     @property
     def recall(self) -> float | None:
@@ -29,16 +29,16 @@ class NumberCheck:
 
     @property
     def invented_rate(self) -> float | None:
-        """Invented / stated, 0 (best) to 1; None if the answer states no number."""
+        """Invented / stated, 0 (best) to 1; None if the answer states none."""
         return len(self.invented) / self.stated if self.stated else None
 
 
-def check_numbers(answer: str, ground_truth: str, sources: str = "") -> NumberCheck:
+def check_numbers(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
     """Hold the numbers of `answer` against the ground truth and what else its exhibit states."""
     said, truth = find_numbers(answer), find_numbers(ground_truth)
     in_answer, in_truth, in_sources = Known(said), Known(truth), _known(sources)
     stated, wanted = _different(answer, said), _different(ground_truth, truth)
-    return NumberCheck(
+    return FactCheck(
         recalled=tuple(text for number, text in wanted if in_answer.states(number)),
         missing=tuple(text for number, text in wanted if not in_answer.states(number)),
         invented=tuple(t for n, t in stated if _kind(n, in_truth, in_sources) == "invented"),

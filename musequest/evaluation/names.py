@@ -1,17 +1,28 @@
-"""Finds the proper names of a text: its capitalised words inside sentences.
+"""Finds the proper names of a text, its capitalised words inside sentences, and checks them.
 
 A rule for scripts that mark names by capitals and for languages that do not capitalise every
-noun; elsewhere it finds nothing, or too much, and `name_recall` says little.
+noun; elsewhere it finds nothing, or too much, and the metrics of names say little.
 """
 
 from __future__ import annotations
 
+import bisect
+import math
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+
+from ..numbers import find_numbers
+from .facts import FactCheck
+
+Span = tuple[str, int, int]  # folded word, first character, one past the last
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;\"“”«»(\[\n])\s*$")
+# "St. Mary", "J. Smith": the full stop ends no sentence.
+ABBREVIATION = re.compile(r"(?:^|[\s(])(?:[A-Z]|St|Mr|Mrs|Ms|Dr|Lt|Col|Gen|Capt|Prof|ca?)\.\s*$")
 # Capitalised inside titles and quotations without naming anything.
 FUNCTION_WORDS = set(
     """a an and are as at but by for from he her his i if in into is it its my no not of on or our
@@ -20,24 +31,18 @@ FUNCTION_WORDS = set(
 )
 
 
-def capitalised(text: str) -> set[str]:
-    """The capitalised words of `text` wherever they stand, folded."""
-    return {fold(match[0]) for match in WORD.finditer(text) if match[0][0].isupper()}
-
-
 def find_names(text: str) -> set[str]:
     """The proper names of `text` word by word, folded.
 
     The first word of a sentence is capitalised anyway and counts only if it also stands
-    capitalised elsewhere.
+    capitalised elsewhere; a word that belongs to a number ("Seventeenth Century") is none.
     """
-    found = set()
-    for match in WORD.finditer(text):
-        name = fold(match[0])
-        capital = match[0][0].isupper() and len(name) > 1 and name not in FUNCTION_WORDS
-        if capital and not SENTENCE_START.search(text, max(0, match.start() - 8), match.start()):
-            found.add(name)
-    return found
+    return {name for name, start, _ in _capitalised(text) if not _starts_sentence(text, start)}
+
+
+def capitalised(text: str) -> set[str]:
+    """The capitalised words of `text` wherever they stand, folded."""
+    return {name for name, *_ in _capitalised(text)}
 
 
 def fold(word: str) -> str:
@@ -46,16 +51,83 @@ def fold(word: str) -> str:
     return "".join(c for c in plain if not unicodedata.combining(c)).removesuffix("'s")
 
 
-def recall_names(answer: str, ground_truth: str, sources: str = "") -> float | None:
-    """The share of the ground truth's names that the answer holds, 0 to 1 (best); None if none.
+def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
+    """Hold the names of `answer` against the ground truth and what else its exhibit states.
 
     The answer must write a name with a capital: "a coin" does not name the Pilot Coin. A word that
-    begins a sentence of the ground truth counts where the sources show it to be a name.
+    begins a sentence counts as a name where the text itself or the sources show it to be one.
     """
-    names = find_names(ground_truth) | (capitalised(ground_truth) & _source_names(sources))
-    return len(names & capitalised(answer)) / len(names) if names else None
+    known_names = _source_names(sources)
+    truth = _first_wordings(ground_truth, find_names(ground_truth) | known_names)
+    said = _first_wordings(answer, find_names(answer) | known_names | set(truth))
+    words = _words(ground_truth) | _words(sources)
+    kinds = {
+        name: "recalled" if name in truth else "known" if name in words else "invented"
+        for name in said
+    }
+    marks = ((s, e, kinds[name]) for name, s, e in _capitalised(answer) if name in kinds)
+    return FactCheck(
+        recalled=tuple(wording for name, wording in truth.items() if name in said),
+        missing=tuple(wording for name, wording in truth.items() if name not in said),
+        invented=tuple(said[name] for name, kind in kinds.items() if kind == "invented"),
+        stated=len(said),
+        marks=tuple(marks),
+    )
+
+
+def telling_names(titles: Iterable[str]) -> list[frozenset[str]]:
+    """Of each title the capitalised words that no other title has; titles without any are left out.
+
+    Unlike in running text, the first word of a title counts.
+    """
+    words = [capitalised(title) for title in titles]
+    counts = Counter(word for own in words for word in own)
+    telling = (frozenset(word for word in own if counts[word] == 1) for own in words)
+    return [own for own in telling if own]
+
+
+def claims(answer: str, names: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+    """Those of `names` (see `telling_names`) of which the answer writes at least half."""
+    written = capitalised(answer)
+    return [own for own in names if len(own & written) >= math.ceil(len(own) / 2)]
+
+
+@lru_cache(maxsize=4096)
+def _capitalised(text: str) -> tuple[Span, ...]:
+    """Every capitalised word that can name something, folded, with its place."""
+    numbers = find_numbers(text)
+    starts, found = [number.start for number in numbers], []
+    for match in WORD.finditer(text):
+        name = fold(match[0])
+        if not match[0][0].isupper() or len(name) < 2 or name in FUNCTION_WORDS:
+            continue
+        before = bisect.bisect_left(starts, match.end())  # numbers that begin before its end
+        if not (before and match.start() < numbers[before - 1].end):
+            found.append((name, match.start(), match.end()))
+    return tuple(found)
+
+
+def _starts_sentence(text: str, start: int) -> bool:
+    before = max(0, start - 8)
+    return bool(SENTENCE_START.search(text, before, start)) and not ABBREVIATION.search(
+        text, before, start
+    )
+
+
+def _first_wordings(text: str, names: Iterable[str]) -> dict[str, str]:
+    """Those of `names` that `text` writes with a capital, in order, each as it is first written."""
+    wanted, found = set(names), {}
+    for name, start, end in _capitalised(text):
+        if name in wanted:
+            found.setdefault(name, text[start:end])
+    return found
 
 
 @lru_cache(maxsize=1024)
 def _source_names(text: str) -> frozenset[str]:
     return frozenset(find_names(text))
+
+
+@lru_cache(maxsize=1024)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(fold(match[0]) for match in WORD.finditer(text))

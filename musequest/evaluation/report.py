@@ -7,36 +7,33 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from ..files import write_text
-from ..numbers import find_numbers
 from ..settings import Profile
 from .answers import TRACK_LABELS
-from .facts import Mark, NumberCheck, check_numbers
-from .metrics import METRICS, Metric
+from .differences import looking
+from .metrics import METRICS, Metric, item_metrics
+from .report_items import data_url, items_of
 from .results import Results, load_results
-from .systems import system
+from .rows import ablation_frame, cost_frame, difference_frame, in_short
+from .systems import CONTROLS, ordered, system
 
-# Characters that have no place in a page; HTML knows no way to write them.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 FIGURES = {
     "metric_bars": "Every metric with its 95 % interval.",
+    "facts": "Facts an answer: recalled, missing, invented.",
+    "sight": "What is left of each system's scores without the photo.",
     "per_item": "Each row is an exhibit, each point a system's answers about it; the further left, "
     "the closer to the ground truth.",
+    "quality_costs": "Quality against what the tuning cost.",
     "loss_curves": "The loss while tuning.",
 }
-PHOTO_EDGE, MANY_ITEMS, SMALL_EDGE = 480, 100, 320  # px, items, px
 
 
 def build_report(profile: Profile | str) -> Path:
@@ -49,22 +46,18 @@ def build_report(profile: Profile | str) -> Path:
 
 def render(results: Results) -> str:
     """The page as text."""
-    loader = PackageLoader("musequest.evaluation", "templates")
     environment = Environment(
-        loader=loader,
+        loader=PackageLoader("musequest.evaluation", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = results.systems
-    looks = [
-        {"name": name, "label": system(name).label, "place": i} for i, name in enumerate(names)
-    ]
-    css = environment.get_template("report.css.j2").render(
-        colours=[system(n).colour for n in names]
-    )
+    names = results.answering
+    colours = [system(name).colour for name in names]
+    css = environment.get_template("report.css.j2").render(colours=colours)
     script = environment.get_template("report.js.j2").render()
+    items = items_of(results)
     return environment.get_template("report.html.j2").render(
         css=Markup(css),
         css_digest=_digest(css),
@@ -72,13 +65,23 @@ def render(results: Results) -> str:
         script_digest=_digest(script),
         profile=results.profile,
         record=results.record,
-        systems=looks,
-        metrics=list(METRICS.values()),
+        systems=[{"name": n, "label": system(n).label} for n in results.systems],
+        metrics=item_metrics(),
+        short=_short(results),
         tables=[_table(results, track) for track in _tracks(results)],
+        frames=_frames(results),
         figures=_figures(results.folder / "figures"),
         tracks=TRACK_LABELS,
-        items=_items(results),
+        items=items,
+        exhibits=sorted({(item["title"], item["item_name"]) for item in items}),
     )
+
+
+def _short(results: Results) -> list[str]:
+    """The answer to "is the docent right, and does it look at the photo?" in sentences."""
+    own = results.summary[results.main_track]
+    sight = looking(results.differences[results.main_track])
+    return [in_short(name, own) for name in results.systems] + list(sight.values())
 
 
 def _tracks(results: Results) -> list[str]:
@@ -87,136 +90,83 @@ def _tracks(results: Results) -> list[str]:
 
 
 def _table(results: Results, track: str) -> dict[str, Any]:
-    """One score table: a row a metric, a cell a system."""
+    """One score table: a row a metric, a cell a system or control."""
     own = results.summary[track]
+    names = [name for name in results.answering if name in own] or ordered(own)
+    metrics = [METRICS[name] for name in own[names[0]]]
     rows = [
-        {
-            "metric": metric,
-            "cells": _cells(metric, [own[name][metric.name] for name in results.systems]),
-        }
-        for metric in METRICS.values()
+        {"metric": metric, "cells": _cells(metric, {n: own[n][metric.name] for n in names})}
+        for metric in metrics
     ]
-    return {"track": track, "items": results.record["items_per_track"][track], "rows": rows}
+    return {
+        "track": track,
+        "items": max(cell["n"] for row in rows for cell in row["cells"]),
+        "heads": [{"label": system(n).label, "place": results.answering.index(n)} for n in names],
+        "rows": [row for row in rows if any(cell["n"] for cell in row["cells"])] or rows,
+    }
 
 
-def _cells(metric: Metric, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    means = [value["mean"] for value in values if value["mean"] is not None]
+def _cells(metric: Metric, values: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A metric's cells; the best system is marked, controls compete with nobody."""
+    means = [v["mean"] for n, v in values.items() if v["mean"] is not None and _competes(n)]
     best = {"low": min, "high": max}.get(metric.best)
     winner = best(means) if best and len(means) > 1 else None
     return [
         {
-            "mean": show(value["mean"], metric),
+            "mean": metric.show(value["mean"]),
             "interval": ""
             if value["ci_low"] is None
-            else f"{show(value['ci_low'], metric)} – {show(value['ci_high'], metric)}",
+            else f"{metric.show(value['ci_low'])} – {metric.show(value['ci_high'])}",
             "n": value["n"],
-            "best": winner is not None and value["mean"] == winner,
+            "best": winner is not None and value["mean"] == winner and _competes(name),
         }
-        for value in values
+        for name, value in values.items()
     ]
 
 
-def show(value: float | None, metric: Metric) -> str:
-    """A score as readers see it: whole numbers for counts, two decimals for shares."""
-    if value is None or value != value:
-        return "–"
-    return f"{value:.0f}" if metric.limits[1] is None else f"{value:.2f}"
+def _competes(name: str) -> bool:
+    return name not in CONTROLS
+
+
+def _frames(results: Results) -> list[dict[str, Any]]:
+    """The further tables of the main track, those that have rows."""
+    track = results.main_track
+    where = TRACK_LABELS[track].lower()
+    frames = {
+        f"Differences between systems, {where}": (
+            difference_frame(results.differences[track]),
+            "First minus second on the items of both, with a paired 95 % interval over exhibits. "
+            "An interval that holds 0 is no difference; beside it stands the smallest difference "
+            f"that {results.record['exhibits']} exhibits would likely have shown (four times out "
+            "of five).",
+        ),
+        f"With and without the photo, {where}": (
+            ablation_frame(results.summary[track]),
+            "The same questions with the exhibit's photo, a blank one, another exhibit's, or none. "
+            f"Chance of identity: {results.record['chance_of_identity']:.2f}.",
+        ),
+        "What it costs": (
+            cost_frame(results.costs),
+            "As recorded by each run, on the machine it ran on.",
+        ),
+    }
+    return [
+        {"title": title, "note": note, "heads": list(frame.columns), "rows": _lines(frame)}
+        for title, (frame, note) in frames.items()
+        if len(frame)
+    ]
+
+
+def _lines(frame: pd.DataFrame) -> Sequence[tuple[str, list[str]]]:
+    return [(str(name), list(row)) for name, row in zip(frame.index, frame.values, strict=True)]
 
 
 def _figures(folder: Path) -> list[dict[str, str]]:
     return [
-        {"name": name, "text": text, "url": _data_url((folder / f"{name}.png").read_bytes(), "png")}
+        {"name": name, "text": text, "url": data_url((folder / f"{name}.png").read_bytes(), "png")}
         for name, text in FIGURES.items()
         if (folder / f"{name}.png").is_file()
     ]
-
-
-def _items(results: Results) -> list[dict[str, Any]]:
-    """Every scored item with its photo, question, ground truth and answers."""
-    answers = results.answers
-    scores = {key: own.set_index("data_id") for key, own in results.scores.groupby("model")}
-    edge = PHOTO_EDGE if len(answers.items) <= MANY_ITEMS else SMALL_EDGE
-    photos = results.photos(edge)
-    items = []
-    for place, row in enumerate(answers.items.itertuples()):
-        given = [
-            _answer(
-                name, number, answers.by_system[name][place], row, answers.sources, scores[name]
-            )
-            for number, name in enumerate(results.systems)
-        ]
-        items.append(
-            {
-                "data_id": row.data_id,
-                "title": results.titles.get(row.item_name, row.item_name),
-                "track": row.track,
-                "photo": photo_url(photos[row.data_id]) if row.data_id in photos else "",
-                "question": printable(row.question),
-                "ground_truth": segments(row.ground_truth, _stated(row.ground_truth)),
-                "answers": given,
-                "values": json.dumps({each["name"]: each["values"] for each in given}),
-            }
-        )
-    return items
-
-
-def _answer(
-    name: str, place: int, answer: str, item: Any, sources: dict[str, str], scores: pd.DataFrame
-) -> dict[str, Any]:
-    """One system's answer to one item, its numbers marked, its scores beside it."""
-    check = check_numbers(answer, item.ground_truth, sources[item.item_name])
-    own = scores.loc[item.data_id]
-    values = {metric: None if pd.isna(own[metric]) else float(own[metric]) for metric in METRICS}
-    return {
-        "name": name,
-        "label": system(name).label,
-        "place": place,
-        "segments": segments(answer, check.marks),
-        "check": _printable_check(check),
-        "values": values,
-        "shown": [
-            (METRICS[metric], show(value, METRICS[metric])) for metric, value in values.items()
-        ],
-    }
-
-
-def _printable_check(check: NumberCheck) -> dict[str, list[str]]:
-    return {
-        "missing": [printable(text) for text in check.missing],
-        "invented": [printable(text) for text in check.invented],
-    }
-
-
-def _stated(text: str) -> list[Mark]:
-    return [(number.start, number.end, "stated") for number in find_numbers(text)]
-
-
-def segments(text: str, marks: Sequence[Mark]) -> list[tuple[str, str]]:
-    """`text` cut at its marks: pieces with the kind of their mark, "" between marks."""
-    pieces, done = [], 0
-    for start, end, kind in sorted(marks):
-        start = max(start, done)
-        if start < end:
-            pieces += [(text[done:start], ""), (text[start:end], kind)]
-            done = end
-    pieces.append((text[done:], ""))
-    return [(printable(piece), kind) for piece, kind in pieces if piece]
-
-
-def printable(text: str) -> str:
-    """`text` without control characters."""
-    return CONTROL.sub("\ufffd", text)
-
-
-def photo_url(photo: Image.Image) -> str:
-    """A photo as a JPEG inside a URL."""
-    buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=80, optimize=True)
-    return _data_url(buffer.getvalue(), "jpeg")
-
-
-def _data_url(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _digest(text: str) -> str:

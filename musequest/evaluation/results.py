@@ -12,13 +12,18 @@ from PIL import Image
 
 from ..errors import MuseQuestError
 from ..files import read_json
-from ..home import collection_dir, results_dir, run_dir
+from ..home import collection_dir, results_dir, root, run_dir
 from ..settings import Profile, load_profile
 from ..tables import read_table
 from .answers import Answers, gather
+from .costs import RECORDS, costs_of
+from .differences import Differences
 from .items import photos_of, tracks_of
 from .scoring import Summary
 from .systems import ordered
+
+# Base model and collection of the published experiment.
+PUBLISHED = ("HuggingFaceM4/idefics2-8b", "smithsonian_65")
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,37 @@ class Results:
         return ordered(self.record["systems"])
 
     @property
+    def answering(self) -> list[str]:
+        """Systems and controls, as they stand side by side in the tables."""
+        return [*self.systems, *self.record["controls"]]
+
+    @property
     def main_track(self) -> str:
         """The track that counts: photos never seen in training, where the dataset has any."""
         return "unseen_photo" if "unseen_photo" in self.summary else "all"
+
+    @cached_property
+    def facts(self) -> pd.DataFrame:
+        """facts.parquet."""
+        return read_table("facts", self.folder / "facts.parquet")
+
+    @cached_property
+    def differences(self) -> Differences:
+        """differences.json."""
+        return read_json(self.folder / "differences.json")
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """What each system cost (see costs.py), with its embedding distance on the main track."""
+        own = self.summary[self.main_track]
+        quality = pd.DataFrame([own[name]["embedding_distance"] for name in self.systems])
+        return costs_of(self.profile.name, self.systems).join(quality.astype(float))
+
+    @property
+    def published_means(self) -> dict[str, float]:
+        """system -> published mean embedding distance, where this profile is the published one."""
+        published = (self.profile.base_model, self.profile.collection) == PUBLISHED
+        return published_means() if published else {}
 
     @cached_property
     def exhibits(self) -> pd.DataFrame:
@@ -85,6 +118,12 @@ class Results:
             name: run_dir(self.profile.name, name) / "metrics.parquet" for name in self.systems
         }
         return {name: read_table("metrics", path) for name, path in paths.items() if path.is_file()}
+
+
+def published_means(metric: str = "embedding_distance") -> dict[str, float]:
+    """system -> mean of a metric of the published answers, in the same frozen encoder."""
+    table = pd.read_csv(root() / RECORDS / "published_scores.csv")
+    return dict(zip(table.system, table[metric], strict=True))
 
 
 def load_results(profile: Profile | str) -> Results:

@@ -2,9 +2,10 @@
 
     python -m musequest score NAME=predictions.parquet ... [--exhibits exhibits.parquet] --out DIR
 
-writes scores.parquet (a row an answer), summary.json (track -> system -> metric -> mean, ci_low,
-ci_high, n) and scoring.json (which files, how many shared items, what was left out). The same
-files give the same scores to the last digit.
+writes scores.parquet (a row an answer), facts.parquet (a row a number or name of an answer or its
+ground truth), summary.json (track -> system -> metric -> mean, ci_low, ci_high, n),
+differences.json (track -> paired differences) and scoring.json (which files, how many shared items,
+what was left out). The same files give the same scores to the last digit.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from ..home import collection_dir, results_dir
 from ..settings import Profile, load_profile
 from ..tables import write_table
 from . import encoder as encoders
-from .answers import Answers, gather
+from .answers import Answers, Given, gather
+from .base_model import BaseModel
+from .controls import control_answers
+from .differences import compare
 from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED, Draws
 from .items import tracks_of
-from .metrics import DECIMALS, METRICS, References, Sheet
-from .systems import find_answers
+from .metrics import METRICS, Metric, item_metrics, outsider_metrics
+from .sheet import DECIMALS, References, Sheet
+from .systems import ABLATIONS, CONTROLS, OUTSIDERS, find_answers, variant
 
 Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
 
@@ -39,11 +44,12 @@ def score(
 ) -> Summary:
     """Score systems (name -> predictions.parquet) on the items they share, and write to `out`.
 
-    With a profile the tracks come from its dataset. Returns what summary.json holds; what was
-    left out or cut is logged and kept in scoring.json. Unusable input raises MuseQuestError.
+    With a profile the tracks come from its dataset, and its base model gives similarity_score.
+    Returns what summary.json holds; what was left out or cut is logged and kept in scoring.json.
+    Unusable input raises MuseQuestError.
     """
     answers = gather(predictions, exhibits, tracks_of(profile) if profile else None)
-    return _write(answers, Path(out))
+    return _write(answers, Path(out), profile)
 
 
 def evaluate(profile: Profile | str) -> Summary:
@@ -60,51 +66,120 @@ def evaluate(profile: Profile | str) -> Summary:
     exhibits = collection_dir(profile.collection) / "exhibits.parquet"
     answers = gather(found, exhibits if exhibits.is_file() else None, tracks_of(profile))
     answers.notices[:0] = left_out
-    summary = _write(answers, results_dir(profile.name))
+    summary = _write(answers, results_dir(profile.name), profile)
     draw_figures(load_results(profile))
     return summary
 
 
-def compute_scores(answers: Answers) -> pd.DataFrame:
-    """One row a (model, data_id), one column a metric; NaN where a metric has no value."""
-    items = answers.items
-    encoder = encoders.load_encoder()
-    texts = [*items.ground_truth, *(text for each in answers.by_system.values() for text in each)]
-    vectors = np.split(encoder.encode(texts), len(answers.by_system) + 1)
-    references = References.of(items.item_name, vectors[0])
-    sources = [answers.sources[name] for name in items.item_name]
-    tables = []
-    for (name, own), own_vectors in zip(answers.by_system.items(), vectors[1:], strict=True):
-        sheet = Sheet(
-            list(items.item_name), list(items.ground_truth), own, sources, vectors[0], own_vectors,
-            references, encoder,
-        )  # fmt: skip
-        columns = {
-            metric.name: _values(metric.compute(sheet), metric.name) for metric in METRICS.values()
+class Scorer:
+    """Scores one system after the other, so that memory holds the vectors of one at a time."""
+
+    def __init__(self, answers: Answers, base: BaseModel | None = None) -> None:
+        self.answers, self.base = answers, base
+        self.encoder = encoders.load_encoder()
+        self.truth_vectors = self.encoder.encode(list(answers.items.ground_truth))
+        self.references = References.of(answers.items.item_name, self.truth_vectors)
+
+    def score(self, name: str, given: Given) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of scores.parquet and of facts.parquet for one system's answers."""
+        items = self.answers.items.iloc[given.places]
+        sheet = self._sheet(items, given)
+        nearest = np.array(self.references.item_names)[sheet.placement.nearest]
+        rows = {
+            "model": name,
+            "data_id": items.data_id.to_numpy(),
+            "item_name": items.item_name.to_numpy(),
+            "track": items.track.to_numpy(),
+            **{metric.name: _values(metric, sheet) for metric in item_metrics()},
+            "nearest_exhibit": np.where(sheet.empty, None, nearest),
+            **{metric.name: np.nan for metric in outsider_metrics()},
         }
-        rows = {"model": name, "data_id": items.data_id, "item_name": items.item_name}
-        tables.append(pd.DataFrame({**rows, "track": items.track, **columns}))
-    return pd.concat(tables, ignore_index=True)
+        return pd.DataFrame(rows), _facts(name, items.data_id, sheet)
+
+    def score_outsiders(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of scores.parquet for answers about things from outside the collection."""
+        answers, titles = list(table.answer), self.answers.titles
+        none = np.zeros((0, 0))
+        sheet = Sheet([], [], answers, [], none, none, self.references, self.encoder, titles=titles)
+        rows = {"model": name, "data_id": list(table.data_id), "item_name": list(table.item_name)}
+        missing = dict.fromkeys((metric.name for metric in item_metrics()), np.nan)
+        values = {metric.name: _values(metric, sheet) for metric in outsider_metrics()}
+        return pd.DataFrame(
+            {**rows, "track": OUTSIDERS, **missing, "nearest_exhibit": None} | values
+        )
+
+    def _sheet(self, items: pd.DataFrame, given: Given) -> Sheet:
+        return Sheet(
+            item_names=list(items.item_name),
+            ground_truths=list(items.ground_truth),
+            answers=given.answers,
+            sources=[self.answers.sources[name] for name in items.item_name],
+            truth_vectors=self.truth_vectors[given.places],
+            answer_vectors=self.encoder.encode(given.answers),
+            references=self.references,
+            encoder=self.encoder,
+            seconds=given.seconds,
+            base=self.base,
+            titles=self.answers.titles,
+        )
 
 
-def _values(values: np.ndarray, name: str) -> np.ndarray:
+def compute_scores(
+    answers: Answers, base: BaseModel | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """scores.parquet: a row a (model, data_id), a column a metric; and facts.parquet.
+
+    Controls and ablations are models of their own; NaN where a metric has no value.
+    """
+    scorer = Scorer(answers, base)
+    controls = {name: _control(own) for name, own in control_answers(answers).items()}
+    scored = [scorer.score(name, own) for name, own in {**answers.given, **controls}.items()]
+    outside = [scorer.score_outsiders(*each) for each in answers.outsiders.items()]
+    scores = pd.concat([*(rows for rows, _ in scored), *outside], ignore_index=True)
+    return scores, pd.concat([facts for _, facts in scored], ignore_index=True)
+
+
+def _control(answers: list[str]) -> Given:
+    return Given(np.arange(len(answers)), answers, np.full(len(answers), np.nan))
+
+
+def _values(metric: Metric, sheet: Sheet) -> np.ndarray:
+    values = metric.compute(sheet)
     if np.isinf(values).any():
-        raise MuseQuestError(f"The metric {name} gave an infinite score; mend it in metrics.py.")
+        raise MuseQuestError(
+            f"The metric {metric.name} gave an infinite score; mend it in evaluation/metrics/."
+        )
     return values
+
+
+def _facts(name: str, data_ids: pd.Series, sheet: Sheet) -> pd.DataFrame:
+    """Every fact that an answer recalled, left out or invented."""
+    rows = [
+        (name, data_id, kind, status, fact)
+        for kind, checks in (("number", sheet.number_checks), ("name", sheet.name_checks))
+        for data_id, check in zip(data_ids, checks, strict=True)
+        for status in ("recalled", "missing", "invented")
+        for fact in getattr(check, status)
+    ]
+    return pd.DataFrame(rows, columns=["model", "data_id", "kind", "status", "fact"], dtype=str)
 
 
 def summarize(scores: pd.DataFrame, tracks: list[str]) -> Summary:
     """Mean, 95 % interval and number of items per track, system and metric."""
     summary: Summary = {}
+    outside = scores.track == OUTSIDERS
     for track in tracks:
-        rows = scores if track == "all" else scores[scores.track == track]
-        systems = dict(iter(rows.groupby("model", sort=False)))
-        draws = Draws(list(next(iter(systems.values())).item_name))
+        rows = scores[~outside] if track == "all" else scores[scores.track == track]
+        metrics = outsider_metrics() if track == OUTSIDERS else item_metrics()
         summary[track] = {
-            name: {metric: _aggregate(own[metric].to_numpy(), draws) for metric in METRICS}
-            for name, own in systems.items()
+            name: _summarize(own, metrics) for name, own in rows.groupby("model", sort=False)
         }
     return summary
+
+
+def _summarize(own: pd.DataFrame, metrics: list[Metric]) -> dict[str, dict[str, Any]]:
+    draws = Draws(list(own.item_name))
+    return {metric.name: _aggregate(own[metric.name].to_numpy(), draws) for metric in metrics}
 
 
 def _aggregate(values: np.ndarray, draws: Draws) -> dict[str, float | int | None]:
@@ -116,25 +191,47 @@ def _aggregate(values: np.ndarray, draws: Draws) -> dict[str, float | int | None
     return dict(zip(("mean", "ci_low", "ci_high"), rounded, strict=True)) | {"n": len(there)}
 
 
-def _write(answers: Answers, out: Path) -> Summary:
+def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
+    base = _base_model(profile, out, answers.notices)
+    scores, facts = compute_scores(answers, base)
     for notice in answers.notices:
         LOGGER.warning("%s", notice)
-    scores = compute_scores(answers)
-    summary = summarize(scores, answers.tracks)
+    tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
+    summary = summarize(scores, tracks)
+    if base:
+        base.save()
     write_table("scores", out / "scores.parquet", scores)
+    write_table("facts", out / "facts.parquet", facts)
     write_json(out / "summary.json", summary)
-    write_json(out / "scoring.json", _record(answers))
+    write_json(out / "differences.json", compare(scores, answers.tracks))
+    write_json(out / "scoring.json", _record(answers, summary))
     return summary
 
 
-def _record(answers: Answers) -> dict[str, Any]:
+def _base_model(profile: Profile | None, out: Path, notices: list[str]) -> BaseModel | None:
+    """The base model for the published score; None, with a notice, where it cannot be had."""
+    if profile is None:
+        return None
+    try:
+        return BaseModel(profile, out / "similarity.json")
+    except MuseQuestError as error:
+        notices.append(f"similarity_score is left out: {error}")
+        return None
+
+
+def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
     """What the scores were computed from."""
     tracks = {track: int(answers.rows_of(track).sum()) for track in answers.tracks}
+    exhibits = int(answers.items.item_name.nunique())
     return {
-        "systems": answers.files,
+        "systems": {name: answers.files[name] for name in answers.systems},
+        "controls": [name for name in CONTROLS if name in summary["all"]],
+        "ablations": _files(answers, ABLATIONS),
+        "outsiders": _files(answers, [OUTSIDERS]),
         "shared_items": len(answers.items),
         "items_per_track": tracks,
-        "exhibits": int(answers.items.item_name.nunique()),
+        "exhibits": exhibits,
+        "chance_of_identity": round(1 / exhibits, DECIMALS),
         "notices": answers.notices,
         "encoder_sha256": encoders.SHA256,
         "bootstrap": {
@@ -142,6 +239,11 @@ def _record(answers: Answers) -> dict[str, Any]:
             "fewest_exhibits": FEWEST_EXHIBITS,
         },
         "metrics": {
-            m.name: {"direction": m.direction, "meaning": m.meaning} for m in METRICS.values()
+            m.name: {"direction": m.direction, "meaning": m.meaning, "formula": m.formula}
+            for m in METRICS.values()
         },
     }  # fmt: skip
+
+
+def _files(answers: Answers, kinds: Any) -> dict[str, dict[str, object]]:
+    return {name: file for name, file in answers.files.items() if variant(name)[1] in kinds}

@@ -18,6 +18,7 @@ from ..files import write_whole
 
 INK, QUIET, LINE, PAPER = "#22262b", "#666c75", "#d9dce0", "#ffffff"
 DPI = 150
+WIDTH = 9.0  # inches
 TALLEST_PX = 30_000  # Matplotlib cannot draw pictures of 65,536 px and more.
 
 STYLE = {

@@ -41,20 +41,59 @@ SYSTEMS = {
     )
 }
 
+# What stands beside the systems in every table: answers of which one knows what they deserve.
+CONTROLS = {
+    name: System(name, label, colour, marker)
+    for name, label, colour, marker in (
+        ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
+        ("control_changed_numbers", "Control: wrong numbers", "#c9b38c", "2"),
+        ("control_empty", "Control: empty", "#dfe2e6", "3"),
+    )
+}
+# Answers of a system without the exhibit's photo: runs/<profile>/<system>__<ablation>/.
+ABLATIONS = {
+    "blank_photo": "blank photo",
+    "wrong_photo": "another exhibit's photo",
+    "no_photo": "no photo",
+}
+# Answers about things from outside the collection: runs/<profile>/<system>__outsiders/.
+OUTSIDERS = "outsiders"
+
+
+def variant(name: str) -> tuple[str, str]:
+    """The system of a name, and which ablation (or outsiders) it is; "" for the system itself."""
+    own, _, kind = name.rpartition("__")
+    return (own, kind) if own and (kind in ABLATIONS or kind == OUTSIDERS) else (name, "")
+
+
+def is_system(name: str) -> bool:
+    """Whether a name of scores.parquet is a system, not a control or a variant of a system."""
+    return name not in CONTROLS and not variant(name)[1]
+
 
 def system(name: str) -> System:
     """A known system, or one of that name with a colour and marker of the known ones."""
-    if name in SYSTEMS:
-        return SYSTEMS[name]
+    if known_look := SYSTEMS.get(name) or CONTROLS.get(name):
+        return known_look
+    own, kind = variant(name)
+    if kind:
+        look = system(own)
+        return System(name, f"{look.label}, {ABLATIONS.get(kind, kind)}", look.colour, look.marker)
     known = list(SYSTEMS.values())[1:]
     like = known[sum(name.encode()) % len(known)]
     return System(name, name, like.colour, like.marker)
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Known systems in their order, others behind them by name."""
-    known = list(SYSTEMS)
-    return sorted(names, key=lambda n: (known.index(n) if n in SYSTEMS else len(known), n))
+    """Known systems in their order, others by name, controls; behind each its ablations."""
+    known = [*SYSTEMS, "", *CONTROLS]
+    kinds = ["", *ABLATIONS, OUTSIDERS]
+
+    def place(name: str) -> tuple[int, str, int]:
+        own, kind = variant(name)
+        return known.index(own) if own in known else len(SYSTEMS), own, kinds.index(kind)
+
+    return sorted(names, key=place)
 
 
 def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], list[str]]:
@@ -67,13 +106,17 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
     paths = {path.parent.name: path for path in folder.glob("*/predictions.parquet")}
     found, left_out = {}, _without_answers(folder)
     for name in ordered(paths):
-        infer, run = _record(paths[name], "infer.json"), _record(paths[name], "run.json")
+        trained = paths[name].parent.with_name(variant(name)[0]) / "predictions.parquet"
+        infer, run = _record(paths[name], "infer.json"), _record(trained, "run.json")
         for record in (infer, run):
             _check_fingerprint(record, fingerprint, paths[name].parent)
         if reason := _unusable(infer, run, profile):
             left_out.append(f"{name} is left out: {reason}.")
         else:
             found[name] = paths[name]
+    for name in [name for name in found if variant(name)[0] not in found]:
+        left_out.append(f"{name} is left out: there are no answers of {variant(name)[0]}.")
+        del found[name]
     if not found:
         reasons = "".join(f" {sentence}" for sentence in left_out)
         raise MuseQuestError(

@@ -1,0 +1,119 @@
+"""The published score's encoder: the base model's own reading of a text.
+
+The published experiment compared texts by the last hidden states, averaged over the tokens, of
+whichever model had answered, so that each system was measured in a space of its own. Here the
+untuned base model reads the answers of all systems. Each text is read alone, so that its vector
+does not depend on what else is scored; distances are kept beside the scores, for a large base model
+takes its time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import MuseQuestError
+from ..files import read_json, write_json
+from ..settings import Profile
+from .sheet import DECIMALS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# A larger base model is not run on a processor for the sake of one score.
+MOST_PARAMETERS_ON_CPU = 1_000_000_000
+
+
+class BaseModel:
+    """Distances of texts as a profile's base model reads them; kept in `path` between runs.
+
+    Making one raises MuseQuestError where the base model cannot be had, or would take hours.
+    """
+
+    def __init__(self, profile: Profile, path: Path) -> None:
+        from ..finetuning.models import base_fingerprint
+
+        self.profile, self.path = profile, path
+        self.fingerprint = base_fingerprint(profile)
+        _check_size(profile)
+        kept = read_json(path) if path.is_file() else {}
+        same = kept.get("base_model_fingerprint") == self.fingerprint
+        self.kept: dict[str, float] = kept["distances"] if same else {}
+        self.loaded: tuple[PreTrainedModel, Any] | None = None
+        self.truths: dict[str, np.ndarray] = {}  # each answer is read once anyway
+
+    def distances(self, truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+        """(n,) 1 - cosine of each ground truth and answer, 0 to 2; NaN for a text without tokens.
+
+        A value that is not finite although both texts have tokens raises MuseQuestError.
+        """
+        pairs = zip(truths, answers, strict=True)
+        return np.array([self._distance(*pair) for pair in pairs], float)
+
+    def save(self) -> None:
+        """Keep the distances for the next evaluation."""
+        kept = dict(sorted(self.kept.items()))
+        write_json(self.path, {"base_model_fingerprint": self.fingerprint, "distances": kept})
+
+    def _distance(self, truth: str, answer: str) -> float:
+        if not (truth.strip() and answer.strip()):
+            return float("nan")
+        key = hashlib.sha256(f"{truth}\0{answer}".encode()).hexdigest()[:32]
+        if key not in self.kept:
+            if truth not in self.truths:
+                self.truths[truth] = self._read(truth)
+            cosine = float(self.truths[truth] @ self._read(answer))
+            self.kept[key] = round(min(max(1 - cosine, 0.0), 2.0), DECIMALS)
+        return self.kept[key]
+
+    def _read(self, text: str) -> np.ndarray:
+        """The unit vector of one text: its last hidden states, averaged over its tokens."""
+        import torch
+
+        model, tokenizer = self._load()
+        longest = model.config.get_text_config().max_position_embeddings
+        ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=longest).input_ids
+        with torch.inference_mode():
+            states = model.model.text_model(input_ids=ids.to(model.device)).last_hidden_state
+        mean = states[0].float().mean(dim=0).cpu().numpy().astype(float)
+        if not np.isfinite(mean).all():
+            raise MuseQuestError(
+                f"The base model '{self.profile.base_model}' gave values that are not finite for "
+                "the published score; set dtype: float32 in its profile and evaluate again."
+            )
+        return mean / max(float(np.linalg.norm(mean)), 1e-12)
+
+    def _load(self) -> tuple[PreTrainedModel, Any]:
+        if self.loaded is None:
+            from ..finetuning.models import load_model, load_processor
+
+            self.loaded = load_model(self.profile), load_processor(self.profile).tokenizer
+        return self.loaded
+
+
+def _check_size(profile: Profile) -> None:
+    """Raise MuseQuestError if the base model is too large for this machine's processor."""
+    from ..finetuning.models import default_device
+
+    if default_device() != "cpu":
+        return
+    if (parameters := count_parameters(profile)) > MOST_PARAMETERS_ON_CPU:
+        raise MuseQuestError(
+            f"the base model '{profile.base_model}' has "
+            f"{parameters / 1e9:.1f} billion parameters and needs a GPU to read the answers."
+        )
+
+
+def count_parameters(profile: Profile) -> int:
+    """The parameters of the base model, counted from its configuration without its weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(profile.base_model_source)
+        model = AutoModelForImageTextToText.from_config(config)
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,142 @@
+"""The published figure's form: an exhibit a row, a system a point, the ground truth at 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from PIL import Image, ImageOps
+
+from ..metrics import METRICS, Metric
+from ..style import INK, LINE, WIDTH, Picture, picture
+from ..systems import is_system, ordered, system
+
+MARGIN, LABELS, RIGHT = 0.15, 2.75, 0.25  # inches: left edge, titles, right edge
+FOOT, HEAD = 0.55, 0.9  # inches below and above the rows
+LONGEST_TITLE = 36  # characters
+
+
+def per_item(
+    scores: pd.DataFrame,
+    thumbnails: Mapping[str, Image.Image] | None = None,
+    titles: Mapping[str, str] | None = None,
+    metric: str = "embedding_distance",
+    published: Mapping[str, float] | None = None,
+) -> Picture:
+    """One row an exhibit, its thumbnail at the left, one point a system; the ground truth is at 0.
+
+    `scores` is scores.parquet as a table, of which the systems are drawn, not their controls and
+    ablations. An exhibit with several items is drawn at their mean; dashed lines are each system's
+    mean over all items, dotted ones the means that were published (`published`, by system). The
+    row where the last system lies farthest off stands at the bottom.
+    """
+    scores = scores[[is_system(name) for name in scores.model]]
+    rows = scores.pivot_table(index="item_name", columns="model", values=metric, aggfunc="mean")
+    names = ordered(rows.columns)
+    rows = rows.sort_values(names[-1], kind="stable", na_position="last")
+    means = {name: scores.loc[scores.model == name, metric].mean() for name in names}
+    row = float(np.clip(26 / max(len(rows), 1), 0.24, 0.46))
+    published = published or {}
+    head = HEAD + 0.22 * ((len(names) + len(published)) // 4)
+    with picture(WIDTH, FOOT + head + row * len(rows)) as figure:
+        axes = _rows_axes(figure, len(rows), row, "plot")
+        _row_labels(figure, rows.index, row, thumbnails or {}, titles or {})
+        _points(axes, rows, names)
+        _mean_lines(axes, means, (0, (4, 3)))
+        _mean_lines(axes, published, (0, (1, 2)))
+        _per_item_axis(axes, METRICS[metric])
+        items = scores.data_id.nunique()
+        title = f"{METRICS[metric].label} of each exhibit's answers ({items} items)"
+        _per_item_head(figure, means, published, title)
+    return figure
+
+
+def _rows_axes(figure: Picture, rows: int, row: float, part: str) -> Axes:
+    """Axes over all rows, one unit a row, the first on top: the plot, or the labels beside it."""
+    width, height = figure.get_size_inches()
+    left = MARGIN if part == "labels" else MARGIN + row + LABELS
+    span = row + LABELS if part == "labels" else width - left - RIGHT
+    axes = figure.add_axes((left / width, FOOT / height, span / width, row * rows / height))
+    axes.set_ylim(rows - 0.5, -0.5)
+    if part == "labels":
+        axes.set_xlim(0, span / row)
+        axes.set_axis_off()
+    return axes
+
+
+def _row_labels(
+    figure: Picture,
+    item_names: Sequence[str],
+    row: float,
+    thumbnails: Mapping[str, Image.Image],
+    titles: Mapping[str, str],
+) -> None:
+    """Thumbnail and title of every row."""
+    axes = _rows_axes(figure, len(item_names), row, "labels")
+    limits = axes.get_xlim(), axes.get_ylim()
+    edge = int(row * 300)
+    for place, name in enumerate(item_names):
+        if name in thumbnails:
+            square = ImageOps.fit(thumbnails[name].convert("RGB"), (edge, edge))
+            axes.imshow(
+                np.asarray(square), extent=(0.04, 0.96, place + 0.46, place - 0.46), aspect="auto"
+            )
+        title = titles.get(name, name)
+        shown = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…"
+        size = min(9, row * 30)
+        axes.text(1.2, place, shown, va="center", fontsize=size, parse_math=False)
+    axes.set(xlim=limits[0], ylim=limits[1])
+
+
+def _points(axes: Axes, means: pd.DataFrame, names: Sequence[str]) -> None:
+    """A thin line from a row's lowest to its highest value, and one point a system."""
+    places = np.arange(len(means))
+    axes.hlines(places, means.min(axis=1), means.max(axis=1), color=LINE, lw=2.2, zorder=1)
+    for name in names:
+        look = system(name)
+        axes.scatter(
+            means[name], places, s=34, color=look.colour, marker=look.marker,
+            edgecolor="white", linewidth=0.6, zorder=3, clip_on=False,
+        )  # fmt: skip
+
+
+def _mean_lines(axes: Axes, means: Mapping[str, float], style: tuple[int, tuple[int, int]]) -> None:
+    for name, mean in means.items():
+        axes.axvline(mean, color=system(name).colour, ls=style, lw=1.2, zorder=2)
+
+
+def _per_item_axis(axes: Axes, metric: Metric) -> None:
+    """The ground truth's line and the axis, which tall figures repeat at the top."""
+    axes.axvline(0, color=INK, lw=1.6, zorder=2)
+    axes.set_xlim(left=-0.02, right=max(axes.get_xlim()[1], 0.1))
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(labeltop=axes.get_ylim()[0] > 30)
+    axes.grid(True, axis="x")
+    axes.set_xlabel(f"{metric.name} {metric.direction}")
+
+
+def _per_item_head(
+    figure: Picture, means: Mapping[str, float], published: Mapping[str, float], title: str
+) -> None:
+    """Title and legend, in which each system's mean is written, and the published ones."""
+    handles = [Line2D([], [], color=INK, lw=1.6, label="Ground truth")]
+    for name, mean in means.items():
+        look = system(name)
+        label = f"{look.label}, mean {mean:.2f}"
+        style = {"color": look.colour, "marker": look.marker, "ls": (0, (4, 3))}
+        handles.append(Line2D([], [], lw=1.2, ms=6, label=label, **style))
+    for name, mean in published.items():
+        label = f"{system(name).label}, published {mean:.2f}"
+        style = {"color": system(name).colour, "ls": (0, (1, 2))}
+        handles.append(Line2D([], [], lw=1.2, label=label, **style))
+    height = figure.get_size_inches()[1]
+    top = 1 - MARGIN / height
+    figure.text(MARGIN / WIDTH, top, title, va="top", weight="bold", fontsize=11)
+    anchor = (MARGIN / WIDTH - 0.008, top - 0.24 / height)
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=4, handlelength=2.8
+    )

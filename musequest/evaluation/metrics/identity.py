@@ -1,0 +1,65 @@
+"""Whether an answer is about the right exhibit, judged among the references of all exhibits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..sheet import Sheet
+from .registry import metric
+
+RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
+
+
+@metric(
+    "Identity at 1",
+    best="high",
+    meaning="How often the answer fits its own exhibit better than any other.",
+    formula="1 if the answer lies nearer to its own exhibit's reference than to any other's, else "
+    "0; a tie is no win; an empty answer gets 0; chance is 1 / exhibits",
+    source=RETRIEVAL,
+)
+def identity_at_1(sheet: Sheet) -> np.ndarray:
+    """1 if the answer lies nearest to its own exhibit's reference among all exhibits', else 0.
+
+    A tie is no win, nor is an empty answer. NaN where there is only one exhibit to choose from.
+    """
+    return _within(sheet, 1)
+
+
+@metric(
+    "Identity at 3",
+    best="high",
+    meaning="How often the own exhibit is among the three that the answer fits best.",
+    formula="1 if at most two other exhibits' references lie as near to the answer as its own, "
+    "else 0; an empty answer gets 0; chance is 3 / exhibits",
+    source=RETRIEVAL,
+)
+def identity_at_3(sheet: Sheet) -> np.ndarray:
+    """1 if the own exhibit's reference is among the three nearest, else 0; NaN below 4 exhibits."""
+    return _within(sheet, 3)
+
+
+def _within(sheet: Sheet, k: int) -> np.ndarray:
+    if len(sheet.references.item_names) <= k:
+        return np.full(len(sheet.answers), np.nan)
+    return np.where(sheet.empty, 0.0, sheet.placement.ranks <= k)
+
+
+@metric(
+    "Sibling confusion",
+    best="low",
+    meaning="How often the answer fits the exhibit that is most like its own instead.",
+    formula="1 if the exhibit nearest to the answer is the own exhibit's sibling, else 0; a "
+    "sibling is the exhibit whose reference lies nearest to the own one",
+    source="this project; a cell of the confusion matrix",
+)
+def sibling_confusion(sheet: Sheet) -> np.ndarray:
+    """1 if the answer lies nearest to its exhibit's sibling, else 0 (best).
+
+    NaN below 3 exhibits, where every mistake would be one of siblings.
+    """
+    if len(sheet.references.item_names) < 3:
+        return np.full(len(sheet.answers), np.nan)
+    own, nearest = sheet.own, sheet.placement.nearest
+    taken = (nearest != own) & (nearest == sheet.references.siblings[own])
+    return np.where(sheet.empty, 0.0, taken)

@@ -1,0 +1,113 @@
+"""Tables for readers, of readmes and report alike: differences, ablations, costs, short words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .differences import sentence
+from .metrics import METRICS, Metric
+from .systems import ABLATIONS, ordered, system, variant
+
+# What a curator asks first: the right exhibit, and true words about it.
+KEY = (
+    "embedding_distance",
+    "identity_at_1",
+    "number_recall",
+    "invented_number_rate",
+    "name_recall",
+    "invented_name_rate",
+)
+
+Score = Mapping[str, Any]  # mean, ci_low, ci_high, n
+Own = Mapping[str, Mapping[str, Score]]  # system -> metric -> score
+
+
+def cell(score: Score, metric: Metric) -> str:
+    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"."""
+    if score["ci_low"] is None:
+        return metric.show(score["mean"])
+    interval = f"[{metric.show(score['ci_low'])}, {metric.show(score['ci_high'])}]"
+    return f"{metric.show(score['mean'])} {interval}"
+
+
+def headed(name: str) -> str:
+    """A metric's label with the value that is best."""
+    return f"{METRICS[name].label} {METRICS[name].direction}".strip()
+
+
+def difference_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a pair of systems, a column a key metric: first minus second, and what it means.
+
+    `rows` are those of one track of differences.json; pairs with ablations are left out.
+    """
+    table: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if not variant(row["versus"])[1]:
+            pair = f"{system(row['system']).label} vs {system(row['versus']).label}"
+            own = table.setdefault(pair, dict.fromkeys(map(headed, KEY), "–"))
+            if row["metric"] in KEY:
+                own[headed(row["metric"])] = sentence(row)
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def ablation_frame(own: Own) -> pd.DataFrame:
+    """A row a system and each thing it was shown instead of the photo, a column a key metric.
+
+    `own` is one track of summary.json; systems without ablations are left out.
+    """
+    there = [name for name in own if variant(name)[1] in ABLATIONS]
+    names = ordered({*there, *(variant(name)[0] for name in there)})
+    table = {
+        system(name).label: {headed(m): cell(own[name][m], METRICS[m]) for m in KEY}
+        for name in names
+    }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def cost_frame(costs: pd.DataFrame) -> pd.DataFrame:
+    """costs.costs_of for readers: a row a system, only columns in which something is known."""
+    names = {
+        "hardware": "tuned on",
+        "minutes": "training minutes",
+        "memory_gib": "peak memory, GiB",
+        "usd": "rent, USD",
+        "disk_gib": "disk, GiB",
+        "index_mib": "index, MiB",
+        "ms": "milliseconds an answer",
+    }
+    table = costs[list(names)].set_axis([system(name).label for name in costs.approach])
+    table = table.replace("", None).dropna(axis="columns", how="all").dropna(how="all")
+    shown = table.map(lambda value: _figure(value))
+    return shown.rename(columns=names).rename_axis(None)
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "–" if value is None or pd.isna(value) else f"{value:,.3g}"
+
+
+def in_short(name: str, own: Own) -> str:
+    """One sentence on a system: the right exhibit, and how many numbers are right and wrong."""
+    scores = own[name]
+    parts = [
+        f"fits the right exhibit best in {_percent(scores['identity_at_1'])} of its answers",
+        f"states {_percent(scores['number_recall'])} of the ground truths' numbers",
+    ]
+    if scores["invented_number_rate"]["mean"] is None:
+        parts.append("states no numbers of its own")
+    else:
+        invented = _percent(scores["invented_number_rate"])
+        parts.append(f"of the numbers it states {invented} are invented")
+    return f"{system(name).label} {parts[0]}, {parts[1]}; {parts[2]}."
+
+
+def _percent(score: Score) -> str:
+    if score["mean"] is None:
+        return "an unknown share"
+    if score["ci_low"] is None:
+        return f"{score['mean']:.0%}"
+    return f"{score['mean']:.0%} ({score['ci_low']:.0%} to {score['ci_high']:.0%})"

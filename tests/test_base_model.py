@@ -1,0 +1,70 @@
+"""The published score: both texts as the base model reads them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musequest.errors import MuseQuestError
+from musequest.evaluation import base_model
+from musequest.evaluation.base_model import BaseModel, count_parameters
+from musequest.finetuning.models import load_model, load_processor
+from musequest.settings import Profile
+
+
+@pytest.fixture
+def profile(tiny_docent: Path) -> Profile:
+    return Profile("tiny", base_model=str(tiny_docent), collection="none", image_size=96)
+
+
+def test_the_distance_is_that_of_mean_pooled_last_hidden_states(profile, tmp_path):
+    texts = "What is this?", "a vase"
+    found = BaseModel(profile, tmp_path / "kept.json").distances([texts[0]], [texts[1]])
+    model, tokenizer = load_model(profile), load_processor(profile).tokenizer
+    means = []
+    for text in texts:
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        with torch.no_grad():
+            output = model(input_ids=ids, output_hidden_states=True)
+        means.append(output.hidden_states[-1][0].mean(dim=0))
+    expected = 1 - torch.cosine_similarity(*means, dim=0).item()
+    assert found[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_equal_texts_are_0_and_empty_ones_have_no_value(profile, tmp_path):
+    found = BaseModel(profile, tmp_path / "kept.json").distances(["a vase"] * 2, ["a vase", " "])
+    assert found[0] == 0
+    assert np.isnan(found[1])
+
+
+def test_a_distance_does_not_depend_on_its_neighbours(profile, tmp_path):
+    model = BaseModel(profile, tmp_path / "kept.json")
+    many = model.distances(["a vase"] * 3, ["a", "what is this vase?" * 40, "this"])
+    fresh = BaseModel(profile, tmp_path / "other.json").distances(["a vase"], ["this"])
+    assert many[2] == fresh[0]
+
+
+def test_distances_are_kept_for_the_same_base_model(profile, tmp_path, monkeypatch):
+    first = BaseModel(profile, tmp_path / "kept.json")
+    expected = first.distances(["a vase"], ["this"])
+    first.save()
+    second = BaseModel(profile, tmp_path / "kept.json")
+    monkeypatch.setattr(second, "_load", None)  # nothing is read again
+    assert second.distances(["a vase"], ["this"]) == expected
+    monkeypatch.setattr("musequest.finetuning.models.base_fingerprint", lambda profile: "other")
+    assert BaseModel(profile, tmp_path / "kept.json").kept == {}
+
+
+def test_a_base_model_too_large_for_the_processor_is_not_run(profile, tmp_path, monkeypatch):
+    assert 1_000 < count_parameters(profile) < 1_000_000
+    monkeypatch.setattr(base_model, "MOST_PARAMETERS_ON_CPU", 1_000)
+    monkeypatch.setattr("musequest.finetuning.models.default_device", lambda: "cpu")
+    with pytest.raises(MuseQuestError, match="billion parameters and needs a GPU"):
+        BaseModel(profile, tmp_path / "kept.json")
+
+
+def test_a_missing_base_model_is_one_sentence(profile, tmp_path):
+    with pytest.raises(MuseQuestError, match="cannot be loaded"):
+        BaseModel(replace(profile, base_model="nobody/nothing"), tmp_path / "kept.json")
