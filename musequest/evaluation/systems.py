@@ -41,6 +41,7 @@ SYSTEMS = {
     )
 }
 
+TUNED = ("lora", "qlora", "lora_ddp", "full", "full_mp", "full_fsdp")  # the six approaches
 # What stands beside the systems in every table: answers of which one knows what they deserve.
 CONTROLS = {
     name: System(name, label, colour, marker)

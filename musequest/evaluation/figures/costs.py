@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ..metrics import METRICS
 from ..style import QUIET, WIDTH, Picture, grid_lines, picture
@@ -30,7 +30,8 @@ def quality_costs(costs: pd.DataFrame, metric: str) -> Picture:
             _panel(axes, costs[costs[column].notna() & costs["mean"].notna()], column)
             axes.set_xlabel(label)
         panels[0].set_ylabel(f"{chosen.name} {chosen.direction}")
-        panels[0].set_ylim(bottom=0)
+        highest = costs[["mean", "ci_high"]].max().max()
+        panels[0].set_ylim(0, 1.2 * highest if highest > 0 else 1)
         title = f"{chosen.label} and what it cost"
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
         handles, labels = panels[0].get_legend_handles_labels()
@@ -50,8 +51,8 @@ def _panel(axes: Axes, costs: pd.DataFrame, column: str) -> None:
         if pd.notna(row["ci_low"]):
             axes.plot([x, x], [row["ci_low"], row["ci_high"]], color=look.colour, lw=1.4, zorder=1)
         axes.annotate(
-            row["hardware"], (x, y), xytext=(0, 9), textcoords="offset points",
-            ha="center", fontsize=7, color=QUIET,
+            row["hardware"], (x, y), xytext=(7, 0), textcoords="offset points",
+            va="center", fontsize=7, color=QUIET,
         )  # fmt: skip
     grid_lines(axes, "y")
     if costs.empty:
@@ -60,7 +61,7 @@ def _panel(axes: Axes, costs: pd.DataFrame, column: str) -> None:
         return
     axes.set_xscale("log")
     low, high = costs[column].min(), costs[column].max()
-    axes.set_xlim(low / 1.8, high * 1.8)
+    axes.set_xlim(low / 1.8, high * 2.4)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from ..metrics import METRICS, Metric
 from ..style import INK, LINE, WIDTH, Picture, picture
-from ..systems import is_system, ordered, system
+from ..systems import OUTSIDERS, TUNED, is_system, ordered, system
 
 MARGIN, LABELS, RIGHT = 0.15, 2.75, 0.25  # inches: left edge, titles, right edge
 FOOT, HEAD = 0.55, 0.9  # inches below and above the rows
@@ -31,12 +31,13 @@ def per_item(
     `scores` is scores.parquet as a table, of which the systems are drawn, not their controls and
     ablations. An exhibit with several items is drawn at their mean; dashed lines are each system's
     mean over all items, dotted ones the means that were published (`published`, by system). The
-    row where the last system lies farthest off stands at the bottom.
+    row where the last tuned system, or else the last one, lies farthest off stands at the bottom.
     """
-    scores = scores[[is_system(name) for name in scores.model]]
+    scores = scores[[is_system(name) for name in scores.model] & scores.track.ne(OUTSIDERS)]
     rows = scores.pivot_table(index="item_name", columns="model", values=metric, aggfunc="mean")
     names = ordered(rows.columns)
-    rows = rows.sort_values(names[-1], kind="stable", na_position="last")
+    sorter = [name for name in names if name in TUNED] or names
+    rows = rows.sort_values(sorter[-1], kind="stable", na_position="last")
     means = {name: scores.loc[scores.model == name, metric].mean() for name in names}
     row = float(np.clip(26 / max(len(rows), 1), 0.24, 0.46))
     published = published or {}
