@@ -110,7 +110,8 @@ def test_a_track_without_direction_says_more_or_less(scores):
 def test_a_docent_that_scores_the_same_without_the_photo_is_not_looking(scores):
     rows = compare(scores, ["all"])["all"]
     assert looking(rows)["lora"] == (
-        "LoRA is not looking: with no photo it scores the same as with the photo."
+        "LoRA is not looking, as far as these exhibits can tell: with no photo it scores the same "
+        "as with the photo."
     )
     seeing = [row for row in rows if row["versus"] != "lora__no_photo"]
     assert "looks at the photo" in looking(seeing)["lora"]

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,12 +11,23 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from scored_museum import make_metrics
+from scored_museum import answered_museum, make_metrics
 
-from musequest.evaluation.figures import loss_curves, metric_bars, per_item
+from musequest.evaluation.costs import costs_of, published_costs, rent_usd
+from musequest.evaluation.figures import (
+    fact_bars,
+    loss_curves,
+    metric_bars,
+    per_item,
+    quality_costs,
+    sight_points,
+)
 from musequest.evaluation.metrics import METRICS, item_metrics
+from musequest.evaluation.results import PUBLISHED, Results
+from musequest.evaluation.rows import cost_frame
 from musequest.evaluation.style import TALLEST_PX, Picture
 from musequest.evaluation.systems import SYSTEMS, ordered, system
+from musequest.files import write_json
 
 
 def make_scores(items: int, systems: tuple[str, ...] = ("base", "lora")) -> pd.DataFrame:
@@ -140,3 +152,96 @@ def test_every_known_system_looks_different():
     assert len({colour for colour, _ in looks}) == len({m for _, m in looks}) == len(SYSTEMS)
     assert system("my_own").label == "my_own"
     assert ordered(["zebra", "lora", "ape", "base"]) == ["base", "lora", "ape", "zebra"]
+
+
+def test_per_item_draws_systems_alone_and_published_means():
+    systems = ("base", "lora", "lora__blank_photo", "control_empty")
+    scores = make_scores(4, systems)
+    outside = scores[scores.model == "base"].assign(track="outsiders", data_id="out")
+    figure = per_item(pd.concat([scores, outside]), published={"lora": 0.078})
+    shown = texts(figure)
+    assert "LoRA, published 0.08" in shown
+    assert "Control" not in shown and "blank" not in shown
+    assert "(4 items)" in shown
+    lines = [line.get_xdata()[0] for line in figure.axes[0].lines]
+    assert 0.078 in lines
+
+
+def make_facts(systems: list[str]) -> pd.DataFrame:
+    rows = [
+        (name, f"item-{item:03d}-00", kind, status, f"{status} {place}")
+        for name in systems
+        for item in range(4)
+        for kind in ("number", "name")
+        for status, count in (("recalled", 2), ("missing", 1), ("invented", 3))
+        for place in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["model", "data_id", "kind", "status", "fact"])
+
+
+def test_fact_bars_show_recalled_missing_and_invented_an_answer():
+    figure = fact_bars(make_facts(["lora"]), make_scores(4), "all")
+    for axes in figure.axes[:2]:
+        widths = [bar.get_width() for bar in axes.patches]
+        assert widths == [0, 0, 0, 2, 1, -3]  # base states nothing
+    assert "Base (untuned)" in texts(figure) and "4 answers" in texts(figure)
+
+
+def test_sight_points_have_a_point_for_each_thing_shown_and_the_chance():
+    value = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 9}
+    names = ["base", "lora", "lora__blank_photo", "lora__no_photo"]
+    figure = sight_points(make_summary(names, value)["all"], chance=0.04)
+    points = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")]
+    assert len(points) == 3
+    assert any(line.get_xdata()[0] == 0.04 for line in figure.axes[0].lines)
+    assert "another exhibit's photo" in texts(figure)
+    assert "Base (untuned)" not in texts(figure)
+
+
+def test_quality_costs_draw_what_is_known():
+    figure = quality_costs(published_costs(), "similarity_score")
+    minutes, memory, dollars = figure.axes
+    assert len(minutes.lines) == len(dollars.lines) == 10
+    assert len(memory.lines) == 5
+    assert "4 × A6000" in texts(figure)
+    nothing = published_costs().assign(usd=np.nan)
+    assert "not known" in texts(quality_costs(nothing, "similarity_score"))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "minutes", "usd"),
+    [
+        (["NVIDIA RTX A6000"], 60, 0.76),
+        (["NVIDIA A100 80GB PCIe"] * 2, 30, 1.64),
+        (["NVIDIA H200"], 60, None),
+        ([], 60, None),
+        (["NVIDIA RTX A5000"], None, None),
+    ],
+)
+def test_rent_is_the_price_of_all_gpus_for_the_time(gpus, minutes, usd):
+    assert rent_usd(gpus, minutes) == usd
+
+
+def test_what_a_system_cost_is_read_from_its_records(home: Path):
+    runs = home / "runs/made_up"
+    gpu = {"hardware": {"gpus": ["NVIDIA RTX A6000"]}, "minutes": 30.0, "disk_gib": 0.5}
+    write_json(runs / "lora/run.json", gpu | {"peak_memory_gib": {"cpu": 9.0, "cuda:0": 20.0}})
+    write_json(runs / "retrieval/infer.json", {"cost": {"index_bytes": 2**20}})
+    lora, retrieval = costs_of("made_up", ["lora", "retrieval"]).to_dict("records")
+    assert (lora["hardware"], lora["memory_gib"], lora["usd"]) == ("1 × A6000", 20.0, 0.38)
+    assert (retrieval["index_mib"], retrieval["hardware"]) == (1.0, "")
+    shown = cost_frame(costs_of("made_up", ["lora", "retrieval"]).assign(ms=[12.0, 80.0]))
+    assert shown.loc["Retrieval", "index, MiB"] == "1"
+    assert shown.loc["LoRA", "rent, USD"] == "0.38"
+    assert "all answers, USD" not in shown
+
+
+def test_published_means_are_lines_of_the_published_profile_alone(home: Path):
+    profile = answered_museum(home)
+    parts = home, pd.DataFrame(), {}, {}
+    assert Results(profile, *parts).published_means == {}
+    model, collection = PUBLISHED
+    published = replace(profile, base_model=model, collection=collection)
+    assert Results(published, *parts).published_means == {
+        "base": 0.607, "gpt4o": 0.438, "lora": 0.078, "full": 0.073,
+    }  # fmt: skip

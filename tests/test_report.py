@@ -148,7 +148,7 @@ def test_a_docent_that_does_not_look_is_reported(home, profile):
     shutil.copytree(runs / "lora", runs / "lora__blank_photo")
     (runs / "lora__blank_photo/run.json").unlink()
     text = reported(profile)
-    assert "LoRA is not looking: with blank photo it scores the same as with the photo." in text
+    assert "LoRA is not looking, as far as these exhibits can tell: with blank photo" in text
     assert "With and without the photo, photos unseen in training" in text
     assert "<small>" in text and "LoRA, blank photo" in text
 

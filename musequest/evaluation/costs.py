@@ -1,4 +1,4 @@
-"""What systems cost: training minutes, memory, rent, and index size and time of an answer.
+"""What systems cost: training minutes, memory, rent, disk, index size, price of answers.
 
 Rent is what the run's GPUs cost an hour (benchmarks/records/gpu_rental.csv, prices the published
 experiment paid in January 2025) for as long as it trained.
@@ -17,12 +17,13 @@ from ..files import read_json
 from ..home import root, run_dir
 
 RECORDS = Path("benchmarks/records")
-COLUMNS = ["approach", "hardware", "minutes", "memory_gib", "usd", "disk_gib", "index_mib", "ms"]
+COLUMNS = ["approach", "hardware", "minutes", "memory_gib", "usd", "disk_gib"]
+COLUMNS += ["index_mib", "answers_usd"]
 
 
 def costs_of(profile_name: str, systems: Sequence[str]) -> pd.DataFrame:
     """A row a system: training minutes, peak memory of one device (GiB), rent (USD), disk (GiB),
-    index (MiB), milliseconds an answer; NaN for what is not known or does not apply."""
+    index (MiB), price of all answers (USD); NaN for what is not known or does not apply."""
     rows = [_cost(run_dir(profile_name, name), name) for name in systems]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -45,7 +46,7 @@ def _cost(folder: Path, name: str) -> dict[str, Any]:
         "usd": rent_usd(gpus, merged.get("minutes")),
         "disk_gib": merged.get("disk_gib"),
         "index_mib": None if index is None else index / 2**20,
-        "ms": cost.get("milliseconds_per_answer"),
+        "answers_usd": cost.get("usd"),
     }
 
 

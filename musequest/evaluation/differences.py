@@ -114,7 +114,10 @@ def _sight(rows: Sequence[Mapping[str, Any]]) -> str:
             same.append(ABLATIONS[kind])
     if not same:
         return "looks at the photo: it scores worse without the right one."
-    return f"is not looking: with {' and '.join(same)} it scores the same as with the photo."
+    return (
+        f"is not looking, as far as these exhibits can tell: with {' or '.join(same)} it scores "
+        "the same as with the photo."
+    )
 
 
 def sentence(row: Mapping[str, Any]) -> str:

@@ -76,6 +76,7 @@ def cost_frame(costs: pd.DataFrame) -> pd.DataFrame:
         "usd": "rent, USD",
         "disk_gib": "disk, GiB",
         "index_mib": "index, MiB",
+        "answers_usd": "all answers, USD",
         "ms": "milliseconds an answer",
     }
     table = costs[list(names)].set_axis([system(name).label for name in costs.approach])

@@ -77,7 +77,9 @@ class Scorer:
     def __init__(self, answers: Answers, base: BaseModel | None = None) -> None:
         self.answers, self.base = answers, base
         self.encoder = encoders.load_encoder()
-        self.truth_vectors = self.encoder.encode(list(answers.items.ground_truth))
+        truths = list(answers.items.ground_truth)
+        self.truth_vectors = self.encoder.encode(truths)
+        self.place_of_truth = {text: place for place, text in enumerate(truths)}
         self.references = References.of(answers.items.item_name, self.truth_vectors)
 
     def score(self, name: str, given: Given) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -115,13 +117,23 @@ class Scorer:
             answers=given.answers,
             sources=[self.answers.sources[name] for name in items.item_name],
             truth_vectors=self.truth_vectors[given.places],
-            answer_vectors=self.encoder.encode(given.answers),
+            answer_vectors=self._encode(given.answers),
             references=self.references,
             encoder=self.encoder,
             seconds=given.seconds,
             base=self.base,
             titles=self.answers.titles,
         )
+
+    def _encode(self, answers: list[str]) -> np.ndarray:
+        """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
+        places = [self.place_of_truth.get(answer, -1) for answer in answers]
+        known = np.array(places) >= 0
+        vectors = self.truth_vectors[places]
+        if not known.all():
+            fresh = [answer for answer, there in zip(answers, known, strict=True) if not there]
+            vectors[~known] = self.encoder.encode(fresh)
+        return vectors
 
 
 def compute_scores(

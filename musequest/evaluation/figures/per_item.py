@@ -33,7 +33,7 @@ def per_item(
     mean over all items, dotted ones the means that were published (`published`, by system). The
     row where the last tuned system, or else the last one, lies farthest off stands at the bottom.
     """
-    scores = scores[[is_system(name) for name in scores.model] & scores.track.ne(OUTSIDERS)]
+    scores = scores[scores.model.map(is_system) & scores.track.ne(OUTSIDERS)]
     rows = scores.pivot_table(index="item_name", columns="model", values=metric, aggfunc="mean")
     names = ordered(rows.columns)
     sorter = [name for name in names if name in TUNED] or names
