@@ -109,6 +109,8 @@ def in_short(name: str, own: Own) -> str:
 def _percent(score: Score) -> str:
     if score["mean"] is None:
         return "an unknown share"
+    mean = f"{score['mean']:.0%}"
     if score["ci_low"] is None:
-        return f"{score['mean']:.0%}"
-    return f"{score['mean']:.0%} ({score['ci_low']:.0%} to {score['ci_high']:.0%})"
+        return mean
+    low, high = f"{score['ci_low']:.0%}", f"{score['ci_high']:.0%}"
+    return mean if low == high else f"{mean} ({low} to {high})"

@@ -42,7 +42,7 @@ def quality_costs(costs: pd.DataFrame, metric: str) -> Picture:
 
 
 def _panel(axes: Axes, costs: pd.DataFrame, column: str) -> None:
-    for row in costs.to_dict("records"):
+    for place, row in enumerate(costs.sort_values([column, "mean"]).to_dict("records")):
         look = system(row["approach"])
         x, y = row[column], row["mean"]
         axes.plot(
@@ -51,8 +51,8 @@ def _panel(axes: Axes, costs: pd.DataFrame, column: str) -> None:
         if pd.notna(row["ci_low"]):
             axes.plot([x, x], [row["ci_low"], row["ci_high"]], color=look.colour, lw=1.4, zorder=1)
         axes.annotate(
-            row["hardware"], (x, y), xytext=(7, 0), textcoords="offset points",
-            va="center", fontsize=7, color=QUIET,
+            row["hardware"], (x, y), xytext=(7 if place % 2 else -7, 0), textcoords="offset points",
+            ha="left" if place % 2 else "right", va="center", fontsize=6.5, color=QUIET,
         )  # fmt: skip
     grid_lines(axes, "y")
     if costs.empty:
@@ -61,7 +61,7 @@ def _panel(axes: Axes, costs: pd.DataFrame, column: str) -> None:
         return
     axes.set_xscale("log")
     low, high = costs[column].min(), costs[column].max()
-    axes.set_xlim(low / 1.8, high * 2.4)
+    axes.set_xlim(low / 2.2, high * 2.2)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_locator(NullLocator())

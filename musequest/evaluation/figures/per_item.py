@@ -16,6 +16,7 @@ from ..systems import OUTSIDERS, TUNED, is_system, ordered, system
 
 MARGIN, LABELS, RIGHT = 0.15, 2.75, 0.25  # inches: left edge, titles, right edge
 FOOT, HEAD = 0.55, 0.9  # inches below and above the rows
+LEGEND_COLUMNS = 3
 LONGEST_TITLE = 36  # characters
 
 
@@ -41,7 +42,7 @@ def per_item(
     means = {name: scores.loc[scores.model == name, metric].mean() for name in names}
     row = float(np.clip(26 / max(len(rows), 1), 0.24, 0.46))
     published = published or {}
-    head = HEAD + 0.22 * ((len(names) + len(published)) // 4)
+    head = HEAD + 0.22 * ((len(names) + len(published)) // LEGEND_COLUMNS)
     with picture(WIDTH, FOOT + head + row * len(rows)) as figure:
         axes = _rows_axes(figure, len(rows), row, "plot")
         _row_labels(figure, rows.index, row, thumbnails or {}, titles or {})
@@ -139,5 +140,9 @@ def _per_item_head(
     figure.text(MARGIN / WIDTH, top, title, va="top", weight="bold", fontsize=11)
     anchor = (MARGIN / WIDTH - 0.008, top - 0.24 / height)
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=4, handlelength=2.8
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=anchor,
+        ncols=LEGEND_COLUMNS,
+        handlelength=2.8,
     )
