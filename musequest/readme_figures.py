@@ -28,6 +28,7 @@ RECORDS = Path("benchmarks/records")
 DEMO = RECORDS / "pocket_demo.json"
 TRACK = "unseen_photo"  # the rows that count
 PICTURE = Path("assets/figures/pocket_per_item.png")
+COSTS = Path("assets/figures/published_costs.png")
 MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -139,6 +140,22 @@ def published_answers() -> str:
     return markdown(means)
 
 
+def published_costs_picture() -> str:
+    """Quality of the published runs against what they cost."""
+    return (
+        "![Published similarity score of each tuned run against its training minutes, its memory "
+        f"and its rent](../{COSTS})\n"
+    )
+
+
+def draw_published_costs() -> None:
+    """Draw that figure anew from the published records."""
+    from .evaluation.costs import published_costs
+    from .evaluation.figures import quality_costs
+
+    quality_costs(published_costs(), "similarity_score").save(root() / COSTS)
+
+
 def pocket_run() -> str:
     """The recorded demo's training run."""
     run = read_json(root() / DEMO)["run"]
@@ -170,6 +187,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         pocket_run,
         metric_table,
         published_answers,
+        published_costs_picture,
         published_runs,
     )
 }
@@ -214,6 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.keep:
             keep(chosen.keep)
+        draw_published_costs()
         for path in readmes():
             text = path.read_text(encoding="utf-8")
             if (new := filled(text)) != text:

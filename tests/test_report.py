@@ -180,13 +180,20 @@ choose("metric", "embedding_distance"); choose("track", "unseen_photo"); choose(
 choose("bound", "0");
 document.getElementById("controls").dispatchEvent(new Event("input", { bubbles: true }));
 document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
-document.title = document.activeElement.id;
+const fits = document.documentElement.scrollWidth <= window.innerWidth;
+document.title = document.activeElement.id + (fits ? " fits" : " is too wide");
 </script>"""
 
 
 def browse(page: Path, home: Path) -> str:
     """The page as a browser has it once its script has run."""
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
+    options = [
+        "--window-size=500,800",
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=2000",
+    ]
     command = [CHROMIUM, *options, f"--user-data-dir={home / 'browser'}", "--dump-dom"]
     done = subprocess.run(
         [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
@@ -218,4 +225,4 @@ def test_a_reader_can_filter_sort_and_step(home, profile):
     assert [number for number, _ in articles] == expected
     assert [number for number, rest in articles if "hidden" in rest] == ["5"]
     first_shown = next(number for number, rest in articles if "hidden" not in rest)
-    assert f"<title>item-{first_shown}</title>" in shown
+    assert f"<title>item-{first_shown} fits</title>" in shown  # on a phone, nothing is cut off

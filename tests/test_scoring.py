@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scored_museum import answered_museum, make_exhibit, write_exhibits, write_predictions
 
+from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.evaluation.answers import LONGEST_ANSWER
 from musequest.evaluation.metrics import METRICS
@@ -388,3 +389,28 @@ def test_an_infinite_score_is_refused(predictions, tmp_path, monkeypatch):
     with pytest.raises(MuseQuestError, match="metric rouge_l gave an infinite score"):
         score(predictions, None, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_scores_files_of_any_program(predictions, exhibits, tmp_path, capsys):
+    given = [f"{name}={path}" for name, path in predictions.items()]
+    out = tmp_path / "out"
+    assert main(["score", *given, "--exhibits", str(exhibits), "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out) == read_json(out / "summary.json")
+    assert main(["score", *given, f"lora={exhibits}", "--out", str(out)]) == 1
+    assert "'lora' is given twice" in capsys.readouterr().err
+
+
+def test_items_the_dataset_does_not_know_are_left_out_or_refused(home, tmp_path):
+    profile = answered_museum(home, count=12)
+    paths = write_predictions(tmp_path, count=12)
+    for path in paths.values():
+        change(path, data_id=lambda old: ["unknown-00", *old[1:]])
+    summary = score(paths, None, tmp_path / "out", profile)
+    assert summary["all"]["lora"]["rouge_l"]["n"] == 11
+    told = notices(tmp_path / "out")
+    assert "1 of 12 items are not in the dataset (the first is 'unknown-00')" in told
+    assert "1 of the dataset's 12 items lack an answer" in told
+    for path in paths.values():
+        change(path, data_id=lambda old: ["unknown-00", "unknown-01", *old[2:]])
+    with pytest.raises(MuseQuestError, match="2 of 12 items are not in the dataset"):
+        score(paths, None, tmp_path / "refused", profile)

@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from ..metrics import METRICS
 from ..style import QUIET, WIDTH, Picture, grid_lines, picture
-from ..systems import system
+from ..systems import ordered, system
 
 PANELS = {
     "minutes": "training minutes",
@@ -36,8 +36,10 @@ def quality_costs(costs: pd.DataFrame, metric: str) -> Picture:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
         handles, labels = panels[0].get_legend_handles_labels()
         if handles:
-            unique = dict(zip(labels, handles, strict=True))
-            figure.legend(unique.values(), unique.keys(), loc="outside lower left", ncols=6)
+            by_label = dict(zip(labels, handles, strict=True))
+            labels = [system(name).label for name in ordered(set(costs.approach))]
+            shown = {label: by_label[label] for label in labels if label in by_label}
+            figure.legend(shown.values(), shown.keys(), loc="outside lower left", ncols=6)
     return figure
 
 
