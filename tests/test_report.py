@@ -137,7 +137,7 @@ def test_the_same_scores_give_the_same_page(profile):
 def test_the_summary_comes_first_and_says_what_matters(whole):
     text = whole.read_text("utf-8")
     short = text.split('id="scores"')[0]
-    assert "LoRA fits the right exhibit best in 100% of its answers" in short
+    assert "LoRA fits the right exhibit best in 86% (" in short
     assert "Base (untuned) fits" in short and "states no numbers of its own" in short
     assert "LoRA vs Base (untuned)" in text
     assert "Control: wrong numbers" in text
