@@ -57,7 +57,7 @@ def test_a_mistake_is_one_sentence(
 def test_settings_reach_profile_and_training(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     calls = []
 
-    def train(profile, approach, overrides, *, fresh):
+    def train(profile, approach, overrides, *, processes, fresh):
         calls.append((profile.image_size, approach, overrides, fresh))
         return {}
 

@@ -35,6 +35,12 @@ def exhibits(tmp_path: Path) -> Path:
     return write_exhibits(tmp_path / "exhibits.parquet", [make_exhibit(i) for i in range(8)])
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take longest and are tested elsewhere."""
+    monkeypatch.setattr("musequest.evaluation.figures.draw_figures", lambda results: {})
+
+
 def change(path: Path, **columns: object) -> None:
     """Write a table again with columns replaced; a function gets the old column."""
     table = read_table("predictions", path)
@@ -233,7 +239,7 @@ def test_an_enormous_answer_is_cut_and_noted(predictions, exhibits, tmp_path):
     assert f"over {LONGEST_ANSWER:,} characters" in notices(tmp_path)
 
 
-def test_without_its_base_model_a_profile_has_no_published_score(home):
+def test_without_its_base_model_a_profile_has_no_published_score(home, undrawn):
     summary = evaluate(answered_museum(home))
     assert summary["all"]["lora"]["similarity_score"]["mean"] is None
     told = notices(home / "results/made_up")
@@ -337,7 +343,7 @@ def test_answers_to_another_dataset_are_refused(record, home):
         ("infer.json", {"split": "validation"}, "it answered the split 'validation'"),
     ],
 )
-def test_systems_that_are_not_ready_are_left_out(record, values, reason, home):
+def test_systems_that_are_not_ready_are_left_out(record, values, reason, home, undrawn):
     profile = answered_museum(home)
     path = home / "runs/made_up/lora" / record
     write_json(path, read_json(path) | values)
@@ -345,7 +351,7 @@ def test_systems_that_are_not_ready_are_left_out(record, values, reason, home):
     assert reason in notices(home / "results/made_up")
 
 
-def test_ablations_of_a_system_that_is_left_out_are_left_out(home):
+def test_ablations_of_a_system_that_is_left_out_are_left_out(home, undrawn):
     profile = answered_museum(home)
     runs = home / "runs/made_up"
     shutil.copytree(runs / "lora", runs / "lora__no_photo")

@@ -52,8 +52,8 @@ def processes_for(approach: Approach, wanted: int | None = None) -> int:
     strategy = (approach.parallel or {}).get("strategy")
     devices = torch.cuda.device_count()
     several = strategy is not None and strategy not in ONE_PROCESS
-    default = max(1, devices) if devices else REHEARSAL
-    count = wanted or (approach.parallel or {}).get("processes") or (default if several else 1)
+    default = processes_here() if several else 1
+    count = wanted or (approach.parallel or {}).get("processes") or default
     count = world_size() if launched() else count
     if count > 1 and not several:
         raise MuseQuestError(
@@ -71,6 +71,13 @@ def processes_for(approach: Approach, wanted: int | None = None) -> int:
             f"{here} processes need {here} GPUs, and here are {devices}; use --processes {devices}."
         )
     return count
+
+
+def processes_here() -> int:
+    """One process a GPU; two without, so that a parallel approach can be rehearsed."""
+    import torch
+
+    return torch.cuda.device_count() or REHEARSAL
 
 
 def launch(
