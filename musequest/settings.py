@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Profile:
     seed: int = 0  # of augmentation and dialogs
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
     approach_training: dict[str, Any] = field(default_factory=dict)  # the same, by approach
+    lora: dict[str, Any] = field(default_factory=dict)  # keys of LoraConfig, before an approach's
 
     @property
     def base_model_source(self) -> str:
@@ -101,6 +102,7 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
         if not isinstance(training, dict):
             raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
         check_keys(training, training_keys(), path)
+    _check_lora(values.get("lora"), path)
     return Profile(name=plain_name(path.stem, "profile"), **values)
 
 
@@ -122,6 +124,12 @@ def load_approach(name: str) -> Approach:
     check_kinds(Approach, values, path)
     _check_blocks(values, path)
     return Approach(name=name, folder=path.parent, **values)
+
+
+def approach_for(profile: Profile, name: str) -> Approach:
+    """The approach of that name with the adapter settings that the profile wants otherwise."""
+    approach = load_approach(name)
+    return replace(approach, lora=approach.lora | profile.lora) if approach.lora else approach
 
 
 def training_settings(
@@ -159,15 +167,20 @@ def training_keys() -> set[str]:
     return keys_of(TrainingArguments)
 
 
+def _check_lora(values: dict[str, Any] | None, path: Path) -> None:
+    """Hold a block of adapter settings against the class it is passed to."""
+    if values:
+        from peft import LoraConfig
+
+        check_keys(values, keys_of(LoraConfig), path)
+
+
 def _check_blocks(values: dict[str, Any], path: Path) -> None:
     """Hold each block of an approach against the class it is passed to."""
     if values.get("tuning") not in ("lora", "full"):
         raise MuseQuestError(f"{path}: 'tuning' is {values.get('tuning')!r}; write lora or full.")
     check_keys(values.get("training", {}), training_keys(), path)
-    if values.get("lora"):
-        from peft import LoraConfig
-
-        check_keys(values["lora"], keys_of(LoraConfig), path)
+    _check_lora(values.get("lora"), path)
     if values.get("quantization"):
         from transformers import BitsAndBytesConfig
 

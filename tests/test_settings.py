@@ -6,7 +6,7 @@ import pytest
 
 from musequest import settings
 from musequest.errors import MuseQuestError
-from musequest.settings import load_approach, load_profile, training_settings
+from musequest.settings import approach_for, load_approach, load_profile, training_settings
 
 NEEDED = "base_model: a\ncollection: c\nimage_size: 64\n"
 
@@ -136,6 +136,16 @@ def test_a_profile_may_say_more_for_one_approach(write, approaches):
         load_profile(write(NEEDED + "approach_training: {c: {seed: 7}}\n"))
     with pytest.raises(MuseQuestError, match="unknown key 'sede'"):
         load_profile(write(NEEDED + "approach_training: {a: {sede: 7}}\n"))
+
+
+def test_a_profile_may_say_more_about_adapters(write, approaches):
+    approaches("2.1_a", "approach: a\ntuning: lora\nlora: {r: 8, lora_dropout: 0.1}\n")
+    approaches("2.4_b", "approach: b\ntuning: full\n")
+    profile = load_profile(write(NEEDED + "lora: {lora_dropout: 0.0}\n"))
+    assert approach_for(profile, "a").lora == {"r": 8, "lora_dropout": 0.0}
+    assert approach_for(profile, "b").lora == {}
+    with pytest.raises(MuseQuestError, match="unknown key 'rank'"):
+        load_profile(write(NEEDED + "lora: {rank: 8}\n"))
 
 
 def test_the_published_settings_stand_in_the_profile_of_idefics2():
