@@ -10,7 +10,7 @@ from tiny_dialogs import sample, write_dataset, write_profile
 
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import batch_size, trainer
+from musequest.finetuning import batch_size, strategies, trainer
 from musequest.finetuning.batch_size import fit
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.kept_for_backward import RowShape
@@ -120,7 +120,7 @@ def on_device(monkeypatch, small):
         model.register_forward_pre_hook(small, with_kwargs=True)
         return model
 
-    monkeypatch.setattr(trainer, "load_model", load)
+    monkeypatch.setattr(strategies, "load_model", load)
 
 
 def fitting(profile, small, settings):
@@ -156,7 +156,7 @@ def test_a_device_too_small_for_one_row_is_one_sentence(profile):
         fitting(profile, Small(rows=0), {"per_device_train_batch_size": 2})
     parted = replace(NO_DROPOUT, parallel={"strategy": "fsdp"})
     with pytest.raises(MuseQuestError, match="give per_device_train_batch_size instead"):
-        fit(profile, parted, {"auto_find_batch_size": True}, load_model(profile),
+        fit(profile, parted, {"auto_find_batch_size": True}, None,
             DocentCollator(load_processor(profile)), None)  # fmt: skip
 
 

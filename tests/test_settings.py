@@ -172,7 +172,10 @@ def test_an_approach_is_found_by_its_key(approaches):
         ("tuning: lora\nlora: {rank: 8}\n", "config.yaml: unknown key 'rank'"),
         ("tuning: lora\nlora: {lora_alfa: 8}\n", "unknown key 'lora_alfa'; .* 'lora_alpha'"),
         ("tuning: lora\nquantization: {load_in_4bits: true}\n", "nearest known is 'load_in_4bit'"),
-        ("tuning: full\nparallel: {sharding_strateg: 1}\n", "nearest .* 'sharding_strategy'"),
+        (
+            "tuning: full\nparallel: {strategy: fsdp, sharding_strateg: 1}\n",
+            "nearest .* 'sharding_strategy'",
+        ),
         ("tuning: full\ntraining: {epochs: 1}\n", "unknown key 'epochs'"),
         ("tuning: full\nlorra: {}\n", "unknown key 'lorra'; the nearest known is 'lora'"),
         ("tuning: some\n", "'tuning' is 'some'; write lora or full"),

@@ -64,10 +64,11 @@ class RAG(Retriever):
                 seconds = round(own["seconds"] + looked_up, 4)
                 source = {"seconds": seconds, "retrieved_item_name": name}
                 predictions.append({**own, **given(row), **source})
-        self.problems = find_problems(predictions) + [
+        self.problems = [
             f"the description of '{name}' is longer than the model can read and was cut"
             for name in sorted(shortened)
         ]
+        self.problems += find_problems(predictions)
         return predictions
 
     def _prompted(
