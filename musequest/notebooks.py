@@ -200,12 +200,14 @@ def demo(profile: str = "pocket", names: Sequence[str] = DEMO) -> Path:
 
 
 def refresh() -> None:
-    """Walk it all with the profile `pocket`; the executed notebooks replace the committed ones.
+    """Walk demo and longer with the profile `pocket`; what was executed replaces the committed.
 
-    One that fails, or takes more than 400 KB, raises MuseQuestError and is not put there.
+    One that fails, or takes more than 400 KB, raises MuseQuestError and is not put there. The
+    notebooks of the other approaches are refreshed by `musequest six --refresh`.
     """
-    executed = demo("pocket", WALK).parent / "notebooks"
-    for name in WALK:
+    walked = (*DEMO, *LONGER)
+    executed = demo("pocket", walked).parent / "notebooks"
+    for name in walked:
         save_refreshed(executed / Path(name).name, name)
 
 

