@@ -126,9 +126,8 @@ def load_approach(name: str) -> Approach:
     return Approach(name=name, folder=path.parent, **values)
 
 
-def approach_for(profile: Profile, name: str) -> Approach:
-    """The approach of that name with the adapter settings that the profile wants otherwise."""
-    approach = load_approach(name)
+def suited(approach: Approach, profile: Profile) -> Approach:
+    """The approach with the adapter settings that the profile wants otherwise."""
     return replace(approach, lora=approach.lora | profile.lora) if approach.lora else approach
 
 

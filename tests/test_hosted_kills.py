@@ -1,5 +1,6 @@
 """A run that is killed: nothing accepted is lost, nothing is paid twice but what was in flight."""
 
+import functools
 import json
 import os
 import random
@@ -24,7 +25,10 @@ CONCURRENCY = 3
 def start(url: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "musequest", "synthesize", "--collection", "t"]
     command += ["--writer", "hosted", "--base-url", url, "--concurrency", str(CONCURRENCY)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # A shell's background job ignores Ctrl-C, and so would what it starts.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **quiet, preexec_fn=heed)
 
 
 def wait_for(process: subprocess.Popen, server: OpenAIServer, requests: int) -> None:

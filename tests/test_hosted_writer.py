@@ -166,7 +166,7 @@ def test_a_server_that_never_answers_ends_the_run(server):
     server.faults.extend(["500"] * 100)
     with pytest.raises(MuseQuestError, match="gives no answer .*The server had an error"):
         run(server.url)
-    assert len(server.traffic.bodies) == 4
+    assert 4 <= len(server.traffic.bodies) <= 8  # four tries, and what was sent meanwhile
 
 
 def test_no_server_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch):

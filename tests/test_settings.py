@@ -6,7 +6,7 @@ import pytest
 
 from musequest import settings
 from musequest.errors import MuseQuestError
-from musequest.settings import approach_for, load_approach, load_profile, training_settings
+from musequest.settings import load_approach, load_profile, suited, training_settings
 
 NEEDED = "base_model: a\ncollection: c\nimage_size: 64\n"
 
@@ -142,8 +142,8 @@ def test_a_profile_may_say_more_about_adapters(write, approaches):
     approaches("2.1_a", "approach: a\ntuning: lora\nlora: {r: 8, lora_dropout: 0.1}\n")
     approaches("2.4_b", "approach: b\ntuning: full\n")
     profile = load_profile(write(NEEDED + "lora: {lora_dropout: 0.0}\n"))
-    assert approach_for(profile, "a").lora == {"r": 8, "lora_dropout": 0.0}
-    assert approach_for(profile, "b").lora == {}
+    assert suited(load_approach("a"), profile).lora == {"r": 8, "lora_dropout": 0.0}
+    assert suited(load_approach("b"), profile).lora == {}
     with pytest.raises(MuseQuestError, match="unknown key 'rank'"):
         load_profile(write(NEEDED + "lora: {rank: 8}\n"))
 

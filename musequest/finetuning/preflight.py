@@ -15,7 +15,7 @@ from transformers.utils import cached_file
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
-from ..settings import Approach, Profile, approach_for, approach_names, load_profile
+from ..settings import Approach, Profile, approach_names, load_approach, load_profile, suited
 from .disk import free_gib, peak_bytes
 from .endings import estimate_row
 from .gpus import Gpu, find_gpu, gpu_here, known_gpus
@@ -67,7 +67,7 @@ def needs_of(profile: Profile) -> list[Need]:
     row = estimate_row(profile)
     needs = []
     for name in approach_names():
-        approach = approach_for(profile, name)
+        approach = suited(load_approach(name), profile)
         settings = chosen_settings(profile, approach)
         memory = memory_of(profile, approach, settings, row)
         saved = memory.gradients if approach.tuning == "lora" else memory.weights

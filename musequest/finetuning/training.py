@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerState, TrainingArguments
 from ..creation.dataset import fingerprint
 from ..errors import MuseQuestError
 from ..home import run_dir
-from ..settings import Approach, Profile, approach_for, load_profile
+from ..settings import Approach, Profile, load_approach, load_profile, suited
 from .activations import empty_model
 from .callbacks import StopOnSignal
 from .checkpoints import RunFolder
@@ -49,7 +49,7 @@ def train(
     given, which are started here unless this already is one of them.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
-    approach = approach_for(profile, approach_name)
+    approach = suited(load_approach(approach_name), profile)
     processes = processes_for(approach, processes)
     settings = chosen_settings(profile, approach, overrides)
     tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
