@@ -4,9 +4,10 @@
     python benchmarks/synthesis.py --exhibits 5000       any other number
     python benchmarks/synthesis.py --kills 30            65 exhibits, killed at random moments
 
-The server is the one of the tests, on loopback, so nothing is paid. One after another, the calls
-would take calls x latency seconds; that is computed, not waited for. With `--record` the figures
-are written to benchmarks/records/synthesis.json as well.
+The server is the one of the tests, on loopback, so nothing is paid. It answers `--room` calls at
+once and refuses more with 429, so it allows room / latency calls a second. One after another, the
+calls would take calls x latency seconds; that is computed, not waited for. With `--record` the
+figures are written to benchmarks/records/synthesis.json as well.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def watch_memory(done: threading.Event, peak: list[int]) -> None:
 def measure(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Write the dialogs of many exhibits, with the server in a process of its own."""
     command = [sys.executable, str(SERVER), "--latency-s", str(chosen.latency_s)]
+    command += ["--room", str(chosen.room)]
     write_exhibits(folder, chosen.exhibits)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -114,11 +116,12 @@ def timed(url: str, chosen: argparse.Namespace) -> dict[str, Any]:
         "calls": calls,
         "pairs": len(table),
         "latency_s": chosen.latency_s,
+        "server_room": chosen.room,
         "concurrency": chosen.concurrency,
         "seconds": round(seconds, 2),
         "seconds_one_after_another": together,
         "times_faster": round(together / seconds, 1),
-        "share_of_what_the_server_allows": round(together / chosen.concurrency / seconds, 3),
+        "share_of_what_the_server_allows": round(together / chosen.room / seconds, 3),
         "peak_memory_mib": round(peak[0] / MEBIBYTE),
     }
 
@@ -206,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--exhibits", type=int, default=65)
     parser.add_argument("--latency-s", type=float, default=2.0)
+    parser.add_argument("--room", type=int, default=64, help="calls at once the server allows")
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")

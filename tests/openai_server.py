@@ -77,6 +77,7 @@ class OpenAIServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: OpenAIServer
     protocol_version = "HTTP/1.1"
+    working = 0  # requests in work, 1 or none
 
     def log_message(self, *arguments):
         """Stay quiet."""
@@ -88,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
             server.traffic.bodies.append(body)
             server.traffic.keys.append(key)
             server.traffic.moments.append(time.monotonic())
-            server.at_once += 1
+            server.at_once, self.working = server.at_once + 1, 1
             server.traffic.most_at_once = max(server.traffic.most_at_once, server.at_once)
             crowded = server.room and server.at_once > server.room
             fault = "crowded" if crowded else server.faults.popleft() if server.faults else None
@@ -98,14 +99,20 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.answer(body, fault or {}, key)
         finally:
-            with server.lock:
-                server.at_once -= 1
+            self.make_room()
+
+    def make_room(self):
+        """The work on this request is over, before its answer can be heard and followed by more."""
+        with self.server.lock:
+            self.server.at_once -= self.working
+            self.working = 0
 
     def answer(self, body: dict[str, Any], changes: dict[str, Any], key: str):
         if not self.server.schema and "response_format" in body:
             told = {"error": {"message": "response_format of this type is not supported"}}
             return self.send(400, json.dumps(told))
         time.sleep(self.server.latency_s)
+        self.make_room()
         self.send(200, json.dumps(completion(body, self.server.spoil) | changes))
         with self.server.lock:
             self.server.traffic.answered.append(key)

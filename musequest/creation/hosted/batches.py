@@ -146,7 +146,7 @@ class Batches:
             record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
         except Fault:
             return False
-        self.ledger.paid(call["call"], call["key"], record, durable=False)
+        self.ledger.paid(call["call"], call["key"], record)
         return True
 
     def _free(self, batch: Batch, reason: str) -> None:

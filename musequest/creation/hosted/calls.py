@@ -18,6 +18,7 @@ import openai
 
 from ...errors import MuseQuestError
 from ..writers import WriterStopped
+from .disk import Disk
 from .estimate import most_usd
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
@@ -65,6 +66,9 @@ class Calls:
     given_up: int = 0  # calls since the last answer that had none after all repeats
     under_way: dict[str, asyncio.Task[dict[str, Any]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.disk = Disk(self.ledger)
+
     async def ask(self, request: Request) -> dict[str, Any]:
         """Return the response to a request, which is in the ledger by then.
 
@@ -101,19 +105,22 @@ class Calls:
                 raise WriterStopped(text) from None
 
     async def _once(self, request: Request) -> dict[str, Any]:
-        """One call, with its beginning and its end in the ledger."""
+        """One call, its beginning on the disk before it leaves and its end before it is used.
+
+        The next call need not wait for the disk: the gate is left once the response is written.
+        """
         worst = most_usd(request, self.price)
         call = await self.gate.enter(request.key, worst)
         try:
             if request.form == JSON and not self.schema:
                 raise NoSchema("the server refused one before")
+            await self.disk.reached()
             begun = time.monotonic()
             response, headers = await self._response(request, worst)
             response["seconds"] = round(time.monotonic() - begun, 3)
-            await asyncio.to_thread(self.ledger.paid, call, request.key, response)
+            self.ledger.paid(call, request.key, response)
             self.gate.widen(headers)
             self.answered, self.failed, self.given_up = self.answered + 1, 0, 0
-            return response
         except Fault as fault:
             if fault.free:
                 self.ledger.free(call, str(fault))
@@ -126,6 +133,8 @@ class Calls:
             raise
         finally:
             await self.gate.leave()
+        await self.disk.reached()
+        return response
 
     async def _response(
         self, request: Request, worst_usd: float

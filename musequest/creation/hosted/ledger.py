@@ -4,6 +4,7 @@
 it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
 sent and never heard of again, because the process was killed or the connection broke, counts with
 the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it.
+What is written is surely on the disk after `flush`, and a response can be found from then on.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Ledger:
         self.path = path
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}  # request -> first byte and bytes of its line
+        self._written: dict[str, tuple[int, int]] = {}  # the same of those not flushed yet
         self._open_usd: dict[str, float] = {}  # call -> the most it can cost
-        self._paid_usd = 0.0
+        self._paid_usd = self._committed_usd = 0.0
         self.batches: dict[str, Batch] = {}  # those with open calls, by the name they were given
         self._place_in_batch: dict[str, tuple[str, str]] = {}  # call -> batch and request
         self._file = path.open("ab+", buffering=0)
@@ -64,11 +66,10 @@ class Ledger:
     @property
     def committed_usd(self) -> float:
         """What was paid and the most that all calls without a known end can cost."""
-        with self._lock:
-            return self._paid_usd + sum(self._open_usd.values())
+        return self._committed_usd
 
     def find(self, key: str) -> dict[str, Any] | None:
-        """Return the response to a request, if it was paid for."""
+        """Return the response to a request, if it was paid for and is on the disk."""
         if key not in self._places:
             return None
         first, length = self._places[key]
@@ -82,7 +83,7 @@ class Ledger:
                 yield response
 
     def sent(self, key: str, most_usd: float, **more: Any) -> str:
-        """Write down that a call leaves; returns its name. It survives the process."""
+        """Write down that a call will leave; returns its name."""
         call = uuid.uuid4().hex
         self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd, **more})
         return call
@@ -102,15 +103,17 @@ class Ledger:
         """Write down that a call failed in a way that costs nothing."""
         self._append({"event": "free", "call": call, "reason": reason})
 
-    def paid(self, call: str, key: str, response: dict[str, Any], *, durable: bool = True) -> None:
-        """Write down a response; if `durable`, it is on the disk when this returns."""
+    def paid(self, call: str, key: str, response: dict[str, Any]) -> None:
+        """Write down a response."""
         self._append({"event": "paid", "call": call, "key": key, "response": response})
-        if durable:
-            self.flush()
 
     def flush(self) -> None:
-        """Return when all that was written is on the disk."""
+        """Return when all that was written before is on the disk."""
+        with self._lock:
+            written, self._written = self._written, {}
         os.fsync(self._file.fileno())
+        with self._lock:
+            self._places |= written
 
     def close(self) -> None:
         """Let the next process have it."""
@@ -137,6 +140,7 @@ class Ledger:
                 first += len(line)
         if not line.endswith(b"\n"):
             self._file.write(b"\n")
+        self.flush()  # a process that was killed may have left it to the system
 
     def _note(self, event: dict[str, Any], first: int, length: int) -> None:
         """Keep an event's place and money."""
@@ -147,15 +151,18 @@ class Ledger:
         call = event["call"]
         if event["event"] == "sent":
             self._open_usd[call] = float(event["most_usd"])
+            self._committed_usd += self._open_usd[call]
             if name := event.get("batch"):
                 batch = self.batches.setdefault(name, Batch(event["at"]))
                 batch.calls[event["key"]] = event
                 self._place_in_batch[call] = (name, event["key"])
             return
         if event["event"] == "paid":
-            self._paid_usd += float(event["response"]["cost_usd"])
-            self._places[event["key"]] = (first, length)
-        self._open_usd.pop(call, None)
+            cost_usd = float(event["response"]["cost_usd"])
+            self._written[event["key"]] = (first, length)
+            self._paid_usd += cost_usd
+            self._committed_usd += cost_usd
+        self._committed_usd -= self._open_usd.pop(call, 0.0)
         self._close(call)
 
     def _close(self, call: str) -> None:
