@@ -1,5 +1,6 @@
 """The ledger and the disk: what is on it when, and what a disk that is slow or full costs."""
 
+import resource
 import time
 from pathlib import Path
 
@@ -43,3 +44,21 @@ def test_a_response_is_found_once_it_is_on_the_disk(home: Path):
     ledger.flush()
     assert ledger.find("key") == {"cost_usd": 0.05}
     ledger.close()
+
+
+def test_a_line_that_did_not_fit_takes_no_later_one_along(home: Path):
+    path = home / "ledger.jsonl"
+    ledger = Ledger(path)
+    call = ledger.sent("key", 0.1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, hard))
+    try:
+        with pytest.raises(OSError, match="did not fit"):
+            ledger.paid(call, "key", {"cost_usd": 0.05})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ledger.paid(call, "key", {"cost_usd": 0.05})
+    ledger.close()
+    again = Ledger(path)
+    assert again.find("key") == {"cost_usd": 0.05}
+    again.close()

@@ -17,7 +17,7 @@ from typing import Any
 import openai
 
 from ..writers import WriterStopped
-from .calls import Fault, record_of
+from .calls import record_of
 from .estimate import most_usd
 from .ledger import Batch, Ledger
 from .prices import Price
@@ -142,10 +142,7 @@ class Batches:
         response = line.get("response") or {}
         if response.get("status_code") != 200:
             return False
-        try:
-            record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
-        except Fault:
-            return False
+        record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
         self.ledger.paid(call["call"], call["key"], record)
         return True
 

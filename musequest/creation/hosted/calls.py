@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,12 +24,21 @@ from .estimate import most_usd
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
 from .prices import Price
-from .prompts import JSON, MAX_TOKENS, Request, Unacceptable
+from .prompts import JSON, MAX_TOKENS, Request, Unacceptable, pairs_in_json
 
 REPEATS = 3  # of a call that failed, or whose response was not accepted
 REPEATS_LIMITED = 20  # of a call that met a rate limit
+MOST_REFUSED = 2  # requests, if none was ever answered; one more ends the run
 GIVEN_UP = 5  # as many calls in a row without an answer end the run
+FREE = (409, 500, 503)  # errors that surely cost nothing; with others a model may have answered
 NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+SCHEMA_WORDS = re.compile(r"response_format|json_schema")
+# How servers call a model that they do not have: in a field of the error, or in its sentence.
+NO_MODEL_CODE = re.compile(r"model|model_not_found|(invalid|unknown|unsupported)_model", re.I)
+NO_MODEL = (
+    r"(invalid|unknown|unsupported|no such) model|not a valid model|"
+    r"model\W+{model}\W+(\w+\W+)?(not|unknown|invalid|unavailable)\b"
+)
 
 
 class NoSchema(Exception):
@@ -60,9 +70,11 @@ class Calls:
     ledger: Ledger
     price: Price
     backoff_s: float = 1.0  # before the first repeat; doubles with each
-    schema: bool = True  # whether the server takes one, as far as is known
+    longest_s: float = 240.0  # for a whole answer, however it drips in
+    schema: bool | None = None  # whether the server keeps to one; None until that is known
     answered: int = 0
     failed: int = 0  # tries since the last answer
+    refused: int = 0  # requests
     given_up: int = 0  # calls since the last answer that had none after all repeats
     under_way: dict[str, asyncio.Task[dict[str, Any]]] = field(default_factory=dict)
 
@@ -112,13 +124,15 @@ class Calls:
         worst = most_usd(request, self.price)
         call = await self.gate.enter(request.key, worst)
         try:
-            if request.form == JSON and not self.schema:
-                raise NoSchema("the server refused one before")
+            if request.form == JSON and self.schema is False:
+                raise NoSchema("the server kept to none before")
             await self.disk.reached()
             begun = time.monotonic()
             response, headers = await self._response(request, worst)
             response["seconds"] = round(time.monotonic() - begun, 3)
             self.ledger.paid(call, request.key, response)
+            if request.form == JSON and self.schema is None:
+                self.schema = keeps_schema(response)
             self.gate.widen(headers)
             self.answered, self.failed, self.given_up = self.answered + 1, 0, 0
         except Fault as fault:
@@ -129,7 +143,8 @@ class Calls:
             self.ledger.free(call, str(error))
             if isinstance(error, WriterStopped):
                 self.gate.stop(error)
-            self.schema = self.schema and not isinstance(error, NoSchema)
+            if isinstance(error, NoSchema):
+                self.schema = False
             raise
         finally:
             await self.gate.leave()
@@ -141,8 +156,14 @@ class Calls:
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """What the server says, as the ledger keeps it, and its headers."""
         try:
-            raw = await self.client.chat.completions.with_raw_response.create(**request.body)
+            async with asyncio.timeout(self.longest_s):
+                raw = await self.client.chat.completions.with_raw_response.create(**request.body)
             body = json.loads(raw.text)
+            if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
+                raise ValueError("it has no choices")
+        except TimeoutError:
+            reason = f"no whole answer within {self.longest_s:.0f} s"
+            raise Fault(reason, free=False) from None
         except openai.APIConnectionError as error:
             raise _lost(error) from None
         except openai.APIStatusError as error:
@@ -158,18 +179,28 @@ class Calls:
         if code == 429 and error.code != "insufficient_quota":
             return Limited(told, error.response.headers)
         if code in (408, 409) or code >= 500:
-            return Fault(f"an error of the server ({told})", free=True)
+            return Fault(f"an error of the server ({told})", free=code in FREE)
         if code in (401, 403):
             return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
         if code in (402, 429):
             return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
-        if code == 404 or error.code == "model_not_found" or error.param == "model":
+        if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):
+            return NoSchema(told)
+        if code == 404 or _no_model(error, request.model):
             return WriterStopped(
                 f"{url} has no model '{request.model}' ({told}); check --model and --base-url."
             )
-        if request.form == JSON and ("response_format" in told or "json_schema" in told):
-            return NoSchema(told)
+        self.refused += 1
+        if self.refused > MOST_REFUSED and not self._ever_answered(request.model):
+            return WriterStopped(
+                f"{url} refused the first {self.refused} requests ({told}); check --model and "
+                f"--base-url, or mend {request.source}."
+            )
         return MuseQuestError(f"{url} refused the request ({told}); mend {request.source}.")
+
+    def _ever_answered(self, model: str) -> bool:
+        """Whether this run or an earlier one had any response of a model."""
+        return bool(self.answered) or any(r["model"] == model for r in self.ledger.responses())
 
     async def _give_up(self, fault: Fault, request: Request) -> MuseQuestError:
         """Where no call ever had an answer, or many in a row had none, the run ends."""
@@ -198,13 +229,13 @@ class Calls:
 def record_of(
     body: Any, settings: Mapping[str, Any], price: Price, worst_usd: float
 ) -> dict[str, Any]:
-    """Return what the ledger keeps of a response to `Request.settings`; Fault if it is none.
+    """Return what the ledger keeps of a response to `Request.settings`, whatever its body is.
 
     A server that does not say how many tokens it counted is taken to have counted the most.
     """
-    if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
-        raise Fault("a response without choices", free=False)
-    choice = _dict(body["choices"][0]) if body["choices"] else {}
+    body = _dict(body)
+    choices = body.get("choices")
+    choice = _dict(choices[0]) if isinstance(choices, list) and choices else {}
     message, usage = _dict(choice.get("message")), _dict(body.get("usage"))
     counts: list[Any] = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
     reported = all(isinstance(count, int) and count >= 0 for count in counts)
@@ -229,6 +260,14 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _no_model(error: openai.APIStatusError, model: str) -> bool:
+    """Whether a server says that it does not have the model."""
+    fields = [str(each) for each in (error.code, error.type, error.param)]
+    if any(NO_MODEL_CODE.fullmatch(each) for each in fields):
+        return True
+    return re.search(NO_MODEL.format(model=re.escape(model)), error.message, re.I) is not None
+
+
 def _is_moment(value: Any) -> bool:
     """Whether it can be seconds since 1970."""
     return isinstance(value, int | float) and 0 <= value < 2**32
@@ -238,6 +277,19 @@ def _lost(error: openai.APIConnectionError) -> Fault:
     cause = type(error.__cause__).__name__
     reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
     return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
+
+
+def keeps_schema(response: dict[str, Any]) -> bool | None:
+    """Whether a response is JSON of the form that was asked; None where it says nothing whole."""
+    try:
+        content = text_of(response)
+    except Unacceptable:
+        return None
+    try:
+        pairs_in_json(content)
+    except Unacceptable:
+        return False
+    return True
 
 
 def text_of(response: dict[str, Any]) -> str:

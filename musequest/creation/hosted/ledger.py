@@ -16,7 +16,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +125,7 @@ class Ledger:
         with self._lock:
             first = self._file.seek(0, os.SEEK_END)
             if self._file.write(line) != len(line):
+                self._file.truncate(first)  # the next line begins where this one did
                 raise OSError(errno.ENOSPC, "the line did not fit")
             self._note(event, first, len(line))
 
@@ -174,11 +175,12 @@ class Ledger:
                 del self.batches[name]
 
 
-def paid_usd_of(path: Path) -> float:
-    """Return what all responses of a ledger cost, 0 where there is none, without opening it."""
+def paid_usd_of(path: Path, forms: Collection[str]) -> float:
+    """Return what a ledger's responses of these forms cost, without opening it; 0 without one."""
     paid_usd = 0.0
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
-            paid_usd += event["response"]["cost_usd"] if event["event"] == "paid" else 0.0
+            if event["event"] == "paid" and event["response"]["form"] in forms:
+                paid_usd += event["response"]["cost_usd"]
     return paid_usd
