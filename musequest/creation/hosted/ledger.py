@@ -3,7 +3,8 @@
 `ledger.jsonl` of a collection only grows. A line is an event: `sent` (a call leaves, with the most
 it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
 sent and never heard of again, because the process was killed or the connection broke, counts with
-the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it.
+the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it,
+`too_many` tells how many calls were under way when the server took no more.
 What is written is surely on the disk after `flush`, and a response can be found from then on.
 """
 
@@ -30,6 +31,7 @@ class Batch:
     """Calls that were handed over together and whose ends are not known yet."""
 
     sent_at: str  # in UTC
+    base_url: str | None = None  # where it was handed over; None in ledgers that do not tell
     id: str | None = None  # what the server calls it, once that is known
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)  # request -> its `sent` event
 
@@ -45,8 +47,10 @@ class Ledger:
         self._places: dict[str, tuple[int, int]] = {}  # request -> first byte and bytes of its line
         self._written: dict[str, tuple[int, int]] = {}  # the same of those not flushed yet
         self._open_usd: dict[str, float] = {}  # call -> the most it can cost
-        self._paid_usd = self._committed_usd = 0.0
+        self._paid_usd = 0.0
         self.batches: dict[str, Batch] = {}  # those with open calls, by the name they were given
+        self.refusals: dict[str, str] = {}  # requests that a batch's server refused, with reasons
+        self.most_together: int | None = None  # calls in batches at once, where a limit was met
         self._place_in_batch: dict[str, tuple[str, str]] = {}  # call -> batch and request
         self._file = path.open("ab+", buffering=0)
         try:
@@ -66,7 +70,8 @@ class Ledger:
     @property
     def committed_usd(self) -> float:
         """What was paid and the most that all calls without a known end can cost."""
-        return self._committed_usd
+        with self._lock:
+            return self._paid_usd + sum(self._open_usd.values())
 
     def find(self, key: str) -> dict[str, Any] | None:
         """Return the response to a request, if it was paid for and is on the disk."""
@@ -88,10 +93,10 @@ class Ledger:
         self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd, **more})
         return call
 
-    def sent_together(self, batch: str, calls: list[dict[str, Any]]) -> None:
+    def sent_together(self, batch: str, base_url: str, calls: list[dict[str, Any]]) -> None:
         """Write down the calls of a batch (arguments of `sent`); then they are on the disk."""
         for call in calls:
-            self.sent(**call, batch=batch)
+            self.sent(**call, batch=batch, base_url=base_url)
         self.flush()
 
     def accepted(self, batch: str, server_id: str) -> None:
@@ -99,9 +104,18 @@ class Ledger:
         self._append({"event": "accepted", "batch": batch, "id": server_id})
         self.flush()
 
-    def free(self, call: str, reason: str) -> None:
+    def free(self, call: str, reason: str, **more: Any) -> None:
         """Write down that a call failed in a way that costs nothing."""
-        self._append({"event": "free", "call": call, "reason": reason})
+        self._append({"event": "free", "call": call, "reason": reason, **more})
+
+    def refused(self, call: str, key: str, reason: str) -> None:
+        """Write down that the server refused a request of a batch, which costs nothing."""
+        self.free(call, reason, refused=key)
+
+    def too_many(self) -> None:
+        """Write down that the server takes fewer calls at once than are in batches now."""
+        calls = sum(len(batch.calls) for batch in self.batches.values())
+        self._append({"event": "too_many", "calls": calls})
 
     def paid(self, call: str, key: str, response: dict[str, Any]) -> None:
         """Write down a response."""
@@ -149,21 +163,24 @@ class Ledger:
             if event["batch"] in self.batches:
                 self.batches[event["batch"]].id = event["id"]
             return
+        if event["event"] == "too_many":
+            half = max(1, event["calls"] // 2)
+            self.most_together = min(half, self.most_together or half)
+            return
         call = event["call"]
         if event["event"] == "sent":
             self._open_usd[call] = float(event["most_usd"])
-            self._committed_usd += self._open_usd[call]
             if name := event.get("batch"):
-                batch = self.batches.setdefault(name, Batch(event["at"]))
+                batch = self.batches.setdefault(name, Batch(event["at"], event.get("base_url")))
                 batch.calls[event["key"]] = event
                 self._place_in_batch[call] = (name, event["key"])
             return
         if event["event"] == "paid":
-            cost_usd = float(event["response"]["cost_usd"])
+            self._paid_usd += float(event["response"]["cost_usd"])
             self._written[event["key"]] = (first, length)
-            self._paid_usd += cost_usd
-            self._committed_usd += cost_usd
-        self._committed_usd -= self._open_usd.pop(call, 0.0)
+        if key := event.get("refused"):
+            self.refusals[key] = event["reason"]
+        self._open_usd.pop(call, None)
         self._close(call)
 
     def _close(self, call: str) -> None:

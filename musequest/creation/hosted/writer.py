@@ -106,10 +106,10 @@ class HostedWriter(Writer):
             response = self._known(exhibit, temperature, n, attempt, reason)
             if response is None and asked > REPEATS:
                 break
-            if response is None:
-                response = self._asked(exhibit, temperature, n, attempt, reason)
-                asked += 1
             try:
+                if response is None:
+                    asked += 1
+                    response = self._asked(exhibit, temperature, n, attempt, reason)
                 return self._accepted(exhibit, temperature, n, response)
             except Unacceptable as flaw:
                 reason = str(flaw)
