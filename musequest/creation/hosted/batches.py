@@ -18,11 +18,11 @@ from typing import Any
 import openai
 
 from ..writers import WriterStopped
-from .calls import record_of
 from .estimate import most_usd
 from .ledger import Batch, Ledger
 from .prices import Price
 from .prompts import Request
+from .responses import record_of
 
 ENDPOINT = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,44 +20,17 @@ from ...errors import MuseQuestError
 from ..writers import WriterStopped
 from .disk import Disk
 from .estimate import most_usd
+from .faults import FREE, SCHEMA_WORDS, Fault, Limited, NoSchema, lacks_model, lost
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
 from .prices import Price
-from .prompts import JSON, MAX_TOKENS, Request, Unacceptable, pairs_in_json
+from .prompts import JSON, Request
+from .responses import keeps_schema, record_of
 
 REPEATS = 3  # of a call that failed, or whose response was not accepted
 REPEATS_LIMITED = 20  # of a call that met a rate limit
 MOST_REFUSED = 2  # requests, if none was ever answered; one more ends the run
 GIVEN_UP = 5  # as many calls in a row without an answer end the run
-FREE = (409, 500, 503)  # errors that surely cost nothing; with others a model may have answered
-NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
-SCHEMA_WORDS = re.compile(r"response_format|json_schema")
-# How servers call a model that they do not have: in a field of the error, or in its sentence.
-NO_MODEL_CODE = re.compile(r"model|model_not_found|(invalid|unknown|unsupported)_model", re.I)
-NO_MODEL = (
-    r"(invalid|unknown|unsupported|no such) model|not a valid model|"
-    r"model\W+{model}\W+(\w+\W+)?(not|unknown|invalid|unavailable)\b"
-)
-
-
-class NoSchema(Exception):
-    """The server does not take a JSON schema."""
-
-
-class Fault(Exception):
-    """A call failed in a way that may pass."""
-
-    def __init__(self, reason: str, *, free: bool) -> None:
-        super().__init__(reason)
-        self.free = free  # whether it surely costs nothing
-
-
-class Limited(Fault):
-    """The server asks to come back later."""
-
-    def __init__(self, reason: str, headers: Mapping[str, str]) -> None:
-        super().__init__(reason, free=True)
-        self.headers = headers
 
 
 @dataclass
@@ -74,7 +46,7 @@ class Calls:
     schema: bool | None = None  # whether the server keeps to one; None until that is known
     answered: int = 0
     failed: int = 0  # tries since the last answer
-    refused: int = 0  # requests
+    refused: int = 0  # requests that failed alone
     given_up: int = 0  # calls since the last answer that had none after all repeats
     under_way: dict[str, asyncio.Task[dict[str, Any]]] = field(default_factory=dict)
 
@@ -165,7 +137,7 @@ class Calls:
             reason = f"no whole answer within {self.longest_s:.0f} s"
             raise Fault(reason, free=False) from None
         except openai.APIConnectionError as error:
-            raise _lost(error) from None
+            raise lost(error) from None
         except openai.APIStatusError as error:
             raise self._refused(error, request) from None
         except (openai.OpenAIError, ValueError) as error:
@@ -186,7 +158,7 @@ class Calls:
             return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
         if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):
             return NoSchema(told)
-        if code == 404 or _no_model(error, request.model):
+        if code == 404 or lacks_model(error, request.model):
             return WriterStopped(
                 f"{url} has no model '{request.model}' ({told}); check --model and --base-url."
             )
@@ -224,87 +196,3 @@ class Calls:
     def _delay_s(self, repeat: int) -> float:
         longest = min(LONGEST_PAUSE_S, self.backoff_s * 2 ** (repeat - 1))
         return longest * random.uniform(0.5, 1.0)
-
-
-def record_of(
-    body: Any, settings: Mapping[str, Any], price: Price, worst_usd: float
-) -> dict[str, Any]:
-    """Return what the ledger keeps of a response to `Request.settings`, whatever its body is.
-
-    A server that does not say how many tokens it counted is taken to have counted the most.
-    """
-    body = _dict(body)
-    choices = body.get("choices")
-    choice = _dict(choices[0]) if isinstance(choices, list) and choices else {}
-    message, usage = _dict(choice.get("message")), _dict(body.get("usage"))
-    counts: list[Any] = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-    reported = all(isinstance(count, int) and count >= 0 for count in counts)
-    prompt, completion = counts if reported else (0, 0)
-    created: Any = body.get("created")
-    return {
-        "id": str(body.get("id") or ""),
-        **settings,
-        "served_model": str(body.get("model") or ""),
-        "created": int(created) if _is_moment(created) else None,
-        "content": message.get("content"),
-        "refusal": message.get("refusal"),
-        "finish_reason": choice.get("finish_reason") if message else "no choices",
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "usage_reported": reported,
-        "cost_usd": price.cost_usd(prompt, completion) if reported else worst_usd,
-    }
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _no_model(error: openai.APIStatusError, model: str) -> bool:
-    """Whether a server says that it does not have the model."""
-    fields = [str(each) for each in (error.code, error.type, error.param)]
-    if any(NO_MODEL_CODE.fullmatch(each) for each in fields):
-        return True
-    return re.search(NO_MODEL.format(model=re.escape(model)), error.message, re.I) is not None
-
-
-def _is_moment(value: Any) -> bool:
-    """Whether it can be seconds since 1970."""
-    return isinstance(value, int | float) and 0 <= value < 2**32
-
-
-def _lost(error: openai.APIConnectionError) -> Fault:
-    cause = type(error.__cause__).__name__
-    reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
-    return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
-
-
-def keeps_schema(response: dict[str, Any]) -> bool | None:
-    """Whether a response is JSON of the form that was asked; None where it says nothing whole."""
-    try:
-        content = text_of(response)
-    except Unacceptable:
-        return None
-    try:
-        pairs_in_json(content)
-    except Unacceptable:
-        return False
-    return True
-
-
-def text_of(response: dict[str, Any]) -> str:
-    """Return what the model wrote; raises Unacceptable where it did not finish or refused."""
-    if response["refusal"]:
-        raise Unacceptable("the model refused")
-    ends = {
-        "length": f"the reply did not end within {MAX_TOKENS} tokens; write shorter answers",
-        "content_filter": "the reply was held back by a content filter",
-        "no choices": "the reply was empty",
-    }
-    if flaw := ends.get(str(response["finish_reason"])):
-        raise Unacceptable(flaw)
-    if not isinstance(response["content"], str) or not response["content"].strip():
-        raise Unacceptable("the reply was empty")
-    if any("\ud800" <= sign <= "\udfff" for sign in response["content"]):
-        raise Unacceptable("the reply holds half a character")
-    return response["content"]
