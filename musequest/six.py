@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import pandas as pd
 
 from .creation.dataset import split_path
 from .errors import MuseQuestError
-from .evaluation.rows import KEY
 from .files import read_json, write_json
 from .home import results_dir, root, run_dir
 from .notebooks import WALK, run, save_refreshed
@@ -102,15 +100,6 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def differences_between(profile_name: str, names: Iterable[str]) -> list[dict[str, Any]]:
-    """The paired differences of the key metrics between these systems, on the track that counts."""
-    rows = read_json(results_dir(profile_name) / "differences.json").get(TRACK, [])
-    wanted = set(names)
-    return [
-        row for row in rows if row["metric"] in KEY and {row["system"], row["versus"]} <= wanted
-    ]
-
-
 def _creation(profile: Profile) -> list[str]:
     """The notebooks of stage 1, unless the dataset is there."""
     there = split_path(profile.collection, "train").is_file()
@@ -124,10 +113,9 @@ def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str
 
     try:
         summary = evaluate(profile).get(TRACK, {})
-        differences = differences_between(profile.name, approach_names())
     except MuseQuestError as error:
         print(f"\nThere are no scores: {error}", flush=True)
-        summary, differences = {}, []
+        summary = {}
     approaches = {}
     for name in approach_names():
         path = run_dir(profile.name, name) / "run.json"
@@ -137,7 +125,6 @@ def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str
         "profile": profile.name,
         "track": TRACK,
         "approaches": approaches,
-        "differences": differences,
         "failures": failures,
         "seconds": seconds,
         "hardware": hardware(),
