@@ -205,6 +205,7 @@ def browse(page: Path, home: Path) -> str:
         "--no-sandbox",
         "--disable-gpu",
         "--virtual-time-budget=2000",
+        "--allow-file-access-from-files",
     ]
     command = [CHROMIUM, *options, f"--user-data-dir={home / 'browser'}", "--dump-dom"]
     done = subprocess.run(
@@ -238,3 +239,26 @@ def test_a_reader_can_filter_sort_and_step(home, profile):
     assert [number for number, rest in articles if "hidden" in rest] == ["5"]
     first_shown = next(number for number, rest in articles if "hidden" not in rest)
     assert f"<title>item-{first_shown} fits</title>" in shown  # on a phone, nothing is cut off
+
+
+# A window of Chromium cannot be narrower than 500 px, a frame in it can. Of these 320 px the scroll
+# bar takes some, so a phone has more.
+PHONE = """<iframe src="{page}" width="320" height="800" style="border: 0"></iframe><script>
+document.querySelector("iframe").onload = ({{ target }}) => {{
+  const page = target.contentDocument.documentElement;
+  document.title = page.scrollWidth <= page.clientWidth ? "fits" : `${{page.scrollWidth}} px`;
+}};
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_on_a_narrow_phone_nothing_is_cut_off(home, profile):
+    exhibits = home / "data/made_up/exhibits.parquet"
+    table = read_table("exhibits", exhibits)
+    table["title"] += ", whose name is longer than a telephone is wide"
+    write_table("exhibits", exhibits, table)
+    evaluate(profile)
+    frame = home / "phone.html"
+    frame.write_text(PHONE.format(page=build_report(profile).as_uri()), "utf-8")
+    shown = browse(frame, home)
+    assert "<title>fits</title>" in shown
