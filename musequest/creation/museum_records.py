@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from bs4 import BeautifulSoup
 
+from .texts import UNFIT
+
 CC0 = "CC0-1.0"
 NOT_STATED = "not stated"
 # Elements that stand on lines of their own.
@@ -45,7 +47,7 @@ class MuseumRecord:
 
 
 def plain_text(text: object) -> str:
-    """Return a text without tags, entities and control characters; '' for what is no text.
+    """Return a text without tags, entities and characters that are none; '' for what is no text.
 
     Entities that were escaped twice are resolved too. Blank lines part paragraphs.
     """
@@ -57,7 +59,9 @@ def plain_text(text: object) -> str:
         text = html.unescape(text)
     if "<" in text:
         text = _without_tags(BeautifulSoup(text, "html.parser"))
-    signs = "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) != "Cc")
+    signs = "".join(
+        sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in UNFIT
+    )
     lines = [" ".join(line.split()) for line in signs.split("\n")]
     return re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
 

@@ -40,6 +40,11 @@ class Smithsonian:
         self._key = {"api_key": os.environ.get("SMITHSONIAN_API_KEY", "").strip() or "DEMO_KEY"}
         self._pages_closed = False  # whether pages turned out to be out of reach
 
+    @staticmethod
+    def address() -> str:
+        """Where it is asked unless told otherwise."""
+        return BASE_URL
+
     def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
         """Return the record of a catalogue's entry.
 
