@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_dialogs import ROWS, write_dataset, write_profile
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
@@ -363,3 +364,22 @@ def test_a_damaged_record_is_one_sentence(profile, home):
         train(profile, progress=False)
     write_json(home / RUN / "run.json", {"status": "failed"})
     assert train(profile, overrides={"max_steps": "1"}, progress=False)["status"] == "done"
+
+
+def test_one_process_trains_on_one_gpu_of_several(profile, home, finished, monkeypatch):
+    set_up = TrainingArguments._setup_devices.func
+
+    def among_three_gpus(arguments):
+        device = set_up(arguments)
+        arguments._n_gpu = 3
+        return device
+
+    several = cached_property(among_three_gpus)
+    several.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", several)
+    record = train(profile, progress=False)
+    expected = finished[2]
+    assert record["global_batch"] == expected["global_batch"]
+    assert record["best_eval_loss"] == expected["best_eval_loss"]
+    weights, alone = weights_of(home), weights_of(finished[0])
+    assert all(torch.equal(weights[key], tensor) for key, tensor in alone.items())

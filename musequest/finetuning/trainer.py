@@ -208,9 +208,12 @@ def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments
     # Without the second key, processes without a GPU would train each for itself.
     device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
     try:
-        return TrainingArguments(**{**device, **settings, **FIXED, **derived})
+        arguments = TrainingArguments(**{**device, **settings, **FIXED, **derived})
     except (TypeError, ValueError) as error:
         raise MuseQuestError(
             f"transformers.TrainingArguments refuses the settings ({str(error).splitlines()[0]}); "
             "correct them in the profile, the approach's config.yaml or --set."
         ) from error
+    # A process trains on one device: the library would copy the model to all GPUs it sees.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
