@@ -21,6 +21,8 @@ BATCH = {"full": "4", "full_mp": "4", "full_fsdp": "2"}
 CASES = {
     "pipeline": ("full_mp", "float32", "true", {}),
     "pipeline of bf16 weights": ("full_mp", "bfloat16", "true", {}),
+    "shards": ("full_fsdp", "float32", "true", {}),
+    "recomputed shards": ("full_fsdp", "float32", "false", {"activation_checkpointing": True}),
 }
 
 
