@@ -186,6 +186,15 @@ def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docen
     assert not any(
         "layers.0." in name for name, _ in stages[1].model.model.text_model.named_parameters()
     )
+    for stage in stages:
+        stage.autocast = torch.bfloat16
+    with torch.no_grad():
+        hidden = stages[0](ids, attention_mask=mask)
+        mixed = stages[1](hidden, attention_mask=mask)
+        with torch.autocast("cpu", torch.bfloat16):
+            whole_mixed = model(input_ids=ids, attention_mask=mask).logits
+    assert hidden.dtype == mixed.dtype == torch.float32
+    assert torch.equal(mixed, whole_mixed.float()) and not torch.equal(mixed, whole)
 
 
 def test_filled_rows_teach_nothing():
