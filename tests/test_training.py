@@ -325,6 +325,22 @@ def test_a_wrong_setting_is_one_sentence(profile, home, key, value, message):
         train(profile, overrides={key: value}, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("approach", "dtype", "override", "message"),
+    [
+        ("full", "float16", {}, "'full' learns the weights themselves.*float32.*such as lora"),
+        ("full_fsdp", "float16", {"fp16": "true"}, "'full_fsdp' learns the weights themselves"),
+        ("full_mp", "float32", {"fp16": "true"}, "'full_mp' cannot scale.*bf16=true.*full_fsdp"),
+    ],
+)
+def test_float16_where_it_cannot_be_learned_is_one_sentence(
+    profile, home, approach, dtype, override, message
+):
+    with pytest.raises(MuseQuestError, match=message):
+        train(replace(profile, dtype=dtype), approach, override, progress=False)
+    assert not (home / "runs").exists()
+
+
 def test_a_split_without_rows_is_one_sentence(profile, home, monkeypatch):
     monkeypatch.setitem(ROWS, "validation", 0)
     write_dataset(home, "tiny")

@@ -18,12 +18,13 @@ from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import check_disk
-from .models import load_processor, model_config, parameter_counts
+from .models import load_processor, model_config, parameter_counts, weights_dtype
 from .nan_guard import broken
 from .planner import Plan
 from .ranks import rank
 from .records import RunRecord
 from .sharing import EpochOrder, FilledRows
+from .splitting import strategy_of
 from .trackers import tracker_callbacks, tracker_settings
 
 # A share of all steps below 1, a number of steps from 1 on.
@@ -146,6 +147,21 @@ def chosen_settings(
                 "remove it from the profile, the approach's config.yaml or --set."
             )
     return settings
+
+
+def check_precision(profile: Profile, approach: Approach, settings: dict[str, Any]) -> None:
+    """Raise MuseQuestError if float16 is asked for where its gradients could not be scaled."""
+    if approach.tuning == "full" and weights_dtype(profile) == torch.float16:
+        raise MuseQuestError(
+            f"'{approach.name}' learns the weights themselves, which cannot be done in float16; "
+            "set dtype: float32 in the profile (with fp16=true on a GPU without bfloat16), or "
+            "choose an approach with adapters, such as lora."
+        )
+    if strategy_of(approach) == "1f1b" and settings.get("fp16"):
+        raise MuseQuestError(
+            f"The stages of '{approach.name}' cannot scale their gradients together as fp16=true "
+            "asks; use bf16=true, fp16=false, or another approach such as full_fsdp."
+        )
 
 
 def build_trainer(
