@@ -190,6 +190,38 @@ def test_an_abbreviation_or_a_number_is_no_end_of_a_sentence_and_no_name():
     assert find_names("Made in the Seventeenth Century in Ost") == {"ost"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sorry, but I'm unable to identify this exhibit, and I've no data.",
+        "Sorry, but I’d say, and I’ll add, that I’m unsure; we can't tell.",
+        "A sign says Don't, Isn't, Can't and Won't.",
+    ],
+)
+def test_a_contraction_is_no_name(text: str):
+    assert find_names(text) == set()
+    assert check_names(text, "A vase of Lowfen.").invented == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Material:** Bronze\n- Origin: unknown\n- Height: tall\n* Date: old",
+        "### Origin\n\n   - **Height**: tall\n1) Bronze\n2. *Date* unknown\n> Perhaps",
+        "It may be … Perhaps not. 'Perhaps,' he said, ‘Never’.",
+        "| Material | Bronze |\n| Height | tall |",
+        "__Date__: old. **Origin**: unknown; _Perhaps_ not.",
+    ],
+)
+def test_lists_headings_and_quotes_begin_sentences(text: str):
+    assert find_names(text) == set()
+
+
+def test_bold_words_and_plural_owners_inside_a_sentence_are_names():
+    text = "- made by **Ilse Varn** of the joiners' Guild - Lowfen (1742) Brod"
+    assert find_names(text) == {"ilse", "varn", "guild", "lowfen", "brod"}
+
+
 def test_names_without_capitals_have_no_rates():
     check = check_names("壺は美しい", "壺は古い")
     assert check.recall is None

@@ -20,15 +20,23 @@ from .facts import FactCheck
 Span = tuple[str, int, int]  # folded word, first character, one past the last
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-SENTENCE_START = re.compile(r"(?:^|[.!?:;\"“”«»(\[\n])\s*$")
+# A sentence begins after an end mark, an ellipsis, a quote, in a table's cell or a line; marks of
+# Markdown for bold, lists and headings may stand between.
+SENTENCE_START = re.compile(
+    r"(?:(?:^|[.!?:;…\"“”«»(\[|\n])[\s*_#>+•·–—~-]*|(?:^|\n)[ \t]*\(?\d{1,2}\)\s+[*_]*"
+    r"|(?:^|[\s*_(])['‘])[*_]*$"
+)
 # "St. Mary", "J. Smith": the full stop ends no sentence.
 ABBREVIATION = re.compile(r"(?:^|[\s(])(?:[A-Z]|St|Mr|Mrs|Ms|Dr|Lt|Col|Gen|Capt|Prof|ca?)\.\s*$")
-# Capitalised inside titles and quotations without naming anything.
+# "Varn's", "I'm", "we've", "don't": what hangs on a word is no part of it.
+HANGING = re.compile(r"(?:n't|'(?:s|m|d|ve|ll|re))$")
+# Capitalised inside titles and quotations, or always, without naming anything; "ca" is of "can't".
 FUNCTION_WORDS = set(
-    """a an and are as at but by for from he her his i if in into is it its my no not of on or our
-    she so that the their there these they this those to was we were what when where which who
-    with you your""".split()  # noqa: SIM905
+    """a an and are as at but by ca can could did do does for from had has have he her his i if in
+    into is it its my no not of on or our she should so that the their there these they this those
+    to was we were what when where which who with wo would you your""".split()  # noqa: SIM905
 )
+LOOK_BACK = 12  # characters in which the beginning of a sentence shows
 
 
 def find_names(text: str) -> set[str]:
@@ -46,9 +54,9 @@ def capitalised(text: str) -> set[str]:
 
 
 def fold(word: str) -> str:
-    """ "Café's" and "cafe" are one word."""
+    """ "Café's" and "cafe" are one word, as are "I've" and "I"."""
     plain = unicodedata.normalize("NFKD", word.replace("’", "'").casefold())
-    return "".join(c for c in plain if not unicodedata.combining(c)).removesuffix("'s")
+    return HANGING.sub("", "".join(c for c in plain if not unicodedata.combining(c)))
 
 
 def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
@@ -108,7 +116,7 @@ def _capitalised(text: str) -> tuple[Span, ...]:
 
 
 def _starts_sentence(text: str, start: int) -> bool:
-    before = max(0, start - 8)
+    before = max(0, start - LOOK_BACK)
     return bool(SENTENCE_START.search(text, before, start)) and not ABBREVIATION.search(
         text, before, start
     )
