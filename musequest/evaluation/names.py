@@ -7,11 +7,9 @@ noun; elsewhere it finds nothing, or too much, and the metrics of names say litt
 from __future__ import annotations
 
 import bisect
-import math
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from ..numbers import find_numbers
@@ -81,23 +79,6 @@ def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
         stated=len(said),
         marks=tuple(marks),
     )
-
-
-def telling_names(titles: Iterable[str]) -> list[frozenset[str]]:
-    """Of each title the capitalised words that no other title has; titles without any are left out.
-
-    Unlike in running text, the first word of a title counts.
-    """
-    words = [capitalised(title) for title in titles]
-    counts = Counter(word for own in words for word in own)
-    telling = (frozenset(word for word in own if counts[word] == 1) for own in words)
-    return [own for own in telling if own]
-
-
-def claims(answer: str, names: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-    """Those of `names` (see `telling_names`) of which the answer writes at least half."""
-    written = capitalised(answer)
-    return [own for own in names if len(own & written) >= math.ceil(len(own) / 2)]
 
 
 @lru_cache(maxsize=4096)
