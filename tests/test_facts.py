@@ -95,6 +95,95 @@ def test_fractions_in_words(one: str, other: str):
     assert left.value == right.value
 
 
+SAME = [
+    ("17th- and 18th-century", "17th and 18th centuries"),
+    ("17th- to 18th-century", "17th and 18th centuries"),
+    ("the eighteen hundreds", "the 1800s"),
+    ("nineteen oh five", "1905"),
+    ("twenty-oh-five", "2005"),
+    ("a third of it", "1/3 of it"),
+    ("one-third of it", "⅓ of it"),
+    ("a quarter of it", "¼ of it"),
+    ("half a million", "500,000"),
+    ("half a dozen", "6"),
+    ("half an inch", "0.5 inches"),
+    ("1860-1", "1860–1861"),
+    ("World War Two", "World War II"),
+    ("the Second World War", "WWII"),
+    ("World War 1", "the First World War"),
+    ("2 feet 3 inches", "27 inches"),
+    ("2 ft. and 3 in. wide", "27 in. wide"),
+    ("13.4 inches", "34 cm"),
+    ("2 feet 3 inches", "68.6 cm"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_two_wordings_of_the_same(one: str, other: str):
+    for answer, truth in ((one, other), (other, one)):
+        check = check_numbers(answer, truth)
+        assert (check.recall, check.invented_rate) == (1, 0)
+        names = check_names(f"So in {answer}", f"As in {truth}")
+        assert (names.missing, names.invented) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("17th- and 18th-century", "17 and 18"),
+        ("the eighteen hundreds", "1800"),
+        ("a third vase", "1/3 of a vase"),
+        ("one third-century coin", "one third of a coin"),
+        ("half a loaf", "1/2 of a loaf"),
+        ("1860-1", "1860–1871"),
+        ("1986 - 3", "1986-1993"),
+        ("World War Two", "World War One"),
+        ("World War Two", "2 wars"),
+        ("2 feet, 3 inches", "27 inches"),
+        ("2 feet. 3 inches", "27 inches"),
+        ("3 inches 2 feet", "27 inches"),
+        ("13.5 inches", "34 cm"),
+        ("13 inches", "34 cm"),
+        ("34.1 cm", "34 cm"),
+        ("34.1 cm", "34 kg"),
+        ("1 m", "140 cm"),
+        ("20 inches", "1 m"),
+    ],
+)
+def test_wordings_that_are_not_the_same(one: str, other: str):
+    for answer, truth in ((one, other), (other, one)):
+        check = check_numbers(answer, truth)
+        assert check.recall is None or check.recall < 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "invented"),
+    [
+        ("13 inches", "34 cm", False),
+        ("34 cm", "13 inches", True),
+        ("3 feet", "90 cm", False),
+        ("3 feet", "1 m", True),
+        ("1 foot", "34 cm", True),
+        ("47 cm", "471 mm", False),
+        ("471 mm", "47 cm", True),
+        ("47 cm", "47.1 cm", True),
+        ("18th century", "the 1740s", False),
+        ("17th century", "the 1740s", True),
+        ("1742", "the 1740s", True),
+        ("the 1740s", "the 18th century", True),
+        ("1st century", "the sixties", True),
+        ("13th century", "$1200", True),
+        ("13th century", "1,200 coins", True),
+        ("13th century", "1200 or so", False),
+        ("12th century BC", "1,200 BC", False),
+        ("13th century BC", "1,200 BC", True),
+        ("1200 coins", "1,200 coins", False),
+    ],
+)
+def test_what_bears_a_number_out(answer: str, truth: str, invented: bool):
+    assert check_numbers(answer, truth).invented_rate == float(invented)
+
+
 @pytest.mark.parametrize("text", ["12 in. wide", "12 in high", "12 inches", "12-inch", "1 foot"])
 def test_inches_are_told_from_the_word_in(text: str):
     assert find_numbers(text)[0].size == Decimal("0.3048")

@@ -90,8 +90,7 @@ def _with_value(number: Number, old: Decimal, new: Decimal) -> Number:
     """The number as it reads once its numeral says `new` instead of `old`."""
     if number.kind == "century" and old >= 100:  # "1600s" is the 17th century.
         return replace(number, value=new // 100 + 1)
-    size = number.size / old * new if number.dimension and old else number.size
-    return replace(number, value=new, size=size)
+    return replace(number, value=new)
 
 
 def _written(value: Decimal, old: str, ordinal: bool) -> str:
