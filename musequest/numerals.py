@@ -112,6 +112,22 @@ def roman(letters: str) -> int:
     return sum(-v if v < after else v for v, after in zip(values, following, strict=True))
 
 
+def roman_letters(value: int) -> str:
+    """A number below 40 as a Roman numeral."""
+    ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
+    return "X" * (value // 10) + ones[value % 10]
+
+
+def in_words(value: int, ordinal: bool) -> str:
+    """A whole number from 1 to 99 in words; "" for others."""
+    if not 0 < value < 100:
+        return ""
+    small = {number: word for word, number in CARDINALS.items()}
+    parts = [value] if value in small else [value - value % 10, value % 10]
+    *first, last = [small[part] for part in parts]
+    return "-".join([*first, _ordinal(last) if ordinal else last])
+
+
 def _digits(text: str) -> Iterator[Numeral]:
     end = 0
     while match := DIGITS.search(text, end):
