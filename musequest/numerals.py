@@ -73,10 +73,10 @@ FRACTIONS = {"halves": 2, "quarters": 4, "fourths": 4} | {
 PARTS = re.compile(rf"[\s-]({'|'.join(FRACTIONS)})\b", re.I)
 # "one-third", but "one third-century coin"; "a third of it", but "a third vase"; "half a million".
 PART_OF_ONE = {word[:-1]: value for word, value in FRACTIONS.items() if word != "halves"}
-PART_OF_ONE["half"] = 2
+A_PART = _any(PART_OF_ONE)
 ONE_PART = re.compile(
-    rf"\bone[\s-]({'|'.join(PART_OF_ONE)})\b(?![\s-]+centur)"
-    rf"|\ban?\s+({'|'.join(PART_OF_ONE)})(?=\s+of\b|\s*$)|\bhalf\s+an?\b",
+    rf"\bone[\s-](half|{A_PART})\b(?![\s-]+centur)|\ban?\s+({A_PART})(?=\s+of\b|\s*$)"
+    r"|\bhalf\s+an?\b",
     re.I,
 )
 # "nineteen-sixties", "sixties": the plural of the tens is a decade.
@@ -166,7 +166,7 @@ def _words(text: str) -> Iterator[Numeral]:
     ones = [_one_part(text, match) for match in ONE_PART.finditer(text)]
     yield from ones
     for match in WORDS.finditer(text):
-        if any(start < match.end() and match.start() < end for _, start, end, _ in ones):
+        if any(start <= match.start() < end for _, start, end, _ in ones):
             continue
         words = [word.lower() for word in TOKEN.findall(match[0])]
         value, end = Decimal(_sum(words)), match.end()
@@ -179,7 +179,7 @@ def _words(text: str) -> Iterator[Numeral]:
 
 def _one_part(text: str, match: re.Match[str]) -> Numeral:
     """ "One-third", "a third of", "half a", the last with what it is half of."""
-    value = Decimal(1) / PART_OF_ONE[(match[1] or match[2] or "half").lower()]
+    value = Decimal(1) / PART_OF_ONE.get((match[1] or match[2] or "half").lower(), 2)
     value, end = _scaled(text, value, match.end())
     return value, match.start(), end, False
 
