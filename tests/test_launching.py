@@ -26,11 +26,11 @@ TESTS = Path(__file__).parent
 FIVE_STEPS = {"num_train_epochs": 2, "eval_steps": 1, "seed": 1, "learning_rate": 0.01}
 
 
-def write_run(folder, docent, rows_a_process):
+def write_run(folder, docent, rows_a_process, **training):
     """A home and profile whose every step, of three an epoch, is logged and validated."""
     write_dataset(folder, "tiny")
     batch = {"per_device_train_batch_size": rows_a_process, "per_device_eval_batch_size": 2}
-    return write_profile(folder, docent, training={**FIVE_STEPS, **batch})
+    return write_profile(folder, docent, training={**FIVE_STEPS, **batch, **training})
 
 
 def environment(home):
@@ -47,7 +47,8 @@ def torchrun(home, *arguments):
     """Two processes started by hand, as with torchrun on any machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [str(TESTS / "launched.py"), str(home / "tiny.yaml"), *arguments]
-    done = subprocess.run(command, env=environment(home), capture_output=True, text=True)
+    options = {"env": environment(home), "capture_output": True, "text": True}
+    done = subprocess.run(command, timeout=300, **options)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -66,9 +67,12 @@ def single(tmp_path_factory, tiny_docent):
 
 @pytest.fixture(scope="module")
 def double(tmp_path_factory, tiny_docent):
-    """Two processes of two rows each; the second is stopped in step 3, then both go on."""
+    """Two processes of two rows each; the second is stopped in step 3, then both go on.
+
+    That two rows fit is found out by trying, once.
+    """
     home = tmp_path_factory.mktemp("double")
-    write_run(home, tiny_docent, 2)
+    write_run(home, tiny_docent, 2, auto_find_batch_size=True)
     stopped = torchrun(home, "lora_ddp", "3")
     between = read_json(home / "runs/tiny/lora_ddp/run.json")
     went_on = torchrun(home, "lora_ddp")
@@ -104,6 +108,13 @@ def test_a_signal_to_one_process_stops_all_with_one_state(double):
     _, stopped, between, _ = double
     assert between["status"] == "interrupted" and "at step 3 of 6" in between["reason"]
     assert "the state is saved" in stopped.stdout
+
+
+def test_what_fits_is_tried_once_and_known_to_all_processes_that_go_on(double):
+    _, stopped, between, went_on = double
+    assert between["fitted"]["per_device_train_batch_size"] == 2
+    assert read_json(double[0] / "run.json")["fitted"] == between["fitted"]
+    assert "rows fit at a time" not in went_on.stderr + went_on.stdout
 
 
 def test_the_record_tells_what_each_process_read(double):

@@ -153,7 +153,7 @@ def _run(
     progress: bool,
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    decided_by_main(lambda: _begin(record, folder))
+    record.values = decided_by_main(lambda: _begin(record, folder))
     stop, counted = StopOnSignal(), CountHeld()
     trainer = build_trainer(profile, approach, settings, folder, record, progress)
     for callback in (stop, counted):
@@ -189,9 +189,11 @@ def _run(
     return decided_by_main(lambda: record.finish(**outcome))
 
 
-def _begin(record: RunRecord, folder: RunFolder) -> None:
+def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
+    """Write that the run has started; what all of its processes know of it, as what fits."""
     record.begin(fitted=record.remembered())
     folder.clear_unfinished()
+    return record.values
 
 
 def _place_weights(
