@@ -139,6 +139,15 @@ def test_lines_say_which_process_printed_them(double):
     assert all(line.startswith("[rank ") for line in shown.splitlines() if "step/s" in line)
 
 
+def test_a_loss_that_breaks_in_one_process_names_the_rows_of_that_one(tmp_path, tiny_docent):
+    write_run(tmp_path, tiny_docent, 2)
+    stopped = torchrun(tmp_path, "lora_ddp", "1", "blind")
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    names = ", ".join(sorted(record["rows_by_rank"][1]["first_batch"]))
+    assert f"training loss became nan at step 1 with the rows {names};" in record["reason"]
+    assert stopped.stdout.count(record["reason"]) == 2
+
+
 def test_our_own_launch_trains_and_passes_on_errors(tmp_path, tiny_docent):
     """`train --processes 2`: a good run, then one whose loss breaks."""
     write_run(tmp_path, tiny_docent, 2)

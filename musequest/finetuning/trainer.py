@@ -19,9 +19,9 @@ from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import check_disk
 from .models import load_processor, model_config, parameter_counts
-from .nan_guard import broken
+from .nan_guard import broken, rows_learning
 from .planner import Plan
-from .ranks import rank
+from .ranks import all_say, rank
 from .records import RunRecord
 from .sharing import EpochOrder, FilledRows
 from .trackers import tracker_callbacks, tracker_settings
@@ -113,11 +113,16 @@ class DocentTrainer(Trainer):
         return result
 
     def check_finite(self, what: str, value: Any, labels: Any, rows: Any) -> None:
-        """Raise MuseQuestError if `value` is no finite number; `labels` are of its batches."""
+        """Raise MuseQuestError in all processes if `value` is no finite number in one of them.
+
+        `labels` are of its batches; rows are named by those processes whose own value broke.
+        """
         value = float(value.full_tensor() if hasattr(value, "full_tensor") else value)
-        if not math.isfinite(value):
+        mine = None if math.isfinite(value) else (value, rows_learning(labels, rows.rows))
+        said = [each for each in all_say(mine) if each]
+        if said:
             step = self.state.global_step + (what != "validation loss")
-            raise broken(what, value, step, labels, rows.rows)
+            raise broken(what, said[0][0], step, sorted({n for _, names in said for n in names}))
 
     def forward_and_backward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The loss of one batch, its gradients added."""

@@ -159,15 +159,15 @@ def _run(
     for callback in (stop, counted):
         trainer.add_callback(callback)
     trainable, total = trainer.parameter_counts()
-    record.values |= {
-        "trainable_parameters": trainable,
-        "total_parameters": total,
-        "train_rows": len(trainer.train_dataset.rows),
-        "validation_rows": len(trainer.eval_dataset.rows),
-        "global_batch": global_batch(trainer.args),
-        "rows_by_rank": rows_by_rank(trainer),
-        "plan": trainer.plan.table().to_dict("records") if trainer.plan else None,
-    }
+    record.note(
+        trainable_parameters=trainable,
+        total_parameters=total,
+        train_rows=len(trainer.train_dataset.rows),
+        validation_rows=len(trainer.eval_dataset.rows),
+        global_batch=global_batch(trainer.args),
+        rows_by_rank=rows_by_rank(trainer),
+        plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
+    )
     if trainer.is_world_process_zero():
         whole = empty_model(profile, approach) if trainer.plan else trainer.model
         title = f"What was trained: {profile.name}, {approach.name}"
