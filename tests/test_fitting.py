@@ -11,8 +11,10 @@ from tiny_dialogs import sample, write_dataset, write_profile
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import batch_size, strategies, trainer
+from musequest.finetuning.activations import empty_model
 from musequest.finetuning.batch_size import fit
 from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.disk import written_by
 from musequest.finetuning.kept_for_backward import RowShape
 from musequest.finetuning.memory import Memory, available_bytes, memory_of, optimizer_bytes
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
@@ -84,7 +86,42 @@ def test_optimizers_differ_in_their_states():
     weights = [torch.nn.Parameter(torch.zeros(100, dtype=torch.bfloat16))]
     found = [optimizer_bytes(weights, name) for name in ("adamw_torch", "adamw_8bit", "sgd")]
     assert found == [400, 204, 0]
-    assert optimizer_bytes(weights, "paged_adamw_8bit") == 0
+    # Paged ones lie in main memory, and are saved to disk all the same.
+    found = [optimizer_bytes(weights, f"paged_adamw_{bits}bit") for bits in (8, 32)]
+    assert found == [204, 800]
+
+
+def test_paged_states_take_disk_and_no_memory_of_the_device(profile):
+    approach, paged = load_approach("full"), {"optim": "paged_adamw_32bit"}
+    assert memory_of(profile, approach, paged, RowShape(40, 1, 36)).optimizer == 0
+    model = empty_model(profile, approach)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert written_by(model, approach, paged).state == 8 * trained
+
+
+def test_what_is_sharded_under_mixed_precision_is_counted_in_float32(profile):
+    """By the weights, gradients and states that Accelerate then keeps, and by what is saved."""
+    half, mixed = replace(profile, dtype="bfloat16"), {"bf16": True}
+    full, sharded = (load_approach(name) for name in ("full", "full_fsdp"))
+    row = RowShape(40, 1, 36)
+    one, many = (memory_of(half, each, mixed, row) for each in (full, sharded))
+    assert many.gradients == 2 * one.gradients and many.optimizer == 2 * one.optimizer
+    assert many.weights - one.weights == one.gradients
+    assert memory_of(half, sharded, {}, row).fixed == one.fixed
+    written = written_by(empty_model(half, sharded), sharded, mixed)
+    assert (written.weights, written.state) == (many.weights, many.optimizer)
+    assert written.merged == one.weights
+    # While shards are merged: last state, best shards, all in one file, and the model.
+    assert written.peak > 3 * many.weights + many.optimizer + one.weights
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
+@pytest.mark.parametrize("name", ["full", "full_mp", "full_fsdp"])
+def test_full_fine_tuning_of_8b_ends_within_four_times_its_weights(name):
+    real = Profile("x", str(REAL), "none", image_size=800, dtype="bfloat16")
+    model = empty_model(real, load_approach(name))
+    weights = sum(p.nbytes for p in model.parameters())
+    assert written_by(model, load_approach(name), {"bf16": True}).end < 4 * weights
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")

@@ -16,7 +16,8 @@ from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
 from ..settings import Approach, Profile, approach_names, load_approach, load_profile, suited
-from .disk import free_gib, peak_bytes
+from .activations import empty_model
+from .disk import free_gib, written_by
 from .endings import estimate_row
 from .gpus import Gpu, find_gpu, gpu_here, known_gpus
 from .hub import of_base_model
@@ -70,8 +71,8 @@ def needs_of(profile: Profile) -> list[Need]:
         approach = suited(load_approach(name), profile)
         settings = chosen_settings(profile, approach)
         memory = memory_of(profile, approach, settings, row)
-        saved = memory.gradients if approach.tuning == "lora" else memory.weights
-        needs.append(Need(approach, settings, memory, peak_bytes(saved, memory.optimizer)))
+        written = written_by(empty_model(profile, approach), approach, settings)
+        needs.append(Need(approach, settings, memory, written.peak))
     return needs
 
 

@@ -17,7 +17,7 @@ from .batch_size import fit
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
-from .disk import check_disk
+from .disk import check_disk, written_by
 from .models import load_processor, model_config, parameter_counts
 from .nan_guard import broken, rows_learning
 from .planner import Plan
@@ -176,9 +176,9 @@ def build_trainer(
     validation_rows = EncodedDialogs(load_split(profile.collection, "validation"), collator)
     model = None if approach.parted else whole_model(profile, approach, settings["seed"])
     fitted = record.fitted or fit(profile, approach, settings, model, collator, train_rows.rows)
-    optimizer = str(settings.get("optim", "adamw_torch"))
     saved = empty_model(profile, approach) if model is None else model
-    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, saved, optimizer))
+    written = written_by(saved, approach, {**settings, **fitted})
+    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
     watchers += tracker_callbacks(settings, folder.folder)
     settings = {**settings, **fitted, **trackers, "auto_find_batch_size": False}

@@ -186,7 +186,7 @@ def _run(
         )
     decided_by_main(lambda: _place_weights(folder, state, profile, approach))
     outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
-    return decided_by_main(lambda: record.finish(**outcome))
+    return decided_by_main(lambda: _end(record, folder, outcome))
 
 
 def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
@@ -194,6 +194,13 @@ def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
     record.begin(fitted=record.remembered())
     folder.clear_unfinished()
     return record.values
+
+
+def _end(record: RunRecord, folder: RunFolder, outcome: dict[str, Any]) -> dict[str, Any]:
+    """Say that the run is done, let go of what only an unfinished one needs, and count the rest."""
+    record.finish(**outcome)
+    folder.drop_optimizer()
+    return record.finish(**outcome)
 
 
 def _place_weights(
