@@ -20,6 +20,9 @@ from musequest import settings
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import fsdp, training
+from musequest.finetuning.activations import empty_model
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.disk import RECORDS, written_by
 from musequest.finetuning.fsdp import scale_learning_rate
 from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.strategies import devices_here, prepare
@@ -158,10 +161,51 @@ def test_a_sharded_run_keeps_shards_to_go_on_and_one_ordinary_model(runs):
         *("config.json", "generation_config.json", "model.safetensors")
     }
     assert len(list(run_folder.glob("state/checkpoint-5/pytorch_model_fsdp_0/*.distcp"))) == 2
-    assert len(list(run_folder.glob("state/checkpoint-5/optimizer_0/*.distcp"))) == 2
     assert not (run_folder / "best").exists() and not (run_folder / "unfinished").exists()
     tuned = load_tuned(profile, "full_fsdp")
     assert next(tuned.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["full", "full_mp", "full_fsdp"])
+def test_a_done_run_takes_at_most_four_times_the_weights(runs, name):
+    """Without what does not grow with the model: records, curves, what each weight is called."""
+    home, _ = runs
+    done = folder(home, name)
+    size = sum(tensor.nbytes for tensor in weights(home, name).values())
+    files = {file.stat().st_ino: file for file in done.rglob("*") if file.is_file()}.values()
+    held = sum(f.stat().st_size for f in files if f.suffix in (".safetensors", ".distcp", ".pt"))
+    assert size < held < 4 * size
+    assert not list(done.rglob("optimizer*"))
+
+
+def in_half(profile):
+    """A sharded run in mixed precision, until its optimizer's states would go; by each process."""
+    kept = RunFolder.drop_optimizer
+    RunFolder.drop_optimizer = lambda folder: None
+    try:
+        return run(replace(profile, training={**profile.training, "bf16": True}), "full_fsdp")
+    finally:
+        RunFolder.drop_optimizer = kept
+
+
+def test_what_mixed_precision_keeps_in_float32_is_foreseen(runs, tmp_path, monkeypatch):
+    _, profile = runs
+    write_dataset(tmp_path, "tiny")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
+    half = replace(profile, dtype="bfloat16")
+    in_processes(in_half, half)
+    done = tmp_path / "runs/tiny/full_fsdp"
+    approach = load_approach("full_fsdp")
+    written = written_by(empty_model(half, approach), approach, {"bf16": True})
+    for part, foreseen in (
+        ("pytorch_model_fsdp_0", written.weights),
+        ("optimizer_0", written.state),
+    ):
+        files = done.glob(f"state/checkpoint-5/{part}/*.distcp")
+        assert sum(file.stat().st_size for file in files) == pytest.approx(foreseen, rel=0.2), part
+    model = (done / "model" / "model.safetensors").stat().st_size
+    assert model == pytest.approx(written.merged, rel=0.1)
+    assert written.end - RECORDS < 4 * written.merged
 
 
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,8 +23,9 @@ from .models import load_processor, model_config, parameter_counts
 from .nan_guard import broken, rows_learning
 from .planner import Plan
 from .ranks import all_say, rank
-from .records import RunRecord
+from .records import RECOMPUTE, RunRecord
 from .sharing import EpochOrder, FilledRows
+from .splitting import strategy_of
 from .trackers import tracker_callbacks, tracker_settings
 
 # A share of all steps below 1, a number of steps from 1 on.
@@ -182,6 +184,7 @@ def build_trainer(
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
     watchers += tracker_callbacks(settings, folder.folder)
     settings = {**settings, **fitted, **trackers, "auto_find_batch_size": False}
+    approach, settings = _sharded_own(approach, settings)
     arguments = _arguments(settings, folder)
     prepare(approach)
     processes = arguments.world_size
@@ -204,6 +207,14 @@ def build_trainer(
     learned_tokens = validation_rows.rows.learned_tokens()
     trainer.validation_tokens_a_row = learned_tokens / len(validation_rows)
     return trainer
+
+
+def _sharded_own(approach: Approach, settings: dict[str, Any]) -> tuple[Approach, dict[str, Any]]:
+    """Where weights are sharded, recomputing is a key of `parallel`, which excludes the other."""
+    if strategy_of(approach) != "fsdp" or settings.get(RECOMPUTE) is None:
+        return approach, settings
+    chosen = {**approach.parallel, RECOMPUTE: settings[RECOMPUTE]}
+    return replace(approach, parallel=chosen), {**settings, RECOMPUTE: False}
 
 
 def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments:
