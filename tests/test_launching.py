@@ -148,6 +148,19 @@ def test_a_loss_that_breaks_in_one_process_names_the_rows_of_that_one(tmp_path, 
     assert stopped.stdout.count(record["reason"]) == 2
 
 
+def test_the_process_that_failed_gives_the_reason_not_the_one_it_left(tmp_path, tiny_docent):
+    write_run(tmp_path, tiny_docent, 2)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(TESTS / "launched.py"), str(tmp_path / "tiny.yaml"), "lora_ddp", "3", "fail"]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, timeout=300)
+    assert done.returncode != 0
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["reason"]) == ("failed", "RuntimeError: a cable broke")
+    went_on = torchrun(tmp_path, "lora_ddp")
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["reason"]) == ("done", None), went_on.stdout
+
+
 def test_our_own_launch_trains_and_passes_on_errors(tmp_path, tiny_docent):
     """`train --processes 2`: a good run, then one whose loss breaks."""
     write_run(tmp_path, tiny_docent, 2)

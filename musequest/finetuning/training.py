@@ -115,7 +115,7 @@ def _launched(
     except MuseQuestError as error:
         record.adopt()
         if record.values.get("status") != "interrupted" or UNFINISHED in record.values["reason"]:
-            record.fail(error)
+            record.overrule(error)
         raise
     return finished_record(record.path.parent)
 
