@@ -22,6 +22,7 @@ from musequest.finetuning import disk, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.disk import Written, check_disk, checkpoint_bytes, is_full
+from musequest.finetuning.merging import merge
 from musequest.finetuning.model_card import scores_of
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
 from musequest.finetuning.publishing import contents, publish
@@ -296,3 +297,10 @@ def test_the_trainer_notes_what_fits_before_it_trains(profile, home, monkeypatch
         torch.cuda.is_available()
     )
     assert record["status"] == "interrupted" and record["disk_needed_gib"] > 0
+
+
+def test_a_merge_asks_for_room_before_it_writes(run, finished, monkeypatch):
+    monkeypatch.setattr(disk, "free_gib", lambda folder: 0.0)
+    with pytest.raises(MuseQuestError, match="0.00 GiB free, and the merged model takes 0.00 GiB"):
+        merge(finished[1], "lora", rows=1)
+    assert not (run / "merged").exists()
