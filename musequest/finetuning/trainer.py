@@ -18,15 +18,9 @@ from .batch_size import fit
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
-<<<<<<< HEAD
-from .disk import check_disk
-from .models import load_processor, model_config, parameter_counts, weights_dtype
-from .nan_guard import broken
-=======
 from .disk import check_disk, written_by
-from .models import load_processor, model_config, parameter_counts
+from .models import load_processor, model_config, parameter_counts, weights_dtype
 from .nan_guard import broken, rows_learning
->>>>>>> fitting2
 from .planner import Plan
 from .ranks import all_say, rank
 from .records import RECOMPUTE, RunRecord
