@@ -6,6 +6,7 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from shutil import ignore_patterns
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,16 @@ def test_without_its_base_model_a_profile_has_no_published_score(home, undrawn):
     assert summary["all"]["lora"]["similarity_score"]["mean"] is None
     told = notices(home / "results/made_up")
     assert "similarity_score is left out: The base model 'none'" in told
+
+
+def test_a_base_model_whose_weights_are_missing_leaves_out_the_published_score(
+    home, undrawn, tiny_docent, tmp_path
+):
+    bare = shutil.copytree(tiny_docent, tmp_path / "bare", ignore=ignore_patterns("*.safetensors"))
+    summary = evaluate(replace(answered_museum(home), base_model=str(bare)))
+    assert summary["all"]["lora"]["similarity_score"]["n"] == 0
+    assert summary["all"]["lora"]["embedding_distance"]["n"] == 8
+    assert "similarity_score is left out: The base model" in notices(home / "results/made_up")
 
 
 @pytest.mark.parametrize(

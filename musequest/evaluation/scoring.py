@@ -144,15 +144,19 @@ def compute_scores(
     Controls and ablations are models of their own; NaN where a metric has no value.
     """
     scorer = Scorer(answers, base)
-    controls = {name: _control(own) for name, own in control_answers(answers).items()}
-    scored = [scorer.score(name, own) for name, own in {**answers.given, **controls}.items()]
+    scored = [scorer.score(*each) for each in _with_controls(answers).items()]
     outside = [scorer.score_outsiders(*each) for each in answers.outsiders.items()]
     scores = pd.concat([*(rows for rows, _ in scored), *outside], ignore_index=True)
     return scores, pd.concat([facts for _, facts in scored], ignore_index=True)
 
 
-def _control(answers: list[str]) -> Given:
-    return Given(np.arange(len(answers)), answers, np.full(len(answers), np.nan))
+def _with_controls(answers: Answers) -> dict[str, Given]:
+    """Every system's answers, its ablations', and the controls'."""
+    controls = {
+        name: Given(np.arange(len(own)), own, np.full(len(own), np.nan))
+        for name, own in control_answers(answers).items()
+    }
+    return {**answers.given, **controls}
 
 
 def _values(metric: Metric, sheet: Sheet) -> np.ndarray:
@@ -204,14 +208,12 @@ def _aggregate(values: np.ndarray, draws: Draws) -> dict[str, float | int | None
 
 
 def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
-    base = _base_model(profile, out, answers.notices)
+    base = _base_model(profile, out, answers)
     scores, facts = compute_scores(answers, base)
     for notice in answers.notices:
         LOGGER.warning("%s", notice)
     tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
     summary = summarize(scores, tracks)
-    if base:
-        base.save()
     write_table("scores", out / "scores.parquet", scores)
     write_table("facts", out / "facts.parquet", facts)
     write_json(out / "summary.json", summary)
@@ -220,14 +222,21 @@ def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
     return summary
 
 
-def _base_model(profile: Profile | None, out: Path, notices: list[str]) -> BaseModel | None:
-    """The base model for the published score; None, with a notice, where it cannot be had."""
+def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseModel | None:
+    """The base model, all answers read, for the published score.
+
+    None, with a notice, where it cannot be had or cannot read them all.
+    """
     if profile is None:
         return None
+    truths = answers.items.ground_truth
     try:
-        return BaseModel(profile, out / "similarity.json")
+        base = BaseModel(profile, out / "similarity.json")
+        for own in _with_controls(answers).values():
+            base.distances(list(truths.iloc[own.places]), own.answers)
+        return base
     except MuseQuestError as error:
-        notices.append(f"similarity_score is left out: {error}")
+        answers.notices.append(f"similarity_score is left out: {error}")
         return None
 
 
