@@ -4,9 +4,10 @@
     python benchmarks/synthesis.py --exhibits 5000       any other number
     python benchmarks/synthesis.py --kills 30            65 exhibits, killed at random moments
 
-The server is the one of the tests, on loopback, so nothing is paid. One after another, the calls
-would take calls x latency seconds; that is computed, not waited for. With `--record` the figures
-are written to benchmarks/records/synthesis.json as well.
+The server is the one of the tests, on loopback, so nothing is paid. It answers `--room` calls at
+once and refuses more with 429, so it allows room / latency calls a second. One after another, the
+calls would take calls x latency seconds; that is computed, not waited for. With `--record` the
+figures are written to benchmarks/records/synthesis.json as well.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import json
 import os
 import platform
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,17 +39,27 @@ from musequest.creation.hosted import HostedWriter
 from musequest.files import read_json, write_json
 from musequest.home import root
 from musequest.photos import save_photo
-from musequest.tables import read_table, write_table
+from musequest.tables import write_table
 
 sys.path.insert(0, str(root() / "tests"))
+from killed import Custody, kill, pairs_in
 from openai_server import OpenAIServer
 
 RECORD = root() / "benchmarks/records/synthesis.json"
 SERVER = root() / "tests/openai_server.py"
 MEBIBYTE = 2**20
+DATA = "data/benchmark"
 # Of the killed runs: slow enough for every moment of a run to be met, fast enough to wait for.
-KILLED_LATENCY_S, KILLED_CONCURRENCY = 1.0, 4
-LONGEST_LIFE_S = 3.0  # from the first request of a run to its kill
+KILLED_LATENCY_S, KILLED_CONCURRENCY = 0.2, 8
+OFTEN_SAVED = """
+import sys
+
+from musequest.__main__ import main
+from musequest.creation import dialogs
+
+dialogs.SAVE_SECONDS = 0.3
+sys.exit(main())
+"""
 
 
 def write_exhibits(folder: Path, count: int) -> None:
@@ -88,6 +100,7 @@ def watch_memory(done: threading.Event, peak: list[int]) -> None:
 def measure(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Write the dialogs of many exhibits, with the server in a process of its own."""
     command = [sys.executable, str(SERVER), "--latency-s", str(chosen.latency_s)]
+    command += ["--room", str(chosen.room)]
     write_exhibits(folder, chosen.exhibits)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -114,84 +127,110 @@ def timed(url: str, chosen: argparse.Namespace) -> dict[str, Any]:
         "calls": calls,
         "pairs": len(table),
         "latency_s": chosen.latency_s,
+        "server_room": chosen.room,
         "concurrency": chosen.concurrency,
         "seconds": round(seconds, 2),
         "seconds_one_after_another": together,
         "times_faster": round(together / seconds, 1),
-        "share_of_what_the_server_allows": round(together / chosen.concurrency / seconds, 3),
+        "share_of_what_the_server_allows": round(together / chosen.room / seconds, 3),
         "peak_memory_mib": round(peak[0] / MEBIBYTE),
     }
 
 
 def kill_and_resume(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Kill a run at random moments, let it end, and compare it with one that was left alone."""
-    rng = random.Random(chosen.kills)
-    count, (killed, whole) = chosen.exhibits, (folder / "killed", folder / "whole")
-    for home in (killed, whole):
-        write_exhibits(home, count)
-        write_photos(home, count)
-    accepted: set[str] = set()
+    """Kill runs at random moments and let them end, again and again, until there were enough kills.
+
+    Each collection that comes of it is compared with that of a run that was left alone.
+    """
+    rng, moments = random.Random(chosen.kills), Counter[str]()
     with OpenAIServer(latency_s=KILLED_LATENCY_S) as server:
-        for _ in range(chosen.kills):
-            kill(server, killed, rng.uniform(0, LONGEST_LIFE_S))
-            accepted |= set(pairs_on_disk(killed))
-        in_flight = len(server.traffic.keys) - responses(killed)
-        last = start(server, killed)
-        if last.wait():
-            raise SystemExit("the run after the last kill failed")
-        asked = len(server.traffic.keys)
+        prepare(whole := folder / "whole", chosen.exhibits)
+        begun = time.monotonic()
         start(server, whole).wait()
-    first, second = pairs_on_disk(killed), pairs_on_disk(whole)
+        life_s, same, kept = time.monotonic() - begun, [], []
+        while moments.total() < chosen.kills:
+            prepare(home := folder / f"killed-{len(kept)}", chosen.exhibits)
+            kept.append(custody := Custody(server, home / DATA))
+            left = chosen.kills - moments.total()
+            moments += kill_until_done(custody, home, life_s, left, rng)
+            same.append(pairs_in(home / DATA) == pairs_in(whole / DATA))
+            same.append(fingerprint_of(home) == fingerprint_of(whole))
+    calls = chosen.exhibits * len(TEMPERATURES)
+    beyond = [each.asked - each.begun - calls - each.in_flight for each in kept]
     return {
-        "exhibits": count,
+        "exhibits": chosen.exhibits,
         "kills": chosen.kills,
-        "requests": asked,
-        "in_flight_at_a_kill": in_flight,
-        "paid_twice_beyond_those": asked - count * len(TEMPERATURES) - in_flight,
-        "accepted_pairs_lost": len(accepted - set(first)),
-        "pairs": len(first),
-        "same_dialogs": first == second,
-        "same_dataset_fingerprint": fingerprint_of(killed) == fingerprint_of(whole),
+        "kills_by_moment": dict(moments),
+        "runs_to_the_end": len(kept),
+        "concurrency": KILLED_CONCURRENCY,
+        "in_flight_at_a_kill": sum(each.in_flight for each in kept),
+        "most_in_flight_at_a_kill": max(each.most_in_flight for each in kept),
+        "paid_requests_asked_again": sum(each.asked_again for each in kept),
+        "paid_twice_beyond_those_in_flight": sum(beyond),
+        "responses_lost": sum(each.lost for each in kept),
+        "accepted_pairs_lost": sum(each.lost_pairs for each in kept),
+        "pairs": len(kept[-1].pairs),
+        "same_dialogs_and_dataset": all(same),
     }
 
 
-def kill(server: OpenAIServer, home: Path, seconds: float) -> None:
-    """Start a run and kill it so many seconds after its first request."""
-    before, process = len(server.traffic.keys), start(server, home)
-    while len(server.traffic.keys) == before and process.poll() is None:
-        time.sleep(0.005)
-    time.sleep(seconds)
-    if process.poll() is not None:
-        raise SystemExit("a run ended before its kill; take more --exhibits")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    time.sleep(1.5 * KILLED_LATENCY_S)  # what was in flight goes nowhere
+def kill_until_done(
+    custody: Custody, home: Path, life_s: float, most: int, rng: random.Random
+) -> Counter[str]:
+    """Start runs and kill each somewhere in a whole run's life, until one ends before that.
+
+    Every third is killed at its first save after that moment. After `most` kills a run is left
+    alone. Counts the kills by what they met.
+    """
+    moments: Counter[str] = Counter()
+    server, data = custody.server, home / DATA
+    while True:
+        before, process = len(server.traffic.keys), start(server, home)
+        alone, left_over = moments.total() == most, saves_begun(data)
+        lives = outlives(process, 3600 if alone else rng.uniform(0, life_s), lambda: False)
+        if saving := rng.random() < 1 / 3:
+            lives = outlives(process, 3600, lambda old=left_over: saves_begun(data) > old)
+        if not lives:
+            if process.returncode:
+                raise SystemExit("a run that was not killed failed")
+            custody.take()
+            return moments
+        asked = len(server.traffic.keys) - before
+        moments["saving" if saving else "asking" if asked else "starting"] += 1
+        kill(process, server)
+        custody.take()
+
+
+def outlives(process: subprocess.Popen[bytes], seconds: float, met: Callable[[], bool]) -> bool:
+    """Wait so long, or until something is met; whether the run still goes on then."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline and not met():
+        time.sleep(0.001)
+    return process.returncode is None
+
+
+def saves_begun(data: Path) -> int:
+    """How many files of dialogs are being written, or were when a run was killed."""
+    return len(list(data.glob(".dialogs.*.parquet")))
+
+
+def prepare(home: Path, count: int) -> None:
+    """A collection that has everything but dialogs."""
+    write_exhibits(home, count)
+    write_photos(home, count)
 
 
 def start(server: OpenAIServer, home: Path) -> subprocess.Popen[bytes]:
-    """A run as typed in a shell."""
-    command = [sys.executable, "-m", "musequest", "synthesize", "--collection", "benchmark"]
-    command += ["--writer", "hosted", "--base-url", server.url]
-    command += ["--concurrency", str(KILLED_CONCURRENCY)]
+    """A run as typed in a shell, but that it saves as often as it may."""
+    arguments = ["synthesize", "--collection", "benchmark", "--writer", "hosted", "--base-url"]
+    arguments += [server.url, "--concurrency", str(KILLED_CONCURRENCY)]
     environment = os.environ | {"MUSEQUEST_HOME": str(home)}
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", OFTEN_SAVED, *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-
-
-def pairs_on_disk(home: Path) -> dict[str, str]:
-    """The pairs that a run has accepted, by dialog_id."""
-    path = home / "data/benchmark/dialogs.parquet"
-    if not path.is_file():
-        return {}
-    table = read_table("dialogs", path)
-    return dict(zip(table["dialog_id"], table["question"] + "\n" + table["answer"], strict=True))
-
-
-def responses(home: Path) -> int:
-    """How many responses the ledger holds; a line cut short is none."""
-    lines = (home / "data/benchmark/ledger.jsonl").read_bytes().splitlines()
-    return sum(line.endswith(b"}") and b'"event": "paid"' in line for line in lines)
 
 
 def fingerprint_of(home: Path) -> str:
@@ -206,6 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--exhibits", type=int, default=65)
     parser.add_argument("--latency-s", type=float, default=2.0)
+    parser.add_argument("--room", type=int, default=64, help="calls at once the server allows")
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")

@@ -5,18 +5,18 @@ Each is a markdown text; readme_figures.py puts it between its marks.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from .display import show
 from .errors import MuseQuestError
-from .files import read_json
+from .evaluation.rows import key_rows
+from .files import read_json, write_json
 from .home import results_dir, root
+from .markdown import machine, markdown
 from .settings import approach_names
 from .six import frame
 
@@ -36,7 +36,8 @@ def keep_six(profile_name: str) -> None:
             f"{source} is of a run in which not every approach was finished and scored "
             f"({', '.join([*record['failures'], *missing])}); run `make six` again."
         )
-    shutil.copyfile(source, root() / SIX)
+    rows = read_json(results_dir(profile_name) / "differences.json")[record["track"]]
+    write_json(root() / SIX, record | {"differences": key_rows(rows, approach_names())})
 
 
 def pocket_six() -> str:
@@ -45,8 +46,9 @@ def pocket_six() -> str:
         return NONE_YET
     record = read_json(root() / SIX)
     minutes = sum(record["seconds"].values()) / 60
-    where = f"Measured on {record['date']} ({_machine(record)}), {minutes:.0f} minutes in all."
-    return f"{where} Scores on `{record['track']}`.\n\n{_table(frame(record))}"
+    measured = f"Measured on {record['date']} ({machine(record['hardware'])})"
+    where = f"{measured}, {minutes:.0f} minutes in all."
+    return f"{where} Scores on `{record['track']}`.\n\n{markdown(frame(record))}"
 
 
 def results_of(approach: str) -> str:
@@ -64,7 +66,7 @@ def device_maps() -> str:
         rows[key] = rows[key].map("{:.1f}".format)
     rows["devices"] = rows["devices"].astype(str) + " x " + rows["gpu"]
     rows = rows.drop(columns=["gpu", "vram_gb_each"])
-    return _table(rows.rename(columns=lambda name: name.replace("_", " ")))
+    return markdown(rows.rename(columns=lambda name: name.replace("_", " ")))
 
 
 def published_approaches() -> str:
@@ -72,13 +74,13 @@ def published_approaches() -> str:
     runs = pd.read_csv(root() / PUBLISHED, dtype=str).fillna("")
     runs = runs[runs["gpu"] != ""]
     needed = ["approach", "gpu", "gpu_count", "vram_gb_each", "volume_disk_gb", "training_minutes"]
-    return _table(runs[needed].rename(columns=lambda name: name.replace("_", " ")))
+    return markdown(runs[needed].rename(columns=lambda name: name.replace("_", " ")))
 
 
 def published_rental() -> str:
     """What the GPUs of the published experiment cost to rent."""
     prices = pd.read_csv(root() / RECORDS / "gpu_rental.csv", dtype=str).fillna("")
-    return _table(prices.rename(columns=lambda name: name.replace("_", " ")))
+    return markdown(prices.rename(columns=lambda name: name.replace("_", " ")))
 
 
 def _ours(approach: str) -> str:
@@ -96,7 +98,7 @@ def _ours(approach: str) -> str:
         f"{run['trainable_parameters']:,} of {run['total_parameters']:,} parameters trained "
         f"({share:.1%}), {peak:.1f} GiB of memory a process, {run['disk_gib']:.3f} GiB of disk; "
         f"lowest validation loss {run['best_eval_loss']:.3f} at step {run['best_step']}. "
-        f"Measured on {record['date']} ({_machine(record)}).\n\n"
+        f"Measured on {record['date']} ({machine(record['hardware'])}).\n\n"
         f"On `{record['track']}`: {'; '.join(scores)}.\n"
     )
 
@@ -108,19 +110,7 @@ def _published(approach: str) -> str:
         "**Published**, Idefics2-8B on 65 exhibits (similarity score: 0 is best; measured in that "
         "experiment, not here):"
     )
-    return f"{title}\n\n{_table(mine.rename(columns=lambda name: name.replace('_', ' ')))}"
-
-
-def _machine(record: dict[str, Any]) -> str:
-    hardware = record["hardware"]
-    gpus = ", ".join(hardware["gpus"]) or "no GPU"
-    return f"{hardware['cpu_cores']} CPU cores, {hardware['memory_gib']:.0f} GiB of memory, {gpus}"
-
-
-def _table(table: pd.DataFrame) -> str:
-    lines = [list(map(str, table.columns)), ["---"] * table.shape[1]]
-    lines += [list(map(str, row)) for row in table.itertuples(index=False)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{title}\n\n{markdown(mine.rename(columns=lambda name: name.replace('_', ' ')))}"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

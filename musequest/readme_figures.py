@@ -1,8 +1,9 @@
 """Writes the figures of the readmes from the records in benchmarks/records/.
 
-    python -m musequest.readme_figures --keep pocket      first keep the record of the last demo
-    python -m musequest.readme_figures --keep-six pocket  first keep the record of `make six`
-    python -m musequest.readme_figures                    only write the readmes
+    python -m musequest.readme_figures --keep pocket             first keep the last demo's record
+    python -m musequest.readme_figures --keep-retrieval pocket   first keep what 3.2 compared
+    python -m musequest.readme_figures --keep-six pocket         first keep the record of `make six`
+    python -m musequest.readme_figures                           only write the readmes
 
 A figure stands between `<!-- figures: name -->` and `<!-- end -->`; what stands there is replaced.
 """
@@ -11,20 +12,20 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from . import approach_figures
+from . import approach_figures, retrieval_figures
 from .display import score_frame
 from .errors import MuseQuestError
 from .evaluation.differences import looking
 from .evaluation.metrics import METRICS
-from .evaluation.rows import KEY, ablation_frame, difference_frame
+from .evaluation.rows import ablation_frame, difference_frame, key_rows
 from .files import read_json, write_json, write_text
 from .home import results_dir, root, run_dir
+from .markdown import machine, markdown
 
 RECORDS = Path("benchmarks/records")
 DEMO = RECORDS / "pocket_demo.json"
@@ -48,16 +49,11 @@ def keep(profile_name: str) -> None:
         )
     run = read_json(run_dir(profile_name, "lora") / "run.json")
     summary = read_json(results / "summary.json")
-    told = {"run": run, "scores": summary, "differences": key_differences(results)}
+    differences = read_json(results / "differences.json")[TRACK]
+    told = {"run": run, "scores": summary, "differences": key_rows(differences)}
     write_json(root() / DEMO, demo | told)
     (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
-
-
-def key_differences(results: Path) -> list[dict[str, Any]]:
-    """The paired differences of the key metrics on the photos never seen in training."""
-    rows = read_json(results / "differences.json")[TRACK]
-    return [row for row in rows if row["metric"] in KEY]
 
 
 def pocket_picture() -> str:
@@ -79,12 +75,6 @@ def pocket_walk() -> str:
         f"photos to report{before}; {demo['peak_memory_gib']:.1f} GiB of memory, "
         f"{demo['disk_gib']:.2f} GiB of disk.\n"
     )
-
-
-def machine(hardware: Mapping[str, Any]) -> str:
-    """A machine in words."""
-    gpus = ", ".join(hardware["gpus"]) or "no GPU"
-    return f"{hardware['cpu_cores']} CPU cores, {hardware['memory_gib']:.0f} GiB of memory, {gpus}"
 
 
 def pocket_scores() -> str:
@@ -192,14 +182,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
         published_costs_picture,
         published_runs,
     )
-} | approach_figures.BLOCKS
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A table in markdown."""
-    lines = [list(map(str, frame.columns)), ["---"] * frame.shape[1]]
-    lines += [list(map(str, row)) for row in frame.itertuples(index=False)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+}
+# Their records come from other commands.
+OTHERS = approach_figures.BLOCKS | retrieval_figures.BLOCKS
+BLOCKS |= OTHERS
 
 
 def filled(text: str) -> str:
@@ -211,7 +197,7 @@ def filled(text: str) -> str:
             raise MuseQuestError(
                 f"A readme asks for the figures '{name}'; there are {', '.join(BLOCKS)}."
             )
-        of_demo = name.startswith("pocket_") and name not in approach_figures.BLOCKS
+        of_demo = name.startswith("pocket_") and name not in OTHERS
         recorded = not of_demo or (root() / DEMO).exists()
         return match[1] + (BLOCKS[name]() if recorded else "No demo is recorded yet.\n") + match[3]
 
@@ -231,11 +217,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Keep a record if asked to, then write all readmes; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m musequest.readme_figures")
     parser.add_argument("--keep", metavar="PROFILE", help="first keep this profile's last demo")
+    parser.add_argument("--keep-retrieval", metavar="PROFILE", help="first keep its last 3.2")
     parser.add_argument("--keep-six", metavar="PROFILE", help="first keep its last `make six`")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.keep:
             keep(chosen.keep)
+        if chosen.keep_retrieval:
+            retrieval_figures.keep_retrieval(chosen.keep_retrieval)
         if chosen.keep_six:
             approach_figures.keep_six(chosen.keep_six)
         draw_published_costs()

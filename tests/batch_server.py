@@ -27,6 +27,9 @@ class BatchServer(OpenAIServer):
         self.end: str | None = None  # completed, expired, cancelled or failed
         self.share = 1.0
         self.refused: set[str] = set()  # words of an exhibit whose request gets a 400
+        self.emptied: set[str] = set()  # words of an exhibit whose answers have no choices
+        self.most: int | None = None  # requests that may be under way; a batch beyond them fails
+        self.unlisted = False  # whether its list of batches lags
         self.submitted: list[list[str]] = []
 
     def keep(self, content: bytes) -> str:
@@ -36,9 +39,15 @@ class BatchServer(OpenAIServer):
 
     def state(self, batch: Json) -> Json:
         """The batch as it is told now; its results are made once it has ended."""
+        if batch["status"] == "in_progress" and self.too_many(batch):
+            self.fail(batch)
         if self.end and batch["status"] == "in_progress":
             getattr(self, "fail" if self.end == "failed" else "finish")(batch)
         return batch
+
+    def too_many(self, batch: Json) -> bool:
+        """Whether a batch has more requests than may be under way."""
+        return bool(self.most and batch["request_counts"]["total"] > self.most)
 
     def fail(self, batch: Json) -> None:
         problem = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached."}
@@ -58,6 +67,8 @@ class BatchServer(OpenAIServer):
                 bad.append(result | {"response": {"status_code": 400, "body": told}})
             else:
                 body = completion(line["body"], self.spoil)
+                if any(word in material for word in self.emptied):
+                    del body["choices"]
                 good.append(result | {"response": {"status_code": 200, "body": body}})
         counts = {"total": len(lines), "completed": len(good), "failed": len(bad)}
         batch |= {"status": self.end, "request_counts": counts}
@@ -89,7 +100,8 @@ class BatchHandler(Handler):
             short = self.met_fault(before=False)
             self.send(200, (content[: len(content) // 2] if short else content).decode())
         elif len(parts) == 1:
-            newest = sorted(self.server.batches.values(), key=lambda b: -b["created_at"])
+            known = () if self.server.unlisted else self.server.batches.values()
+            newest = sorted(known, key=lambda b: -b["created_at"])
             self.send(200, json.dumps({"object": "list", "data": newest, "has_more": False}))
         elif parts[1] in self.server.batches:
             self.send(200, json.dumps(self.server.state(self.server.batches[parts[1]])))

@@ -55,6 +55,7 @@ class OpenAIServer(ThreadingHTTPServer):
         self.latency_s, self.schema, self.room = latency_s, schema, room
         self.faults: deque[str | dict[str, Any]] = deque()
         self.spoil: dict[str, Any] = {}
+        self.fenced = False  # JSON that is asked for is wrapped in Markdown, whatever the schema
         self.headers: dict[str, str] = {}
         self.traffic, self.lock, self.at_once = Traffic(), threading.Lock(), 0
 
@@ -77,6 +78,7 @@ class OpenAIServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: OpenAIServer
     protocol_version = "HTTP/1.1"
+    working = 0  # requests in work, 1 or none
 
     def log_message(self, *arguments):
         """Stay quiet."""
@@ -88,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             server.traffic.bodies.append(body)
             server.traffic.keys.append(key)
             server.traffic.moments.append(time.monotonic())
-            server.at_once += 1
+            server.at_once, self.working = server.at_once + 1, 1
             server.traffic.most_at_once = max(server.traffic.most_at_once, server.at_once)
             crowded = server.room and server.at_once > server.room
             fault = "crowded" if crowded else server.faults.popleft() if server.faults else None
@@ -98,15 +100,25 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self.answer(body, fault or {}, key)
         finally:
-            with server.lock:
-                server.at_once -= 1
+            self.make_room()
+
+    def make_room(self):
+        """The work on this request is over, before its answer can be heard and followed by more."""
+        with self.server.lock:
+            self.server.at_once -= self.working
+            self.working = 0
 
     def answer(self, body: dict[str, Any], changes: dict[str, Any], key: str):
         if not self.server.schema and "response_format" in body:
             told = {"error": {"message": "response_format of this type is not supported"}}
             return self.send(400, json.dumps(told))
         time.sleep(self.server.latency_s)
-        self.send(200, json.dumps(completion(body, self.server.spoil) | changes))
+        self.make_room()
+        answer = completion(body, self.server.spoil) | changes
+        if self.server.fenced and "response_format" in body:
+            message = answer["choices"][0]["message"]
+            message["content"] = f"```json\n{message['content']}\n```"
+        self.send(200, json.dumps(answer))
         with self.server.lock:
             self.server.traffic.answered.append(key)
 
@@ -154,6 +166,36 @@ class Handler(BaseHTTPRequestHandler):
 
     def fault_html_503(self, body):
         self.send(503, "<html>busy</html>", "text/html")
+
+    def fault_gateway(self, body):
+        self.send(502, "<html>Bad gateway</html>", "text/html")
+
+    def fault_524(self, body):
+        self.send(524, "")
+
+    def fault_408(self, body):
+        self.error(408, "Request timeout.")
+
+    def fault_invalid_model(self, body):
+        told = {"message": f"Invalid model: {body['model']}", "type": "invalid_model"}
+        self.send(400, json.dumps(told))
+
+    def fault_no_model_id(self, body):
+        told = {"message": f"{body['model']} is not a valid model ID", "code": 400}
+        self.send(400, json.dumps({"error": told}))
+
+    def fault_drip(self, body):
+        """A byte now and then, for ever."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        try:
+            for _ in range(100):
+                self.wfile.write(b" ")
+                time.sleep(0.1)
+        except OSError:
+            self.close_connection = True
 
     def fault_truncated(self, body):
         text = json.dumps(completion(body, {}))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def run(server: BatchServer, **options):
 def events(home: Path, kind: str) -> list[dict]:
     lines = (home / "data/t/ledger.jsonl").read_text().splitlines()
     return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def let_pass(home: Path, minutes: int) -> None:
+    """Write into the ledger that all was sent so many minutes earlier."""
+    path, then = home / "data/t/ledger.jsonl", datetime.now(UTC) - timedelta(minutes=minutes)
+    lines = [json.loads(line) | {"at": then.isoformat()} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def handed_over(server: BatchServer) -> Counter[str]:
@@ -140,13 +148,68 @@ def test_a_batch_whose_answer_is_lost_is_found_again(server, home: Path, fault: 
     assert len(run(server)) == 75 and len(server.batches) == 1
 
 
-def test_a_batch_that_was_never_made_is_handed_over_by_the_next_run(server, home: Path):
+def test_a_batch_that_was_never_made_is_handed_over_by_the_next_run(server, home: Path, capsys):
     server.faults.extend(["limited", "after:batches:reset"])  # the upload waits, then
     with pytest.raises(MuseQuestError, match="is not known"):
         run(server)
     server.batches.clear()
     run(server)
+    assert not server.batches and "not known yet; come back 15 minutes" in capsys.readouterr().err
+    let_pass(home, minutes=16)
+    run(server)
     assert len(server.batches) == 1 and len(events(home, "free")) == 15
+
+
+def test_a_batch_that_is_listed_late_is_not_handed_over_twice(server, home: Path):
+    server.faults.append("after:batches:reset")
+    with pytest.raises(MuseQuestError, match="is not known"):
+        run(server)
+    server.unlisted = True
+    assert len(run(server)) == 0 and len(server.batches) == 1
+    server.unlisted, server.end = False, "completed"
+    assert len(run(server)) == 75 and len(server.batches) == 1
+
+
+def test_a_batch_is_looked_for_at_the_server_that_has_it(server, home: Path):
+    run(server)
+    with BatchServer() as other, pytest.raises(MuseQuestError, match="handed over to .*--base-url"):
+        run(other)
+    assert not other.traffic.bodies and not other.batches
+
+
+def test_a_response_without_choices_is_paid_and_asked_for_anew(server, home: Path):
+    server.emptied = {NAMES[0]}
+    run(server)
+    server.end = "completed"
+    assert len(run(server)) == 60
+    ledger = Ledger(home / "data/t/ledger.jsonl")
+    assert len(ledger.batches) == 1 and len(events(home, "paid")) == 15
+    assert all(event["response"]["cost_usd"] > 0 for event in events(home, "paid"))
+    ledger.close()
+    server.emptied.clear()
+    assert len(run(server)) == 75
+
+
+def test_what_is_refused_goes_again_three_times_at_most(server, caplog):
+    server.refused = {NAMES[1]}
+    run(server)
+    server.end = "completed"
+    assert [len(run(server)) for _ in range(5)] == [60] * 5
+    assert [len(batch) for batch in server.submitted] == [15, 3, 3, 3]
+    assert "'piece-0001' at temperature 0.4: the server refused it" in caplog.text
+    assert "The prompt was flagged" in caplog.text
+    assert set(handed_over(server).values()) == {1}
+
+
+def test_a_batch_too_large_is_halved_until_it_is_taken(server, capsys):
+    server.most = 4
+    for _ in range(4):
+        run(server)
+    assert [len(batch) for batch in server.submitted] == [15, 7, 3]
+    assert "no more at once than about 3 requests; 12 wait" in capsys.readouterr().err
+    server.end = "completed"
+    assert [len(run(server)) for _ in range(5)][-1] == 75
+    assert [len(batch) for batch in server.submitted] == [15, 7, 3, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize("fault", ["500", "html_503", "limited", "reset", "truncated"])
@@ -212,7 +275,7 @@ def test_a_kill_at_any_moment_hands_nothing_over_twice(server, home: Path):
 def test_a_batch_under_way_survives_in_the_ledger(home: Path):
     ledger = Ledger(home / "ledger.jsonl")
     calls = [{"key": key, "most_usd": 0.1, "settings": {}} for key in "ab"]
-    ledger.sent_together("name", calls)
+    ledger.sent_together("name", "http://127.0.0.1:1/v1/", calls)
     ledger.accepted("name", "batch_1")
     ledger.close()
     again = Ledger(home / "ledger.jsonl")

@@ -141,8 +141,12 @@ def test_the_card_tells_prompts_costs_and_what_the_audit_found(folder: Path):
     dialogs = read_table("dialogs", folder / "dialogs.parquet")
     dialogs["cost_usd"], dialogs["prompt_tokens"], dialogs["writer"] = 0.01, 100, "gpt-4o-mini"
     write_table("dialogs", folder / "dialogs.parquet", dialogs)
-    paid = {"event": "paid", "call": "c", "key": "k", "response": {"cost_usd": 0.875}}
-    (folder / "ledger.jsonl").write_text(json.dumps(paid) + "\n")
+    costs = {"json": 0.875, "answer": 0.5}  # an answer is another system's, about a photo
+    paid = [
+        {"event": "paid", "call": form, "key": form, "response": {"form": form, "cost_usd": usd}}
+        for form, usd in costs.items()
+    ]
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in paid))
     build_dataset("t")
     audit("t")
     card = (folder / "dataset/README.md").read_text()

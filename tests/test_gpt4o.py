@@ -110,6 +110,14 @@ def test_nothing_is_paid_twice_under_any_profile_of_the_collection(server, home)
     assert len(server.traffic.keys) == ROWS
 
 
+def test_another_encoder_of_jpeg_is_not_paid_again(server, home, monkeypatch):
+    ask(server)
+    (home / "runs/tiny/gpt4o/predictions.parquet").unlink()
+    monkeypatch.setattr("musequest.systems.hosted.QUALITIES", (60,))
+    ask(server)
+    assert len(server.traffic.keys) == ROWS
+
+
 def test_without_a_key_one_line_says_so_and_nothing_is_written(home, monkeypatch, capsys):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)

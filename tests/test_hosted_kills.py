@@ -1,23 +1,21 @@
 """A run that is killed: nothing accepted is lost, nothing is paid twice but what was in flight."""
 
 import functools
-import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from hosted import run, write_exhibits
+from killed import Custody, kill, paid_in
 from openai_server import OpenAIServer
 
 from musequest.creation.hosted.ledger import Ledger
-from musequest.tables import read_table
+from musequest.tables import read_table, write_table
 
 CONCURRENCY = 3
 
@@ -42,22 +40,7 @@ def wait_for(process: subprocess.Popen, server: OpenAIServer, requests: int) -> 
 def kill_after(process: subprocess.Popen, server: OpenAIServer, requests: int) -> None:
     """Kill the process once it sent so many requests, and let their answers go nowhere."""
     wait_for(process, server, requests)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    time.sleep(3 * server.latency_s)
-
-
-def paid(home: Path) -> Counter[str]:
-    """Responses in the ledger by request; a line cut short is none."""
-    found: Counter[str] = Counter()
-    for line in (home / "data/t/ledger.jsonl").read_text().splitlines():
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if event["event"] == "paid":
-            found[event["key"]] += 1
-    return found
+    kill(process, server)
 
 
 def prove(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, count: int):
@@ -65,16 +48,17 @@ def prove(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: in
     write_exhibits(home, count)
     rng = random.Random(7)
     with OpenAIServer(latency_s=0.03) as server:
+        custody = Custody(server, home / "data/t")
         for _ in range(kills):
-            process = start(server.url)
-            kill_after(process, server, rng.randint(1, 8))
-        kept, lost = paid(home), len(server.traffic.keys) - sum(paid(home).values())
-        assert 0 <= lost <= CONCURRENCY * kills  # what was in flight at a kill
+            kill_after(start(server.url), server, rng.randint(1, 8))
+            custody.take()
         process = start(server.url)
         told = process.communicate(timeout=300)[1].decode()
         assert process.returncode == 0, told
-        assert set(paid(home).values()) == {1} and kept.keys() <= paid(home).keys()
-        assert len(server.traffic.keys) == 3 * count + lost  # nothing in the ledger is asked again
+        custody.take()
+    assert custody.lost == custody.lost_pairs == custody.asked_again == 0
+    assert custody.most_in_flight <= CONCURRENCY
+    assert custody.asked == 3 * count + custody.in_flight  # nothing in the ledger is asked again
     interrupted = read_table("dialogs", home / "data/t/dialogs.parquet")
     monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "other"))
     write_exhibits(tmp_path / "other", count)
@@ -100,7 +84,8 @@ def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(home: Path):
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=60)[1].decode()
         assert process.returncode == 130 and "the same command goes on" in told
-        assert sum(paid(home).values()) == len(server.traffic.keys) < 24
+        paid = paid_in(home / "data/t/ledger.jsonl")
+        assert len(paid) == len(server.traffic.keys) < 24
 
 
 def test_what_was_in_flight_at_a_kill_counts_against_the_limit(home: Path):
@@ -110,3 +95,22 @@ def test_what_was_in_flight_at_a_kill_counts_against_the_limit(home: Path):
     ledger = Ledger(home / "data/t/ledger.jsonl")
     assert ledger.committed_usd - ledger.paid_usd > 2 * 3000 * 0.6 / 1e6
     ledger.close()
+
+
+def test_what_goes_missing_or_is_asked_again_is_seen(home: Path):
+    write_exhibits(home, 2)
+    with OpenAIServer() as server:
+        custody = Custody(server, home / "data/t")
+        run(server.url)
+        custody.take()
+        path = home / "data/t/dialogs.parquet"
+        write_table("dialogs", path, read_table("dialogs", path).iloc[:15])
+        lines = (home / "data/t/ledger.jsonl").read_text().splitlines()
+        (home / "data/t/ledger.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+        custody.take()
+        assert custody.lost == 1 and custody.lost_pairs == 15
+        path.unlink()
+        (home / "data/t/ledger.jsonl").unlink()
+        run(server.url)
+        custody.take()
+        assert custody.asked_again == 5

@@ -127,12 +127,13 @@ def test_a_free_fault_is_waited_out(server, home: Path, fault: str):
     assert len(ledger(home, "paid")) == 15 and len(ledger(home, "free")) == 2
 
 
-@pytest.mark.parametrize("fault", ["truncated", "cut_json", "reset", "hang"])
-def test_a_call_that_may_have_cost_is_repeated_and_counts_with_the_most(
-    server, home: Path, fault: str
-):
+@pytest.mark.parametrize(
+    "fault",
+    ["truncated", "cut_json", "reset", "hang", "drip", "gateway", "524", "408", {"choices": None}],
+)
+def test_a_call_that_may_have_cost_is_repeated_and_counts_with_the_most(server, home: Path, fault):
     server.faults.append(fault)
-    assert len(run(server.url, timeout_s=0.7 if fault == "hang" else 20.0)) == 75
+    assert len(run(server.url, timeout_s=0.7 if fault in ("hang", "drip") else 20.0)) == 75
     ended = {each["call"] for each in ledger(home, "paid") + ledger(home, "free")}
     (lost,) = [each for each in ledger(home, "sent") if each["call"] not in ended]
     assert lost["most_usd"] > 3000 * 0.6 / 1e6
@@ -152,6 +153,8 @@ def test_a_refused_request_leaves_out_its_exhibit_alone(server, caplog):
         ("key", "refused the key .*; check OPENAI_API_KEY"),
         ("firewall", "refused the key"),
         ("model", "has no model 'gpt-4o-mini'"),
+        ("invalid_model", "has no model 'gpt-4o-mini' .*Invalid model"),
+        ("no_model_id", "has no model 'gpt-4o-mini' .*is not a valid model ID"),
         ("no_credit", "has no credit left"),
     ],
 )
@@ -160,6 +163,31 @@ def test_a_hopeless_run_ends_after_one_call(server, home: Path, fault: str, sent
     with pytest.raises(MuseQuestError, match=sentence):
         run(server.url)
     assert len(server.traffic.bodies) == 1 and len(ledger(home, "free")) == 1
+
+
+def test_a_server_that_refuses_all_ends_the_run_unless_it_answered_before(
+    server, home: Path, caplog
+):
+    server.faults.extend(["refused"] * 100)
+    with pytest.raises(MuseQuestError, match=r"refused the first 3 requests .*was flagged"):
+        run(server.url)
+    assert len(server.traffic.bodies) == 3
+    server.faults.clear()
+    write_exhibits(home, 50)
+    assert len(run(server.url)) == 750
+    write_exhibits(home, 54)
+    server.faults.extend(["refused"] * 100)
+    with caplog.at_level(logging.WARNING, logger="musequest"):
+        assert len(run(server.url)) == 750  # four exhibits are left out, as if among the others
+
+
+def test_a_server_that_ignores_the_schema_is_asked_for_marked_text(server, home: Path):
+    server.fenced = True
+    assert len(run(server.url)) == 75
+    asked = [body for body in server.traffic.bodies if "response_format" in body]
+    assert len(asked) == 1 and len(server.traffic.bodies) == 16 == len(ledger(home, "paid"))
+    (home / "data/t/dialogs.parquet").unlink()
+    assert len(run(server.url)) == 75 and len(server.traffic.bodies) == 16
 
 
 def test_a_server_that_never_answers_ends_the_run(server):

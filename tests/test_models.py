@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,14 +15,14 @@ from musequest.finetuning.models import (
     TUNINGS,
     add_adapter,
     base_fingerprint,
+    free_projections,
     load_model,
     load_processor,
     load_tuned,
     trainable_table,
 )
+from musequest.home import root
 from musequest.settings import load_approach
-
-REAL = Path(__file__).resolve().parents[2] / "shared" / "idefics2_processor"
 
 
 @pytest.fixture
@@ -153,11 +152,45 @@ def test_an_unfinished_run_has_no_tuned_model(profile, home):
         load_tuned(profile, "lora")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
-def test_on_the_real_idefics2_the_adapter_is_0_28_percent():
+def projections_of_idefics2() -> set[str]:
+    """The module of every projection in text model and connector of Idefics2-8B."""
+    mlp = ("gate_proj", "up_proj", "down_proj")
+    inside = [
+        *(f"self_attn.{name}_proj" for name in "qkvo"),
+        *(f"mlp.{name}" for name in mlp),
+    ]
+    text = {f"model.text_model.layers.{i}.{name}" for i in range(32) for name in inside}
+    resampler = "model.connector.perceiver_resampler.layers"
+    connector = {f"{resampler}.{i}.{name}" for i in range(3) for name in inside}
+    return text | connector | {f"model.connector.modality_projection.{name}" for name in mlp}
+
+
+@pytest.fixture(scope="module")
+def shape():
+    return AutoConfig.from_pretrained(root() / "benchmarks/shapes/idefics2_8b")
+
+
+def test_of_idefics2_8b_full_tuning_selects_the_projections_and_nothing_else(shape):
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(REAL))
-        model = add_adapter(model, load_approach("lora"))
+        model = free_projections(AutoModelForImageTextToText.from_config(shape), None)
+    chosen = trainable_names(model)
+    assert len(chosen) == 248
+    assert set(chosen) == {f"{name}.weight" for name in projections_of_idefics2()}
     whole = trainable_table(model).set_index("part").loc["all"]
-    assert round(whole.trainable_percent, 2) == 0.28
-    assert trainable_table(model).set_index("part").loc["vision_model", "trainable"] == 0
+    assert (whole.trainable, whole.parameters) == (7_722_237_952, 8_402_776_304)
+
+
+@pytest.mark.parametrize("approach", ["lora", "qlora", "lora_ddp"])
+def test_of_idefics2_8b_an_adapter_is_put_on_the_same_projections(shape, approach):
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(shape)
+        model = add_adapter(model, load_approach(approach))
+    assert set(trainable_names(model)) == {
+        f"base_model.model.{name}.lora_{matrix}.default.weight"
+        for name in projections_of_idefics2()
+        for matrix in "AB"
+    }
+    table = trainable_table(model).set_index("part")
+    assert table.loc["all"].trainable == 23_326_720
+    assert round(table.loc["all"].trainable_percent, 2) == 0.28
+    assert table.loc["vision_model", "trainable"] == 0

@@ -22,6 +22,7 @@ from .credits import credit_rows
 from .dataset_files import fingerprint, split_path
 from .exhibits import Exhibit, load_exhibits
 from .hosted.ledger import paid_usd_of
+from .hosted.prompts import FORMS
 from .split import SPLITS
 
 # Licences the Hub knows by these names; anything else is called "other".
@@ -123,7 +124,7 @@ def _dialogs(dialogs: pd.DataFrame, folder: Path) -> list[str]:
         f"{prompt:,} prompt and {completion:,} completion tokens, "
         f"{dialogs['cost_usd'].sum():.4f} USD for these pairs",
     ]
-    if paid_usd := paid_usd_of(folder / "ledger.jsonl"):
+    if paid_usd := paid_usd_of(folder / "ledger.jsonl", FORMS):
         lines.append(f"{paid_usd:.4f} USD for all responses, those that were not accepted included")
     return lines
 

@@ -27,7 +27,8 @@ from .writers import Pair, Writer, WriterStopped, sha256_of
 TEMPERATURES = (0.4, 0.7, 0.9)
 PAIRS_EACH = SLOTS // len(TEMPERATURES)
 SHORTEST, LONGEST = 40, 300  # words of an answer
-SAVE_SECONDS = 10.0  # at most so much of a writer's work is lost when the machine dies
+SAVE_SECONDS = 10.0  # at most so much of a writer's work is lost when the machine dies,
+SAVE_SHARE = 0.02  # or more where saving would hold up the writer for more than this share
 
 
 def synthesize(
@@ -85,7 +86,7 @@ def _fill(
 ) -> list[str]:
     """Add the rows of the missing exhibits to `done`, saving now and then; returns problems."""
     problems: list[str] = []
-    saved = time.monotonic()
+    due = time.monotonic() + SAVE_SECONDS
     with closing(_written(missing, writer, seed, bar)) as outcomes:
         for exhibit, outcome in outcomes:
             if isinstance(outcome, WriterStopped):
@@ -94,9 +95,9 @@ def _fill(
                 problems.append(str(outcome))
             else:
                 done[exhibit.item_name] = outcome
-            if time.monotonic() - saved > SAVE_SECONDS:
+            if (begun := time.monotonic()) > due:
                 _save(path, exhibits, done)
-                saved = time.monotonic()
+                due = time.monotonic() + max(SAVE_SECONDS, (time.monotonic() - begun) / SAVE_SHARE)
     return problems
 
 

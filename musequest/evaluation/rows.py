@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -51,6 +51,18 @@ def difference_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             if row["metric"] in KEY:
                 own[headed(row["metric"])] = sentence(row)
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def key_rows(
+    rows: Iterable[Mapping[str, Any]], systems: Iterable[str] | None = None
+) -> list[Mapping[str, Any]]:
+    """Those rows of differences.json that are of key metrics, and between `systems` if given."""
+    wanted = None if systems is None else set(systems)
+    return [
+        row
+        for row in rows
+        if row["metric"] in KEY and (wanted is None or {row["system"], row["versus"]} <= wanted)
+    ]
 
 
 def ablation_frame(own: Own) -> pd.DataFrame:

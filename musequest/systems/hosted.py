@@ -8,7 +8,9 @@ photos, so what was paid under one is free under the other.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,7 +29,7 @@ from ..creation.hosted.prices import price_of
 from ..creation.hosted.prompts import Request
 from ..creation.hosted.server import address_of, key_of
 from ..creation.hosted.session import Session, Terms
-from ..creation.writers import WriterStopped
+from ..creation.writers import WriterStopped, sha256_of
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..finetuning.generation import given
 from ..home import collection_dir
@@ -49,6 +51,7 @@ class PhotoRequest(Request):
     """A question about a photo, to one server: who else answers to a model's name is not known."""
 
     base_url: str
+    photo_sha256: str  # of its pixels: another release of Pillow may write another JPEG of them
 
     max_tokens: ClassVar[int] = 1000
     usual_tokens: ClassVar[int] = 200
@@ -57,6 +60,12 @@ class PhotoRequest(Request):
     photo_tokens: ClassVar[int] = 765
     command: ClassVar[str] = "infer"
     source: ClassVar[str] = "its photo or question"
+
+    @property
+    def key(self) -> str:
+        """The SHA-256 of all but the JPEG, for which its pixels and its greatest edge stand."""
+        known = vars(self) | {"messages": self.sent, "photo_edge": PHOTO_EDGE}
+        return sha256_of(json.dumps(known, ensure_ascii=False, sort_keys=True))
 
     @property
     def sent(self) -> str:
@@ -187,7 +196,8 @@ class HostedDocent(System):
             {"type": "text", "text": given(row)["question"]},
         ]
         messages = [{"role": "system", "content": TASK}, {"role": "user", "content": content}]
-        return PhotoRequest(self.model, 0.0, ANSWER, messages, address_of(self.base_url))
+        address, pixels = address_of(self.base_url), pixels_sha256(row["image"])
+        return PhotoRequest(self.model, 0.0, ANSWER, messages, address, pixels)
 
     def _prediction(self, row: Mapping[str, Any], response: dict[str, Any]) -> dict[str, Any]:
         """A refusal is an answer too; one that is empty or cut off is told."""
@@ -223,6 +233,12 @@ def is_of(model: str, served: str) -> bool:
     asked for gives none, and may be anything.
     """
     return re.fullmatch(rf"(.*/)?{re.escape(model)}-\d{{4}}-\d{{2}}-\d{{2}}", served) is not None
+
+
+def pixels_sha256(photo: Image.Image) -> str:
+    """The SHA-256 of a photo's size and RGB pixels."""
+    head = f"{photo.width} x {photo.height}\n".encode()
+    return hashlib.sha256(head + photo.convert("RGB").tobytes()).hexdigest()
 
 
 def bounded_jpeg(photo: Image.Image) -> bytes:

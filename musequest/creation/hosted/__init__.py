@@ -1,9 +1,10 @@
 """The hosted writer: dialogs by a language model behind any OpenAI-compatible server.
 
-In the order of a call: `prompts` says what is asked, `pacing` when it may be asked, `calls` asks
-and tells faults apart, `ledger` keeps what was paid for, `acceptance` decides what becomes data.
-`prices` and `estimate` know what it costs. `HostedWriter` holds them together; `BatchWriter` hands
-the same requests over in `batches`.
+In the order of a call: `prompts` says what is asked, `pacing` when it may be asked, `calls` asks,
+`faults` tells apart what goes wrong, `responses` reads what comes, `ledger` keeps what was paid
+for, `disk` says when that is safe, `acceptance` decides what becomes data. `prices` and `estimate`
+know what it costs. `HostedWriter` holds them together; `BatchWriter` hands the same requests over
+in `batches`.
 """
 
 from .batch_writer import BatchWriter

@@ -97,10 +97,12 @@ class BatchWriter(HostedWriter):
     def _wanted(self, exhibit: Exhibit, temperature: float) -> Request | None:
         reason = ""
         for attempt in range(1 + REPEATS):
+            asked = request(self.name, exhibit, temperature, PAIRS_EACH, JSON, attempt, reason)
             response = self._known(exhibit, temperature, PAIRS_EACH, attempt, reason)
-            if response is None:
-                return request(self.name, exhibit, temperature, PAIRS_EACH, JSON, attempt, reason)
             try:
+                if response is None:
+                    self._check_refusal(asked)
+                    return asked
                 self._accepted(exhibit, temperature, PAIRS_EACH, response)
                 return None
             except Unacceptable as flaw:
@@ -111,4 +113,10 @@ class BatchWriter(HostedWriter):
         self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
     ) -> dict[str, Any]:
         """Nothing is asked one by one: what has no usable response by now is reported."""
+        self._check_refusal(request(self.name, exhibit, temperature, n, JSON, attempt, reason))
         raise self._unusable(exhibit, temperature, reason)
+
+    def _check_refusal(self, asked: Request) -> None:
+        """Raise Unacceptable where an earlier batch had this very request refused."""
+        if self._ledger and (reason := self._ledger.refusals.get(asked.key)):
+            raise Unacceptable(reason)

@@ -8,6 +8,7 @@ name, or calls that never left; nothing is handed over twice.
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from typing import Any
 import openai
 
 from ..writers import WriterStopped
-from .calls import Fault, record_of
 from .estimate import most_usd
 from .ledger import Batch, Ledger
 from .prices import Price
 from .prompts import Request
+from .responses import record_of
 
 ENDPOINT = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name
@@ -29,6 +30,8 @@ NAME = "musequest"  # of the metadata that holds a batch's own name
 MOST_REQUESTS, MOST_BYTES = 40_000, 150_000_000
 ENDED = ("completed", "failed", "expired", "cancelled")
 EARLIER_S = 3600  # how far the server's clock may be behind
+LISTED_S = 900  # after which a batch surely stands in the server's list
+PASSING = (408, 409, 429)  # refusals that say nothing of the request
 
 
 @dataclass
@@ -43,8 +46,13 @@ class Batches:
     def settle(self) -> None:
         """Take in what has been answered; what is under way stays, what failed is free again."""
         for name, batch in list(self.ledger.batches.items()):
+            if batch.base_url not in (None, str(self.client.base_url)):
+                raise WriterStopped(
+                    f"Batch {batch.id or name} was handed over to {batch.base_url}; run with "
+                    "--base-url and that address until it is collected."
+                )
             if batch.id is None and not self._find(name, batch):
-                self._free(batch, "never handed over")
+                self._miss(batch)
                 continue
             there = self._state(str(batch.id))
             counts = there.request_counts
@@ -55,15 +63,31 @@ class Batches:
             self._take(batch, there)
 
     def submit(self, requests: list[Request], room_usd: float) -> int:
-        """Hand over as many requests as cost at most `room_usd`; returns how many."""
+        """Hand over as many requests as cost at most `room_usd`; returns how many.
+
+        Where the server once took no more at a time, the others wait until there is room.
+        """
         affordable = []
         for request in requests:
             if (room_usd := room_usd - most_usd(request, self.price)) < 0:
                 break
             affordable.append(request)
-        for part in _parts(affordable):
+        for part in _parts(affordable[: self._room(len(affordable))]):
             self._hand_over(part)
         return len(affordable)
+
+    def _room(self, wanted: int) -> int:
+        """How many requests go along now."""
+        most = self.ledger.most_together
+        if most is None:
+            return wanted
+        room = max(0, most - sum(len(batch.calls) for batch in self.ledger.batches.values()))
+        if room < wanted:
+            self.told.append(
+                f"The server took no more at once than about {most} requests; {wanted - room} wait "
+                "for a later run."
+            )
+        return room
 
     def _hand_over(self, requests: list[Request]) -> None:
         lines = "".join(f"{_line(request)}\n" for request in requests).encode()
@@ -76,7 +100,7 @@ class Batches:
             {"key": r.key, "most_usd": most_usd(r, self.price), "settings": r.settings}
             for r in requests
         ]
-        self.ledger.sent_together(name, calls)
+        self.ledger.sent_together(name, str(self.client.base_url), calls)
         # Not repeated by the client: a batch whose answer is lost may exist.
         once = self.client.with_options(max_retries=0)
         try:
@@ -103,12 +127,22 @@ class Batches:
 
     def _find(self, name: str, batch: Batch) -> bool:
         """Look for a batch whose id was never heard; whether there is one."""
-        since = datetime.fromisoformat(batch.sent_at).astimezone(UTC).timestamp() - EARLIER_S
+        since = _moment(batch) - EARLIER_S
         for there in self._ask("batches", lambda: list(self._since(since))):
             if (there.metadata or {}).get(NAME) == name:
                 self.ledger.accepted(name, there.id)
                 return True
         return False
+
+    def _miss(self, batch: Batch) -> None:
+        """Take a batch that the server does not list for one that never left, once that is sure."""
+        if time.time() - _moment(batch) > LISTED_S:
+            self._free(batch, "never handed over")
+            return
+        self.told.append(
+            f"Whether {self.client.base_url} took the batch of {len(batch.calls)} requests is not "
+            f"known yet; come back {LISTED_S // 60} minutes after it was sent."
+        )
 
     def _since(self, moment: float) -> Iterator[Any]:
         for there in self.client.batches.list(limit=100):
@@ -123,30 +157,32 @@ class Batches:
             raise WriterStopped(
                 f"The results of batch {there.id} came cut short; run the same command again."
             )
-        failures = [f"{line.get('error') or line.get('response')}" for line in
-                    self._lines(there.error_file_id)]  # fmt: skip
+        failures = self._lines(there.error_file_id)
         total, paid = len(batch.calls), 0
-        for line in answered:
+        for line in answered + failures:
             call = batch.calls.get(str(line.get("custom_id")))
-            if call and self._keep(call, line):
-                paid += 1
+            if call:
+                paid += self._keep(call, line)
         errors = there.errors.data if there.errors and there.errors.data else []
-        reasons = failures + [str(error.message) for error in errors]
+        if any(error.code == "token_limit_exceeded" for error in errors):
+            self.ledger.too_many()
+        reasons = [_reason(line) for line in failures] + [str(error.message) for error in errors]
         self._free(batch, reasons[0] if reasons else f"the batch has {there.status}")
         self.ledger.flush()
         why = f" The first without: {reasons[0][:200]}" if reasons else ""
         self.told.append(f"Batch {there.id} has {there.status}: {paid} of {total} answered.{why}")
 
     def _keep(self, call: dict[str, Any], line: dict[str, Any]) -> bool:
-        """Write one response into the ledger; whether it is one."""
+        """Write one response or refusal into the ledger; whether it is a response."""
         response = line.get("response") or {}
-        if response.get("status_code") != 200:
+        code = response.get("status_code") or 0
+        if code != 200:
+            if 400 <= code < 500 and code not in PASSING:
+                reason = f"the server refused it ({_reason(line)[:200]})"
+                self.ledger.refused(call["call"], call["key"], reason)
             return False
-        try:
-            record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
-        except Fault:
-            return False
-        self.ledger.paid(call["call"], call["key"], record, durable=False)
+        record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
+        self.ledger.paid(call["call"], call["key"], record)
         return True
 
     def _free(self, batch: Batch, reason: str) -> None:
@@ -188,6 +224,15 @@ class Batches:
                 "address by which it was handed over."
             )
         return WriterStopped(f"{url}{what} failed ({told}); run the same command again later.")
+
+
+def _reason(line: dict[str, Any]) -> str:
+    return f"{line.get('error') or line.get('response')}"
+
+
+def _moment(batch: Batch) -> float:
+    """When a batch was sent, in seconds since 1970."""
+    return datetime.fromisoformat(batch.sent_at).astimezone(UTC).timestamp()
 
 
 def _line(request: Request) -> str:

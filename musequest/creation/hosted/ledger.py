@@ -3,7 +3,9 @@
 `ledger.jsonl` of a collection only grows. A line is an event: `sent` (a call leaves, with the most
 it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
 sent and never heard of again, because the process was killed or the connection broke, counts with
-the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it.
+the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it,
+`too_many` tells how many calls were under way when the server took no more.
+What is written is surely on the disk after `flush`, and a response can be found from then on.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +31,7 @@ class Batch:
     """Calls that were handed over together and whose ends are not known yet."""
 
     sent_at: str  # in UTC
+    base_url: str | None = None  # where it was handed over; None in ledgers that do not tell
     id: str | None = None  # what the server calls it, once that is known
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)  # request -> its `sent` event
 
@@ -42,9 +45,12 @@ class Ledger:
         self.path = path
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}  # request -> first byte and bytes of its line
+        self._written: dict[str, tuple[int, int]] = {}  # the same of those not flushed yet
         self._open_usd: dict[str, float] = {}  # call -> the most it can cost
         self._paid_usd = 0.0
         self.batches: dict[str, Batch] = {}  # those with open calls, by the name they were given
+        self.refusals: dict[str, str] = {}  # requests that a batch's server refused, with reasons
+        self.most_together: int | None = None  # calls in batches at once, where a limit was met
         self._place_in_batch: dict[str, tuple[str, str]] = {}  # call -> batch and request
         self._file = path.open("ab+", buffering=0)
         try:
@@ -68,7 +74,7 @@ class Ledger:
             return self._paid_usd + sum(self._open_usd.values())
 
     def find(self, key: str) -> dict[str, Any] | None:
-        """Return the response to a request, if it was paid for."""
+        """Return the response to a request, if it was paid for and is on the disk."""
         if key not in self._places:
             return None
         first, length = self._places[key]
@@ -82,15 +88,15 @@ class Ledger:
                 yield response
 
     def sent(self, key: str, most_usd: float, **more: Any) -> str:
-        """Write down that a call leaves; returns its name. It survives the process."""
+        """Write down that a call will leave; returns its name."""
         call = uuid.uuid4().hex
         self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd, **more})
         return call
 
-    def sent_together(self, batch: str, calls: list[dict[str, Any]]) -> None:
+    def sent_together(self, batch: str, base_url: str, calls: list[dict[str, Any]]) -> None:
         """Write down the calls of a batch (arguments of `sent`); then they are on the disk."""
         for call in calls:
-            self.sent(**call, batch=batch)
+            self.sent(**call, batch=batch, base_url=base_url)
         self.flush()
 
     def accepted(self, batch: str, server_id: str) -> None:
@@ -98,19 +104,30 @@ class Ledger:
         self._append({"event": "accepted", "batch": batch, "id": server_id})
         self.flush()
 
-    def free(self, call: str, reason: str) -> None:
+    def free(self, call: str, reason: str, **more: Any) -> None:
         """Write down that a call failed in a way that costs nothing."""
-        self._append({"event": "free", "call": call, "reason": reason})
+        self._append({"event": "free", "call": call, "reason": reason, **more})
 
-    def paid(self, call: str, key: str, response: dict[str, Any], *, durable: bool = True) -> None:
-        """Write down a response; if `durable`, it is on the disk when this returns."""
+    def refused(self, call: str, key: str, reason: str) -> None:
+        """Write down that the server refused a request of a batch, which costs nothing."""
+        self.free(call, reason, refused=key)
+
+    def too_many(self) -> None:
+        """Write down that the server takes fewer calls at once than are in batches now."""
+        calls = sum(len(batch.calls) for batch in self.batches.values())
+        self._append({"event": "too_many", "calls": calls})
+
+    def paid(self, call: str, key: str, response: dict[str, Any]) -> None:
+        """Write down a response."""
         self._append({"event": "paid", "call": call, "key": key, "response": response})
-        if durable:
-            self.flush()
 
     def flush(self) -> None:
-        """Return when all that was written is on the disk."""
+        """Return when all that was written before is on the disk."""
+        with self._lock:
+            written, self._written = self._written, {}
         os.fsync(self._file.fileno())
+        with self._lock:
+            self._places |= written
 
     def close(self) -> None:
         """Let the next process have it."""
@@ -122,6 +139,7 @@ class Ledger:
         with self._lock:
             first = self._file.seek(0, os.SEEK_END)
             if self._file.write(line) != len(line):
+                self._file.truncate(first)  # the next line begins where this one did
                 raise OSError(errno.ENOSPC, "the line did not fit")
             self._note(event, first, len(line))
 
@@ -137,6 +155,7 @@ class Ledger:
                 first += len(line)
         if not line.endswith(b"\n"):
             self._file.write(b"\n")
+        self.flush()  # a process that was killed may have left it to the system
 
     def _note(self, event: dict[str, Any], first: int, length: int) -> None:
         """Keep an event's place and money."""
@@ -144,17 +163,23 @@ class Ledger:
             if event["batch"] in self.batches:
                 self.batches[event["batch"]].id = event["id"]
             return
+        if event["event"] == "too_many":
+            half = max(1, event["calls"] // 2)
+            self.most_together = min(half, self.most_together or half)
+            return
         call = event["call"]
         if event["event"] == "sent":
             self._open_usd[call] = float(event["most_usd"])
             if name := event.get("batch"):
-                batch = self.batches.setdefault(name, Batch(event["at"]))
+                batch = self.batches.setdefault(name, Batch(event["at"], event.get("base_url")))
                 batch.calls[event["key"]] = event
                 self._place_in_batch[call] = (name, event["key"])
             return
         if event["event"] == "paid":
             self._paid_usd += float(event["response"]["cost_usd"])
-            self._places[event["key"]] = (first, length)
+            self._written[event["key"]] = (first, length)
+        if key := event.get("refused"):
+            self.refusals[key] = event["reason"]
         self._open_usd.pop(call, None)
         self._close(call)
 
@@ -167,11 +192,12 @@ class Ledger:
                 del self.batches[name]
 
 
-def paid_usd_of(path: Path) -> float:
-    """Return what all responses of a ledger cost, 0 where there is none, without opening it."""
+def paid_usd_of(path: Path, forms: Collection[str]) -> float:
+    """Return what a ledger's responses of these forms cost, without opening it; 0 without one."""
     paid_usd = 0.0
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
-            paid_usd += event["response"]["cost_usd"] if event["event"] == "paid" else 0.0
+            if event["event"] == "paid" and event["response"]["form"] in forms:
+                paid_usd += event["response"]["cost_usd"]
     return paid_usd

@@ -144,7 +144,10 @@ def request(
 
 def parse(content: str, form: str, n: int) -> list[tuple[str, str]]:
     """Return the questions and answers of a response; Unacceptable unless it is `n` whole pairs."""
-    pairs = _parse_json(content) if form == JSON else _parse_marked(content)
+    if form == JSON:
+        pairs = [_strings(pair) for pair in pairs_in_json(content)]
+    else:
+        pairs = _parse_marked(content)
     if len(pairs) != n:
         raise Unacceptable(f"{len(pairs)} pairs came where {n} were asked")
     for text in (text for pair in pairs for text in pair):
@@ -160,14 +163,15 @@ def _material(exhibit: Exhibit) -> str:
     return json.dumps({key: text for key, text in texts.items() if text}, ensure_ascii=False)
 
 
-def _parse_json(content: str) -> list[tuple[str, str]]:
+def pairs_in_json(content: str) -> list[Any]:
+    """Return what a reply in JSON has for pairs; Unacceptable if it is no such reply."""
     try:
         body = json.loads(content)
     except json.JSONDecodeError as error:
         raise Unacceptable(f"the reply is no JSON ({error})") from None
     if not isinstance(body, dict) or set(body) != {"pairs"} or not isinstance(body["pairs"], list):
         raise Unacceptable('the reply is no JSON object with the one key "pairs"')
-    return [_strings(pair) for pair in body["pairs"]]
+    return body["pairs"]
 
 
 def _strings(pair: Any) -> tuple[str, str]:

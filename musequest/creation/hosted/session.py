@@ -20,6 +20,7 @@ from .prices import Price
 from .prompts import Request
 
 Result = TypeVar("Result")
+WHOLE = 2  # times the time-out that a whole answer may take
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Terms:
     price: Price
     max_cost_usd: float
     concurrency: int  # calls at once
-    timeout_s: float  # for one answer
+    timeout_s: float  # without a sign of the answer; twice as long for the whole of it
     backoff_s: float  # before the first repeat
 
     def room(self, planned: Estimate, ledger: Ledger) -> str:
@@ -89,7 +90,8 @@ class Session:
             api_key=terms.key, base_url=terms.base_url, max_retries=0, timeout=terms.timeout_s
         )
         gate = Gate(self.ledger, terms.concurrency, terms.max_cost_usd)
-        return Calls(client, gate, self.ledger, terms.price, terms.backoff_s)
+        longest_s = WHOLE * terms.timeout_s
+        return Calls(client, gate, self.ledger, terms.price, terms.backoff_s, longest_s)
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()

@@ -17,11 +17,13 @@ from ..dialogs import PAIRS_EACH, TEMPERATURES
 from ..exhibits import Exhibit
 from ..writers import Pair, Writer, WriterStopped, sha256_of
 from .acceptance import check_pairs, numbers_of
-from .calls import REPEATS, NoSchema, text_of
+from .calls import REPEATS
 from .estimate import Estimate, estimate
+from .faults import NoSchema
 from .ledger import Ledger
 from .prices import price_of
 from .prompts import FORMS, JSON, MARKED, Request, Unacceptable, base_prompt, parse, request
+from .responses import text_of
 from .server import address_of, key_of
 from .session import Session, Terms
 
@@ -106,10 +108,10 @@ class HostedWriter(Writer):
             response = self._known(exhibit, temperature, n, attempt, reason)
             if response is None and asked > REPEATS:
                 break
-            if response is None:
-                response = self._asked(exhibit, temperature, n, attempt, reason)
-                asked += 1
             try:
+                if response is None:
+                    asked += 1
+                    response = self._asked(exhibit, temperature, n, attempt, reason)
                 return self._accepted(exhibit, temperature, n, response)
             except Unacceptable as flaw:
                 reason = str(flaw)

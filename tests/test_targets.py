@@ -1,0 +1,85 @@
+"""What the recorded runs on the pocket museum have to reach; a record that does not is no record.
+
+The figures are those of benchmarks/records/, which commands wrote; nothing is run here.
+"""
+
+import pytest
+
+from musequest import approach_figures, readme_figures
+from musequest.files import read_json
+from musequest.home import root
+from musequest.settings import approach_names
+
+
+def record(path):
+    if not (root() / path).exists():
+        pytest.fail(f"{path} is not there; CONTRIBUTING.md tells which command writes it")
+    return read_json(root() / path)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return record(readme_figures.DEMO)
+
+
+@pytest.fixture(scope="module")
+def six():
+    return record(approach_figures.SIX)
+
+
+def scores(demo, name):
+    return demo["scores"][readme_figures.TRACK][name]
+
+
+def test_the_tuned_docent_knows_the_museum_and_the_base_does_not(demo):
+    tuned, base = scores(demo, "lora"), scores(demo, "base")
+    assert tuned["embedding_distance"]["mean"] <= 0.15 < 0.45 <= base["embedding_distance"]["mean"]
+    assert tuned["identity_at_1"]["mean"] >= 0.9
+    assert tuned["number_recall"]["mean"] >= 0.7 > 0.1 > base["number_recall"]["mean"]
+
+
+def test_the_floor_lies_near_chance(demo):
+    floor = scores(demo, "control_other_exhibit")
+    assert floor["identity_at_1"]["mean"] <= 0.1
+    assert floor["number_recall"]["mean"] <= 0.1 and floor["invented_number_rate"]["mean"] >= 0.9
+
+
+def test_changed_numbers_show_in_the_facts_and_hardly_in_the_distance(demo):
+    changed = scores(demo, "control_changed_numbers")
+    assert changed["invented_number_rate"]["mean"] > 0.9
+    assert changed["embedding_distance"]["mean"] < 0.05
+
+
+@pytest.mark.parametrize("condition", ["blank_photo", "wrong_photo", "no_photo"])
+def test_without_its_photo_the_docent_knows_no_more_than_chance(demo, condition):
+    with_it, without = scores(demo, "lora"), scores(demo, f"lora__{condition}")
+    exhibits = demo["differences"][0]["exhibits"]
+    # Chance lies within the interval, or the docent does worse: it says what it was not asked.
+    assert without["identity_at_1"]["ci_low"] <= 1 / exhibits
+    assert without["identity_at_1"]["ci_high"] < with_it["identity_at_1"]["ci_low"]
+
+
+def test_all_six_approaches_reach_the_goal_in_time(six):
+    assert list(six["approaches"]) == approach_names() and not six["failures"]
+    for name, each in six["approaches"].items():
+        assert each["run"]["status"] == "done", name
+        assert each["scores"]["embedding_distance"]["mean"] <= 0.15, name
+    assert sum(six["seconds"].values()) <= 40 * 60
+
+
+@pytest.mark.parametrize("approach", ["full", "full_mp", "full_fsdp"])
+def test_full_tuning_is_not_worse_than_lora(six, approach):
+    pairs = {
+        row["metric"]: row
+        for row in six["differences"]
+        if (row["system"], row["versus"]) == (approach, "lora")
+    }
+    assert {"embedding_distance", "identity_at_1", "number_recall"} <= set(pairs)
+    assert not [metric for metric, row in pairs.items() if row["verdict"] == "worse"]
+
+
+@pytest.mark.parametrize("approach", ["full", "full_mp", "full_fsdp"])
+def test_a_full_run_takes_at_most_four_times_the_models_weights(six, approach):
+    run = six["approaches"][approach]["run"]
+    weights_gib = run["total_parameters"] * 4 / 2**30  # float32
+    assert run["disk_gib"] <= 4 * weights_gib
