@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_json
-from ..home import collection_dir, results_dir
+from ..home import results_dir
 from ..settings import Profile, load_profile
 from ..tables import write_table
 from . import encoder as encoders
@@ -27,13 +27,21 @@ from .answers import Answers, Given, gather
 from .base_model import BaseModel
 from .controls import control_answers
 from .differences import compare
-from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED, Draws
-from .items import tracks_of
+from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
+from .items import items_of
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
 from .sheet import DECIMALS, References, Sheet
-from .systems import ABLATIONS, CONTROLS, OUTSIDERS, find_answers, variant
-
-Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+from .summary import Summary, summarize
+from .systems import (
+    ABLATIONS,
+    CONTROLS,
+    OUTSIDERS,
+    PREDICTIONS,
+    exhibits_path,
+    find_answers,
+    variant,
+    why_unusable,
+)
 
 
 def score(
@@ -44,18 +52,20 @@ def score(
 ) -> Summary:
     """Score systems (name -> predictions.parquet) on the items they share, and write to `out`.
 
-    With a profile the tracks come from its dataset, and its base model gives similarity_score.
-    Returns what summary.json holds; what was left out or cut is logged and kept in scoring.json.
-    Unusable input raises MuseQuestError.
+    With a profile the tracks come from its dataset, which the answers must be of, and its base
+    model gives similarity_score. Returns what summary.json holds; what was left out or cut is
+    logged and kept in scoring.json. Unusable input raises MuseQuestError.
     """
-    answers = gather(predictions, exhibits, tracks_of(profile) if profile else None)
+    if profile:
+        _check_records(predictions, profile)
+    answers = gather(predictions, exhibits, items_of(profile) if profile else None)
     return _write(answers, Path(out), profile)
 
 
 def evaluate(profile: Profile | str) -> Summary:
     """Score every finished system of a profile, draw the figures, and write results/<profile>/.
 
-    Answers to another dataset than the collection's present one raise MuseQuestError.
+    Answers to another dataset than the collection's present one are left out, which is told.
     """
     from ..creation.dataset import fingerprint
     from .figures import draw_figures
@@ -63,12 +73,24 @@ def evaluate(profile: Profile | str) -> Summary:
 
     profile = load_profile(profile) if isinstance(profile, str) else profile
     found, left_out = find_answers(profile, fingerprint(profile.collection))
-    exhibits = collection_dir(profile.collection) / "exhibits.parquet"
-    answers = gather(found, exhibits if exhibits.is_file() else None, tracks_of(profile))
+    answers = gather(found, exhibits_path(profile), items_of(profile))
     answers.notices[:0] = left_out
     summary = _write(answers, results_dir(profile.name), profile)
     draw_figures(load_results(profile))
     return summary
+
+
+def _check_records(predictions: Mapping[str, str | Path], profile: Profile) -> None:
+    """Refuse a run's answers whose own infer.json tells that they are not of the profile's data."""
+    from ..creation.dataset import fingerprint
+
+    present = fingerprint(profile.collection)
+    for name, path in predictions.items():
+        path = Path(path).absolute()
+        if path.name != PREDICTIONS or not path.with_name("infer.json").is_file():
+            continue
+        if reason := why_unusable(path, profile, present):
+            raise MuseQuestError(f"{name} ({path}) cannot be scored: {reason}.")
 
 
 class Scorer:
@@ -180,33 +202,6 @@ def _facts(name: str, data_ids: pd.Series, sheet: Sheet) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "data_id", "kind", "status", "fact"], dtype=str)
 
 
-def summarize(scores: pd.DataFrame, tracks: list[str]) -> Summary:
-    """Mean, 95 % interval and number of items per track, system and metric."""
-    summary: Summary = {}
-    outside = scores.track == OUTSIDERS
-    for track in tracks:
-        rows = scores[~outside] if track == "all" else scores[scores.track == track]
-        metrics = outsider_metrics() if track == OUTSIDERS else item_metrics()
-        summary[track] = {
-            name: _summarize(own, metrics) for name, own in rows.groupby("model", sort=False)
-        }
-    return summary
-
-
-def _summarize(own: pd.DataFrame, metrics: list[Metric]) -> dict[str, dict[str, Any]]:
-    draws = Draws(list(own.item_name))
-    return {metric.name: _aggregate(own[metric.name].to_numpy(), draws) for metric in metrics}
-
-
-def _aggregate(values: np.ndarray, draws: Draws) -> dict[str, float | int | None]:
-    """A mean and its interval; null where no item has a value, or too few exhibits have one."""
-    there = values[~np.isnan(values)]
-    low, high = draws.interval(values) or (None, None)
-    mean = float(there.mean()) if len(there) else None
-    rounded = [None if v is None else round(v, DECIMALS) for v in (mean, low, high)]
-    return dict(zip(("mean", "ci_low", "ci_high"), rounded, strict=True)) | {"n": len(there)}
-
-
 def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
     base = _base_model(profile, out, answers)
     scores, facts = compute_scores(answers, base)
@@ -249,6 +244,7 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
         "controls": [name for name in CONTROLS if name in summary["all"]],
         "ablations": _files(answers, ABLATIONS),
         "outsiders": _files(answers, [OUTSIDERS]),
+        "exhibits_sha256": answers.exhibits_sha256,
         "shared_items": len(answers.items),
         "items_per_track": tracks,
         "exhibits": exhibits,

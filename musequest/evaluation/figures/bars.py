@@ -13,7 +13,7 @@ from ..style import INK, QUIET, WIDTH, Picture, grid_lines, picture
 from ..systems import ordered, system, variant
 
 if TYPE_CHECKING:
-    from ..scoring import Summary
+    from ..summary import Summary
 
 HEAD, PITCH = 0.62, 0.23  # inches: around a panel's bars, and from one bar to the next
 
