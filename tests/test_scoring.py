@@ -242,6 +242,17 @@ def test_an_enormous_answer_is_cut_and_noted(predictions, exhibits, tmp_path):
     assert f"over {LONGEST_ANSWER:,} characters" in notices(tmp_path)
 
 
+def test_texts_longer_than_the_encoder_reads_are_noted(predictions, tmp_path):
+    said = ["vase " * 254, "vase " * 255, "vase " * 300]
+    change(predictions["lora"], answer=lambda old: [*said, *old[3:]])
+    for path in predictions.values():
+        change(path, ground_truth=lambda old: [*old[:7], "A vase. " * 200])
+    score(predictions, None, tmp_path)
+    told = notices(tmp_path)
+    assert "2 answers of lora are longer than the encoder's 256 word pieces; only their" in told
+    assert "1 ground truths are longer" in told and "answers of base" not in told
+
+
 def test_without_its_base_model_a_profile_has_no_published_score(home, undrawn):
     summary = evaluate(answered_museum(home))
     assert summary["all"]["lora"]["similarity_score"]["mean"] is None

@@ -205,6 +205,7 @@ def _facts(name: str, data_ids: pd.Series, sheet: Sheet) -> pd.DataFrame:
 def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
     base = _base_model(profile, out, answers)
     scores, facts = compute_scores(answers, base)
+    answers.notices += _cut_by_encoder(answers, scores)
     for notice in answers.notices:
         LOGGER.warning("%s", notice)
     tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
@@ -215,6 +216,20 @@ def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
     write_json(out / "differences.json", compare(scores, answers.tracks))
     write_json(out / "scoring.json", _record(answers, summary))
     return summary
+
+
+def _cut_by_encoder(answers: Answers, scores: pd.DataFrame) -> list[str]:
+    """A sentence where answers of a system, or ground truths, are not read to their end."""
+    encoder = encoders.load_encoder()
+    tokens = {f"answers of {n}": scores.answer_tokens[scores.model == n] for n in answers.systems}
+    tokens["ground truths"] = encoder.count_tokens(list(answers.items.ground_truth))
+    cut = {what: int((counts > encoder.longest).sum()) for what, counts in tokens.items()}
+    return [
+        f"{count} {what} are longer than the encoder's 256 word pieces; only their beginning "
+        "counts for embedding_distance, identity and sibling_confusion."
+        for what, count in cut.items()
+        if count
+    ]
 
 
 def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseModel | None:
