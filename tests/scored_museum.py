@@ -107,9 +107,13 @@ def write_predictions(folder: Path, count: int = 8) -> dict[str, Path]:
     return paths
 
 
-def answered_museum(home: Path, count: int = 8) -> Profile:
-    """Lay out data/ and runs/ of a profile `made_up` under `home`; every fifth item is seen."""
+def answered_museum(home: Path, count: int = 8, **first: str) -> Profile:
+    """Lay out data/ and runs/ of a profile `made_up` under `home`; every fifth item is seen.
+
+    `first` holds what is told of the first exhibit instead of what `make_exhibit` tells.
+    """
     exhibits = [make_exhibit(index) for index in range(count)]
+    exhibits[0] |= first
     write_exhibits(home / "data/made_up/exhibits.parquet", exhibits)
     for split in ("train", "validation", "test"):
         rows = [_dataset_row(index, exhibit) for index, exhibit in enumerate(exhibits)]

@@ -14,7 +14,7 @@ from ..errors import MuseQuestError
 from ..settings import Profile
 
 
-def items_of(profile: Profile) -> pd.DataFrame:
+def dataset_items(profile: Profile) -> pd.DataFrame:
     """item_name, ground_truth and track of every item by its data_id, read without the photos."""
     from ..finetuning.generation import given
 

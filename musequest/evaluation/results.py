@@ -18,7 +18,7 @@ from ..tables import read_table
 from .answers import Answers, gather
 from .costs import RECORDS, costs_of
 from .differences import Differences
-from .items import items_of, photos_of
+from .items import dataset_items, photos_of
 from .summary import Summary
 from .systems import exhibits_path, ordered
 
@@ -94,7 +94,7 @@ class Results:
         """The answers that were scored; MuseQuestError if they or the exhibits have changed."""
         files = {name: file["path"] for name, file in self.record["systems"].items()}
         exhibits = exhibits_path(self.profile)
-        answers = gather(files, exhibits, items_of(self.profile))
+        answers = gather(files, exhibits, dataset_items(self.profile))
         changed = [
             file["path"]
             for name, file in answers.files.items()

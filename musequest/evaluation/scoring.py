@@ -28,7 +28,7 @@ from .base_model import BaseModel
 from .controls import control_answers
 from .differences import compare
 from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
-from .items import items_of
+from .items import dataset_items
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
 from .sheet import DECIMALS, References, Sheet
 from .summary import Summary, summarize
@@ -58,7 +58,7 @@ def score(
     """
     if profile:
         _check_records(predictions, profile)
-    answers = gather(predictions, exhibits, items_of(profile) if profile else None)
+    answers = gather(predictions, exhibits, dataset_items(profile) if profile else None)
     return _write(answers, Path(out), profile)
 
 
@@ -73,7 +73,7 @@ def evaluate(profile: Profile | str) -> Summary:
 
     profile = load_profile(profile) if isinstance(profile, str) else profile
     found, left_out = find_answers(profile, fingerprint(profile.collection))
-    answers = gather(found, exhibits_path(profile), items_of(profile))
+    answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out
     summary = _write(answers, results_dir(profile.name), profile)
     draw_figures(load_results(profile))
