@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import filecmp
+import hashlib
 import json
 import os
 import re
@@ -63,6 +64,14 @@ def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict[str,
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def file_digest(path: str | Path | None) -> str | None:
+    """The SHA-256 of a file, in hexadecimal; None where there is none."""
+    if path is None or not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: str | Path) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from musequest.creation.dataset import fingerprint
+from musequest.creation.dataset import fingerprint, messages
 from musequest.files import write_json
 from musequest.settings import Profile
 from musequest.tables import write_table
@@ -16,6 +16,8 @@ KINDS = ["Vase", "Coin", "Chair", "Bell", "Lute", "Globe", "Helmet", "Teapot", "
 PLACES = ["Lowmere", "Tarnby", "Eskwick", "Odell", "Pinford", "Quayle", "Rothby", "Selm", "Ulvik"]
 MATERIALS = ["bronze", "oak", "clay", "silver", "walnut", "linen", "basalt", "copper", "glass"]
 BEASTS = ["heron", "otter", "stag", "owl", "pike", "hare", "raven", "wolf", "mole", "crane"]
+
+QUESTION = "What am I looking at, and how old is it?"
 
 
 def make_exhibit(index: int) -> dict[str, str]:
@@ -67,7 +69,7 @@ def make_rows(exhibits: list[dict[str, str]], system: str) -> list[dict[str, obj
                 "data_id": f"{exhibit['item_name']}-00",
                 "item_name": exhibit["item_name"],
                 "image_name": "00.jpg",
-                "question": "What am I looking at, and how old is it?",
+                "question": QUESTION,
                 "ground_truth": truth,
                 "answer": generic if system == "base" else tuned,
                 "new_tokens": 60,
@@ -105,9 +107,13 @@ def write_predictions(folder: Path, count: int = 8) -> dict[str, Path]:
     return paths
 
 
-def answered_museum(home: Path, count: int = 8) -> Profile:
-    """Lay out data/ and runs/ of a profile `made_up` under `home`; every fifth item is seen."""
+def answered_museum(home: Path, count: int = 8, **first: str) -> Profile:
+    """Lay out data/ and runs/ of a profile `made_up` under `home`; every fifth item is seen.
+
+    `first` holds what is told of the first exhibit instead of what `make_exhibit` tells.
+    """
     exhibits = [make_exhibit(index) for index in range(count)]
+    exhibits[0] |= first
     write_exhibits(home / "data/made_up/exhibits.parquet", exhibits)
     for split in ("train", "validation", "test"):
         rows = [_dataset_row(index, exhibit) for index, exhibit in enumerate(exhibits)]
@@ -145,7 +151,7 @@ def _dataset_row(index: int, exhibit: dict[str, str]) -> dict[str, object]:
         "data_id": f"{exhibit['item_name']}-00",
         "item_name": exhibit["item_name"],
         "image_name": "00.jpg",
-        "dialog": "{}",
+        "dialog": messages(QUESTION, remember(exhibit)),
         "source_photo": "00.jpg",
         "augmented": False,
         "temperature": 0.4,

@@ -49,7 +49,6 @@ def test_a_distance_does_not_depend_on_its_neighbours(profile, tmp_path):
 def test_distances_are_kept_for_the_same_base_model(profile, tmp_path, monkeypatch):
     first = BaseModel(profile, tmp_path / "kept.json")
     expected = first.distances(["a vase"], ["this"])
-    first.save()
     second = BaseModel(profile, tmp_path / "kept.json")
     monkeypatch.setattr(second, "_load", None)  # nothing is read again
     assert second.distances(["a vase"], ["this"]) == expected
@@ -68,3 +67,41 @@ def test_a_base_model_too_large_for_the_processor_is_not_run(profile, tmp_path, 
 def test_a_missing_base_model_is_one_sentence(profile, tmp_path):
     with pytest.raises(MuseQuestError, match="cannot be loaded"):
         BaseModel(replace(profile, base_model="nobody/nothing"), tmp_path / "kept.json")
+
+
+def test_a_ground_truth_that_is_an_answer_too_is_read_once(profile, tmp_path, monkeypatch):
+    model, read = BaseModel(profile, tmp_path / "kept.json"), []
+    real = model._read
+    monkeypatch.setattr(model, "_read", lambda text: read.append(text) or real(text))
+    model.distances(["a vase", "a bowl"], ["a bowl", "a vase"])
+    assert read == ["a vase", "a bowl", "a bowl"]
+
+
+def test_what_was_read_before_memory_ran_out_or_it_was_interrupted_is_kept(profile, tmp_path):
+    answers = ["this", "a bowl", "who made it"]
+    for number, error in enumerate(
+        (torch.OutOfMemoryError("CUDA out of memory."), KeyboardInterrupt)
+    ):
+        path = tmp_path / f"{number}.json"
+        model = BaseModel(profile, path)
+        tower = model._load()[0].model.text_model
+        seen = tower.register_forward_pre_hook(failing_at(3, error))
+        with pytest.raises((MuseQuestError, KeyboardInterrupt)) as caught:
+            model.distances(["a vase"] * 3, answers)
+        seen.remove()
+        if error is not KeyboardInterrupt:
+            assert "could not read the answers (CUDA out of memory); free" in str(caught.value)
+        again = BaseModel(profile, path)
+        assert len(again.kept) == 1
+        assert len(again.distances(["a vase"] * 3, answers)) == len(again.kept) == 3
+
+
+def failing_at(call: int, error: BaseException):
+    """A hook that lets a module work until it is called so often."""
+    calls = iter(range(1, call + 1))
+
+    def hook(module, inputs):
+        if next(calls) == call:
+            raise error
+
+    return hook

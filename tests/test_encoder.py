@@ -38,6 +38,16 @@ def test_tokens_are_counted_beyond_what_the_encoder_reads():
     assert counts.tolist() == [1, 0, 1000]
 
 
+def test_words_behind_the_longest_text_do_not_count():
+    encoder = load_encoder()
+    assert encoder.longest == 254
+    whole, longer, other = encoder.encode(
+        ["vase " * 254, "vase " * 254 + "ship", "vase " * 253 + "ship"]
+    )
+    np.testing.assert_allclose(longer, whole, atol=1e-6)
+    assert abs(other - whole).max() > 1e-4
+
+
 def test_the_encoder_is_read_once():
     assert load_encoder() is load_encoder()
 

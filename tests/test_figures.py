@@ -198,6 +198,14 @@ def test_sight_points_have_a_point_for_each_thing_shown_and_the_chance():
     assert "Base (untuned)" not in texts(figure)
 
 
+def test_distances_beyond_1_stay_inside_the_figures():
+    far = {"mean": 1.31, "ci_low": 1.2, "ci_high": 1.44, "n": 9}
+    summary = make_summary(["lora", "lora__no_photo"], far)
+    for figure in (sight_points(summary["all"], chance=0.04), metric_bars(summary)):
+        panels = [axes for axes in figure.axes if "Embedding distance" in axes.get_title("left")]
+        assert panels and all(axes.get_xlim()[1] > 1.44 for axes in panels)
+
+
 def test_quality_costs_draw_what_is_known():
     figure = quality_costs(published_costs(), "similarity_score")
     minutes, memory, dollars = figure.axes

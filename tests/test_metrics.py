@@ -218,6 +218,15 @@ def test_an_interval_is_as_wide_as_theory_says():
     assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.12)
 
 
+@pytest.mark.parametrize(("exhibits", "most"), [(6, 0.085), (10, 0.07), (24, 0.065)])
+def test_of_comparisons_without_a_difference_about_one_in_twenty_shows_one(exhibits, most):
+    draws = Draws([f"e{i}" for i in range(exhibits)])
+    same = np.random.default_rng(exhibits).normal(0, 1, (2000, exhibits))
+    intervals = np.array([draws.interval(differences) for differences in same])
+    found = ((intervals[:, 0] > 0) | (intervals[:, 1] < 0)).mean()
+    assert 0.035 < found < most
+
+
 def test_clustering_widens_the_interval_of_answers_that_stand_together():
     scores = np.repeat(np.random.default_rng(3).normal(0, 1, 30), 4)
     together = Draws([f"e{i // 4}" for i in range(120)]).interval(scores)
@@ -226,10 +235,11 @@ def test_clustering_widens_the_interval_of_answers_that_stand_together():
 
 
 def test_too_few_exhibits_have_no_interval():
-    assert Draws(["a", "b", "c", "d"] * 9).interval(np.arange(36.0)) is None
-    assert Draws(["a", "b", "c", "d"] * 9).detectable(np.arange(36.0)) is None
+    assert Draws(list("abcde") * 9).interval(np.arange(45.0)) is None
+    assert Draws(list("abcde") * 9).detectable(np.arange(45.0)) is None
+    assert Draws(list("abcdef") * 9).interval(np.arange(54.0)) is not None
     missing = np.full(36, np.nan)
-    missing[:4] = 1
+    missing[:5] = 1
     assert Draws([f"e{i}" for i in range(36)]).interval(missing) is None
 
 

@@ -145,6 +145,16 @@ def test_rag_reads_the_retrieved_exhibits_text_and_is_asked_the_visitors_questio
     assert "room 1." in asked[0] and "room 0." not in asked[0]
 
 
+def test_a_corrected_description_is_read_anew(profile, home, monkeypatch):
+    asked = prompts(monkeypatch)
+    answer(profile, "rag", progress=False)
+    answer(profile, "rag", progress=False)
+    assert len(asked) == 3
+    write_exhibits(home, words=13)
+    answer(profile, "rag", progress=False)
+    assert len(asked) == 6
+
+
 def test_a_description_longer_than_the_model_is_cut_at_a_sentence_and_told(
     profile, home, monkeypatch, caplog
 ):

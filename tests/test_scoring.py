@@ -1,11 +1,13 @@
 """Scoring files: what is written, what is compared, and one sentence for every bad input."""
 
 import hashlib
+import html
 import json
 import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from shutil import ignore_patterns
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.evaluation.answers import LONGEST_ANSWER
 from musequest.evaluation.metrics import METRICS
+from musequest.evaluation.report import build_report
 from musequest.evaluation.results import load_results
 from musequest.evaluation.scoring import evaluate, score
 from musequest.evaluation.systems import CONTROLS
@@ -239,11 +242,32 @@ def test_an_enormous_answer_is_cut_and_noted(predictions, exhibits, tmp_path):
     assert f"over {LONGEST_ANSWER:,} characters" in notices(tmp_path)
 
 
+def test_texts_longer_than_the_encoder_reads_are_noted(predictions, tmp_path):
+    said = ["vase " * 254, "vase " * 255, "vase " * 300]
+    change(predictions["lora"], answer=lambda old: [*said, *old[3:]])
+    for path in predictions.values():
+        change(path, ground_truth=lambda old: [*old[:7], "A vase. " * 200])
+    score(predictions, None, tmp_path)
+    told = notices(tmp_path)
+    assert "2 answers of lora are longer than the encoder's 256 word pieces; only their" in told
+    assert "1 ground truths are longer" in told and "answers of base" not in told
+
+
 def test_without_its_base_model_a_profile_has_no_published_score(home, undrawn):
     summary = evaluate(answered_museum(home))
     assert summary["all"]["lora"]["similarity_score"]["mean"] is None
     told = notices(home / "results/made_up")
     assert "similarity_score is left out: The base model 'none'" in told
+
+
+def test_a_base_model_whose_weights_are_missing_leaves_out_the_published_score(
+    home, undrawn, tiny_docent, tmp_path
+):
+    bare = shutil.copytree(tiny_docent, tmp_path / "bare", ignore=ignore_patterns("*.safetensors"))
+    summary = evaluate(replace(answered_museum(home), base_model=str(bare)))
+    assert summary["all"]["lora"]["similarity_score"]["n"] == 0
+    assert summary["all"]["lora"]["embedding_distance"]["n"] == 8
+    assert "similarity_score is left out: The base model" in notices(home / "results/made_up")
 
 
 @pytest.mark.parametrize(
@@ -326,13 +350,67 @@ def test_evaluate_scores_a_profile_and_draws_it(home):
     assert load_results(profile).systems == ["base", "lora"]
 
 
-@pytest.mark.parametrize("record", ["infer.json", "run.json"])
-def test_answers_to_another_dataset_are_refused(record, home):
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ("infer.json", "lora is left out: it answered another dataset (fingerprint 000000000000…"),
+        ("run.json", "lora is left out: it was trained on another dataset (fingerprint 0000000"),
+    ],
+)
+def test_answers_to_another_dataset_are_left_out_and_told(record, reason, home, undrawn, caplog):
     profile = answered_museum(home)
     path = home / "runs/made_up/lora" / record
     write_json(path, read_json(path) | {"dataset_fingerprint": "0" * 64})
-    with pytest.raises(MuseQuestError, match="belongs to another dataset"):
+    with caplog.at_level(logging.WARNING, "musequest"):
+        assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
+    assert reason in notices(home / "results/made_up") and reason in caplog.text
+    assert html.escape(reason) in build_report(profile).read_text("utf-8")
+    base = home / "runs/made_up/base/infer.json"
+    write_json(base, read_json(base) | {"dataset_fingerprint": "0" * 64})
+    with pytest.raises(MuseQuestError, match="no answers of a finished system.*another dataset"):
         evaluate(profile)
+
+
+def test_named_answers_of_a_run_on_another_dataset_are_refused(home, tmp_path):
+    profile = answered_museum(home)
+    runs = home / "runs/made_up"
+    given = {name: runs / name / "predictions.parquet" for name in ("base", "lora")}
+    assert score(given, None, tmp_path, profile)["all"]["lora"]["rouge_l"]["n"] == 8
+    path = runs / "lora/infer.json"
+    write_json(path, read_json(path) | {"dataset_fingerprint": "0" * 64})
+    with pytest.raises(MuseQuestError, match="lora .* cannot be scored: it answered another data"):
+        score(given, None, tmp_path, profile)
+    assert score(given, None, tmp_path)["all"]["lora"]["rouge_l"]["n"] == 8
+
+
+@pytest.mark.parametrize("column", ["item_name", "ground_truth"])
+def test_answers_must_agree_with_the_profiles_dataset(column, home, tmp_path):
+    profile = answered_museum(home)
+    paths = write_predictions(tmp_path)
+    for path in paths.values():
+        change(path, **{column: lambda old: [old[1], *old[1:]]})
+    told = f"the dataset and the answers disagree on the {column} of 'item-000-00'"
+    with pytest.raises(MuseQuestError, match=told):
+        score(paths, None, tmp_path, profile)
+
+
+def test_answers_that_read_other_texts_of_the_exhibits_are_left_out(home, undrawn):
+    profile = answered_museum(home)
+    path, texts = home / "runs/made_up/base/infer.json", home / "data/made_up/exhibits.parquet"
+    digest = hashlib.sha256(texts.read_bytes()).hexdigest()
+    write_json(path, read_json(path) | {"exhibits_sha256": digest})
+    assert "base" in evaluate(profile)["all"]
+    assert read_json(home / "results/made_up/scoring.json")["exhibits_sha256"] == digest
+    exhibits = [make_exhibit(index) for index in range(8)]
+    exhibits[0]["description"] += " It was mended in 1901."
+    write_exhibits(texts, exhibits)
+    with pytest.raises(MuseQuestError, match=r"exhibits.parquet has changed since it was scored"):
+        build_report(profile)
+    assert list(evaluate(profile)["all"]) == ["lora", *CONTROLS]
+    assert "base is left out: the exhibits' texts that it read have changed" in notices(
+        home / "results/made_up"
+    )
+    assert build_report(profile).is_file()
 
 
 @pytest.mark.parametrize(

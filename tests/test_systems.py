@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,29 @@ def test_a_system_is_loaded_once_for_all_conditions(profile, monkeypatch):
     ablate(profile, ["base"], progress=False)
     ablate(profile, ["base"], progress=False)
     assert len(loads) == 1
+
+
+def test_one_model_at_a_time_is_held(profile, home, monkeypatch):
+    from musequest.systems import local, retrieval
+
+    held: list[weakref.ref] = []
+
+    def watched(load):
+        def loaded(*given):
+            assert [model() for model in held] == [None] * len(held)
+            held.append(weakref.ref(model := load(*given)))
+            return model
+
+        return loaded
+
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    for module, name in ((local, "load_model"), (local, "load_tuned"), (retrieval, "load_model")):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    assert list(answer_all(profile, progress=False)) == ["base", "lora"]
+    answer(profile, "retrieval", progress=False)
+    assert len(held) == 3
+    assert list(ablate(profile, progress=False)) == ["base", "lora", "retrieval"]
+    assert len(held) == 6 and held[-1]() is None
 
 
 def test_another_dataset_is_answered_anew(profile, home, echo):

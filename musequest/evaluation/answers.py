@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
+from ..files import file_digest
 from ..home import plain_name
 from ..tables import read_table
 from .systems import ABLATIONS, CONTROLS, OUTSIDERS, ordered, variant
@@ -48,6 +48,7 @@ class Answers:
     sources: dict[str, str]  # item_name -> what its exhibit states
     titles: list[str]  # of all exhibits; empty where no exhibits.parquet is given
     files: dict[str, dict[str, object]]  # system or variant -> path, sha256, items
+    exhibits_sha256: str | None  # of exhibits.parquet, where one is given
     notices: list[str] = field(default_factory=list)  # one sentence each
 
     @property
@@ -69,16 +70,17 @@ class Answers:
 def gather(
     predictions: Mapping[str, str | Path],
     exhibits: str | Path | None = None,
-    tracks: Mapping[str, str] | None = None,
+    dataset: pd.DataFrame | None = None,
 ) -> Answers:
     """Read each system's predictions.parquet and keep the items that all of them answer.
 
     Names such as `lora__blank_photo` and `lora__outsiders` (see systems.py) are ablations and
     answers about outside things; neither narrows what the systems share. `exhibits` is an
     exhibits.parquet, by which invented facts are judged; without it the ground truths of the same
-    exhibit serve. `tracks` maps data_id to track; without it the predictions' own column `track`
-    is used if there is one. A file with a data_id twice, systems that disagree on a ground truth,
-    no shared item, or more than 10 % unknown items raise MuseQuestError.
+    exhibit serve. `dataset` holds the items that may be answered (see items.py), with their tracks;
+    without it the predictions' own column `track` is used if there is one. A file with a data_id
+    twice, systems or a dataset that disagree on a ground truth, no shared item, or more than 10 %
+    unknown items raise MuseQuestError.
     """
     notices: list[str] = []
     names = ordered(plain_name(name, "system") for name in predictions)
@@ -86,7 +88,7 @@ def gather(
     tables = {name: _read(name, Path(predictions[name]), notices) for name in names}
     systems = {name: table for name, table in tables.items() if not variant(name)[1]}
     items = _shared(systems, notices)
-    items = _tracked(items, tracks, notices)
+    items = _tracked(items, dataset, notices)
     items, sources, titles = _with_sources(items, exhibits, notices)
     ablated = [name for name in names if variant(name)[1] in ABLATIONS]
     given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
@@ -104,6 +106,7 @@ def gather(
         sources,
         titles,
         files,
+        file_digest(exhibits),
         notices,
     )
 
@@ -122,8 +125,7 @@ def _check_names(names: list[str]) -> None:
 
 
 def _file(path: Path, table: pd.DataFrame) -> dict[str, object]:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"path": str(path), "sha256": digest, "items": len(table)}
+    return {"path": str(path), "sha256": file_digest(path), "items": len(table)}
 
 
 def _read(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
@@ -175,25 +177,25 @@ def _check_agreement(name: str, table: pd.DataFrame, other: str, others: pd.Data
         differs = table[column] != others[column]
         if differs.any():
             raise MuseQuestError(
-                f"{name} and {other} disagree on the {column} of '{differs.idxmax()}'; they "
-                "answered different datasets, so run infer again for one of them."
+                f"{name} and {other} disagree on the {column} of '{differs.idxmax()}'; they are of "
+                "different datasets, so run infer again for what is older."
             )
 
 
-def _tracked(
-    items: pd.DataFrame, tracks: Mapping[str, str] | None, notices: list[str]
-) -> pd.DataFrame:
+def _tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[str]) -> pd.DataFrame:
     """The items with their track; those the dataset does not know are left out."""
-    if tracks is None:
+    if dataset is None:
         own = items["track"].fillna("").astype(str) if "track" in items else ""
         return items.assign(track=own)
-    known = items.data_id.isin(set(tracks))
+    known = items.data_id.isin(dataset.index)
     if not known.all():
         _leave_out(list(items.data_id[~known]), len(items), "are not in the dataset", notices)
-    if lacking := len(set(tracks) - set(items.data_id)):
-        notices.append(f"{lacking} of the dataset's {len(tracks)} items lack an answer.")
+    if lacking := len(set(dataset.index) - set(items.data_id)):
+        notices.append(f"{lacking} of the dataset's {len(dataset)} items lack an answer.")
     items = items[known].reset_index(drop=True)
-    return items.assign(track=[tracks[data_id] or "" for data_id in items.data_id])
+    rows = dataset.loc[items.data_id]
+    _check_agreement("the dataset", rows, "the answers", items.set_index("data_id"))
+    return items.assign(track=list(rows.track))
 
 
 def _with_sources(

@@ -44,18 +44,29 @@ class BaseModel:
         same = kept.get("base_model_fingerprint") == self.fingerprint
         self.kept: dict[str, float] = kept["distances"] if same else {}
         self.loaded: tuple[PreTrainedModel, Any] | None = None
-        self.truths: dict[str, np.ndarray] = {}  # each answer is read once anyway
+        self.vectors: dict[str, np.ndarray] = {}  # of ground truths; answers are read once anyway
 
     def distances(self, truths: Sequence[str], answers: Sequence[str]) -> np.ndarray:
         """(n,) 1 - cosine of each ground truth and answer, 0 to 2; NaN for a text without tokens.
 
-        A value that is not finite although both texts have tokens raises MuseQuestError.
+        A base model that cannot be loaded or runs out of memory raises MuseQuestError, as does a
+        value that is not finite although both texts have tokens. What was read is kept even then.
         """
-        pairs = zip(truths, answers, strict=True)
-        return np.array([self._distance(*pair) for pair in pairs], float)
+        before = len(self.kept)
+        try:
+            pairs = zip(truths, answers, strict=True)
+            return np.array([self._distance(*pair) for pair in pairs], float)
+        except (MemoryError, RuntimeError) as error:  # torch's own kinds are RuntimeErrors
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise MuseQuestError(
+                f"the base model '{self.profile.base_model}' could not read the answers "
+                f"({reason[0].rstrip('.')}); free memory and evaluate again."
+            ) from error
+        finally:
+            if len(self.kept) > before:
+                self._save()
 
-    def save(self) -> None:
-        """Keep the distances for the next evaluation."""
+    def _save(self) -> None:
         kept = dict(sorted(self.kept.items()))
         write_json(self.path, {"base_model_fingerprint": self.fingerprint, "distances": kept})
 
@@ -64,9 +75,10 @@ class BaseModel:
             return float("nan")
         key = hashlib.sha256(f"{truth}\0{answer}".encode()).hexdigest()[:32]
         if key not in self.kept:
-            if truth not in self.truths:
-                self.truths[truth] = self._read(truth)
-            cosine = float(self.truths[truth] @ self._read(answer))
+            if truth not in self.vectors:
+                self.vectors[truth] = self._read(truth)
+            vector = self.vectors[answer] if answer in self.vectors else self._read(answer)
+            cosine = float(self.vectors[truth] @ vector)
             self.kept[key] = round(min(max(1 - cosine, 0.0), 2.0), DECIMALS)
         return self.kept[key]
 

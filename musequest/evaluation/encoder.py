@@ -40,6 +40,11 @@ class Encoder:
             str(folder), device="cpu", local_files_only=True
         )
 
+    @property
+    def longest(self) -> int:
+        """Word pieces of a text that are read, of 256 in all with those that begin and end it."""
+        return self.model.max_seq_length - self.model.tokenizer.num_special_tokens_to_add()
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n,) texts -> (n, 384) float32 unit vectors; equal texts are encoded once.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
@@ -13,10 +14,14 @@ from ..errors import MuseQuestError
 from ..settings import Profile
 
 
-def tracks_of(profile: Profile) -> dict[str, str]:
-    """data_id -> track of every item, read without the photos."""
-    table = _columns(profile, ["data_id", "track"]).to_pydict()
-    return {key: track or "" for key, track in zip(*table.values(), strict=True)}
+def dataset_items(profile: Profile) -> pd.DataFrame:
+    """item_name, ground_truth and track of every item by its data_id, read without the photos."""
+    from ..finetuning.generation import given
+
+    table = _columns(profile, ["data_id", "item_name", "image_name", "dialog", "track"]).to_pandas()
+    truths = [given(row)["ground_truth"] for row in table.to_dict("records")]
+    columns = {"item_name": table.item_name, "ground_truth": truths, "track": table.track}
+    return pd.DataFrame(columns).fillna({"track": ""}).set_index(table.data_id)
 
 
 def photos_of(profile: Profile, edge: int) -> dict[str, Image.Image]:

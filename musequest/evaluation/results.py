@@ -12,15 +12,15 @@ from PIL import Image
 
 from ..errors import MuseQuestError
 from ..files import read_json
-from ..home import collection_dir, results_dir, root, run_dir
+from ..home import results_dir, root, run_dir
 from ..settings import Profile, load_profile
 from ..tables import read_table
 from .answers import Answers, gather
 from .costs import RECORDS, costs_of
 from .differences import Differences
-from .items import photos_of, tracks_of
-from .scoring import Summary
-from .systems import ordered
+from .items import dataset_items, photos_of
+from .summary import Summary
+from .systems import exhibits_path, ordered
 
 # Base model and collection of the published experiment.
 PUBLISHED = ("HuggingFaceM4/idefics2-8b", "smithsonian")
@@ -79,7 +79,7 @@ class Results:
     @cached_property
     def exhibits(self) -> pd.DataFrame:
         """exhibits.parquet by item_name; empty where the collection has none."""
-        path = _exhibits_path(self.profile)
+        path = exhibits_path(self.profile)
         names = self.scores.item_name.unique()
         bare = pd.DataFrame({"item_name": names, "title": names})
         return (read_table("exhibits", path) if path else bare).set_index("item_name", drop=False)
@@ -91,15 +91,22 @@ class Results:
 
     @cached_property
     def answers(self) -> Answers:
-        """The answers that were scored; MuseQuestError if their files have changed since."""
+        """The answers that were scored; MuseQuestError if they or the exhibits have changed."""
         files = {name: file["path"] for name, file in self.record["systems"].items()}
-        answers = gather(files, _exhibits_path(self.profile), tracks_of(self.profile))
-        for name, file in answers.files.items():
-            if file["sha256"] != self.record["systems"][name]["sha256"]:
-                raise MuseQuestError(
-                    f"{file['path']} has changed since it was scored; evaluate the profile "
-                    f"'{self.profile.name}' again."
-                )
+        exhibits = exhibits_path(self.profile)
+        answers = gather(files, exhibits, dataset_items(self.profile))
+        changed = [
+            file["path"]
+            for name, file in answers.files.items()
+            if file["sha256"] != self.record["systems"][name]["sha256"]
+        ]
+        if answers.exhibits_sha256 != self.record.get("exhibits_sha256"):
+            changed.append(exhibits or "exhibits.parquet")
+        if changed:
+            raise MuseQuestError(
+                f"{changed[0]} has changed since it was scored; evaluate the profile "
+                f"'{self.profile.name}' again."
+            )
         return answers
 
     def photos(self, edge: int = 96) -> dict[str, Image.Image]:
@@ -143,8 +150,3 @@ def load_results(profile: Profile | str) -> Results:
         read_json(folder / "summary.json"),
         read_json(folder / "scoring.json"),
     )
-
-
-def _exhibits_path(profile: Profile) -> Path | None:
-    path = collection_dir(profile.collection) / "exhibits.parquet"
-    return path if path.is_file() else None

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_json
-from ..home import collection_dir, results_dir
+from ..home import results_dir
 from ..settings import Profile, load_profile
 from ..tables import write_table
 from . import encoder as encoders
@@ -27,13 +27,21 @@ from .answers import Answers, Given, gather
 from .base_model import BaseModel
 from .controls import control_answers
 from .differences import compare
-from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED, Draws
-from .items import tracks_of
+from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
+from .items import dataset_items
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
 from .sheet import DECIMALS, References, Sheet
-from .systems import ABLATIONS, CONTROLS, OUTSIDERS, find_answers, variant
-
-Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+from .summary import Summary, summarize
+from .systems import (
+    ABLATIONS,
+    CONTROLS,
+    OUTSIDERS,
+    PREDICTIONS,
+    exhibits_path,
+    find_answers,
+    variant,
+    why_unusable,
+)
 
 
 def score(
@@ -44,18 +52,20 @@ def score(
 ) -> Summary:
     """Score systems (name -> predictions.parquet) on the items they share, and write to `out`.
 
-    With a profile the tracks come from its dataset, and its base model gives similarity_score.
-    Returns what summary.json holds; what was left out or cut is logged and kept in scoring.json.
-    Unusable input raises MuseQuestError.
+    With a profile the tracks come from its dataset, which the answers must be of, and its base
+    model gives similarity_score. Returns what summary.json holds; what was left out or cut is
+    logged and kept in scoring.json. Unusable input raises MuseQuestError.
     """
-    answers = gather(predictions, exhibits, tracks_of(profile) if profile else None)
+    if profile:
+        _check_records(predictions, profile)
+    answers = gather(predictions, exhibits, dataset_items(profile) if profile else None)
     return _write(answers, Path(out), profile)
 
 
 def evaluate(profile: Profile | str) -> Summary:
     """Score every finished system of a profile, draw the figures, and write results/<profile>/.
 
-    Answers to another dataset than the collection's present one raise MuseQuestError.
+    Answers to another dataset than the collection's present one are left out, which is told.
     """
     from ..creation.dataset import fingerprint
     from .figures import draw_figures
@@ -63,12 +73,24 @@ def evaluate(profile: Profile | str) -> Summary:
 
     profile = load_profile(profile) if isinstance(profile, str) else profile
     found, left_out = find_answers(profile, fingerprint(profile.collection))
-    exhibits = collection_dir(profile.collection) / "exhibits.parquet"
-    answers = gather(found, exhibits if exhibits.is_file() else None, tracks_of(profile))
+    answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out
     summary = _write(answers, results_dir(profile.name), profile)
     draw_figures(load_results(profile))
     return summary
+
+
+def _check_records(predictions: Mapping[str, str | Path], profile: Profile) -> None:
+    """Refuse a run's answers whose own infer.json tells that they are not of the profile's data."""
+    from ..creation.dataset import fingerprint
+
+    present = fingerprint(profile.collection)
+    for name, path in predictions.items():
+        path = Path(path).absolute()
+        if path.name != PREDICTIONS or not path.with_name("infer.json").is_file():
+            continue
+        if reason := why_unusable(path, profile, present):
+            raise MuseQuestError(f"{name} ({path}) cannot be scored: {reason}.")
 
 
 class Scorer:
@@ -144,15 +166,19 @@ def compute_scores(
     Controls and ablations are models of their own; NaN where a metric has no value.
     """
     scorer = Scorer(answers, base)
-    controls = {name: _control(own) for name, own in control_answers(answers).items()}
-    scored = [scorer.score(name, own) for name, own in {**answers.given, **controls}.items()]
+    scored = [scorer.score(*each) for each in _with_controls(answers).items()]
     outside = [scorer.score_outsiders(*each) for each in answers.outsiders.items()]
     scores = pd.concat([*(rows for rows, _ in scored), *outside], ignore_index=True)
     return scores, pd.concat([facts for _, facts in scored], ignore_index=True)
 
 
-def _control(answers: list[str]) -> Given:
-    return Given(np.arange(len(answers)), answers, np.full(len(answers), np.nan))
+def _with_controls(answers: Answers) -> dict[str, Given]:
+    """Every system's answers, its ablations', and the controls'."""
+    controls = {
+        name: Given(np.arange(len(own)), own, np.full(len(own), np.nan))
+        for name, own in control_answers(answers).items()
+    }
+    return {**answers.given, **controls}
 
 
 def _values(metric: Metric, sheet: Sheet) -> np.ndarray:
@@ -176,42 +202,14 @@ def _facts(name: str, data_ids: pd.Series, sheet: Sheet) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "data_id", "kind", "status", "fact"], dtype=str)
 
 
-def summarize(scores: pd.DataFrame, tracks: list[str]) -> Summary:
-    """Mean, 95 % interval and number of items per track, system and metric."""
-    summary: Summary = {}
-    outside = scores.track == OUTSIDERS
-    for track in tracks:
-        rows = scores[~outside] if track == "all" else scores[scores.track == track]
-        metrics = outsider_metrics() if track == OUTSIDERS else item_metrics()
-        summary[track] = {
-            name: _summarize(own, metrics) for name, own in rows.groupby("model", sort=False)
-        }
-    return summary
-
-
-def _summarize(own: pd.DataFrame, metrics: list[Metric]) -> dict[str, dict[str, Any]]:
-    draws = Draws(list(own.item_name))
-    return {metric.name: _aggregate(own[metric.name].to_numpy(), draws) for metric in metrics}
-
-
-def _aggregate(values: np.ndarray, draws: Draws) -> dict[str, float | int | None]:
-    """A mean and its interval; null where no item has a value, or too few exhibits have one."""
-    there = values[~np.isnan(values)]
-    low, high = draws.interval(values) or (None, None)
-    mean = float(there.mean()) if len(there) else None
-    rounded = [None if v is None else round(v, DECIMALS) for v in (mean, low, high)]
-    return dict(zip(("mean", "ci_low", "ci_high"), rounded, strict=True)) | {"n": len(there)}
-
-
 def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
-    base = _base_model(profile, out, answers.notices)
+    base = _base_model(profile, out, answers)
     scores, facts = compute_scores(answers, base)
+    answers.notices += _cut_by_encoder(answers, scores)
     for notice in answers.notices:
         LOGGER.warning("%s", notice)
     tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
     summary = summarize(scores, tracks)
-    if base:
-        base.save()
     write_table("scores", out / "scores.parquet", scores)
     write_table("facts", out / "facts.parquet", facts)
     write_json(out / "summary.json", summary)
@@ -220,14 +218,35 @@ def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
     return summary
 
 
-def _base_model(profile: Profile | None, out: Path, notices: list[str]) -> BaseModel | None:
-    """The base model for the published score; None, with a notice, where it cannot be had."""
+def _cut_by_encoder(answers: Answers, scores: pd.DataFrame) -> list[str]:
+    """A sentence where answers of a system, or ground truths, are not read to their end."""
+    encoder = encoders.load_encoder()
+    tokens = {f"answers of {n}": scores.answer_tokens[scores.model == n] for n in answers.systems}
+    tokens["ground truths"] = encoder.count_tokens(list(answers.items.ground_truth))
+    cut = {what: int((counts > encoder.longest).sum()) for what, counts in tokens.items()}
+    return [
+        f"{count} {what} are longer than the encoder's 256 word pieces; only their beginning "
+        "counts for embedding_distance, identity and sibling_confusion."
+        for what, count in cut.items()
+        if count
+    ]
+
+
+def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseModel | None:
+    """The base model, all answers read, for the published score.
+
+    None, with a notice, where it cannot be had or cannot read them all.
+    """
     if profile is None:
         return None
+    truths = answers.items.ground_truth
     try:
-        return BaseModel(profile, out / "similarity.json")
+        base = BaseModel(profile, out / "similarity.json")
+        for own in _with_controls(answers).values():
+            base.distances(list(truths.iloc[own.places]), own.answers)
+        return base
     except MuseQuestError as error:
-        notices.append(f"similarity_score is left out: {error}")
+        answers.notices.append(f"similarity_score is left out: {error}")
         return None
 
 
@@ -240,6 +259,7 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
         "controls": [name for name in CONTROLS if name in summary["all"]],
         "ablations": _files(answers, ABLATIONS),
         "outsiders": _files(answers, [OUTSIDERS]),
+        "exhibits_sha256": answers.exhibits_sha256,
         "shared_items": len(answers.items),
         "items_per_track": tracks,
         "exhibits": exhibits,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MuseQuestError
-from ..files import read_json
-from ..home import home, plain_name
+from ..files import file_digest, read_json
+from ..home import collection_dir, home, plain_name
 from ..settings import Profile
 
 
@@ -59,6 +59,7 @@ ABLATIONS = {
 }
 # Answers about things from outside the collection: runs/<profile>/<system>__outsiders/.
 OUTSIDERS = "outsiders"
+PREDICTIONS = "predictions.parquet"  # in a run's folder, with an infer.json that vouches for it
 
 
 def variant(name: str) -> tuple[str, str]:
@@ -100,18 +101,14 @@ def ordered(names: Iterable[str]) -> list[str]:
 def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], list[str]]:
     """The predictions.parquet of every system of a profile, and one sentence a system left out.
 
-    Answers to another dataset than the one with `fingerprint` raise MuseQuestError, as does a
-    profile without any answers.
+    Left out are also answers to another dataset than the one with `fingerprint`. A profile of which
+    no answers are left raises MuseQuestError.
     """
     folder = home() / "runs" / plain_name(profile.name, "profile")
-    paths = {path.parent.name: path for path in folder.glob("*/predictions.parquet")}
+    paths = {path.parent.name: path for path in folder.glob(f"*/{PREDICTIONS}")}
     found, left_out = {}, _without_answers(folder)
     for name in ordered(paths):
-        trained = paths[name].parent.with_name(variant(name)[0]) / "predictions.parquet"
-        infer, run = _record(paths[name], "infer.json"), _record(trained, "run.json")
-        for record in (infer, run):
-            _check_fingerprint(record, fingerprint, paths[name].parent)
-        if reason := _unusable(infer, run, profile):
+        if reason := why_unusable(paths[name], profile, fingerprint):
             left_out.append(f"{name} is left out: {reason}.")
         else:
             found[name] = paths[name]
@@ -127,14 +124,19 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
     return found, left_out
 
 
+def exhibits_path(profile: Profile) -> Path | None:
+    """The exhibits.parquet of the profile's collection, if it has one."""
+    path = collection_dir(profile.collection) / "exhibits.parquet"
+    return path if path.is_file() else None
+
+
 def _without_answers(folder: Path) -> list[str]:
     """A sentence for each finished training that has not answered yet."""
     runs = {path.parent.name: read_json(path) for path in folder.glob("*/run.json")}
     return [
         f"{name} is left out: it is trained but has not answered, so run infer for it."
         for name in ordered(runs)
-        if runs[name].get("status") == "done"
-        and not (folder / name / "predictions.parquet").is_file()
+        if runs[name].get("status") == "done" and not (folder / name / PREDICTIONS).is_file()
     ]
 
 
@@ -143,23 +145,38 @@ def _record(predictions: Path, name: str) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _unusable(infer: dict[str, Any], run: dict[str, Any], profile: Profile) -> str:
-    """Why a system's answers do not count; "" where they do. `run` is empty if untrained."""
+def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
+    """Why the answers of a run's folder do not count for a profile; "" where they do.
+
+    The folder's infer.json, and the run.json of the training behind it, must tell of the dataset
+    with `fingerprint`, of the profile's split and of a finished run.
+    """
+    infer = _record(predictions, "infer.json")
+    trained = predictions.parent.with_name(variant(predictions.parent.name)[0])
+    run = _record(trained / predictions.name, "run.json")  # {} of a system that is not trained
     if not infer:
         return "no infer.json vouches for its answers, so run infer for it again"
+    if _of_another(run, fingerprint):
+        return f"it was trained on another dataset{_differing(run, fingerprint)}, so train it again"
+    if _of_another(infer, fingerprint):
+        there = _differing(infer, fingerprint)
+        return f"it answered another dataset{there}, so run infer for it again"
     if infer.get("split", profile.evaluation_split) != profile.evaluation_split:
         return f"it answered the split '{infer['split']}', not '{profile.evaluation_split}'"
     if run and run.get("status") != "done":
         return f"its training is {run.get('status')}, so resume it with train"
     if run and infer.get("run_finished_at") != run.get("finished_at"):
         return "its answers come from an earlier training, so run infer for it again"
+    texts = file_digest(exhibits_path(profile))
+    if infer.get("exhibits_sha256", texts) != texts:
+        return "the exhibits' texts that it read have changed since, so run infer for it again"
     return ""
 
 
-def _check_fingerprint(record: dict[str, Any], fingerprint: str, folder: Path) -> None:
-    theirs = record.get("dataset_fingerprint", fingerprint)
-    if theirs != fingerprint:
-        raise MuseQuestError(
-            f"{folder} belongs to another dataset (fingerprint {str(theirs)[:12]}… instead of "
-            f"{fingerprint[:12]}…); move it away and run train and infer again."
-        )
+def _of_another(record: dict[str, Any], fingerprint: str) -> bool:
+    return record.get("dataset_fingerprint", fingerprint) != fingerprint
+
+
+def _differing(record: dict[str, Any], fingerprint: str) -> str:
+    theirs = str(record["dataset_fingerprint"])
+    return f" (fingerprint {theirs[:12]}… instead of {fingerprint[:12]}…)"

@@ -18,7 +18,7 @@ from ..predictions import keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
 from .conditions import CONDITIONS, UNDER, asked_under, rows_under
 from .local import LocalDocent
-from .system import Rows, System, known_systems
+from .system import Rows, System, free_memory, known_systems
 
 
 def answer(
@@ -71,16 +71,20 @@ def ablate(
     """Ask local systems under each condition; returns system -> condition -> answers.
 
     Without `systems`, all local ones that have answered the evaluation split under this profile.
-    Each is loaded once.
+    Each is loaded once, and let go of before the next one is: memory holds one model.
     """
     profile = load_profile(profile) if isinstance(profile, str) else profile
     names = answered_systems(profile) if systems is None else systems
-    chosen = {name: open_system(profile, name) for name in names}
-    return {
-        name: {each: answer(profile, system, each, progress=progress) for each in conditions}
-        for name, system in chosen.items()
-        if system.local
-    }
+    conditions, answers = tuple(conditions), {}
+    for name in names:
+        system = open_system(profile, name)
+        if system.local:
+            answers[name] = {
+                each: answer(profile, system, each, progress=progress) for each in conditions
+            }
+        del system
+        free_memory()
+    return answers
 
 
 def answer_all(profile: Profile | str, *, progress: bool = True) -> dict[str, pd.DataFrame]:

@@ -13,8 +13,10 @@ from typing import Any
 
 from ..creation.exhibits import Exhibit, load_exhibits
 from ..errors import MuseQuestError
+from ..files import file_digest
 from ..finetuning.collator import DocentCollator
 from ..finetuning.generation import find_problems, generate, given
+from ..home import collection_dir
 from .retrieval import Retriever
 from .system import Rows
 
@@ -31,13 +33,15 @@ class RAG(Retriever):
     name = "rag"
 
     def asked(self, split: str) -> dict[str, Any]:
-        """What index, prompt and generation depend on."""
+        """What index, prompt, the texts that are read and generation depend on."""
         profile = self.profile
+        texts = file_digest(collection_dir(profile.collection) / "exhibits.parquet")
         generation = {
             "max_new_tokens": profile.max_new_tokens,
             "batch_size": profile.generation_batch_size,
         }
-        return {**super().asked(split), "prompt": PROMPT, **generation}
+        asked = {**super().asked(split), "prompt": PROMPT, **generation}
+        return asked | {"exhibits_sha256": texts}
 
     def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
         """Greedy answers of the base model; `seconds` includes finding the exhibit.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+import torch
 
 from ..settings import Profile
 
@@ -42,6 +45,13 @@ class System(ABC):
     def cost(self) -> dict[str, float]:
         """What the answers took besides `seconds`, each with its unit in its name."""
         return {}
+
+
+def free_memory() -> None:
+    """Give back what a model took that nothing refers to any more, its GPU's memory too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @functools.cache

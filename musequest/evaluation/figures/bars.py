@@ -13,7 +13,7 @@ from ..style import INK, QUIET, WIDTH, Picture, grid_lines, picture
 from ..systems import ordered, system, variant
 
 if TYPE_CHECKING:
-    from ..scoring import Summary
+    from ..summary import Summary
 
 HEAD, PITCH = 0.62, 0.23  # inches: around a panel's bars, and from one bar to the next
 
@@ -72,6 +72,7 @@ def _bars(axes: Axes, metric: Metric, values: Mapping[str, Mapping[str, float | 
     axes.set_yticks(range(len(values)), [system(name).label for name in values])
     axes.set_ylim(len(values) - 0.5, -0.5)
     highest = max([value["ci_high"] or value["mean"] or 0 for value in values.values()])
-    axes.set_xlim(0, max(highest * 1.18, 1e-3) if metric.limits[1] is None else 1.12)
+    least = 1e-3 if metric.limits[1] is None else 1.0
+    axes.set_xlim(0, max(highest, least) * 1.18)
     axes.set_title(f"{metric.label} {metric.direction}")
     grid_lines(axes, "x")

@@ -62,6 +62,6 @@ def _panel(axes: Axes, metric: Metric, systems: list[str], own: Own) -> None:
             axes.plot(value["mean"], y, marker, color=colour, ms=6, mec="white", mew=0.6)
     axes.set_yticks(range(len(systems)), [system(name).label for name in systems])
     axes.set_ylim(len(systems) - 0.5, -0.5)
-    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlim(-0.03, max(1.0, axes.dataLim.x1) + 0.03)
     axes.set_title(f"{metric.label} {metric.direction}")
     grid_lines(axes, "x")

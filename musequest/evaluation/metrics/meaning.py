@@ -13,7 +13,8 @@ from .registry import metric
     best="low",
     limits=(0, 2),
     meaning="How far the answer's meaning lies from the ground truth.",
-    formula="1 - cos(answer, ground truth) in the frozen encoder; an empty answer gets 1",
+    formula="1 - cos(answer, ground truth) in the frozen encoder, which reads the first 256 word "
+    "pieces of each; an empty answer gets 1",
     source="Reimers and Gurevych 2019 (Sentence-BERT); all-MiniLM-L6-v2",
 )
 def embedding_distance(sheet: Sheet) -> np.ndarray:
