@@ -53,6 +53,23 @@ def torchrun(home, *arguments):
     return done
 
 
+MEET = """from musequest.finetuning import ranks
+from torch.distributed.distributed_c10d import _get_default_group
+import torch
+ranks.meet()
+print(_get_default_group()._get_backend(torch.device("cpu")).options._timeout)
+"""
+
+
+def test_processes_wait_two_hours_for_one_another(tmp_path):
+    """Longer than the library: one of them may write a large checkpoint meanwhile."""
+    (tmp_path / "meet.py").write_text(MEET)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    options = {"env": environment(tmp_path), "capture_output": True, "text": True}
+    done = subprocess.run([*command, str(tmp_path / "meet.py")], timeout=300, **options)
+    assert done.stdout.split() == ["2:00:00"] * 2, done.stderr[-3000:]
+
+
 @pytest.fixture(scope="module")
 def single(tmp_path_factory, tiny_docent):
     """One process, four rows a step: 3 steps an epoch, the last of each with 2 rows."""
