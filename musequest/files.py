@@ -43,8 +43,13 @@ def write_whole(path: str | Path) -> Iterator[Path]:
 def clear_temporaries(folder: str | Path) -> None:
     """Remove what `write_whole` was writing below `folder` when its process was killed."""
     for path in Path(folder).rglob(".*"):
-        if TEMPORARY.fullmatch(path.name):
+        if is_temporary(path):
             path.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file has the name that `write_whole` gives while it is being written."""
+    return TEMPORARY.fullmatch(path.name) is not None
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -135,8 +135,11 @@ def test_without_a_key_only_what_needs_the_writer_goes_on_with_the_pocket_museum
     write_exhibits(home)
     profile = dataclasses.replace(far_away(), collection="t")
     assert within_reach(profile) is profile and capsys.readouterr().out == ""
-    assert within_reach(profile, writer=True) is pocket_in_small
-    assert "needs a key; set OPENAI_API_KEY" in capsys.readouterr().out
+    for needed in ({"writer": True}, {"dialogs": True}):
+        assert within_reach(profile, **needed) is pocket_in_small
+        assert "needs a key; set OPENAI_API_KEY" in capsys.readouterr().out
+    (home / "data/t/dialogs.parquet").write_bytes(b"written before")
+    assert within_reach(profile, dialogs=True) is profile
 
 
 @pytest.mark.parametrize("name", ["idefics2-8b", "idefics3-8b", "smolvlm-256m"])

@@ -28,6 +28,21 @@ def as_jsonl(museum: Path) -> Path:
     return museum / "exhibits.jsonl"
 
 
+@pytest.mark.parametrize("column", ["title", "description", "credit", "facts"])
+def test_half_a_sign_leaves_its_exhibit_out_alone(
+    museum: Path, home: Path, caplog: pytest.LogCaptureFixture, column: str
+):
+    path = as_jsonl(museum)
+    (museum / "exhibits.csv").unlink()
+    first, *others = path.read_text(encoding="utf-8").splitlines()
+    row = json.loads(first)
+    row[column] = {"d\ud83d": "1742"} if column == "facts" else f"Made of oak \ud83d {row[column]}"
+    path.write_text("\n".join([json.dumps(row), *others]), encoding="utf-8")
+    assert len(collect_folder(museum, "t", progress=False)) == 4
+    (message,) = caplog.messages
+    assert "line 1" in message and f"the {column} of" in message and "U+D83D" in message
+
+
 @pytest.mark.parametrize("write", [as_parquet, as_jsonl])
 def test_all_kinds_of_lists_say_the_same(museum: Path, write):
     wanted, _ = read_folder(museum)

@@ -220,6 +220,16 @@ def test_what_cannot_be_used_is_listed_with_its_reason(
     assert "\n" not in missing()["second"]
 
 
+def test_a_second_run_asks_nothing_that_led_nowhere_for_what_was_found_otherwise(
+    server: MuseumServer, catalogue: Path
+):
+    server.records[0] |= {"url": "ld1:16-17-0", "id": "ld1-16-17-0"}  # its id is not known so
+    assert len(collect(server, catalogue)) == 4
+    assert "/openaccess/api/v1.0/content/edanmdm:test_1" in server.paths()
+    server.asked.clear()
+    assert len(collect(server, catalogue)) == 4 and server.asked == []
+
+
 def test_a_used_up_quota_stops_the_run_and_the_next_goes_on(server: MuseumServer, catalogue: Path):
     server.faults["search"] = ["quota used up"]
     with pytest.raises(MuseQuestError, match="requests are used up"):

@@ -67,6 +67,17 @@ def test_a_question_that_names_the_exhibit_is_found(text: str, named: bool):
     assert names_title(text, "The Heron Vase of Lowfen") is named
 
 
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("U.S. Flag", "What does this flag mean?"),
+        ("Teapot Made by Peter Bentzon", "Was this teapot made by hand?"),
+    ],
+)
+def test_a_common_word_of_a_title_names_nothing(title: str, text: str):
+    assert not names_title(text, title)
+
+
 def test_a_title_without_telling_words_is_named_only_as_a_whole():
     assert names_title("Is it No. 5 or not?", "No. 5")
     assert not names_title("What is this?", "No. 5")

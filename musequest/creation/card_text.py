@@ -35,7 +35,7 @@ Of the texts:
 {texts}
 
 Of the photos, each of which stands with its licence, credit line, record and source in
-`credits.csv` under its `image_name`:
+[credits.csv](credits.csv) under its `image_name`:
 
 {rights}
 

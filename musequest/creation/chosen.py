@@ -38,10 +38,11 @@ def collect(profile: Profile) -> list[Exhibit]:
     return load_exhibits(profile.collection)
 
 
-def within_reach(profile: Profile, *, writer: bool = False) -> Profile:
+def within_reach(profile: Profile, *, writer: bool = False, dialogs: bool = False) -> Profile:
     """Return the profile, or the pocket museum's where its museum cannot be had from here.
 
-    With `writer`, also where its writer cannot. Then one sentence on the screen says what is
+    With `writer`, also where its writer cannot; with `dialogs`, where there are none and nobody can
+    write them. Then one sentence on the screen says what is
     missing, and the pocket museum is collected and augmented if it is not yet; nothing is written
     into the other collection. What was collected or written before needs no network and no key.
     """
@@ -49,7 +50,7 @@ def within_reach(profile: Profile, *, writer: bool = False) -> Profile:
     try:
         if profile.museum in MUSEUMS and not (folder / "exhibits.parquet").is_file():
             _check_network(profile.museum)
-        if writer and not (folder / "dialogs.parquet").is_file():
+        if writer or (dialogs and not (folder / "dialogs.parquet").is_file()):
             writer_of(profile)
     except MuseQuestError as error:
         print(f"This goes on with the pocket museum: {error}")

@@ -25,7 +25,7 @@ from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
 from .exhibit_lists import Row, list_path, read_list
 from .split import MOST_HELD_OUT, SLOTS, Slot, assign, assign_listed
-from .texts import flaw_of
+from .texts import flaw_of, half_sign_of
 
 NEEDED = ("item_name", "title", "description")
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif"}
@@ -121,6 +121,9 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
     cells = row.cells
     name = _item_name(cells, earlier)
     facts = _facts(cells.get("facts", ""))
+    for column, cell in (cells | {"facts": " ".join(facts)}).items():
+        if flaw := half_sign_of(cell):
+            raise MuseQuestError(f"the {column} of '{name}' {flaw}; write it as plain text.")
     told = {f"fact {fact!r}": value for fact, value in facts.items() if value.strip()}
     for noun, text in {
         "title": cells["title"],

@@ -85,7 +85,7 @@ class MuseumClient:
         return self._cached(url, {}, {}, lambda response: _text(response, _body(response)))
 
     def keep(self) -> None:
-        """Write the answers since the last `keep` or `forget` to the cache."""
+        """Write the answers since the last `keep` or `forget` to the cache, a "no" included."""
         for path, text in self._pending.items():
             write_text(path, text)
         self._pending.clear()
@@ -125,13 +125,23 @@ class MuseumClient:
     ) -> str:
         asked = json.dumps([url, sorted(params.items())])
         path = self.cache / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.txt"
-        if path in self._pending:
-            return self._pending[path]
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-        text = self._answer(url, params | secret, take)
+        miss = path.with_suffix(".missing")
+        if (absent := self._kept(miss)) is not None:
+            raise NotFound(absent)
+        if (text := self._kept(path)) is not None:
+            return text
+        try:
+            text = self._answer(url, params | secret, take)
+        except NotFound as error:
+            self._pending[miss] = str(error)
+            raise
         self._pending[path] = text
         return text
+
+    def _kept(self, path: Path) -> str | None:
+        if path in self._pending:
+            return self._pending[path]
+        return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def _answer(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
         """What `take` makes of a good answer; asks up to ATTEMPTS times, ever more slowly."""

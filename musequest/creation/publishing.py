@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from ..errors import MuseQuestError
-from ..files import clear_temporaries, read_json
+from ..files import clear_temporaries, is_temporary, read_json
 from ..home import collection_dir
 from .credits import CREDIT_COLUMNS
 from .dataset_files import fingerprint, split_path
@@ -70,7 +70,6 @@ def push_to_hub(
     repository's owner, a refused token or a Hub out of reach raises MuseQuestError.
     """
     folder = collection_dir(collection) / "dataset"
-    clear_temporaries(folder)
     _check_audited(collection)
     api = huggingface_hub.HfApi(library_name="musequest")
     repository = _full_name(api, repository, asked=not dry_run)
@@ -81,6 +80,7 @@ def push_to_hub(
         question = f"{plan}\nCreate the public repository {repository}?"
         if confirm is None or not confirm(question):
             raise MuseQuestError(f"Nothing was uploaded: {repository} would have become public.")
+    clear_temporaries(folder)
     try:
         if not plan.exists:
             api.create_repo(repository, repo_type="dataset", private=plan.visibility == "private")
@@ -139,7 +139,7 @@ def _plan(
     files = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and not is_temporary(path)
     }
     kept = {*files, ".gitattributes"}
     return Plan(

@@ -106,15 +106,15 @@ class Smithsonian:
     def _by_page(self, entry: Entry) -> dict[str, Any] | None:
         """The record that the entry's page links to; else one that bears the page's heading.
 
-        The only record on a page is the page's own unless its permanent link is another one; of
-        several, and of those found by the heading, one has to be confirmed.
+        The only record on a page is its own where the entry names no other; of several, and of
+        those found by the heading, one has to be confirmed.
         """
         page = self._page(entry.link) if entry.link else None
         if page is None:
             return None
         linked = [row for own in ids_on(page)[:MOST_LINKED] if (row := self._content(own))]
         for row in linked:
-            if confirmed(row, entry) or (len(linked) == 1 and not _denied(row, entry)):
+            if confirmed(row, entry) or (len(linked) == 1 and not entry.record):
                 return row
         title = heading(page)
         return self._by_words(_words(title), entry) if title else None
@@ -202,12 +202,6 @@ def ids_on(page: str) -> list[str]:
     """Return the ids of records that a page's main part links to, each once."""
     found = (RECORD_ID.search(address) for address in main_links(page))
     return list(dict.fromkeys(match[1] for match in found if match))
-
-
-def _denied(row: dict[str, Any], entry: Entry) -> bool:
-    """Whether both name a permanent link, and not the same one."""
-    own, asked = ARK.search(parse_record(row).record), ARK.search(entry.record)
-    return bool(own and asked) and own[0].casefold() != asked[0].casefold()
 
 
 def confirmed(row: dict[str, Any], entry: Entry) -> bool:

@@ -19,6 +19,12 @@ SMALL_WORDS = frozenset(
     ("the", "and", "for", "with", "from", "into", "near", "its", "his", "her", "their", "this")
 )
 
+# Words that a title may write with a capital, and any question holds.
+NO_NAMES = SMALL_WORDS | frozenset(
+    ("an", "as", "at", "by", "in", "is", "it", "of", "on", "or", "to", "was", "how", "who", "what")
+    + ("when", "where", "which", "why", "about", "made", "used", "built", "found")
+)
+
 
 def flaw_of(text: str) -> str | None:
     """Return what makes a text unusable, as a part of a sentence; None where it is fine."""
@@ -32,6 +38,16 @@ def flaw_of(text: str) -> str | None:
         unfit = unicodedata.category(sign) in UNFIT and sign not in "\n\r\t"
         if unfit or sign == "\ufffd":
             return f"contains the control character U+{ord(sign):04X}"
+    return None
+
+
+def half_sign_of(text: str) -> str | None:
+    """Return which half of a sign a text holds, as a part of a sentence; None if none.
+
+    JSON can name one, a surrogate, and no file can hold it.
+    """
+    if match := re.search("[\ud800-\udfff]", text):
+        return f"contains half a sign (the surrogate U+{ord(match[0]):04X})"
     return None
 
 
@@ -52,7 +68,9 @@ def names_title(text: str, title: str) -> bool:
     if not title.strip():
         return False
     whole = re.findall(r"\w+", title.casefold())
-    return _holds(said, whole) or (bool(words) and words <= set(said)) or _says_name(said, title)
+    # One word of a longer title, "flag" of "U.S. Flag", is none of its names.
+    telling = bool(words) and words <= set(said) and (len(words) > 1 or len(whole) < 3)
+    return _holds(said, whole) or telling or _says_name(said, title)
 
 
 def _says_name(said: list[str], title: str) -> bool:
@@ -67,7 +85,7 @@ def _says_name(said: list[str], title: str) -> bool:
 def _is_name(word: str) -> bool:
     """Whether a word of a title is part of a name: "Wright" and "71", not "The" or "engine"."""
     capital = word[0].isupper() or word[0].isdigit()
-    return capital and len(word) > 1 and word.casefold() not in SMALL_WORDS
+    return capital and len(word) > 1 and word.casefold() not in NO_NAMES
 
 
 def _holds(words: list[str], run: list[str]) -> bool:
