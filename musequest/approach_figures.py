@@ -69,6 +69,19 @@ def device_maps() -> str:
     return markdown(rows.rename(columns=lambda name: name.replace("_", " ")))
 
 
+def gpu_training() -> str:
+    """Speed and memory of the 8B model's shape on a GPU, a row a measurement."""
+    path = root() / RECORDS / "gpu_training.json"
+    if not path.exists():
+        return "No GPU has been measured yet; the command above does so.\n"
+    record = read_json(path)
+    rows = pd.DataFrame(record["runs"]).fillna("")
+    peaks = rows["peak_memory_gib"].map(lambda held: max(held.values()) if held else "")
+    rows = rows.assign(peak_memory_gib=peaks).rename(columns=lambda name: name.replace("_", " "))
+    where = f"{machine(record['hardware'])}, PyTorch {record['versions']['torch']}"
+    return f"{where}, photos of {record['photo_px']} px:\n\n{markdown(rows)}"
+
+
 def published_approaches() -> str:
     """What each approach needed in the published experiment: one line a run."""
     runs = pd.read_csv(root() / PUBLISHED, dtype=str).fillna("")
@@ -118,5 +131,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "published_approaches": published_approaches,
     "published_rental": published_rental,
     "device_maps": device_maps,
+    "gpu_training": gpu_training,
     **{f"results_{name}": partial(results_of, name) for name in approach_names()},
 }

@@ -7,6 +7,7 @@ import filecmp
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MuseQuestError
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
 
 
 @contextmanager
@@ -35,6 +38,13 @@ def write_whole(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_temporaries(folder: str | Path) -> None:
+    """Remove what `write_whole` was writing below `folder` when its process was killed."""
+    for path in Path(folder).rglob(".*"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,23 +1,26 @@
-"""Finds the numbers a text states, each in one form, and tells whether a text bears one out.
+"""Finds the numbers a text states, each in one form.
 
 "12,500", "12'500" and "twelve thousand five hundred" are one number, as are "34 cm", "34cm" and
-"0.34 m", "17th century", "seventeenth century" and "1600s", "third" and "3rd". Number words are
-English; digits are read in every script. Signs and currencies are not looked at.
+"0.34 m", "2 feet 3 inches" and "27 inches", "17th century", "seventeenth century" and "1600s",
+"third" and "3rd", "World War Two" and "WWII". Number words are English; digits are read in every
+script. Signs are not looked at.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
 from .numerals import find_decades, find_numerals, roman
+from .stated import Known, Number
 from .units import UNITS
 
-# Words that are numbers only in a longer numeral ("twenty-first"), a century or before a unit.
-HARDLY_NUMBERS = frozenset({"one", "first", "second"})
+__all__ = ["ROMAN_CENTURY", "Known", "Number", "find_numbers"]
+
+# Numbers only in a longer numeral ("twenty-first", "half a million"), a century or before a unit.
+HARDLY_NUMBERS = frozenset({"one", "first", "second", "half a", "half an"})
 LETTERS = "|".join(unit for unit in UNITS if len(unit) == 1)
 NAMES = "|".join(sorted((unit for unit in UNITS if len(unit) > 1), key=len, reverse=True))
 # "12 in. wide" and "12 in high" measure; "in 1742 in Lowfen" does not.
@@ -32,69 +35,17 @@ ROMAN_CENTURY = re.compile(r"\b([IVX]+)(?:th|st|nd|rd|e|ème)?(?=[\s-]+centur)")
 RANGE = re.compile(r"\s*[-–—/]\s*")
 # Between two numbers of which the second carries the unit, the century or the era of both.
 SHARED = re.compile(
-    r"\s*(?:[-–—/x×]|\b(?:to|by|or|until|and|through)\b)\s*(?:(?:the|early|late|mid)[\s-]+)*", re.I
+    r"-?\s*(?:[-–—/x×]|\b(?:to|by|or|until|and|through)\b)\s*(?:(?:the|early|late|mid)[\s-]+)*",
+    re.I,
 )
-
-
-@dataclass(frozen=True)
-class Number:
-    """One stated number; where it stands (characters `start` to `end`) is not part of it."""
-
-    value: Decimal
-    kind: str = ""  # "", "century" or "decade"
-    bc: bool = False
-    dimension: str = ""  # of its unit; "" where it has none
-    size: Decimal = Decimal(0)  # value in the dimension's base unit
-    start: int = field(default=0, compare=False)
-    end: int = field(default=0, compare=False)
-    ordinal: bool = field(default=False, compare=False)
-
-    @property
-    def years(self) -> range:
-        """The years of a century or decade, those BC negative; empty for other numbers."""
-        if not self.kind or self.value > 9999:
-            return range(0)
-        length = 10 if self.kind == "decade" else 100
-        first = int(self.value) if self.kind == "decade" else (int(self.value) - 1) * 100
-        return range(-first - length, -first) if self.bc else range(first, first + length)
-
-
-class Known:
-    """The numbers a text states, asked whether they bear another number out."""
-
-    def __init__(self, numbers: Iterable[Number]) -> None:
-        self.units: dict[tuple[Decimal, str, bool], set[tuple[str, Decimal]]] = {}
-        self.sizes: set[tuple[str, Decimal]] = set()
-        self.years: set[int] = set()
-        for number in numbers:
-            self.add(number)
-
-    def add(self, number: Number) -> None:
-        """Take one stated number more."""
-        unit = (number.dimension, number.size)
-        self.units.setdefault(_key(number), set()).add(unit)
-        if number.dimension:
-            self.sizes.add(unit)
-        elif not number.kind and 100 <= number.value < 10_000 and number.value % 1 == 0:
-            self.years.add(-int(number.value) if number.bc else int(number.value))
-
-    def states(self, number: Number) -> bool:
-        """Whether the same number is stated: equal in value, or in size where both have units.
-
-        "34 mm" is not "34 cm", but "34" may be; "0.34 m" is; "500 BC" is not "500".
-        """
-        if number.dimension and (number.dimension, number.size) in self.sizes:
-            return True
-        units = self.units.get(_key(number), set())
-        return ("", Decimal(0)) in units if number.dimension else bool(units)
-
-    def bears_out(self, number: Number) -> bool:
-        """Whether it is stated, or is the century or decade of a stated year."""
-        return self.states(number) or any(year in number.years for year in self.years)
-
-
-def _key(number: Number) -> tuple[Decimal, str, bool]:
-    return number.value, number.kind, number.bc
+# "2 feet 3 inches", "2 feet and 3 inches": one measure in two units.
+COMPOUND = re.compile(r"(?:(?<=ft|lb)\.)?\s*(?:\band\s+)?")
+WORLD_WAR = re.compile(
+    r"\b(?:(First|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(One|Two|II?|[12]))\b", re.I
+)
+# "$1,200" and "1,200" count something and are no years.
+GROUPED = re.compile(r"\d{1,3}[,'’ \u00a0\u202f\u2009]\d{3}")
+CURRENCIES = ("$", "£", "€", "¥")
 
 
 @lru_cache(maxsize=8192)
@@ -102,25 +53,47 @@ def find_numbers(text: str) -> tuple[Number, ...]:
     """The numbers of `text` in order of appearance, each with its place in the text."""
     found = [_with_suffix(text, n) for n in _numerals(text)]
     for index in range(len(found) - 2, -1, -1):
-        found[index], found[index + 1] = _pair(text, found[index], found[index + 1])
+        found[index : index + 2] = _pair(text, found[index], found[index + 1])
     return tuple(n for n in found if _counts(text, n))
 
 
 def _numerals(text: str) -> list[Number]:
-    decades = [
-        Number(value, kind="decade", start=start, end=end)
-        for value, start, end, _ in find_decades(text)
-    ]
+    phrases = [*_wars(text), *_decades(text)]
     plain = [
-        Number(value, start=start, end=end, ordinal=ordinal)
+        Number(value, start=start, end=end, ordinal=ordinal, amount=_is_amount(text, start))
         for value, start, end, ordinal in find_numerals(text)
-        if not any(decade.start <= start < decade.end for decade in decades)
+        if not any(phrase.start <= start < phrase.end for phrase in phrases)
     ]
     romans = [
         Number(Decimal(roman(m[1])), start=m.start(), end=m.end(), ordinal=True)
         for m in ROMAN_CENTURY.finditer(text)
     ]
-    return sorted(plain + decades + romans, key=lambda n: n.start)
+    return sorted(plain + phrases + romans, key=lambda n: n.start)
+
+
+def _decades(text: str) -> list[Number]:
+    return [
+        Number(value, kind="decade", start=start, end=end)
+        for value, start, end, _ in find_decades(text)
+    ]
+
+
+def _wars(text: str) -> list[Number]:
+    """ "World War II" and "the Second World War": the whole wording is the number of a war."""
+    return [
+        Number(
+            Decimal(1 if (m[1] or m[2]).lower() in ("first", "one", "i", "1") else 2),
+            kind="war",
+            start=m.start(),
+            end=m.end(),
+        )
+        for m in WORLD_WAR.finditer(text)
+    ]
+
+
+def _is_amount(text: str, start: int) -> bool:
+    before = text[max(0, start - 2) : start].rstrip()
+    return before.endswith(CURRENCIES) or bool(GROUPED.match(text, start))
 
 
 def _counts(text: str, number: Number) -> bool:
@@ -131,13 +104,15 @@ def _counts(text: str, number: Number) -> bool:
 
 def _with_suffix(text: str, number: Number) -> Number:
     """Read what follows a numeral: century, decade, unit, era."""
+    if number.kind == "war":
+        return number
     if number.ordinal and (match := CENTURY.match(text, number.end)):
         number = replace(number, kind="century", end=match.end())
     elif match := PLURAL_YEAR.match(text, number.end):
         number = _plural_year(number, match.end())
     elif not number.ordinal and (match := UNIT.match(text, number.end)):
         dimension, factor = UNITS["inch" if match["inch"] else match["unit"].lower()]
-        number = replace(number, dimension=dimension, size=number.value * factor, end=match.end())
+        number = replace(number, dimension=dimension, factor=factor, end=match.end())
     if match := BEFORE_CHRIST.match(text, number.end):
         number = replace(number, bc=True, end=match.end())
     return number
@@ -152,25 +127,36 @@ def _plural_year(number: Number, end: int) -> Number:
     return number
 
 
-def _pair(text: str, left: Number, right: Number) -> tuple[Number, Number]:
+def _pair(text: str, left: Number, right: Number) -> list[Number]:
     """Let two numbers of one expression share what is written once: "10-20 cm", "1914-18"."""
     between = text[left.end : right.start]
-    if RANGE.fullmatch(between) and _abbreviates(left, right):
-        century = left.value - left.value % 100
-        return left, replace(right, value=century + right.value)
+    if COMPOUND.fullmatch(text, left.end, right.start) and _continues(left, right):
+        value = left.size / right.factor + right.value
+        return [replace(right, value=value, start=left.start)]
+    if RANGE.fullmatch(between) and (cut := _cut_by(text, left, right)):
+        return [left, replace(right, value=left.value - left.value % cut + right.value)]
     if not SHARED.fullmatch(between):
-        return left, right
+        return [left, right]
     if right.kind == "century" and left.ordinal and not left.kind:
         left = replace(left, kind="century")
     if right.dimension and not (left.dimension or left.kind or left.bc) and "and" not in between:
-        factor = right.size / right.value if right.value else Decimal(0)
-        left = replace(left, dimension=right.dimension, size=left.value * factor)
+        left = replace(left, dimension=right.dimension, factor=right.factor)
     if right.bc and not left.dimension:
         left = replace(left, bc=True)
-    return left, right
+    return [left, right]
 
 
-def _abbreviates(left: Number, right: Number) -> bool:
-    """Whether `right` is the end of a range of years cut to two digits."""
-    whole_year = 1000 <= left.value <= 2999 and left.value % 1 == 0
-    return whole_year and not right.dimension and left.value % 100 < right.value < 100
+def _continues(left: Number, right: Number) -> bool:
+    """Whether `right` is the rest of a measure that `left` states in a larger unit."""
+    same = left.dimension == right.dimension != ""
+    return same and left.value % 1 == 0 and 0 < right.size < left.factor
+
+
+def _cut_by(text: str, left: Number, right: Number) -> int:
+    """100 or 10 where `right` is the end of a range of years cut to two digits or one, else 0."""
+    if not 1000 <= left.value <= 2999 or left.value % 1 or right.dimension or right.ordinal:
+        return 0
+    if left.value % 100 < right.value < 100:
+        return 100
+    one_digit = text[left.end + 1 : right.end].isdigit() and right.end == right.start + 1
+    return 10 if one_digit and left.value % 10 < right.value else 0

@@ -45,11 +45,12 @@ BELOW_1000 = rf"(?:{HUNDRED}{AND}{BELOW_100}|{HUNDRED}|{BELOW_100})"
 BELOW_1000_END = rf"(?:{HUNDRED}{AND}{BELOW_100_END}|{HUNDRED}(?:th)?|{BELOW_100_END})"
 THOUSANDS = rf"(?:{BELOW_1000}|an?){SPACE}(?:thousand|million|billion)"
 YEAR_END = rf"(?:{_any(TENS)}{SPACE}{_last(ONES)}|{_last([*TENS, *TEENS])})"
-YEAR = rf"{_any([*TEENS, 'twenty'])}{SPACE}{YEAR_END}"
+OH = rf"(?:oh|aught|ought){SPACE}{_any(ONES)}"
+YEAR = rf"{_any([*TEENS, 'twenty'])}{SPACE}(?:{YEAR_END}|{OH})"
 WORDS = re.compile(
     rf"\b(?:{YEAR}|(?:{BELOW_100}|an?){SPACE}dozen"
     rf"|{THOUSANDS}(?:,?{AND}{THOUSANDS})*(?:,?{AND}{BELOW_1000_END}|(?:th)?)"
-    rf"|{BELOW_1000_END}|hundredth|thousandth|millionth)\b",
+    rf"|{BELOW_1000_END}|hundredth|thousandth|millionth)(?:\b|(?<=hundred)(?=s\b))",
     re.I,
 )
 TOKEN = re.compile(r"[a-z]+", re.I)
@@ -70,12 +71,20 @@ FRACTIONS = {"halves": 2, "quarters": 4, "fourths": 4} | {
     f"{word}s": value for word, value in ORDINALS.items() if value in (3, 5, 6, 8, 10)
 }
 PARTS = re.compile(rf"[\s-]({'|'.join(FRACTIONS)})\b", re.I)
+# "one-third", but "one third-century coin"; "a third of it", but "a third vase"; "half a million".
+PART_OF_ONE = {word[:-1]: value for word, value in FRACTIONS.items() if word != "halves"}
+A_PART = _any(PART_OF_ONE)
+ONE_PART = re.compile(
+    rf"\bone[\s-](half|{A_PART})\b(?![\s-]+centur)|\ban?\s+({A_PART})(?=\s+of\b|\s*$)"
+    r"|\bhalf\s+an?\b",
+    re.I,
+)
 # "nineteen-sixties", "sixties": the plural of the tens is a decade.
 PLURAL_TENS = {word[:-1] + "ies": 10 * value for value, word in enumerate(TENS, 2)}
 DECADE = re.compile(rf"\b(?:({_any([*TEENS, 'twenty'])})[\s-]+)?({_any(PLURAL_TENS)})\b", re.I)
 HALF = re.compile(rf"{SPACE}and{SPACE}a{SPACE}half\b", re.I)
 SUFFIX = re.compile(r"(?:st|nd|rd|th)\b", re.I)
-SCALED = re.compile(r"[\s\u00a0-](hundred|thousand|million|billion)\b", re.I)
+SCALED = re.compile(r"[\s\u00a0-](dozen|hundred|thousand|million|billion)\b", re.I)
 
 
 def find_numerals(text: str) -> list[Numeral]:
@@ -103,6 +112,22 @@ def roman(letters: str) -> int:
     return sum(-v if v < after else v for v, after in zip(values, following, strict=True))
 
 
+def roman_letters(value: int) -> str:
+    """A number below 40 as a Roman numeral."""
+    ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
+    return "X" * (value // 10) + ones[value % 10]
+
+
+def in_words(value: int, ordinal: bool) -> str:
+    """A whole number from 1 to 99 in words; "" for others."""
+    if not 0 < value < 100:
+        return ""
+    small = {number: word for word, number in CARDINALS.items()}
+    parts = [value] if value in small else [value - value % 10, value % 10]
+    *first, last = [small[part] for part in parts]
+    return "-".join([*first, _ordinal(last) if ordinal else last])
+
+
 def _digits(text: str) -> Iterator[Numeral]:
     end = 0
     while match := DIGITS.search(text, end):
@@ -111,8 +136,8 @@ def _digits(text: str) -> Iterator[Numeral]:
             value, end = value + fraction, part.end()
         elif half := HALF.match(text, end):
             value, end = value + Decimal("0.5"), half.end()
-        elif scale := SCALED.match(text, end):
-            value, end = value * SCALES[scale[1].lower()], scale.end()
+        else:
+            value, end = _scaled(text, value, end)
         suffix = SUFFIX.match(text, end)
         end = suffix.end() if suffix else end
         yield value, match.start(), end, bool(suffix)
@@ -138,16 +163,31 @@ def _fraction(match: re.Match[str]) -> Decimal | None:
 
 
 def _words(text: str) -> Iterator[Numeral]:
+    ones = [_one_part(text, match) for match in ONE_PART.finditer(text)]
+    yield from ones
     for match in WORDS.finditer(text):
+        if any(start <= match.start() < end for _, start, end, _ in ones):
+            continue
         words = [word.lower() for word in TOKEN.findall(match[0])]
         value, end = Decimal(_sum(words)), match.end()
         if half := HALF.match(text, end):
-            value, end = value + Decimal("0.5"), half.end()
-            if scale := SCALED.match(text, end):
-                value, end = value * SCALES[scale[1].lower()], scale.end()
-        elif (parts := PARTS.match(text, end)) and value < (under := FRACTIONS[parts[1].lower()]):
-            value, end = value / under, parts.end()
+            value, end = _scaled(text, value + Decimal("0.5"), half.end())
+        elif (part := PARTS.match(text, end)) and value < (under := FRACTIONS[part[1].lower()]):
+            value, end = value / under, part.end()
         yield value, match.start(), end, words[-1] in ORDINALS
+
+
+def _one_part(text: str, match: re.Match[str]) -> Numeral:
+    """ "One-third", "a third of", "half a", the last with what it is half of."""
+    value = Decimal(1) / PART_OF_ONE.get((match[1] or match[2] or "half").lower(), 2)
+    value, end = _scaled(text, value, match.end())
+    return value, match.start(), end, False
+
+
+def _scaled(text: str, value: Decimal, end: int) -> tuple[Decimal, int]:
+    """Value and end with the "million" that may follow."""
+    scale = SCALED.match(text, end)
+    return (value * SCALES[scale[1].lower()], scale.end()) if scale else (value, end)
 
 
 def _sum(words: list[str]) -> int:
@@ -159,6 +199,8 @@ def _sum(words: list[str]) -> int:
             total, group = total + (group or 1) * value, 0
         elif word in SCALES or word in ("hundredth", "dozenth"):
             group = (group or 1) * value
+        elif word in ("oh", "aught", "ought"):
+            group *= 100
         elif 10 <= group <= 20 and value >= 10:
             group = group * 100 + value
         else:

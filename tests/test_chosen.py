@@ -8,7 +8,7 @@ from hosted import run, write_exhibits
 from museum_server import artwork, running
 from openai_server import OpenAIServer
 
-from musequest.creation.chosen import collect, cost_of, sample, writer_of
+from musequest.creation.chosen import collect, cost_of, sample, within_reach, writer_of
 from musequest.creation.hosted import BatchWriter, HostedWriter
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.errors import MuseQuestError
@@ -92,3 +92,59 @@ def test_the_cost_is_told_before_anything_is_asked(home: Path, capsys):
         run(server.url)
     assert cost_of(dataclasses.replace(profile, writer="hosted"))["calls still to be made"] == 0
     assert capsys.readouterr().out == ""
+
+
+def far_away():
+    return dataclasses.replace(
+        POCKET, name="far", museum="smithsonian", collection="far", writer="hosted"
+    )
+
+
+@pytest.fixture
+def pocket_in_small(monkeypatch: pytest.MonkeyPatch, museum: Path):
+    """The pocket museum's place taken by five exhibits."""
+    small = dataclasses.replace(POCKET, museum=str(museum))
+    monkeypatch.setattr("musequest.creation.chosen.load_profile", lambda name: small)
+    return small
+
+
+def test_what_is_in_reach_stays_chosen(home: Path, capsys):
+    assert within_reach(POCKET, writer=True) is POCKET
+    assert capsys.readouterr().out == ""
+
+
+def test_without_network_the_pocket_museum_serves(home, monkeypatch, capsys, pocket_in_small):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert within_reach(far_away()) is pocket_in_small
+    told = capsys.readouterr().out
+    assert told.count("\n") == 1 and "goes on with the pocket museum: HF_HUB_OFFLINE" in told
+    assert not (home / "data/far").exists()
+    assert (home / "data/pocket/photos.parquet").is_file()
+
+
+def test_a_museum_out_of_reach_is_told(home, monkeypatch, capsys, pocket_in_small):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("musequest.creation.smithsonian.BASE_URL", "http://127.0.0.1:9/api")
+    assert within_reach(far_away()) is pocket_in_small
+    assert "'smithsonian' is out of reach at 127.0.0.1" in capsys.readouterr().out
+
+
+def test_without_a_key_only_what_needs_the_writer_goes_on_with_the_pocket_museum(
+    home, capsys, pocket_in_small
+):
+    write_exhibits(home)
+    profile = dataclasses.replace(far_away(), collection="t")
+    assert within_reach(profile) is profile and capsys.readouterr().out == ""
+    assert within_reach(profile, writer=True) is pocket_in_small
+    assert "needs a key; set OPENAI_API_KEY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["idefics2-8b", "idefics3-8b", "smolvlm-256m"])
+def test_one_word_chooses_the_published_dataset(name: str):
+    profile = load_profile(name)
+    assert (profile.museum, profile.catalogue, profile.collection) == (
+        "smithsonian",
+        None,  # the 65 exhibits
+        "smithsonian",
+    )
+    assert (profile.writer, profile.writer_model) == ("hosted", "gpt-4o-mini")

@@ -1,12 +1,17 @@
 """Numbers and names on hand-made cases."""
 
+import csv
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from musequest.evaluation.facts import check_numbers
-from musequest.evaluation.names import check_names, claims, find_names, telling_names
+from musequest.evaluation.names import check_names, find_names
+from musequest.evaluation.titles import claims, telling_titles
 from musequest.numbers import find_numbers
+
+POCKET_EXHIBITS = Path(__file__).parents[1] / "assets" / "pocket_museum" / "exhibits.csv"
 
 
 def values(text: str) -> list[str]:
@@ -41,6 +46,9 @@ def values(text: str) -> list[str]:
         ("18 1/2 inches, 2½ ft, 1/2, ¾", ["18.5", "2.5", "0.5", "0.75"]),
         ("9/11 and 9/8", ["9", "11", "9", "8"]),
         ("two and a half metres", ["2.5"]),
+        ("one and a half", ["1.5"]),
+        ("2 and a half", ["2.5"]),
+        ("a hundred and one quarters, a hundred and one half", ["101", "101", "0.5"]),
         ("twelve thousand five hundred", ["12500"]),
         ("one hundred and twenty-third", ["123"]),
         ("nineteen forty-two, nineteen hundred and two", ["1942", "1902"]),
@@ -88,6 +96,95 @@ def test_a_number_knows_where_it_stands():
 def test_fractions_in_words(one: str, other: str):
     (left,), (right,) = find_numbers(one), find_numbers(other)
     assert left.value == right.value
+
+
+SAME = [
+    ("17th- and 18th-century", "17th and 18th centuries"),
+    ("17th- to 18th-century", "17th and 18th centuries"),
+    ("the eighteen hundreds", "the 1800s"),
+    ("nineteen oh five", "1905"),
+    ("twenty-oh-five", "2005"),
+    ("a third of it", "1/3 of it"),
+    ("one-third of it", "⅓ of it"),
+    ("a quarter of it", "¼ of it"),
+    ("half a million", "500,000"),
+    ("half a dozen", "6"),
+    ("half an inch", "0.5 inches"),
+    ("1860-1", "1860–1861"),
+    ("World War Two", "World War II"),
+    ("the Second World War", "WWII"),
+    ("World War 1", "the First World War"),
+    ("2 feet 3 inches", "27 inches"),
+    ("2 ft. and 3 in. wide", "27 in. wide"),
+    ("13.4 inches", "34 cm"),
+    ("2 feet 3 inches", "68.6 cm"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_two_wordings_of_the_same(one: str, other: str):
+    for answer, truth in ((one, other), (other, one)):
+        check = check_numbers(answer, truth)
+        assert (check.recall, check.invented_rate) == (1, 0)
+        names = check_names(f"So in {answer}", f"As in {truth}")
+        assert (names.missing, names.invented) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("17th- and 18th-century", "17 and 18"),
+        ("the eighteen hundreds", "1800"),
+        ("a third vase", "1/3 of a vase"),
+        ("one third-century coin", "one third of a coin"),
+        ("half a loaf", "1/2 of a loaf"),
+        ("1860-1", "1860–1871"),
+        ("1986 - 3", "1986-1993"),
+        ("World War Two", "World War One"),
+        ("World War Two", "2 wars"),
+        ("2 feet, 3 inches", "27 inches"),
+        ("2 feet. 3 inches", "27 inches"),
+        ("3 inches 2 feet", "27 inches"),
+        ("13.5 inches", "34 cm"),
+        ("13 inches", "34 cm"),
+        ("34.1 cm", "34 cm"),
+        ("34.1 cm", "34 kg"),
+        ("1 m", "140 cm"),
+        ("20 inches", "1 m"),
+    ],
+)
+def test_wordings_that_are_not_the_same(one: str, other: str):
+    for answer, truth in ((one, other), (other, one)):
+        check = check_numbers(answer, truth)
+        assert check.recall is None or check.recall < 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "invented"),
+    [
+        ("13 inches", "34 cm", False),
+        ("34 cm", "13 inches", True),
+        ("3 feet", "90 cm", False),
+        ("3 feet", "1 m", True),
+        ("1 foot", "34 cm", True),
+        ("47 cm", "471 mm", False),
+        ("471 mm", "47 cm", True),
+        ("47 cm", "47.1 cm", True),
+        ("18th century", "the 1740s", False),
+        ("17th century", "the 1740s", True),
+        ("1742", "the 1740s", True),
+        ("the 1740s", "the 18th century", True),
+        ("1st century", "the sixties", True),
+        ("13th century", "$1200", True),
+        ("13th century", "1,200 coins", True),
+        ("13th century", "1200 or so", False),
+        ("12th century BC", "1,200 BC", False),
+        ("13th century BC", "1,200 BC", True),
+        ("1200 coins", "1,200 coins", False),
+    ],
+)
+def test_what_bears_a_number_out(answer: str, truth: str, invented: bool):
+    assert check_numbers(answer, truth).invented_rate == float(invented)
 
 
 @pytest.mark.parametrize("text", ["12 in. wide", "12 in high", "12 inches", "12-inch", "1 foot"])
@@ -190,6 +287,38 @@ def test_an_abbreviation_or_a_number_is_no_end_of_a_sentence_and_no_name():
     assert find_names("Made in the Seventeenth Century in Ost") == {"ost"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sorry, but I'm unable to identify this exhibit, and I've no data.",
+        "Sorry, but I’d say, and I’ll add, that I’m unsure; we can't tell.",
+        "A sign says Don't, Isn't, Can't and Won't.",
+    ],
+)
+def test_a_contraction_is_no_name(text: str):
+    assert find_names(text) == set()
+    assert check_names(text, "A vase of Lowfen.").invented == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Material:** Bronze\n- Origin: unknown\n- Height: tall\n* Date: old",
+        "### Origin\n\n   - **Height**: tall\n1) Bronze\n2. *Date* unknown\n> Perhaps",
+        "It may be … Perhaps not. 'Perhaps,' he said, ‘Never’.",
+        "| Material | Bronze |\n| Height | tall |",
+        "__Date__: old. **Origin**: unknown; _Perhaps_ not.",
+    ],
+)
+def test_lists_headings_and_quotes_begin_sentences(text: str):
+    assert find_names(text) == set()
+
+
+def test_bold_words_and_plural_owners_inside_a_sentence_are_names():
+    text = "- made by **Ilse Varn** of the joiners' Guild - Lowfen (1742) Brod"
+    assert find_names(text) == {"ilse", "varn", "guild", "lowfen", "brod"}
+
+
 def test_names_without_capitals_have_no_rates():
     check = check_names("壺は美しい", "壺は古い")
     assert check.recall is None
@@ -201,8 +330,73 @@ def test_a_very_long_answer_has_its_names_read_in_time():
     assert (check.stated, check.recall) == (2, 1)
 
 
+def claimed(answer: str, titles: list[str]) -> list[set[str]]:
+    return [set(title.words) for title in claims(answer, telling_titles(titles))]
+
+
 def test_an_exhibit_is_claimed_by_the_names_that_tell_it_from_others():
-    names = telling_names(["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a vase"])
-    assert names == [{"heron", "lowfen"}, {"ember", "orsey"}]
-    assert claims("The Lowfen piece", names) == [{"heron", "lowfen"}]
-    assert claims("A Vase with a heron", names) == []
+    titles = ["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a vase"]
+    heron = {"heron", "vase", "lowfen"}
+    assert claimed("The Lowfen piece", titles) == [heron]
+    assert claimed("a vase with a heron", titles) == []
+    assert claimed("A Vase.", titles) == []
+    assert claimed("Lowfen lies far away.", titles) == []
+    assert telling_titles(["a vase", "The Urn", "The Urn"]) == []
+
+
+PUBLISHED = [
+    "Albert Einstein's Pipe", "Alexander Graham Bell's Large Box Telephone", "Black Gold I",
+    "Abraham Lincoln's Watch, around 1858", "Abraham Lincoln's Coffee Cup", "Keys to the Future",
+    "Helen Keller's Watch", "Witness to War", "Kermit the Frog Puppet", "Hope Diamond",
+    "George Washington Farewell Address Candle Stand", "Plymouth Rock Piece", "Lucky Strike",
+    "Teapot made by Peter Bentzon", "Weathervane Teapot", "Rock 'n' Roll Ride",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        ("This is Einstein's pipe.", "einstein"),
+        ("This pipe once belonged to Albert Einstein.", "einstein"),
+        ("This is Bell’s telephone.", "bell"),
+        ("This is Graham Bell's telephone of 1876.", "bell"),
+        ("This is Abraham Lincoln's watch.", "lincoln"),
+        ("You see Abraham Lincoln's Watch.", "lincoln"),
+        ("Lincoln's watch has a secret inside.", "watch"),
+        ("Keys to the Future hang here.", "keys"),
+        ("Here is the Hope Diamond, and it is blue.", "hope"),
+        ("A silver teapot by Bentzon.", "bentzon"),
+        ("It is **Kermit the Frog**.", "kermit"),
+    ],
+)
+def test_a_published_exhibit_is_claimed_by_a_name_and_a_thing(answer: str, word: str):
+    (words,) = claimed(answer, PUBLISHED)
+    assert word in words
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Keys hang from a rusty ring.",
+        "Gold letters stand on the lid.",
+        "War's medals look alike. Hope is not in sight, nor a diamond.",
+        "A pipe, a watch, a telephone and a teapot, none of them famous.",
+        "This coin shows Abraham Lincoln, and that stamp George Washington.",
+        "A watch is not among the things of Lincoln's time that are told of at such length here.",
+        "The Liberty Bell rang.",
+        "Sorry, but I'm unable to identify this exhibit.",
+        "",
+    ],
+)
+def test_a_published_exhibit_is_not_claimed_by_chance(answer: str):
+    assert claimed(answer, PUBLISHED) == []
+
+
+def test_an_exhibit_of_the_pocket_museum_is_claimed():
+    with open(POCKET_EXHIBITS, encoding="utf-8", newline="") as file:
+        titles = [row["title"] for row in csv.DictReader(file)]
+    assert len(telling_titles(titles)) == len(titles)
+    for answer in ("This is the Pilot Coin, struck in 1487.", "A gold coin from Gildmoor."):
+        assert claimed(answer, titles) == [{"pilot", "coin", "gildmoor"}]
+    assert claimed("The bowl comes from Lowfen.", titles) == [{"meadow", "bowl", "lowfen"}]
+    assert claimed("Fog hides a bell. Winter is near the Coin Street of Lowfen.", titles) == []

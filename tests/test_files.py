@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from musequest.errors import MuseQuestError
-from musequest.files import read_json, write_json, write_text, write_whole
+from musequest.files import clear_temporaries, read_json, write_json, write_text, write_whole
 
 
 def test_a_written_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path):
@@ -54,3 +54,14 @@ def test_a_file_that_would_not_change_is_left_as_it_is(tmp_path: Path):
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (first.st_mtime_ns, first.st_ino)
     write_text(path, "two")
     assert path.read_text() == "two" and [*tmp_path.iterdir()] == [path]
+
+
+def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path):
+    left = [".train-00000-of-00001.0123456789ab.parquet", "deep/.card.fedcba987654.md"]
+    kept = [".gitattributes", "train.parquet", ".hidden.parquet", ".x.0123456789abc.md"]
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    clear_temporaries(tmp_path)
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in kept)

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import in_processes
 from launched import without_dropout
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import launching, training
+from musequest.finetuning import launching, ranks, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
@@ -211,3 +212,14 @@ def test_another_number_of_processes_is_another_run(double, monkeypatch):
     monkeypatch.setenv("MUSEQUEST_HOME", str(double[0].parents[2]))
     with pytest.raises(MuseQuestError, match="world_size was 2 and is 3"):
         train(double[0].parents[2] / "tiny.yaml", "lora_ddp", processes=3, progress=False)
+
+
+def patience_seconds() -> float:
+    """How long a process that has met the others waits for them."""
+    ranks.meet()
+    group = torch.distributed.group.WORLD._get_backend(torch.device("cpu"))
+    return group.options._timeout.total_seconds()
+
+
+def test_processes_wait_hours_for_one_that_writes_a_large_checkpoint():
+    assert in_processes(patience_seconds) == [7200, 7200]

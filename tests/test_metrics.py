@@ -177,7 +177,7 @@ def test_seconds_are_those_recorded():
     assert found[0] == 0.5 and np.isnan(found[1]) and found[2] == 2
 
 
-def test_false_recognition_needs_half_of_a_titles_own_names():
+def test_false_recognition_needs_words_that_only_one_title_has():
     titles = ["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a box"]
     answers = ["The Heron Mug.", "A heron on a vase.", "A Vase.", "By the Orsey potters.", ""]
     given = replace(sheet(["x"]), answers=answers, titles=titles)

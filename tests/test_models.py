@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_profile
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
@@ -115,6 +116,21 @@ def test_the_table_of_trainable_parameters_adds_up(profile):
 def test_weights_come_in_the_profiles_dtype(profile):
     assert load_model(replace(profile, dtype="bfloat16")).dtype == torch.bfloat16
     assert load_model(profile, dtype="float32").dtype == torch.float32
+
+
+def test_beside_4_bits_it_is_computed_in_the_dtype_in_which_the_base_was_saved(tmp_path):
+    for dtype in ("float32", "bfloat16"):
+        folder = tmp_path / dtype
+        folder.mkdir()
+        source = save_tiny_docent(folder, width=64)
+        AutoModelForImageTextToText.from_pretrained(source, dtype=dtype).save_pretrained(source)
+        as_saved = write_profile(tmp_path, source, dtype="auto")
+        quantization = load_approach("qlora").quantization
+        model = add_adapter(load_model(as_saved, quantization=quantization), load_approach("qlora"))
+        batch = DocentCollator(load_processor(as_saved))([sample(0)])
+        model(**batch).loss.backward()
+        computed = {m.compute_dtype for m in model.modules() if hasattr(m, "compute_dtype")}
+        assert computed == {getattr(torch, dtype)}
 
 
 def test_a_base_model_that_is_nowhere_is_one_sentence(profile):

@@ -230,6 +230,13 @@ def test_a_used_up_quota_stops_the_run_and_the_next_goes_on(server: MuseumServer
     assert not set(before) & set(again) - {"/openaccess/api/v1.0/search"}
 
 
+def test_a_server_of_photos_that_refuses_is_not_asked_on(server: MuseumServer, catalogue: Path):
+    server.faults["/media"] = ["firewall"] * 999
+    with pytest.raises(MuseQuestError, match="out of reach: .*perhaps a firewall"):
+        collect(server, catalogue)
+    assert sum("/media" in path for path in server.paths()) == 3  # one an exhibit
+
+
 def test_a_wrong_key_stops_after_one_request(server: MuseumServer, catalogue: Path):
     server.faults["content"] = ["bad key"]
     with pytest.raises(MuseQuestError, match="does not accept the key"):

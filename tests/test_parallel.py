@@ -14,6 +14,7 @@ import torch
 from forked import free_port, in_processes
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
+from tiny_family import save_tiny_relative
 from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingArguments
 
 from musequest import settings
@@ -266,6 +267,41 @@ def test_one_gpu_cannot_be_split(monkeypatch):
 def approach_with(name: str, **parallel) -> Approach:
     approach = load_approach(name)
     return replace(approach, parallel={**approach.parallel, **parallel})
+
+
+def test_a_head_that_shares_the_embeddings_has_its_own_copy_on_its_device(tmp_path, monkeypatch):
+    profile = write_profile(tmp_path, save_tiny_relative("smolvlm", tmp_path / "smolvlm"))
+    sequential = approach_with("full_mp", strategy="sequential")
+    trainers = []
+
+    def build(*arguments, **options):
+        trainers.append(build_trainer(*arguments, **options))
+        if len(trainers) == 1:
+            trainers[0].add_callback(StopAt())
+        return trainers[-1]
+
+    monkeypatch.setenv("RANK", "1")
+    for name in ("full", "full_mp"):
+        write_dataset(tmp_path / name, "tiny")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "full"))
+    run(profile, "full")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "full_mp"))
+    monkeypatch.setattr(training, "load_approach", lambda name: sequential)
+    monkeypatch.setattr(training, "build_trainer", build)
+    with pytest.raises(MuseQuestError, match=f"at step {STOP_AT} of 5"):
+        run(profile, "full_mp")
+    run(profile, "full_mp")
+    for trainer in trainers:
+        head, embeddings = trainer.model.lm_head, trainer.model.get_input_embeddings()
+        assert head.weight.data_ptr() != embeddings.weight.data_ptr()
+        assert torch.equal(head.weight, embeddings.weight)
+    folders = [tmp_path / name / "runs/tiny" / name / "model" for name in ("full", "full_mp")]
+    one, split = (load_file(folder / "model.safetensors") for folder in folders)
+    assert one.keys() == split.keys() and "lm_head.weight" not in one
+    for key, tensor in split.items():
+        torch.testing.assert_close(tensor, one[key], msg=key)
+    model = AutoModelForImageTextToText.from_pretrained(folders[1])
+    assert model.lm_head.weight is model.get_input_embeddings().weight
 
 
 def test_one_device_after_another_is_full_fine_tuning_too(runs, tmp_path, monkeypatch):

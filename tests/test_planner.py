@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,12 +12,20 @@ from tiny_dialogs import write_dataset, write_profile
 from tiny_family import KINDS, save_tiny_relative
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.finetuning.activations import Load, chain, empty_model
-from musequest.finetuning.models import free_projections, load_model
+from musequest.finetuning.collator import DocentCollator, EncodedDialogs
+from musequest.finetuning.models import free_projections, load_model, load_processor
 from musequest.finetuning.pipeline import Pipeline, fill_rows
 from musequest.finetuning.planner import GIB, Part, check_fits, parts_of, plan, plan_of_map
-from musequest.finetuning.splitting import fullest_by_devices, main, micro_batches_of, preview
+from musequest.finetuning.splitting import (
+    fullest_by_devices,
+    main,
+    micro_batches_of,
+    preview,
+    split,
+)
 from musequest.finetuning.stages import Elsewhere, Stage, load_stage
 from musequest.home import root
 from musequest.settings import load_approach
@@ -124,6 +133,23 @@ def test_a_device_too_small_is_one_sentence_that_says_what_fits():
             check_fits(plan(gib, 2), [memory * GIB] * 2, gib, rows=1 if memory == 250 else 4)
 
 
+def test_of_a_gpu_a_reserve_is_left(profile, monkeypatch):
+    collator = DocentCollator(load_processor(profile))
+    rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
+    asked = (profile, load_approach("full_mp"), rows)
+    fullest = max(split(*asked, 2, 4).bytes())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for spare, fits in ((1.1, True), (1.05, False)):
+        gpu = SimpleNamespace(total_memory=int(fullest * spare))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, gpu=gpu: gpu)
+        if fits:
+            assert max(split(*asked, 2, 4).bytes()) == fullest
+        else:
+            with pytest.raises(MuseQuestError, match="Device . would hold"):
+                split(*asked, 2, 4)
+
+
 def values(part):
     return part.weights, part.gradients, part.optimizer, part.activations
 
@@ -186,6 +212,15 @@ def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docen
     assert not any(
         "layers.0." in name for name, _ in stages[1].model.model.text_model.named_parameters()
     )
+    for stage in stages:
+        stage.autocast = torch.bfloat16
+    with torch.no_grad():
+        hidden = stages[0](ids, attention_mask=mask)
+        mixed = stages[1](hidden, attention_mask=mask)
+        with torch.autocast("cpu", torch.bfloat16):
+            whole_mixed = model(input_ids=ids, attention_mask=mask).logits
+    assert hidden.dtype == mixed.dtype == torch.float32
+    assert torch.equal(mixed, whole_mixed.float()) and not torch.equal(mixed, whole)
 
 
 def test_filled_rows_teach_nothing():

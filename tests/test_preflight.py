@@ -30,7 +30,8 @@ def test_every_approach_has_a_line_and_findings_are_sentences(profile, tmp_path,
     assert "lora" in set(table.approach) and (table.rows_fit > 8).all()
     assert (table.rows_fit_recomputed >= table.rows_fit).all()
     told = " ".join(findings)
-    assert "is the folder" in told and "T4 has no bfloat16" in told
+    assert "is the folder" in told and "T4 has no bfloat16: set fp16=true" in told
+    assert "float16 for approaches with adapters, dtype: float32 for full tuning" in told
     assert "is not there yet" not in told
     assert main(["preflight", "--profile", str(tmp_path / "tiny.yaml"), "--gpu", "24 GiB"]) == 0
     assert "lora" in capsys.readouterr().out

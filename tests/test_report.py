@@ -300,7 +300,7 @@ def test_keys_lead_from_item_to_item_and_to_the_search(whole, reader):
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [360, 500, 1200])
+@pytest.mark.parametrize("width", [320, 360, 500, 1200])
 def test_nothing_is_wider_than_the_window(width, whole, reader):
     reader.open(whole, width)
     reader.ask("document.querySelectorAll('details').forEach((each) => { each.open = true; })")

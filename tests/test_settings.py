@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from musequest import settings
+from musequest.creation.museums import MUSEUMS
 from musequest.errors import MuseQuestError
 from musequest.settings import load_approach, load_profile, suited, training_settings
 
@@ -42,7 +43,7 @@ def test_every_profile_of_the_repository_loads(path: Path):
     profile = load_profile(path.stem)
     assert profile == load_profile(path)
     assert profile.name == path.stem
-    assert profile.museum is None or profile.museum_folder.is_dir()
+    assert profile.museum in MUSEUMS or profile.museum_folder.is_dir()
 
 
 def test_every_key_of_the_pocket_profile_is_explained():

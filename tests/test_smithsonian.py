@@ -277,7 +277,7 @@ def test_pages_out_of_reach_are_not_asked_for_again_in_this_run(
         found = museum.find(entry(link=f"{server.address}/page:test_{number}"))
         assert found.narrative == "A machine."
     assert set(server.paths("page")) == {"/page:test_1"}
-    assert "Short records stay short, since pages cannot be read" in caplog.text
+    assert "Records are taken as they are, since pages cannot be read" in caplog.text
 
 
 def test_without_a_record_the_page_is_read_where_any_licence_will_do(
@@ -289,6 +289,60 @@ def test_without_a_record_the_page_is_read_where_any_licence_will_do(
     assert found.photos == [MuseumPhoto("https://example.org/a.jpg", "not stated")]
     with pytest.raises(NotFound, match="no page says that its photo is CC0"):
         museum.find(entry(link=f"{server.address}/machine"))
+
+
+LINKS = """<html><body><header><a href="/object/menu:test_9">Menu</a></header><main><h1>Seven</h1>
+{}</main><footer><a href="/object/other:test_8">More</a></footer></body></html>"""
+
+
+def link_to(*ids: str) -> str:
+    return LINKS.format(
+        "".join(f'<a href="/object/a-thing:{own}?from=page#top">x</a>' for own in ids)
+    )
+
+
+def test_the_record_that_a_page_links_to_is_taken(server: MuseumServer, museum: Smithsonian):
+    for own in ("test_7", "test_8", "test_9"):
+        server.add_record(own, f"ng49-{own[-1]}")
+    server.pages["/snapshot/hidden-words"] = link_to("test_7")
+    found = museum.find(entry(link=f"{server.address}/snapshot/hidden-words"))
+    assert found.record_id == "test_7"
+    assert not any("search" in path for path in server.paths())
+
+
+def test_of_several_records_on_a_page_one_must_be_confirmed(
+    server: MuseumServer, museum: Smithsonian
+):
+    for own in ("test_5", "test_6", "test_7"):
+        server.add_record(own, f"ng49-{own[-1] * 2}-aa", title="Nothing alike")
+    row = server.records[1]["content"]["descriptiveNonRepeating"]
+    row["record_link"] = "https://museum.org/objects/66"
+    server.pages["/snapshot/hidden-words"] = link_to("test_5", "test_6")
+    link = f"{server.address}/snapshot/hidden-words"
+    with pytest.raises(NotFound, match="no record of the museum is confirmed"):
+        museum.find(entry(link=link))
+    assert museum.find(entry(link, "http://museum.org/objects/66/")).record_id == "test_6"
+
+
+def test_a_pages_only_record_with_another_permanent_link_is_not_its_own(
+    server: MuseumServer, museum: Smithsonian
+):
+    server.add_record("test_5", "ng49-55-aa", title="Nothing alike")
+    server.pages["/snapshot/hidden-words"] = link_to("test_5")
+    link = f"{server.address}/snapshot/hidden-words"
+    with pytest.raises(NotFound, match="no record of the museum is confirmed"):
+        museum.find(entry(link=link, record=f"{ARK}ng49-77-zz"))
+
+
+def test_a_pages_heading_finds_what_its_address_does_not(server: MuseumServer, museum: Smithsonian):
+    record = server.add_record("test_5", "ng49-55-aa", title="Seven of the Loom")
+    record["content"]["descriptiveNonRepeating"]["record_link"] = "https://museum.org/objects/55"
+    server.pages["/snapshot/hidden-words"] = LINKS.format("")
+    found = museum.find(
+        entry(f"{server.address}/snapshot/hidden-words", "http://museum.org/objects/55/")
+    )
+    assert found.record_id == "test_5"
+    assert server.asked[-1].params["q"] == "Seven"
 
 
 def test_a_search_follows_its_pages_and_gives_each_record_once(

@@ -41,6 +41,7 @@ def test_ordinary_text_is_fine(text: str):
         ("a\x1b[31mb", "control character U+001B"),
         ("a\x85b", "control character U+0085"),
         ("broken \ufffd sign", "control character U+FFFD"),
+        ("half an emoji \ud83d", "control character U+D83D"),
     ],
 )
 def test_what_would_be_learned_or_break_a_template_is_named(text: str, flaw: str):
@@ -69,3 +70,27 @@ def test_a_question_that_names_the_exhibit_is_found(text: str, named: bool):
 def test_a_title_without_telling_words_is_named_only_as_a_whole():
     assert names_title("Is it No. 5 or not?", "No. 5")
     assert not names_title("What is this?", "No. 5")
+
+
+@pytest.mark.parametrize(
+    ("title", "question", "named"),
+    [
+        ("1903 Wright Flyer", "Who built the Wright Flyer?", True),
+        ("Lockheed SR-71 Blackbird", "How fast was the SR-71 Blackbird?", True),
+        ("Hope Diamond, 45.52 carats", "What is the Hope Diamond?", True),
+        (
+            "Dorothy's Ruby Slippers from The Wizard of Oz",
+            "Who wore the ruby slippers in The Wizard of Oz?",
+            True,
+        ),
+        ("Badger Engine", "What is this steam engine?", False),
+        ("The Bell of the Fog", "Who rang this bell in the fog?", True),
+        ("Large steam engine of Derby", "How does this steam engine work?", False),
+        ("Ash", "Who washed this?", False),
+        ("Ra", "What era is this from?", False),
+        ("Ra", "Is this Ra?", True),
+        ("", "What is this?", False),
+    ],
+)
+def test_a_name_out_of_the_title_is_enough(title: str, question: str, named: bool):
+    assert names_title(question, title) is named

@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_dialogs import ROWS, write_dataset, write_profile
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
@@ -324,6 +325,22 @@ def test_a_wrong_setting_is_one_sentence(profile, home, key, value, message):
         train(profile, overrides={key: value}, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("approach", "dtype", "override", "message"),
+    [
+        ("full", "float16", {}, "'full' learns the weights themselves.*float32.*such as lora"),
+        ("full_fsdp", "float16", {"fp16": "true"}, "'full_fsdp' learns the weights themselves"),
+        ("full_mp", "float32", {"fp16": "true"}, "'full_mp' cannot scale.*bf16=true.*full_fsdp"),
+    ],
+)
+def test_float16_where_it_cannot_be_learned_is_one_sentence(
+    profile, home, approach, dtype, override, message
+):
+    with pytest.raises(MuseQuestError, match=message):
+        train(replace(profile, dtype=dtype), approach, override, progress=False)
+    assert not (home / "runs").exists()
+
+
 def test_a_split_without_rows_is_one_sentence(profile, home, monkeypatch):
     monkeypatch.setitem(ROWS, "validation", 0)
     write_dataset(home, "tiny")
@@ -363,3 +380,22 @@ def test_a_damaged_record_is_one_sentence(profile, home):
         train(profile, progress=False)
     write_json(home / RUN / "run.json", {"status": "failed"})
     assert train(profile, overrides={"max_steps": "1"}, progress=False)["status"] == "done"
+
+
+def test_one_process_trains_on_one_gpu_of_several(profile, home, finished, monkeypatch):
+    set_up = TrainingArguments._setup_devices.func
+
+    def among_three_gpus(arguments):
+        device = set_up(arguments)
+        arguments._n_gpu = 3
+        return device
+
+    several = cached_property(among_three_gpus)
+    several.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", several)
+    record = train(profile, progress=False)
+    expected = finished[2]
+    assert record["global_batch"] == expected["global_batch"]
+    assert record["best_eval_loss"] == expected["best_eval_loss"]
+    weights, alone = weights_of(home), weights_of(finished[0])
+    assert all(torch.equal(weights[key], tensor) for key, tensor in alone.items())

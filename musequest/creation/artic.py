@@ -52,6 +52,11 @@ class ArtInstitute:
         self.client = client
         self.base_url = (base_url or BASE_URL).rstrip("/")
 
+    @staticmethod
+    def address() -> str:
+        """Where it is asked unless told otherwise."""
+        return BASE_URL
+
     def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
         """Return the record of a catalogue's entry: by its number, else by its very title.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import MuseQuestError
 from ..home import collection_dir, root
-from ..settings import Profile
+from ..settings import Profile, load_profile
+from .augmentation import augment
 from .exhibits import Exhibit, collect_folder, load_exhibits
 from .hosted import BatchWriter, HostedWriter, expected_cost
 from .hosted.prices import BATCH_SHARE
@@ -16,6 +19,7 @@ from .offline_writer import OfflineWriter
 from .writers import Writer
 
 WRITERS = ("offline", "hosted", "batch")
+CONNECT_SECONDS = 5.0
 
 
 def collect(profile: Profile) -> list[Exhibit]:
@@ -34,6 +38,53 @@ def collect(profile: Profile) -> list[Exhibit]:
     return load_exhibits(profile.collection)
 
 
+def within_reach(profile: Profile, *, writer: bool = False) -> Profile:
+    """Return the profile, or the pocket museum's where its museum cannot be had from here.
+
+    With `writer`, also where its writer cannot. Then one sentence on the screen says what is
+    missing, and the pocket museum is collected and augmented if it is not yet; nothing is written
+    into the other collection. What was collected or written before needs no network and no key.
+    """
+    folder = collection_dir(profile.collection)
+    try:
+        if profile.museum in MUSEUMS and not (folder / "exhibits.parquet").is_file():
+            _check_network(profile.museum)
+        if writer and not (folder / "dialogs.parquet").is_file():
+            writer_of(profile)
+    except MuseQuestError as error:
+        print(f"This goes on with the pocket museum: {error}")
+        return _pocket()
+    return profile
+
+
+def _check_network(museum: str) -> None:
+    """Raise MuseQuestError unless the museum's server can be reached."""
+    _check_allowed()
+    address = urlsplit(MUSEUMS[museum].address())
+    port = address.port or {"https": 443, "http": 80}[address.scheme]
+    try:
+        socket.create_connection((address.hostname, port), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise MuseQuestError(
+            f"the museum '{museum}' is out of reach at {address.hostname} ({error}); run it again "
+            "with a network."
+        ) from None
+
+
+def _check_allowed() -> None:
+    if os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
+        raise MuseQuestError("HF_HUB_OFFLINE keeps this run off the network.")
+
+
+def _pocket() -> Profile:
+    """The profile of the pocket museum, its exhibits collected and their photos augmented."""
+    pocket = load_profile("pocket")
+    if not (collection_dir(pocket.collection) / "exhibits.parquet").is_file():
+        collect(pocket)
+    augment(pocket.collection, seed=pocket.seed)
+    return pocket
+
+
 def sample(museum: str, query: str, limit: int) -> list[Exhibit]:
     """Collect a few exhibits of a museum on the internet into data/<museum>_sample.
 
@@ -41,8 +92,7 @@ def sample(museum: str, query: str, limit: int) -> list[Exhibit]:
     """
     collection = f"{museum}_sample"
     try:
-        if os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
-            raise MuseQuestError("HF_HUB_OFFLINE keeps this run off the network.")
+        _check_allowed()
         if museum == "smithsonian" and not os.environ.get("SMITHSONIAN_API_KEY", "").strip():
             raise MuseQuestError("SMITHSONIAN_API_KEY is not set (see .env.example).")
         collect_museum(museum, collection, query=query, limit=limit)

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import MuseQuestError, leave_out
-from ..files import write_csv
+from ..files import clear_temporaries, write_csv
 from ..home import collection_dir
 from ..tables import SCHEMAS, read_table, table_writer
 from .card import write_card
@@ -40,6 +40,7 @@ def build_dataset(collection: str) -> dict[str, Any]:
     photos or pairs is reported and left out; more than 10 % of them raises MuseQuestError.
     """
     folder = collection_dir(collection)
+    clear_temporaries(folder / "dataset")
     exhibits = load_exhibits(collection)
     photos = _by_exhibit(read_table("photos", folder / "photos.parquet"), "slot")
     pairs = _by_exhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")

@@ -15,7 +15,7 @@ from .catalogue import Entry
 from .credits import CREDIT_COLUMNS, RIGHTS
 from .exhibits import PHOTO_SUFFIXES
 from .museum_client import MuseumClient
-from .museum_faults import NotFound, Unanswered
+from .museum_faults import NotFound, Refused, Unanswered
 from .museum_records import CC0, NOT_STATED, MuseumPhoto, MuseumRecord
 from .split import SLOTS
 from .texts import flaw_of
@@ -92,7 +92,10 @@ class Gathering:
     def _download(
         self, entry: Entry, record: MuseumRecord, photos: list[MuseumPhoto]
     ) -> list[dict[str, str]]:
-        """The rows of credits.csv for what could be had; raises if that is nothing."""
+        """The rows of credits.csv for what could be had; raises if that is nothing.
+
+        A server of photos that refuses is not asked for the exhibit's other ones.
+        """
         rows: list[dict[str, str]] = []
         fault: MuseQuestError = NotFound("it has no photo.")
         for photo in photos:
@@ -103,14 +106,15 @@ class Gathering:
                 name = entry.item_name
                 LOGGER.warning("A photo of '%s' is left for the next run: %s", name, error)
                 fault = error
-                if isinstance(error, Unanswered):
+                if isinstance(error, (Unanswered, Refused)):
                     break
                 continue
             rights = (photo.license, record.credit, record.record, photo.url)
             row = {"item_name": entry.item_name, "photo": path}
             rows.append(row | dict(zip(RIGHTS, rights, strict=True)))
         if not rows:
-            raise fault if isinstance(fault, Unanswered) else NotFound(str(fault))
+            kind = Unanswered if isinstance(fault, (Unanswered, Refused)) else NotFound
+            raise kind(str(fault))
         return rows
 
 

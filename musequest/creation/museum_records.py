@@ -7,7 +7,9 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
+
+from .texts import UNFIT
 
 CC0 = "CC0-1.0"
 NOT_STATED = "not stated"
@@ -45,7 +47,7 @@ class MuseumRecord:
 
 
 def plain_text(text: object) -> str:
-    """Return a text without tags, entities and control characters; '' for what is no text.
+    """Return a text without tags, entities and characters that are none; '' for what is no text.
 
     Entities that were escaped twice are resolved too. Blank lines part paragraphs.
     """
@@ -57,22 +59,40 @@ def plain_text(text: object) -> str:
         text = html.unescape(text)
     if "<" in text:
         text = _without_tags(BeautifulSoup(text, "html.parser"))
-    signs = "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) != "Cc")
+    signs = "".join(
+        sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in UNFIT
+    )
     lines = [" ".join(line.split()) for line in signs.split("\n")]
     return re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
 
 
 def main_text(page: str) -> str:
     """Return the paragraphs of a web page's main part, one after the other."""
+    paragraphs = [plain_text(e.decode_contents()) for e in _main_part(page).find_all("p")]
+    # Fewer words are captions, dates and buttons.
+    told = [paragraph for paragraph in paragraphs if len(paragraph.split()) >= 6]
+    return "\n\n".join(dict.fromkeys(told))
+
+
+def main_links(page: str) -> list[str]:
+    """Return the addresses that a web page's main part links to, without what follows a "?"."""
+    links = _main_part(page).find_all("a", href=True)
+    return [str(link["href"]).partition("#")[0].partition("?")[0] for link in links]
+
+
+def heading(page: str) -> str:
+    """Return the first heading of a web page's main part; '' where it has none."""
+    element = _main_part(page).find("h1")
+    return plain_text(element.decode_contents()) if element else ""
+
+
+def _main_part(page: str) -> Tag:
+    """A web page's main part, or the whole of it, without menus and footers."""
     soup = BeautifulSoup(page, "html.parser")
     for element in soup.find_all(FURNITURE):
         element.decompose()
     places = (soup.select_one(place) for place in ("main", "[role=main]", "article"))
-    main = next((place for place in places if place), soup)
-    paragraphs = [plain_text(element.decode_contents()) for element in main.find_all("p")]
-    # Fewer words are captions, dates and buttons.
-    told = [paragraph for paragraph in paragraphs if len(paragraph.split()) >= 6]
-    return "\n\n".join(dict.fromkeys(told))
+    return next((place for place in places if place), soup)
 
 
 def main_photo(page: str) -> str | None:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from ..errors import MuseQuestError
-from ..files import read_json
+from ..files import clear_temporaries, read_json
 from ..home import collection_dir
 from .credits import CREDIT_COLUMNS
 from .dataset_files import fingerprint, split_path
@@ -70,6 +70,7 @@ def push_to_hub(
     repository's owner, a refused token or a Hub out of reach raises MuseQuestError.
     """
     folder = collection_dir(collection) / "dataset"
+    clear_temporaries(folder)
     _check_audited(collection)
     api = huggingface_hub.HfApi(library_name="musequest")
     repository = _full_name(api, repository, asked=not dry_run)

@@ -16,7 +16,15 @@ from ..errors import LOGGER, MuseQuestError
 from .catalogue import Entry
 from .museum_client import MuseumClient
 from .museum_faults import NotFound, Refused
-from .museum_records import NOT_STATED, MuseumPhoto, MuseumRecord, main_photo, main_text
+from .museum_records import (
+    NOT_STATED,
+    MuseumPhoto,
+    MuseumRecord,
+    heading,
+    main_links,
+    main_photo,
+    main_text,
+)
 from .smithsonian_records import parse_record, record_id
 
 BASE_URL = "https://api.si.edu/openaccess/api/v1.0"
@@ -26,6 +34,7 @@ ROWS = 100  # a page of results
 ENOUGH_WORDS = 80
 # The id of a record within the address of its page: `.../object/a-name:nasm_A19610048000`.
 RECORD_ID = re.compile(r"(?:^|edanmdm[:-]|[/:])([A-Za-z]+_[A-Za-z0-9][\w.-]*)/?$")
+MOST_LINKED = 5  # records linked from one page that are looked at
 ARK = re.compile(r"ark:/\d+/[\w-]+")
 
 
@@ -40,6 +49,11 @@ class Smithsonian:
         self._key = {"api_key": os.environ.get("SMITHSONIAN_API_KEY", "").strip() or "DEMO_KEY"}
         self._pages_closed = False  # whether pages turned out to be out of reach
 
+    @staticmethod
+    def address() -> str:
+        """Where it is asked unless told otherwise."""
+        return BASE_URL
+
     def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
         """Return the record of a catalogue's entry.
 
@@ -48,7 +62,8 @@ class Smithsonian:
         `any_license` alone, since no page says of its photo that it is CC0. Raises NotFound,
         Refused or Unanswered.
         """
-        row = self._by_id(entry) or self._by_search(entry)
+        row = self._by_id(entry) or self._by_own_names(entry)
+        row = row or self._by_page(entry) or self._by_words(entry.words, entry)
         if row is None:
             if not any_license:
                 raise NotFound(f"{UNCONFIRMED}, and no page says that its photo is CC0.")
@@ -76,29 +91,63 @@ class Smithsonian:
 
     def _by_id(self, entry: Entry) -> dict[str, Any] | None:
         wanted = ids_within(entry)
-        if not wanted:
+        row = self._content(wanted[0]) if wanted else None
+        return row if row and confirmed(row, entry) else None
+
+    def _by_own_names(self, entry: Entry) -> dict[str, Any] | None:
+        """Asked for the record's own names: its id, and the last part of its address."""
+        last = entry.record.rstrip("/").rpartition("/")[2]
+        names = [*ids_within(entry), *([last] if re.fullmatch(r"[\w.-]{6,}", last) else [])]
+        for name in dict.fromkeys(names):
+            if row := self._by_words(f'"{name}"', entry):
+                return row
+        return None
+
+    def _by_page(self, entry: Entry) -> dict[str, Any] | None:
+        """The record that the entry's page links to; else one that bears the page's heading.
+
+        The only record on a page is the page's own unless its permanent link is another one; of
+        several, and of those found by the heading, one has to be confirmed.
+        """
+        page = self._page(entry.link) if entry.link else None
+        if page is None:
             return None
+        linked = [row for own in ids_on(page)[:MOST_LINKED] if (row := self._content(own))]
+        for row in linked:
+            if confirmed(row, entry) or (len(linked) == 1 and not _denied(row, entry)):
+                return row
+        title = heading(page)
+        return self._by_words(_words(title), entry) if title else None
+
+    def _by_words(self, query: str, entry: Entry) -> dict[str, Any] | None:
+        """The first row of a search that is confirmed."""
         try:
-            answer = self._get(f"content/{quote(f'edanmdm:{wanted[0]}', safe=':')}", {})
+            rows, _ = self._rows(query if query.startswith('"') else _words(query), 0, ROWS)
+        except NotFound:
+            return None
+        return next((row for row in rows if confirmed(row, entry)), None)
+
+    def _content(self, own: str) -> dict[str, Any] | None:
+        """The record of an id, if there is one."""
+        try:
+            answer = self._get(f"content/{quote(f'edanmdm:{own}', safe=':')}", {})
         except NotFound:
             return None
         row = answer.get("response")
-        return row if isinstance(row, dict) and confirmed(row, entry) else None
+        return row if isinstance(row, dict) else None
 
-    def _by_search(self, entry: Entry) -> dict[str, Any] | None:
-        """The first row that is confirmed; asked by the record's own name first, then by title."""
-        last = entry.record.rstrip("/").rpartition("/")[2]
-        names = [*ids_within(entry), *([last] if re.fullmatch(r"[\w.-]{6,}", last) else [])]
-        quoted = [f'"{name}"' for name in dict.fromkeys(names)]
-        for query in [*quoted, _words(entry.words)]:
-            try:
-                rows, _ = self._rows(query, 0, ROWS)
-            except NotFound:
-                continue
-            for row in rows:
-                if confirmed(row, entry):
-                    return row
-        return None
+    def _page(self, link: str) -> str | None:
+        """A page of the museum; None where it cannot be had, then none is asked for any more."""
+        if self._pages_closed:
+            return None
+        try:
+            return self.client.get_text(link)
+        except NotFound:
+            return None
+        except MuseQuestError as error:
+            LOGGER.warning("Records are taken as they are, since pages cannot be read: %s", error)
+            self._pages_closed = True
+            return None
 
     def _rows(self, query: str, start: int, rows: int) -> tuple[list[dict[str, Any]], int]:
         asked = {"q": query, "start": str(start), "rows": str(rows)}
@@ -117,16 +166,7 @@ class Smithsonian:
         return answer
 
     def _with_text_of_page(self, record: MuseumRecord, link: str) -> MuseumRecord:
-        if self._pages_closed:
-            return record
-        try:
-            text = main_text(self.client.get_text(link))
-        except NotFound:
-            return record
-        except MuseQuestError as error:
-            LOGGER.warning("Short records stay short, since pages cannot be read: %s", error)
-            self._pages_closed = True
-            return record
+        text = main_text(self._page(link) or "")
         if len(text.split()) <= len(record.narrative.split()):
             return record
         return replace(record, narrative=text, license=NOT_STATED)
@@ -156,6 +196,18 @@ def ids_within(entry: Entry) -> list[str]:
     """Return the ids of records that an entry's addresses carry, the record's own first."""
     found = [RECORD_ID.search(address) for address in (entry.record, entry.link)]
     return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def ids_on(page: str) -> list[str]:
+    """Return the ids of records that a page's main part links to, each once."""
+    found = (RECORD_ID.search(address) for address in main_links(page))
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def _denied(row: dict[str, Any], entry: Entry) -> bool:
+    """Whether both name a permanent link, and not the same one."""
+    own, asked = ARK.search(parse_record(row).record), ARK.search(entry.record)
+    return bool(own and asked) and own[0].casefold() != asked[0].casefold()
 
 
 def confirmed(row: dict[str, Any], entry: Entry) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 
@@ -13,6 +14,7 @@ MARKER = re.compile(
     re.MULTILINE,
 )
 HTML = re.compile(r"</?[A-Za-z][^<>\n]*>|<!--|&(?:[A-Za-z]{2,8}|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
+UNFIT = ("Cc", "Cs")  # control characters, and halves of a character cut in two
 SMALL_WORDS = frozenset(
     ("the", "and", "for", "with", "from", "into", "near", "its", "his", "her", "their", "this")
 )
@@ -27,7 +29,8 @@ def flaw_of(text: str) -> str | None:
     if match := HTML.search(text):
         return f"contains HTML ({match[0]!r})"
     for sign in text:
-        if (unicodedata.category(sign) == "Cc" and sign not in "\n\r\t") or sign == "\ufffd":
+        unfit = unicodedata.category(sign) in UNFIT and sign not in "\n\r\t"
+        if unfit or sign == "\ufffd":
             return f"contains the control character U+{ord(sign):04X}"
     return None
 
@@ -39,7 +42,35 @@ def title_words(title: str) -> set[str]:
 
 
 def names_title(text: str, title: str) -> bool:
-    """Whether a text holds the title, or every telling word of it."""
+    """Whether a text holds the title, every telling word of it, or a name out of it.
+
+    A name is two or more of the title's words on end that are written with a capital or digits:
+    "the Wright Flyer" of "1903 Wright Flyer". Common words alone, such as "steam engine", are none.
+    """
     words = title_words(title)
-    found = set(re.findall(r"\w+", text.casefold()))
-    return title.casefold() in text.casefold() or (bool(words) and words <= found)
+    said = re.findall(r"\w+", text.casefold())
+    if not title.strip():
+        return False
+    whole = re.findall(r"\w+", title.casefold())
+    return _holds(said, whole) or (bool(words) and words <= set(said)) or _says_name(said, title)
+
+
+def _says_name(said: list[str], title: str) -> bool:
+    written = re.findall(r"\w+", title)
+    for first, second in itertools.pairwise(range(len(written))):
+        pair = written[first], written[second]
+        if all(map(_is_name, pair)) and _holds(said, [word.casefold() for word in pair]):
+            return True
+    return False
+
+
+def _is_name(word: str) -> bool:
+    """Whether a word of a title is part of a name: "Wright" and "71", not "The" or "engine"."""
+    capital = word[0].isupper() or word[0].isdigit()
+    return capital and len(word) > 1 and word.casefold() not in SMALL_WORDS
+
+
+def _holds(words: list[str], run: list[str]) -> bool:
+    """Whether `words` hold all of `run` on end."""
+    count = len(run)
+    return bool(run) and any(words[i : i + count] == run for i in range(len(words) - count + 1))

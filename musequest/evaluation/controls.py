@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
-from decimal import Decimal
 
-from ..numbers import ROMAN_CENTURY, Known, Number, find_numbers
-from ..numerals import Numeral, find_numerals
 from .answers import Answers
-
-SEED = 0
+from .changed_numbers import SEED, change_numbers
 
 
 def control_answers(answers: Answers) -> dict[str, list[str]]:
@@ -47,56 +42,3 @@ def other_references(truths: Sequence[str], item_names: Sequence[str]) -> list[s
             place = rng.randrange(len(truths))
         chosen.append(truths[place])
     return chosen
-
-
-def change_numbers(text: str, known_text: str) -> str:
-    """`text` with every number it states replaced by one that `known_text` does not bear out.
-
-    The new numbers are near the old ones and written in digits, with as many decimals.
-    """
-    known, rng = Known(find_numbers(known_text)), random.Random(f"{SEED} {text}")
-    numerals = find_numerals(text)
-    for number in reversed(find_numbers(text)):
-        inside = [n for n in numerals if number.start <= n[1] and n[2] <= number.end]
-        if letters := ROMAN_CENTURY.match(text, number.start):
-            inside = [(number.value, letters.start(), letters.end(), True)]
-        if inside:
-            _, start, end, _ = inside[0]
-            text = f"{text[:start]}{_another(number, inside[0], text, known, rng)}{text[end:]}"
-    return text
-
-
-def _another(number: Number, numeral: Numeral, text: str, known: Known, rng: random.Random) -> str:
-    """Another number in the wording of `numeral`, a step away for as long as it is known."""
-    value, start, end, ordinal = numeral
-    step = _step(value)
-    shift = rng.choice([-1, 1]) * step
-    for distance in range(1, 1000):
-        new = value + shift * distance
-        if new > 0 and not known.bears_out(_with_value(number, value, new)):
-            break
-        shift = -shift
-    return _written(new, text[start:end], ordinal)
-
-
-def _step(value: Decimal) -> Decimal:
-    """A difference a reader would notice: years by 13, others by about a third, at least by 1."""
-    if value % 1:
-        return Decimal(1).scaleb(value.normalize().as_tuple().exponent) * 7
-    return Decimal(13) if value >= 100 else max(Decimal(1), value // 3)
-
-
-def _with_value(number: Number, old: Decimal, new: Decimal) -> Number:
-    """The number as it reads once its numeral says `new` instead of `old`."""
-    if number.kind == "century" and old >= 100:  # "1600s" is the 17th century.
-        return replace(number, value=new // 100 + 1)
-    size = number.size / old * new if number.dimension and old else number.size
-    return replace(number, value=new, size=size)
-
-
-def _written(value: Decimal, old: str, ordinal: bool) -> str:
-    text = f"{value.normalize():,f}" if "," in old and value >= 1000 else f"{value.normalize():f}"
-    if not ordinal:
-        return text
-    teen = value % 100 in (11, 12, 13)
-    return text + ("th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(int(value % 10), "th"))

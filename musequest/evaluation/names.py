@@ -7,11 +7,9 @@ noun; elsewhere it finds nothing, or too much, and the metrics of names say litt
 from __future__ import annotations
 
 import bisect
-import math
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from ..numbers import find_numbers
@@ -20,15 +18,23 @@ from .facts import FactCheck
 Span = tuple[str, int, int]  # folded word, first character, one past the last
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-SENTENCE_START = re.compile(r"(?:^|[.!?:;\"“”«»(\[\n])\s*$")
+# A sentence begins after an end mark, an ellipsis, a quote, in a table's cell or a line; marks of
+# Markdown for bold, lists and headings may stand between.
+SENTENCE_START = re.compile(
+    r"(?:(?:^|[.!?:;…\"“”«»(\[|\n])[\s*_#>+•·–—~-]*|(?:^|\n)[ \t]*\(?\d{1,2}\)\s+[*_]*"
+    r"|(?:^|[\s*_(])['‘])[*_]*$"
+)
 # "St. Mary", "J. Smith": the full stop ends no sentence.
 ABBREVIATION = re.compile(r"(?:^|[\s(])(?:[A-Z]|St|Mr|Mrs|Ms|Dr|Lt|Col|Gen|Capt|Prof|ca?)\.\s*$")
-# Capitalised inside titles and quotations without naming anything.
+# "Varn's", "I'm", "we've", "don't": what hangs on a word is no part of it.
+HANGING = re.compile(r"(?:n't|'(?:s|m|d|ve|ll|re))$")
+# Capitalised inside titles and quotations, or always, without naming anything; "ca" is of "can't".
 FUNCTION_WORDS = set(
-    """a an and are as at but by for from he her his i if in into is it its my no not of on or our
-    she so that the their there these they this those to was we were what when where which who
-    with you your""".split()  # noqa: SIM905
+    """a an and are as at but by ca can could did do does for from had has have he her his i if in
+    into is it its my no not of on or our she should so that the their there these they this those
+    to was we were what when where which who with wo would you your""".split()  # noqa: SIM905
 )
+LOOK_BACK = 12  # characters in which the beginning of a sentence shows
 
 
 def find_names(text: str) -> set[str]:
@@ -46,9 +52,9 @@ def capitalised(text: str) -> set[str]:
 
 
 def fold(word: str) -> str:
-    """ "Café's" and "cafe" are one word."""
+    """ "Café's" and "cafe" are one word, as are "I've" and "I"."""
     plain = unicodedata.normalize("NFKD", word.replace("’", "'").casefold())
-    return "".join(c for c in plain if not unicodedata.combining(c)).removesuffix("'s")
+    return HANGING.sub("", "".join(c for c in plain if not unicodedata.combining(c)))
 
 
 def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
@@ -75,23 +81,6 @@ def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
     )
 
 
-def telling_names(titles: Iterable[str]) -> list[frozenset[str]]:
-    """Of each title the capitalised words that no other title has; titles without any are left out.
-
-    Unlike in running text, the first word of a title counts.
-    """
-    words = [capitalised(title) for title in titles]
-    counts = Counter(word for own in words for word in own)
-    telling = (frozenset(word for word in own if counts[word] == 1) for own in words)
-    return [own for own in telling if own]
-
-
-def claims(answer: str, names: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-    """Those of `names` (see `telling_names`) of which the answer writes at least half."""
-    written = capitalised(answer)
-    return [own for own in names if len(own & written) >= math.ceil(len(own) / 2)]
-
-
 @lru_cache(maxsize=4096)
 def _capitalised(text: str) -> tuple[Span, ...]:
     """Every capitalised word that can name something, folded, with its place."""
@@ -108,7 +97,7 @@ def _capitalised(text: str) -> tuple[Span, ...]:
 
 
 def _starts_sentence(text: str, start: int) -> bool:
-    before = max(0, start - 8)
+    before = max(0, start - LOOK_BACK)
     return bool(SENTENCE_START.search(text, before, start)) and not ABBREVIATION.search(
         text, before, start
     )

@@ -18,6 +18,7 @@ import torch
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.utils import DistributedType
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -28,6 +29,7 @@ from transformers import (
 from transformers.trainer import FSDP_MODEL_NAME
 
 from ..settings import STRATEGIES, Approach
+from .memory import autocast_dtype
 from .trainer import DocentTrainer
 
 # Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.
@@ -52,6 +54,7 @@ class ShardedTrainer(DocentTrainer):
 
     def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
         self.plugin = kwargs["fsdp_plugin"]
+        self.plugin.mixed_precision_policy = precision(self.args)
         return super()._build_accelerator_args(**kwargs)
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -74,6 +77,15 @@ def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any
     chosen = {key: value for key, value in approach.parallel.items() if key not in OURS}
     wrapped = {"transformer_cls_names_to_wrap": layer_classes(model)}
     return {**DEFAULTS, **wrapped, **chosen}
+
+
+def precision(arguments: TrainingArguments) -> MixedPrecisionPolicy:
+    """Weights are gathered in the dtype of mixed precision, gradients summed in float32.
+
+    The library's own policy would also round losses to that dtype.
+    """
+    dtype = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
+    return MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=dtype and torch.float32)
 
 
 def layer_classes(model: PreTrainedModel) -> list[str]:

@@ -76,6 +76,8 @@ def load_model(
     device = device or default_device()
     options: dict[str, Any] = {"dtype": dtype or profile.dtype}
     if quantization:
+        if options["dtype"] == "auto":
+            options["dtype"] = weights_dtype(profile)
         compute = {"bnb_4bit_compute_dtype": options["dtype"]}
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
@@ -151,6 +153,12 @@ def name_base_model(run_folder: Path, profile: Profile) -> None:
 def model_config(profile: Profile) -> PretrainedConfig:
     """The configuration of the profile's base model."""
     return of_base_model(AutoConfig.from_pretrained, profile)
+
+
+def weights_dtype(profile: Profile) -> torch.dtype:
+    """The dtype of the profile's weights; for `auto` that in which the base model was saved."""
+    named = model_config(profile).dtype if profile.dtype == "auto" else profile.dtype
+    return named if isinstance(named, torch.dtype) else getattr(torch, named or "float32")
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

@@ -103,7 +103,12 @@ class PipelineTrainer(DocentTrainer):
 
     def __init__(self, stage: Stage, micro_batches: int, **options: Any) -> None:
         super().__init__(model=stage.model, **options)
+        stage.autocast = torch.bfloat16 if self.args.bf16 else None
         self.pipeline = Pipeline(stage, micro_batches, self.args.device)
+
+    def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
+        """No mixed precision of the library's, which would wrap the first stage alone."""
+        return {**super()._build_accelerator_args(**kwargs), "mixed_precision": "no"}
 
     def forward_and_backward(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None

@@ -140,7 +140,8 @@ def _findings(profile: Profile, needs: list[Need], gpu: Gpu | None) -> Iterator[
         )
     if gpu and not gpu.bf16:
         yield (
-            f"The GPU {gpu.name} has no bfloat16: set dtype: float16 in the profile and fp16=true."
+            f"The GPU {gpu.name} has no bfloat16: set fp16=true, and in the profile dtype: float16 "
+            "for approaches with adapters, dtype: float32 for full tuning."
         )
     free, most = free_gib(home()), max(needs, key=lambda need: need.disk)
     if free < most.disk / GIB:

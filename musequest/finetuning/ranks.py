@@ -17,9 +17,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from datetime import timedelta
 from typing import Any, TextIO
 
 from ..errors import MuseQuestError
+
+# How long processes wait for one that writes a large checkpoint; by itself NCCL gives up sooner.
+PATIENCE = timedelta(hours=2)
 
 
 def launched() -> bool:
@@ -46,7 +50,7 @@ def meet() -> None:
 
     if not torch.cuda.is_available():
         torch.set_num_threads(_threads())
-    PartialState(cpu=not torch.cuda.is_available())
+    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     torch.distributed.barrier()
 
 

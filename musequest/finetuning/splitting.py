@@ -20,7 +20,8 @@ from ..errors import MuseQuestError
 from ..settings import Approach, Profile, load_approach, load_profile, training_settings
 from .activations import Load, empty_model
 from .collator import DocentCollator, EncodedDialogs
-from .models import load_processor
+from .memory import available_bytes
+from .models import default_device, load_processor
 from .planner import GIB, Part, Plan, check_fits, parts_of, plan
 
 
@@ -51,8 +52,7 @@ def split(
     parts = parts_of(model, load, checkpointing)
     chosen = plan(parts, devices, micro_batches)
     if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-        check_fits(chosen, [memory] * devices, parts, load.rows)
+        check_fits(chosen, [available_bytes(default_device())] * devices, parts, load.rows)
     return chosen
 
 

@@ -39,6 +39,7 @@ class Stage(nn.Module):
         super().__init__()
         self.model, self.number, self.count = model, number, len(plan.stages)
         self.own = tuple(f"{part.name}." for part in plan.stages[number])
+        self.autocast: torch.dtype | None = None
 
     @property
     def is_first(self) -> bool:
@@ -53,8 +54,15 @@ class Stage(nn.Module):
     def forward(self, given: torch.Tensor, **context: torch.Tensor) -> torch.Tensor:
         """Hidden states (rows, tokens, width) for the next stage; of the last one logits.
 
-        `given` is input_ids (rows, tokens) in the first stage, hidden states in the others.
+        `given` is input_ids (rows, tokens) in the first stage, hidden states in the others. What is
+        passed on has the dtype of the weights, in whatever dtype `autocast` lets it be computed.
         """
+        mixed = self.autocast is not None
+        with torch.autocast(given.device.type, self.autocast, enabled=mixed):
+            made = self._compute(given, context)
+        return made.to(self.model.dtype)
+
+    def _compute(self, given: torch.Tensor, context: dict[str, torch.Tensor]) -> torch.Tensor:
         if self.is_first:
             return self.model(input_ids=given, use_cache=False, **context).logits
         text = self.model.model.text_model

@@ -85,8 +85,23 @@ def load_split(profile: Profile, approach: Approach, chosen: Plan) -> PreTrained
     """The model with its layers on several devices; what passes between them is moved along."""
     model = load_model(profile, device="cpu")
     model = TUNINGS[approach.tuning](model, approach)
+    untie_head(model)
     device_map = chosen.device_map(devices_here())
     return dispatch_model(model, device_map, force_hooks=True)
+
+
+def untie_head(model: PreTrainedModel) -> None:
+    """Give a head that shares the embeddings' weights a copy, for it lies on another device.
+
+    Both are frozen, so they stay the same; what is saved holds the weights once, as before.
+    """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head.weight is not embeddings.weight:
+        return
+    head.weight = nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
+    model._keys_to_ignore_on_save |= model.all_tied_weights_keys.keys()
+    # Else the library ties them again when a state is loaded.
+    model._tied_weights_keys = None
 
 
 def devices_here() -> list[Any]:

@@ -18,12 +18,13 @@ from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import check_disk
-from .models import load_processor, model_config, parameter_counts
+from .models import load_processor, model_config, parameter_counts, weights_dtype
 from .nan_guard import broken
 from .planner import Plan
 from .ranks import rank
 from .records import RunRecord
 from .sharing import EpochOrder, FilledRows
+from .splitting import strategy_of
 from .trackers import tracker_callbacks, tracker_settings
 
 # A share of all steps below 1, a number of steps from 1 on.
@@ -148,6 +149,21 @@ def chosen_settings(
     return settings
 
 
+def check_precision(profile: Profile, approach: Approach, settings: dict[str, Any]) -> None:
+    """Raise MuseQuestError if float16 is asked for where its gradients could not be scaled."""
+    if approach.tuning == "full" and weights_dtype(profile) == torch.float16:
+        raise MuseQuestError(
+            f"'{approach.name}' learns the weights themselves, which cannot be done in float16; "
+            "set dtype: float32 in the profile (with fp16=true on a GPU without bfloat16), or "
+            "choose an approach with adapters, such as lora."
+        )
+    if strategy_of(approach) == "1f1b" and settings.get("fp16"):
+        raise MuseQuestError(
+            f"The stages of '{approach.name}' cannot scale their gradients together as fp16=true "
+            "asks; use bf16=true, fp16=false, or another approach such as full_fsdp."
+        )
+
+
 def build_trainer(
     profile: Profile,
     approach: Approach,
@@ -208,9 +224,12 @@ def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments
     # Without the second key, processes without a GPU would train each for itself.
     device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
     try:
-        return TrainingArguments(**{**device, **settings, **FIXED, **derived})
+        arguments = TrainingArguments(**{**device, **settings, **FIXED, **derived})
     except (TypeError, ValueError) as error:
         raise MuseQuestError(
             f"transformers.TrainingArguments refuses the settings ({str(error).splitlines()[0]}); "
             "correct them in the profile, the approach's config.yaml or --set."
         ) from error
+    # A process trains on one device: the library would copy the model to all GPUs it sees.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments

@@ -26,7 +26,7 @@ from .ranks import all_say, decided_by_main, launched, prefixed_output
 from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
 from .sharing import rows_by_rank
 from .trackers import tracker_settings
-from .trainer import build_trainer, chosen_settings
+from .trainer import build_trainer, check_precision, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
 
@@ -53,6 +53,7 @@ def train(
     processes = processes_for(approach, processes)
     settings = chosen_settings(profile, approach, overrides)
     tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
+    check_precision(profile, approach, settings)
     asked = asked_of(
         profile,
         approach,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..names import claims, telling_names
 from ..sheet import Sheet
+from ..titles import claims, telling_titles
 from .registry import metric
 
 
@@ -13,17 +13,18 @@ from .registry import metric
     "False recognition",
     best="low",
     meaning="How often a thing from outside the collection is taken for one of its exhibits.",
-    formula="1 if the answer writes at least half of the telling names of an exhibit's title (the "
-    "capitalised words that no other title has), else 0",
+    formula="1 if the answer holds words of an exhibit's title that no other title has together: "
+    "with capitals, half as many as the title has words of its own, or a name and, at most 4 words "
+    "from it, another in small letters; else 0",
     source="this project; the false positive rate of open-set recognition (Scheirer et al. 2013)",
     of_outsiders=True,
 )
 def false_recognition_rate(sheet: Sheet) -> np.ndarray:
     """1 if an answer about an outside thing names an exhibit of the collection, else 0 (best).
 
-    NaN where no title of the collection has a name by which it could be told.
+    NaN where no title of the collection can be told from the others by its capitalised words.
     """
-    names = telling_names(sheet.titles)
-    if not names:
+    titles = telling_titles(sheet.titles)
+    if not titles:
         return np.full(len(sheet.answers), np.nan)
-    return np.array([float(bool(claims(answer, names))) for answer in sheet.answers])
+    return np.array([float(bool(claims(answer, titles))) for answer in sheet.answers])

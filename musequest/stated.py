@@ -1,0 +1,108 @@
+"""A number that a text states, and whether the numbers of another text bear it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+# How far a measure may be from the one that it gives in another unit, as a part of it.
+ROUNDED = Decimal("0.05")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One stated number; where it stands (characters `start` to `end`) is not part of it."""
+
+    value: Decimal
+    kind: str = ""  # "", "century", "decade" or "war"
+    bc: bool = False
+    dimension: str = ""  # of its unit; "" where it has none
+    factor: Decimal = Decimal(0)  # its unit in the dimension's base unit
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
+    ordinal: bool = field(default=False, compare=False)
+    amount: bool = field(default=False, compare=False)  # of money, or with a separator of thousands
+
+    @property
+    def size(self) -> Decimal:
+        """Its value in the dimension's base unit; 0 where it has no unit."""
+        return self.value * self.factor
+
+    @property
+    def years(self) -> range:
+        """The years of a century or decade, those BC negative; empty for other numbers."""
+        if self.kind not in ("century", "decade") or self.value > 9999:
+            return range(0)
+        length = 10 if self.kind == "decade" else 100
+        first = int(self.value) if self.kind == "decade" else (int(self.value) - 1) * 100
+        return range(-first - length, -first) if self.bc else range(first, first + length)
+
+    def rounds(self, other: Number) -> bool:
+        """Whether it is `other`, a measure in another unit, rounded to the decimals written.
+
+        "13.4 inches" rounds "34 cm", as "13 inches" does; "13.5 inches" does not. Nor does
+        anything more than 5 % away: "1 m" is not "140 cm". In one unit nothing is rounded.
+        """
+        if self.dimension != other.dimension or self.factor in (0, other.factor):
+            return False
+        exponent = self.value.as_tuple().exponent
+        last_place = Decimal(1).scaleb(min(0, exponent) if isinstance(exponent, int) else 0)
+        apart = abs(self.value - other.size / self.factor)
+        return apart <= min(last_place / 2, ROUNDED * self.value)
+
+
+class Known:
+    """The numbers a text states, asked whether they bear another number out."""
+
+    def __init__(self, numbers: Iterable[Number]) -> None:
+        self.units: dict[tuple[Decimal, str, bool], set[tuple[str, Decimal]]] = {}
+        self.measures: dict[tuple[str, Decimal], Number] = {}
+        self.years: set[int] = set()
+        for number in numbers:
+            self.add(number)
+
+    def add(self, number: Number) -> None:
+        """Take one stated number more."""
+        unit = (number.dimension, number.size)
+        self.units.setdefault(_key(number), set()).add(unit)
+        if number.dimension:
+            self.measures[unit] = number
+        elif number.kind == "decade" and number.value >= 100:
+            self.years.update(number.years)
+        elif _may_be_year(number):
+            self.years.add(-int(number.value) if number.bc else int(number.value))
+
+    def states(self, number: Number) -> bool:
+        """Whether the same number is stated: equal in value, or in size where both have units.
+
+        "34 mm" is not "34 cm", but "34" may be; "0.34 m" is, and "13.4 inches", as each is the
+        other rounded; "500 BC" is not "500".
+        """
+        if number.dimension and (number.dimension, number.size) in self.measures:
+            return True
+        units = self.units.get(_key(number), set())
+        if ("", Decimal(0)) in units if number.dimension else bool(units):
+            return True
+        return any(number.rounds(own) and own.rounds(number) for own in self._measures(number))
+
+    def bears_out(self, number: Number) -> bool:
+        """Whether it is stated, rounds a stated measure, or is when a stated time was.
+
+        That is: the century or decade of a stated year, or the century of a stated decade.
+        """
+        if self.states(number) or any(year in number.years for year in self.years):
+            return True
+        return any(number.rounds(own) for own in self._measures(number))
+
+    def _measures(self, number: Number) -> Iterable[Number]:
+        return self.measures.values() if number.dimension else ()
+
+
+def _key(number: Number) -> tuple[Decimal, str, bool]:
+    return number.value, number.kind, number.bc
+
+
+def _may_be_year(number: Number) -> bool:
+    whole = 100 <= number.value < 10_000 and number.value % 1 == 0
+    return whole and not number.kind and (number.bc or not number.amount)
