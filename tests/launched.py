@@ -1,8 +1,9 @@
 """What a test starts under torchrun: one training run without dropout, stopped on demand.
 
-    torchrun --nproc-per-node 2 tests/launched.py PROFILE APPROACH [STOP_AT_STEP]
+    torchrun --nproc-per-node 2 tests/launched.py PROFILE APPROACH [STOP_AT_STEP [DEED]]
 
-At STOP_AT_STEP the last rank, and it alone, is sent SIGTERM.
+At STOP_AT_STEP the last rank, and it alone, is sent SIGTERM; DEED `fail` raises an error there, and
+`blind` lets it see no numbers in its photos.
 """
 
 import os
@@ -19,14 +20,32 @@ from musequest.settings import load_approach
 
 
 class StopAt(TrainerCallback):
-    """A signal to this process at the beginning of one step."""
+    """Something happens to this process at the beginning of one step."""
 
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, deed):
+        self.step, self.deed = step, deed
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
         if state.global_step + 1 == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            self.deed(model)
+
+
+def stop(model):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fail(model):
+    raise RuntimeError("a cable broke")
+
+
+def blind(model):
+    def spoil(module, inputs, options):
+        return inputs, {**options, "pixel_values": options["pixel_values"] * float("nan")}
+
+    model.register_forward_pre_hook(spoil, with_kwargs=True)
+
+
+DEEDS = {"stop": stop, "fail": fail, "blind": blind}
 
 
 def without_dropout(name):
@@ -39,11 +58,11 @@ def without_dropout(name):
     )
 
 
-def main(profile, approach, stop_at=None):
+def main(profile, approach, stop_at=None, deed="stop"):
     def build(*arguments, **options):
         trainer = build_trainer(*arguments, **options)
         if stop_at and ranks.rank() == ranks.world_size() - 1:
-            trainer.add_callback(StopAt(int(stop_at)))
+            trainer.add_callback(StopAt(int(stop_at), DEEDS[deed]))
         return trainer
 
     training.load_approach = without_dropout

@@ -11,11 +11,14 @@ from tiny_dialogs import sample, write_dataset, write_profile
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import batch_size, strategies, trainer
+from musequest.finetuning.activations import empty_model
 from musequest.finetuning.batch_size import fit
 from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.disk import written_by
 from musequest.finetuning.kept_for_backward import RowShape
 from musequest.finetuning.memory import Memory, available_bytes, memory_of, optimizer_bytes
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
+from musequest.finetuning.preflight import Need, smallest
 from musequest.finetuning.row_shape import shape_of
 from musequest.finetuning.training import train
 from musequest.settings import Profile, load_approach
@@ -84,7 +87,54 @@ def test_optimizers_differ_in_their_states():
     weights = [torch.nn.Parameter(torch.zeros(100, dtype=torch.bfloat16))]
     found = [optimizer_bytes(weights, name) for name in ("adamw_torch", "adamw_8bit", "sgd")]
     assert found == [400, 204, 0]
-    assert optimizer_bytes(weights, "paged_adamw_8bit") == 0
+    # Paged ones lie in main memory, and are saved to disk all the same.
+    found = [optimizer_bytes(weights, f"paged_adamw_{bits}bit") for bits in (8, 32)]
+    assert found == [204, 800]
+
+
+def test_paged_states_take_disk_and_no_memory_of_the_device(profile):
+    approach, paged = load_approach("full"), {"optim": "paged_adamw_32bit"}
+    assert memory_of(profile, approach, paged, RowShape(40, 1, 36)).optimizer == 0
+    model = empty_model(profile, approach)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert written_by(model, approach, paged).state == 8 * trained
+
+
+def test_what_is_sharded_under_mixed_precision_is_counted_in_float32(profile):
+    """By the weights, gradients and states that Accelerate then keeps, and by what is saved."""
+    half, mixed = replace(profile, dtype="bfloat16"), {"bf16": True}
+    full, sharded = (load_approach(name) for name in ("full", "full_fsdp"))
+    row = RowShape(40, 1, 36)
+    one, many = (memory_of(half, each, mixed, row) for each in (full, sharded))
+    assert many.gradients == 2 * one.gradients and many.optimizer == 2 * one.optimizer
+    assert many.weights - one.weights == one.gradients
+    assert memory_of(half, sharded, {}, row).fixed == one.fixed
+    written = written_by(empty_model(half, sharded), sharded, mixed)
+    assert (written.weights, written.state) == (many.weights, many.optimizer)
+    assert written.merged == one.weights
+    # While shards are merged: last state, best shards, all in one file, and the model.
+    assert written.peak > 3 * many.weights + many.optimizer + one.weights
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
+def test_the_published_sharded_run_is_foreseen():
+    """14 rows on each of two GPUs of 80 GB took 72.83 GB at the most (published)."""
+    real = Profile("x", str(REAL), "none", image_size=800, dtype="bfloat16")
+    settings = {"bf16": True, "per_device_train_batch_size": 14}
+    sharded = load_approach("full_fsdp")
+    row = RowShape(tokens=364 + 64, photos=1, patches=57 * 57)
+    need = Need(sharded, settings, memory_of(real, sharded, settings, row), disk=0)
+    assert need.memory.total(14, True, shares=2) / 1e9 == pytest.approx(72.83, rel=0.25)
+    assert smallest(need) == "2 x A100 80GB"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
+@pytest.mark.parametrize("name", ["full", "full_mp", "full_fsdp"])
+def test_full_fine_tuning_of_8b_ends_within_four_times_its_weights(name):
+    real = Profile("x", str(REAL), "none", image_size=800, dtype="bfloat16")
+    model = empty_model(real, load_approach(name))
+    weights = sum(p.nbytes for p in model.parameters())
+    assert written_by(model, load_approach(name), {"bf16": True}).end < 4 * weights
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
@@ -146,6 +196,13 @@ def test_rows_at_a_time_are_halved_until_a_step_passes(profile):
     assert found["activation_checkpointing"] is False and found["bf16"] is False
 
 
+def test_rows_at_a_time_divide_those_of_a_step(profile):
+    """So that a step learns from 14 rows, not from three times 5."""
+    found = fitting(profile, small := Small(rows=3), {"per_device_train_batch_size": 14})
+    assert [rows for rows, _ in small.tried] == [14, 7, 2]
+    assert (found["per_device_train_batch_size"], found["gradient_accumulation_steps"]) == (2, 7)
+
+
 def test_activations_are_recomputed_where_not_one_row_fits_without(profile):
     found = fitting(profile, Small(rows=0, recomputed=2), {"per_device_train_batch_size": 4})
     assert (found["per_device_train_batch_size"], found["activation_checkpointing"]) == (2, True)
@@ -169,6 +226,12 @@ def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
         found = fit(profile, NO_DROPOUT, {}, model, collator, None)
         chosen.append(found["activation_checkpointing"])
     assert chosen == [False, True]
+    for name, whole in (("lora_ddp", model), ("full_fsdp", None)):
+        found = fit(profile, load_approach(name), {}, whole, collator, None)
+        assert found["activation_checkpointing"] is True, name
+    own = {**load_approach("full_fsdp").parallel, "activation_checkpointing": False}
+    told = replace(load_approach("full_fsdp"), parallel=own)
+    assert "activation_checkpointing" not in fit(profile, told, {}, None, collator, None)
     given = fit(profile, NO_DROPOUT, {"activation_checkpointing": False}, model, collator, None)
     assert "activation_checkpointing" not in given
 

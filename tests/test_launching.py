@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from forked import in_processes
 from launched import without_dropout
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import launching, ranks, training
+from musequest.finetuning import launching, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
@@ -27,11 +26,11 @@ TESTS = Path(__file__).parent
 FIVE_STEPS = {"num_train_epochs": 2, "eval_steps": 1, "seed": 1, "learning_rate": 0.01}
 
 
-def write_run(folder, docent, rows_a_process):
+def write_run(folder, docent, rows_a_process, **training):
     """A home and profile whose every step, of three an epoch, is logged and validated."""
     write_dataset(folder, "tiny")
     batch = {"per_device_train_batch_size": rows_a_process, "per_device_eval_batch_size": 2}
-    return write_profile(folder, docent, training={**FIVE_STEPS, **batch})
+    return write_profile(folder, docent, training={**FIVE_STEPS, **batch, **training})
 
 
 def environment(home):
@@ -48,9 +47,27 @@ def torchrun(home, *arguments):
     """Two processes started by hand, as with torchrun on any machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [str(TESTS / "launched.py"), str(home / "tiny.yaml"), *arguments]
-    done = subprocess.run(command, env=environment(home), capture_output=True, text=True)
+    options = {"env": environment(home), "capture_output": True, "text": True}
+    done = subprocess.run(command, timeout=300, **options)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
+
+
+MEET = """from musequest.finetuning import ranks
+from torch.distributed.distributed_c10d import _get_default_group
+import torch
+ranks.meet()
+print(_get_default_group()._get_backend(torch.device("cpu")).options._timeout)
+"""
+
+
+def test_processes_wait_two_hours_for_one_another(tmp_path):
+    """Longer than the library: one of them may write a large checkpoint meanwhile."""
+    (tmp_path / "meet.py").write_text(MEET)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    options = {"env": environment(tmp_path), "capture_output": True, "text": True}
+    done = subprocess.run([*command, str(tmp_path / "meet.py")], timeout=300, **options)
+    assert done.stdout.split() == ["2:00:00"] * 2, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +84,12 @@ def single(tmp_path_factory, tiny_docent):
 
 @pytest.fixture(scope="module")
 def double(tmp_path_factory, tiny_docent):
-    """Two processes of two rows each; the second is stopped in step 3, then both go on."""
+    """Two processes of two rows each; the second is stopped in step 3, then both go on.
+
+    That two rows fit is found out by trying, once.
+    """
     home = tmp_path_factory.mktemp("double")
-    write_run(home, tiny_docent, 2)
+    write_run(home, tiny_docent, 2, auto_find_batch_size=True)
     stopped = torchrun(home, "lora_ddp", "3")
     between = read_json(home / "runs/tiny/lora_ddp/run.json")
     went_on = torchrun(home, "lora_ddp")
@@ -107,6 +127,13 @@ def test_a_signal_to_one_process_stops_all_with_one_state(double):
     assert "the state is saved" in stopped.stdout
 
 
+def test_what_fits_is_tried_once_and_known_to_all_processes_that_go_on(double):
+    _, stopped, between, went_on = double
+    assert between["fitted"]["per_device_train_batch_size"] == 2
+    assert read_json(double[0] / "run.json")["fitted"] == between["fitted"]
+    assert "rows fit at a time" not in went_on.stderr + went_on.stdout
+
+
 def test_the_record_tells_what_each_process_read(double):
     record = read_json(double[0] / "run.json")
     assert record["status"] == "done" and record["world_size"] == 2
@@ -127,6 +154,28 @@ def test_lines_say_which_process_printed_them(double):
     shown = double[3].stderr
     assert "[rank 0] training:" in shown
     assert all(line.startswith("[rank ") for line in shown.splitlines() if "step/s" in line)
+
+
+def test_a_loss_that_breaks_in_one_process_names_the_rows_of_that_one(tmp_path, tiny_docent):
+    write_run(tmp_path, tiny_docent, 2)
+    stopped = torchrun(tmp_path, "lora_ddp", "1", "blind")
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    names = ", ".join(sorted(record["rows_by_rank"][1]["first_batch"]))
+    assert f"training loss became nan at step 1 with the rows {names};" in record["reason"]
+    assert stopped.stdout.count(record["reason"]) == 2
+
+
+def test_the_process_that_failed_gives_the_reason_not_the_one_it_left(tmp_path, tiny_docent):
+    write_run(tmp_path, tiny_docent, 2)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(TESTS / "launched.py"), str(tmp_path / "tiny.yaml"), "lora_ddp", "3", "fail"]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, timeout=300)
+    assert done.returncode != 0
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["reason"]) == ("failed", "RuntimeError: a cable broke")
+    went_on = torchrun(tmp_path, "lora_ddp")
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["reason"]) == ("done", None), went_on.stdout
 
 
 def test_our_own_launch_trains_and_passes_on_errors(tmp_path, tiny_docent):
@@ -212,14 +261,3 @@ def test_another_number_of_processes_is_another_run(double, monkeypatch):
     monkeypatch.setenv("MUSEQUEST_HOME", str(double[0].parents[2]))
     with pytest.raises(MuseQuestError, match="world_size was 2 and is 3"):
         train(double[0].parents[2] / "tiny.yaml", "lora_ddp", processes=3, progress=False)
-
-
-def patience_seconds() -> float:
-    """How long a process that has met the others waits for them."""
-    ranks.meet()
-    group = torch.distributed.group.WORLD._get_backend(torch.device("cpu"))
-    return group.options._timeout.total_seconds()
-
-
-def test_processes_wait_hours_for_one_that_writes_a_large_checkpoint():
-    assert in_processes(patience_seconds) == [7200, 7200]

@@ -45,7 +45,7 @@ def test_rows_are_found_again_by_what_they_learn(profile):
 def test_many_rows_are_not_all_named(profile):
     rows = dataset(profile)
     every = [rows.collator([rows[index]])["labels"] for index in range(10)]
-    told = str(broken("training loss", float("nan"), 3, every, rows))
+    told = str(broken("training loss", float("nan"), 3, rows_learning(every, rows)))
     assert "nan at step 3 with the rows train-00, " in told and "train-07, ...;" in told
     assert "train-08" not in told
 

@@ -15,12 +15,17 @@ from forked import free_port, in_processes
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 from tiny_family import save_tiny_relative
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingArguments
 
 from musequest import settings
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import fsdp, training
+from musequest.finetuning.activations import empty_model
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.disk import RECORDS, written_by
 from musequest.finetuning.fsdp import scale_learning_rate
 from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.strategies import devices_here, prepare
@@ -159,10 +164,56 @@ def test_a_sharded_run_keeps_shards_to_go_on_and_one_ordinary_model(runs):
         *("config.json", "generation_config.json", "model.safetensors")
     }
     assert len(list(run_folder.glob("state/checkpoint-5/pytorch_model_fsdp_0/*.distcp"))) == 2
-    assert len(list(run_folder.glob("state/checkpoint-5/optimizer_0/*.distcp"))) == 2
     assert not (run_folder / "best").exists() and not (run_folder / "unfinished").exists()
     tuned = load_tuned(profile, "full_fsdp")
     assert next(tuned.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["full", "full_mp", "full_fsdp"])
+def test_a_done_run_takes_at_most_four_times_the_weights(runs, name):
+    """Without what does not grow with the model: records, curves, what each weight is called."""
+    home, _ = runs
+    done = folder(home, name)
+    size = sum(tensor.nbytes for tensor in weights(home, name).values())
+    files = {file.stat().st_ino: file for file in done.rglob("*") if file.is_file()}.values()
+    held = sum(f.stat().st_size for f in files if f.suffix in (".safetensors", ".distcp", ".pt"))
+    assert size < held < 4 * size
+    assert not list(done.rglob("optimizer*"))
+
+
+def in_half(profile):
+    """A sharded run in mixed precision whose optimizer's states stay; called in each process.
+
+    With GPUs Accelerate chooses this policy by itself where the settings say bf16.
+    """
+    RunFolder.drop_optimizer = lambda folder: None
+    mixed = approach_with("full_fsdp", mixed_precision_policy="bf16")
+    training.load_approach = lambda name: mixed
+    return run(replace(profile, training={**profile.training, "bf16": True}), "full_fsdp")
+
+
+def bytes_of_shards(shards, folder):
+    """Those of all tensors in a checkpoint's shards, but for counters of steps."""
+    dcp_to_torch_save(shards, folder / "whole.pt")
+    leaves = tree_leaves(torch.load(folder / "whole.pt", weights_only=False))
+    return sum(leaf.nbytes for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.dim())
+
+
+def test_what_mixed_precision_keeps_in_float32_is_foreseen(runs, tmp_path, monkeypatch):
+    _, profile = runs
+    write_dataset(tmp_path, "tiny")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
+    half = replace(profile, dtype="bfloat16")
+    in_processes(in_half, half)
+    done = tmp_path / "runs/tiny/full_fsdp"
+    approach = load_approach("full_fsdp")
+    written = written_by(empty_model(half, approach), approach, {"bf16": True})
+    state = done / "state" / "checkpoint-5"
+    assert bytes_of_shards(state / "pytorch_model_fsdp_0", tmp_path) == written.weights
+    assert bytes_of_shards(state / "optimizer_0", tmp_path) == written.state
+    model = (done / "model" / "model.safetensors").stat().st_size
+    assert model == pytest.approx(written.merged, rel=0.1)
+    assert written.end - RECORDS < 4 * written.merged
 
 
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])

@@ -21,7 +21,8 @@ from musequest.files import read_json, write_json
 from musequest.finetuning import disk, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.disk import check_disk, checkpoint_bytes, is_full, peak_bytes
+from musequest.finetuning.disk import Written, check_disk, checkpoint_bytes, is_full
+from musequest.finetuning.merging import merge
 from musequest.finetuning.model_card import scores_of
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
 from musequest.finetuning.publishing import contents, publish
@@ -124,14 +125,29 @@ def test_model_info_lists_every_parameter(run, finished):
 
 def test_the_disk_of_a_run_is_foreseen(run, finished):
     model = add_adapter(load_model(finished[1], device="cpu"), load_approach("lora"))
-    weights, state = checkpoint_bytes(model, "adamw_torch")
+    weights, _ = checkpoint_bytes(model, "adamw_torch")
     written = run / "state" / "checkpoint-10"
     tensors = load_file(written / "adapter_model.safetensors").values()
     assert weights == sum(tensor.nbytes for tensor in tensors)
-    optimizer = torch.load(written / "optimizer.pt", weights_only=True)["state"].values()
-    assert state == sum(entry["exp_avg"].nbytes + entry["exp_avg_sq"].nbytes for entry in optimizer)
     record = read_json(run / "run.json")
     assert record["disk_gib"] <= record["disk_needed_gib"] < record["disk_gib"] + 0.05
+
+
+def test_the_optimizers_states_are_foreseen_and_go_when_the_run_is_done(profile, home, monkeypatch):
+    seen = []
+    drop = RunFolder.drop_optimizer
+
+    def look_and_drop(folder):
+        held = torch.load(folder.last_state() / "optimizer.pt", weights_only=True)["state"]
+        seen.extend(each for entry in held.values() for each in entry.values() if each.dim())
+        drop(folder)
+
+    monkeypatch.setattr(RunFolder, "drop_optimizer", look_and_drop)
+    record = train(profile, overrides=TWO_STEPS, progress=False)
+    model = add_adapter(load_model(profile, device="cpu"), load_approach("lora"))
+    assert checkpoint_bytes(model, "adamw_torch")[1] == sum(each.nbytes for each in seen) > 0
+    assert not list((home / RUN).rglob("optimizer*"))
+    assert train(profile, overrides=TWO_STEPS, progress=False) == record
 
 
 def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypatch):
@@ -143,11 +159,10 @@ def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypat
     model = load_model(profile, device="cpu")
     weights, state = checkpoint_bytes(model.requires_grad_(True), "adamw_torch")
     assert weights == sum(p.nbytes for p in model.parameters()) and state == 2 * weights
-    needed = peak_bytes(weights, state) / 2**30
+    written = Written(weights, state)
+    needed = written.peak / 2**30
     monkeypatch.setattr(disk, "free_gib", lambda folder: needed)
-    assert check_disk(RunFolder(home / RUN), model, "adamw_torch") == pytest.approx(
-        needed, abs=1e-3
-    )
+    assert check_disk(RunFolder(home / RUN), written) == pytest.approx(needed, abs=1e-3)
 
 
 def test_a_full_disk_is_known_by_any_library():
@@ -282,3 +297,10 @@ def test_the_trainer_notes_what_fits_before_it_trains(profile, home, monkeypatch
         torch.cuda.is_available()
     )
     assert record["status"] == "interrupted" and record["disk_needed_gib"] > 0
+
+
+def test_a_merge_asks_for_room_before_it_writes(run, finished, monkeypatch):
+    monkeypatch.setattr(disk, "free_gib", lambda folder: 0.0)
+    with pytest.raises(MuseQuestError, match="0.00 GiB free, and the merged model takes 0.00 GiB"):
+        merge(finished[1], "lora", rows=1)
+    assert not (run / "merged").exists()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .names import WORD, capitalised, find_names, fold
@@ -18,26 +17,28 @@ class Title:
 
     words: frozenset[str]  # unlike in running text, the first one counts
     needed: int
-    others: tuple[frozenset[str], ...]  # the words of all other titles
+    holders: Mapping[str, set[int]]  # word -> the places of all titles that hold it
 
     def tells(self, held: frozenset[str]) -> bool:
-        """Whether no other title holds these words together."""
-        return bool(held) and not any(held <= other for other in self.others)
+        """Whether no other title holds these words of it together."""
+        return bool(held) and len(set.intersection(*(self.holders[word] for word in held))) == 1
 
 
 def telling_titles(titles: Iterable[str]) -> list[Title]:
     """The titles that can be told from one another by their capitalised words."""
-    words = [capitalised(title) for title in titles]
-    counts = Counter(word for own in words for word in own)
-    found = [
-        Title(
-            words=frozenset(own),
-            needed=max(1, math.ceil(sum(counts[word] == 1 for word in own) / 2)),
-            others=tuple(frozenset(o) for j, o in enumerate(words) if j != i),
-        )
-        for i, own in enumerate(words)
-    ]
+    words = [frozenset(capitalised(title)) for title in titles]
+    holders: dict[str, set[int]] = {}
+    for place, own in enumerate(words):
+        for word in own:
+            holders.setdefault(word, set()).add(place)
+    found = [Title(own, _needed(own, holders), holders) for own in words]
     return [title for title in found if title.tells(title.words)]
+
+
+def _needed(words: frozenset[str], holders: Mapping[str, set[int]]) -> int:
+    """Half of the words that are a title's own."""
+    own = sum(len(holders[word]) == 1 for word in words)
+    return max(1, math.ceil(own / 2))
 
 
 def claims(answer: str, titles: Sequence[Title]) -> list[Title]:

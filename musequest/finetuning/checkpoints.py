@@ -2,7 +2,8 @@
 
     runs/<profile>/<approach>/
       unfinished/             where the trainer writes; nothing in it counts
-      state/checkpoint-120/   the last whole state: weights, optimizer, scheduler, random numbers
+      state/checkpoint-120/   the last whole state: weights, optimizer, scheduler, random numbers;
+                              without the optimizer's, the largest, once the run is done
       best/checkpoint-96/     the weights with the lowest validation loss so far
       adapter/ or model/      the same, once the run is done
 
@@ -81,6 +82,14 @@ class RunFolder:
             publish(weights, self.folder / name)
         shutil.rmtree(self.best, ignore_errors=True)
         self.clear_unfinished()
+
+    def drop_optimizer(self) -> None:
+        """Let go of the optimizer's states, the most of the last state: a done run never goes on.
+
+        A sharded run keeps them in a folder, others in a file, a pipeline in one a stage.
+        """
+        for held in self.state.glob("checkpoint-*/optimizer*"):
+            shutil.rmtree(held) if held.is_dir() else held.unlink()
 
     def asked_of_state(self) -> dict[str, Any] | None:
         """What the run was asked that wrote the last state, if there is one and it says so."""

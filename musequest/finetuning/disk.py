@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel
 from torch import nn
 
 from ..errors import MuseQuestError
+from ..settings import Approach
 from .checkpoints import RunFolder
 from .hub import chain
-from .memory import GIB, optimizer_bytes
+from .memory import GIB, as_trained, optimizer_bytes
 from .records import disk_gib
+from .splitting import strategy_of
 
 # Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20
@@ -28,28 +32,64 @@ def checkpoint_bytes(model: nn.Module, optimizer: str) -> tuple[int, int]:
     return sum(p.nbytes for p in saved), optimizer_bytes(trainable, optimizer)
 
 
-def peak_bytes(weights: int, state: int) -> int:
-    """The most a run holds at a time: last state, best weights, and the checkpoint being written.
+@dataclass(frozen=True)
+class Written:
+    """Bytes that a run writes: weights and state of a checkpoint, and the model merged of shards.
 
-    Weights that are both the best and the last lie on the disk once, under two names.
+    Weights that are both the best and the last lie on the disk once, under two names; here they
+    are counted as two.
     """
-    return 2 * (weights + state) + weights + RECORDS
+
+    weights: int
+    state: int
+    merged: int = 0
+
+    @property
+    def peak(self) -> int:
+        """The most there is at a time.
+
+        That is the last state, the best weights and the checkpoint being written; or, when shards
+        are merged, the last state, the best shards, the whole of them in one file, and the model.
+        """
+        return 3 * self.weights + self.state + max(self.state, self.merged) + RECORDS
+
+    @property
+    def end(self) -> int:
+        """The most that is left of a run that is done: the best weights and the last ones."""
+        return self.weights + (self.merged or self.weights) + RECORDS
 
 
-def check_disk(folder: RunFolder, model: nn.Module, optimizer: str) -> float:
+def written_by(model: nn.Module, approach: Approach, settings: dict[str, Any]) -> Written:
+    """What a run that trains `model` will write; a sharded one's has to be without memory."""
+    loaded = sum(p.nbytes for p in model.parameters())
+    as_saved = as_trained(model, approach, settings)
+    written = checkpoint_bytes(as_saved, str(settings.get("optim", "adamw_torch")))
+    return Written(*written, merged=loaded if strategy_of(approach) == "fsdp" else 0)
+
+
+def check_disk(folder: RunFolder, written: Written) -> float:
     """The GiB a run needs at most; MuseQuestError if the disk has less. What it holds counts."""
-    weights, state = checkpoint_bytes(model, optimizer)
-    needed = peak_bytes(weights, state) / GIB
+    needed = written.peak / GIB
     held = disk_gib(folder.folder)
     free = free_gib(folder.folder)
     if free + held < needed:
         raise MuseQuestError(
             f"The disk of {folder.folder} has {free:.2f} GiB free, and this run writes up to "
-            f"{needed:.2f} GiB (a checkpoint has {weights / GIB:.2f} GiB of weights and "
-            f"{state / GIB:.2f} GiB of optimizer state, and a new one is whole before the old one "
-            "goes); make room, or let MUSEQUEST_HOME name a larger disk."
+            f"{needed:.2f} GiB (a checkpoint has {written.weights / GIB:.2f} GiB of weights and "
+            f"{written.state / GIB:.2f} GiB of optimizer state, and a new one is whole before the "
+            "old one goes); make room, or let MUSEQUEST_HOME name a larger disk."
         )
     return round(needed, 4)
+
+
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Raise MuseQuestError unless the disk of `folder` has `needed` bytes free for `what`."""
+    free = free_gib(folder)
+    if free < needed / GIB:
+        raise MuseQuestError(
+            f"The disk of {folder} has {free:.2f} GiB free, and {what} takes {needed / GIB:.2f} "
+            "GiB; make room, or let MUSEQUEST_HOME name a larger disk."
+        )
 
 
 def free_gib(folder: Path) -> float:

@@ -15,15 +15,17 @@ from ..settings import Approach, Profile
 from .hub import of_base_model
 from .kept_for_backward import Activations, RowShape, probe
 from .models import TUNINGS
+from .splitting import strategy_of
 
 GIB = 1024**3
 # Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
 USABLE = 0.92
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep
 # two numbers in the parameter's own dtype. Adafactor keeps rows and columns only
-# (arXiv:1804.04235); of bitsandbytes, 8-bit optimizers keep two bytes and their scales, and paged
-# ones move to the processor's memory.
-OPTIMIZER_BYTES = {"sgd": 0.0, "adafactor": 0.02, "paged": 0.0, "8bit": 2.04, "lion": 4.0}
+# (arXiv:1804.04235); of bitsandbytes, 8-bit optimizers keep two bytes and their scales, and 32-bit
+# ones whole numbers whatever the parameter's dtype. Paged ones move to the processor's memory.
+OPTIMIZER_BYTES = {"sgd": 0.0, "adafactor": 0.02, "8bit": 2.04, "lion": 4.0, "32bit": 8.0}
+PAGED = "paged_"
 BLOCK, BLOCKS = 64, 256  # weights that share a scale, and scales that share one (arXiv:2305.14314)
 
 
@@ -59,20 +61,34 @@ def memory_of(
     config = of_base_model(AutoConfig.from_pretrained, profile)
     dtype = _dtype(profile, config)
     tune = partial(TUNINGS[approach.tuning], approach=approach)
+    optimizer = str(settings.get("optim", "adamw_torch"))
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
         weights = weight_bytes(model, approach.quantization)
         whole = sum(p.nbytes for p in model.parameters())
-        model = tune(model)
+        model = as_trained(tune(model), approach, settings)
     added = sum(p.nbytes for p in model.parameters()) - whole
     trainable = [p for p in model.parameters() if p.requires_grad]
     return Memory(
         weights=weights + added,
         gradients=sum(p.nbytes for p in trainable),
-        optimizer=optimizer_bytes(trainable, str(settings.get("optim", "adamw_torch"))),
+        optimizer=0 if optimizer.startswith(PAGED) else optimizer_bytes(trainable, optimizer),
         row=row,
         activations=probe(config, tune, dtype, autocast_dtype(settings)),
     )
+
+
+def as_trained(model: nn.Module, approach: Approach, settings: dict[str, Any]) -> nn.Module:
+    """The model, in which what a sharded run trains has the dtype that it is trained and saved in.
+
+    Under mixed precision Accelerate shards the trained weights in float32 (`fsdp2_prepare_model`),
+    so their gradients and states are float32 too.
+    """
+    if strategy_of(approach) == "fsdp" and autocast_dtype(settings):
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+    return model
 
 
 def weight_bytes(model: nn.Module, quantization: dict[str, Any] | None) -> int:
@@ -92,7 +108,7 @@ def weight_bytes(model: nn.Module, quantization: dict[str, Any] | None) -> int:
 
 
 def optimizer_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
-    """Bytes of the optimizer's states on the device, by its name in TrainingArguments."""
+    """Bytes of the optimizer's states, wherever they lie, by its name in TrainingArguments."""
     for mark, each in OPTIMIZER_BYTES.items():
         if mark in optimizer:
             return int(sum(p.numel() for p in trainable) * each)

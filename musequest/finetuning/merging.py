@@ -23,6 +23,7 @@ from ..home import run_dir
 from ..settings import Profile, load_approach, load_profile
 from .checkpoints import RunFolder, publish
 from .collator import IGNORED, DocentCollator
+from .disk import check_room
 from .generation import generate
 from .models import default_device, load_processor, load_tuned
 from .records import finished_record
@@ -76,6 +77,8 @@ def _merge(profile: Profile, approach_name: str, folder: Path, count: int) -> di
     before = _behaviour(load_tuned(profile, approach_name), profile, questions)
     target = folder / "unfinished" / MERGED
     model = merged_model(profile, approach_name)
+    needed = sum(parameter.nbytes for parameter in model.parameters())
+    check_room(folder, needed, "the merged model")
     model.save_pretrained(target)
     load_processor(profile).save_pretrained(target)
     del model

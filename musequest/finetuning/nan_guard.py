@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -12,14 +12,8 @@ from .collator import IGNORED, EncodedDialogs
 MOST_NAMED = 8
 
 
-def broken(
-    what: str, value: float, step: int, labels: Iterable[torch.Tensor] = (), rows: object = None
-) -> MuseQuestError:
-    """What to say of a `what` (training loss, gradient) that became `value` at `step`.
-
-    `labels`: the batches' labels, (batch, tokens) each, by which the rows are found again.
-    """
-    names = rows_learning(labels, rows) if isinstance(rows, EncodedDialogs) else []
+def broken(what: str, value: float, step: int, names: Sequence[str] = ()) -> MuseQuestError:
+    """What to say of a `what` (training loss, gradient) of the rows that became `value`."""
     shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
     where = f" with the rows {shown}" if names else ""
     return MuseQuestError(
@@ -30,7 +24,10 @@ def broken(
 
 
 def rows_learning(labels: Iterable[torch.Tensor], dataset: EncodedDialogs) -> list[str]:
-    """The data_id of every row whose answer is among the learned tokens of these batches."""
+    """The data_id of every row whose answer is among the learned tokens of these batches.
+
+    `labels`: those of each batch, (rows, tokens).
+    """
     learned = {tuple(answer) for batch in labels for answer in _answers(batch)}
     return [
         row["data_id"]

@@ -16,12 +16,13 @@ from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
 from ..settings import Approach, Profile, approach_names, load_approach, load_profile, suited
-from .disk import free_gib, peak_bytes
+from .activations import empty_model
+from .disk import free_gib, written_by
 from .endings import estimate_row
 from .gpus import Gpu, find_gpu, gpu_here, known_gpus
 from .hub import of_base_model
 from .memory import GIB, Memory, memory_of
-from .records import ROWS, rows_a_step
+from .records import RECOMPUTE, ROWS, rows_a_step
 from .trainer import chosen_settings
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -55,24 +56,30 @@ def preflight(
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     judged = find_gpu(gpu) if gpu else gpu_here()
     of_base_model(AutoConfig.from_pretrained, profile)
-    needs = needs_of(profile)
+    needs = needs_of(profile, bf16=judged is None or judged.bf16)
     if judged:
         _refuse_too_small(judged, needs)
     table = pd.DataFrame([_line(need, judged) for need in needs])
     return table, list(_findings(profile, needs, judged))
 
 
-def needs_of(profile: Profile) -> list[Need]:
-    """What each approach of 2_model_finetuning/ needs."""
+def needs_of(profile: Profile, bf16: bool = True) -> list[Need]:
+    """What each approach of 2_model_finetuning/ needs on a GPU that has bfloat16, or has not."""
     row = estimate_row(profile)
     needs = []
     for name in approach_names():
         approach = suited(load_approach(name), profile)
-        settings = chosen_settings(profile, approach)
+        settings = _on_gpu(chosen_settings(profile, approach), bf16)
         memory = memory_of(profile, approach, settings, row)
-        saved = memory.gradients if approach.tuning == "lora" else memory.weights
-        needs.append(Need(approach, settings, memory, peak_bytes(saved, memory.optimizer)))
+        written = written_by(empty_model(profile, approach), approach, settings)
+        needs.append(Need(approach, settings, memory, written.peak))
     return needs
+
+
+def _on_gpu(settings: dict[str, Any], bf16: bool) -> dict[str, Any]:
+    """The settings with the precision that training chooses where they leave it open."""
+    left_open = settings.get("bf16") is None and settings.get("fp16") is None
+    return {**settings, "bf16": bf16} if left_open else settings
 
 
 def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def smallest(need: Need) -> str:
     for rows in (asked, 1):
         for devices in need.shares:
             for gpu in known_gpus():
-                if _fitting(need, gpu, True, devices) >= rows:
+                if _fitting(need, gpu, _recomputes(need), devices) >= rows:
                     number = f"{devices} x " if devices > 1 else ""
                     return f"{number}{gpu.name}" + ("" if rows == asked else " (1 row)")
     return "none known"
@@ -115,6 +122,14 @@ def smallest(need: Need) -> str:
 
 def _fitting(need: Need, gpu: Gpu, recompute: bool, devices: int) -> int:
     return need.memory.fitting(gpu.usable_bytes, recompute, devices)
+
+
+def _recomputes(need: Need) -> bool:
+    """Whether training recomputes activations where memory is short, or is told to."""
+    for chosen in (need.settings.get(RECOMPUTE), (need.approach.parallel or {}).get(RECOMPUTE)):
+        if chosen is not None:
+            return bool(chosen)
+    return True
 
 
 def _refuse_too_small(gpu: Gpu, needs: list[Need]) -> None:

@@ -44,6 +44,9 @@ class RunRecord:
 
     begin, then one of finish, interrupt or fail, each of which writes run.json whole. Until one
     of the three is called the file says `interrupted`, which is true if the process is killed.
+
+    Of several processes the first writes, but any that fails does. The first failure stands: what
+    the others see of it is a partner that has gone.
     """
 
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
@@ -94,7 +97,8 @@ class RunRecord:
             "started_at": _now(),
             **values,
         }
-        self._write("interrupted", UNFINISHED)
+        if rank() == 0:
+            write_json(self.path, {**self.values, "status": "interrupted", "reason": UNFINISHED})
 
     def adopt(self) -> None:
         """Go on with what another process of the run has written."""
@@ -118,17 +122,35 @@ class RunRecord:
     def fail(self, error: BaseException) -> None:
         """Write which error ended the run."""
         name = "" if isinstance(error, MuseQuestError) else f"{type(error).__name__}: "
+        reason = f"{name}{error}".strip()
         self.values |= self._costs()
-        self._write("failed", f"{name}{error}".strip())
+        if rank() == 0:
+            self._write("failed", reason)
+        elif (there := self._of_this_start()) and there["status"] != "failed":
+            write_json(self.path, {**there, "status": "failed", "reason": reason})
+
+    def overrule(self, error: BaseException) -> None:
+        """Write which error ended the run, whatever its processes wrote."""
+        self.adopt()
+        self.values |= {"status": "failed", "reason": str(error)}
+        write_json(self.path, self.values | self._costs())
 
     def _costs(self) -> dict[str, Any]:
         return {"peak_memory_gib": peak_memory_gib(), "disk_gib": disk_gib(self.path.parent)}
 
     def _write(self, status: str, reason: str | None) -> dict[str, Any]:
+        there = self._of_this_start()
+        if there.get("status") == "failed":
+            status, reason = "failed", there["reason"]
         record = {**self.values, "status": status, "reason": reason}
         if rank() == 0:
             write_json(self.path, record)
         return record
+
+    def _of_this_start(self) -> dict[str, Any]:
+        """What the processes of this very start have written; empty if it is an earlier one's."""
+        there = self.earlier() or {}
+        return there if there.get("started_at") == self.values.get("started_at") else {}
 
 
 def rows_a_step(settings: dict[str, Any]) -> int:

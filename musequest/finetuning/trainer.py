@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,12 +18,12 @@ from .batch_size import fit
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
-from .disk import check_disk
+from .disk import check_disk, written_by
 from .models import load_processor, model_config, parameter_counts, weights_dtype
-from .nan_guard import broken
+from .nan_guard import broken, rows_learning
 from .planner import Plan
-from .ranks import rank
-from .records import RunRecord
+from .ranks import all_say, rank
+from .records import RECOMPUTE, RunRecord
 from .sharing import EpochOrder, FilledRows
 from .splitting import strategy_of
 from .trackers import tracker_callbacks, tracker_settings
@@ -114,11 +115,16 @@ class DocentTrainer(Trainer):
         return result
 
     def check_finite(self, what: str, value: Any, labels: Any, rows: Any) -> None:
-        """Raise MuseQuestError if `value` is no finite number; `labels` are of its batches."""
+        """Raise MuseQuestError in all processes if `value` is no finite number in one of them.
+
+        `labels` are of its batches; rows are named by those processes whose own value broke.
+        """
         value = float(value.full_tensor() if hasattr(value, "full_tensor") else value)
-        if not math.isfinite(value):
+        mine = None if math.isfinite(value) else (value, rows_learning(labels, rows.rows))
+        said = [each for each in all_say(mine) if each]
+        if said:
             step = self.state.global_step + (what != "validation loss")
-            raise broken(what, value, step, labels, rows.rows)
+            raise broken(what, said[0][0], step, sorted({n for _, names in said for n in names}))
 
     def forward_and_backward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The loss of one batch, its gradients added."""
@@ -187,12 +193,13 @@ def build_trainer(
     validation_rows = EncodedDialogs(load_split(profile.collection, "validation"), collator)
     model = None if approach.parted else whole_model(profile, approach, settings["seed"])
     fitted = record.fitted or fit(profile, approach, settings, model, collator, train_rows.rows)
-    optimizer = str(settings.get("optim", "adamw_torch"))
     saved = empty_model(profile, approach) if model is None else model
-    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, saved, optimizer))
+    written = written_by(saved, approach, {**settings, **fitted})
+    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
     watchers += tracker_callbacks(settings, folder.folder)
     settings = {**settings, **fitted, **trackers, "auto_find_batch_size": False}
+    approach, settings = _sharded_own(approach, settings)
     arguments = _arguments(settings, folder)
     prepare(approach)
     processes = arguments.world_size
@@ -215,6 +222,14 @@ def build_trainer(
     learned_tokens = validation_rows.rows.learned_tokens()
     trainer.validation_tokens_a_row = learned_tokens / len(validation_rows)
     return trainer
+
+
+def _sharded_own(approach: Approach, settings: dict[str, Any]) -> tuple[Approach, dict[str, Any]]:
+    """Where weights are sharded, recomputing is a key of `parallel`, which excludes the other."""
+    if strategy_of(approach) != "fsdp" or settings.get(RECOMPUTE) is None:
+        return approach, settings
+    chosen = {**approach.parallel, RECOMPUTE: settings[RECOMPUTE]}
+    return replace(approach, parallel=chosen), {**settings, RECOMPUTE: False}
 
 
 def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments:

@@ -116,7 +116,7 @@ def _launched(
     except MuseQuestError as error:
         record.adopt()
         if record.values.get("status") != "interrupted" or UNFINISHED in record.values["reason"]:
-            record.fail(error)
+            record.overrule(error)
         raise
     return finished_record(record.path.parent)
 
@@ -154,21 +154,21 @@ def _run(
     progress: bool,
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    decided_by_main(lambda: _begin(record, folder))
+    record.values = decided_by_main(lambda: _begin(record, folder))
     stop, counted = StopOnSignal(), CountHeld()
     trainer = build_trainer(profile, approach, settings, folder, record, progress)
     for callback in (stop, counted):
         trainer.add_callback(callback)
     trainable, total = trainer.parameter_counts()
-    record.values |= {
-        "trainable_parameters": trainable,
-        "total_parameters": total,
-        "train_rows": len(trainer.train_dataset.rows),
-        "validation_rows": len(trainer.eval_dataset.rows),
-        "global_batch": global_batch(trainer.args),
-        "rows_by_rank": rows_by_rank(trainer),
-        "plan": trainer.plan.table().to_dict("records") if trainer.plan else None,
-    }
+    record.note(
+        trainable_parameters=trainable,
+        total_parameters=total,
+        train_rows=len(trainer.train_dataset.rows),
+        validation_rows=len(trainer.eval_dataset.rows),
+        global_batch=global_batch(trainer.args),
+        rows_by_rank=rows_by_rank(trainer),
+        plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
+    )
     if trainer.is_world_process_zero():
         whole = empty_model(profile, approach) if trainer.plan else trainer.model
         title = f"What was trained: {profile.name}, {approach.name}"
@@ -187,12 +187,21 @@ def _run(
         )
     decided_by_main(lambda: _place_weights(folder, state, profile, approach))
     outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
-    return decided_by_main(lambda: record.finish(**outcome))
+    return decided_by_main(lambda: _end(record, folder, outcome))
 
 
-def _begin(record: RunRecord, folder: RunFolder) -> None:
+def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
+    """Write that the run has started; what all of its processes know of it, as what fits."""
     record.begin(fitted=record.remembered())
     folder.clear_unfinished()
+    return record.values
+
+
+def _end(record: RunRecord, folder: RunFolder, outcome: dict[str, Any]) -> dict[str, Any]:
+    """Say that the run is done, let go of what only an unfinished one needs, and count the rest."""
+    record.finish(**outcome)
+    folder.drop_optimizer()
+    return record.finish(**outcome)
 
 
 def _place_weights(
