@@ -79,9 +79,14 @@ class Approach:
     parallel: dict[str, Any] | None = None  # "strategy" and its keys
 
     @property
+    def strategy(self) -> str | None:
+        """A key of STRATEGIES; None for a single process on a single device."""
+        return (self.parallel or {}).get("strategy")
+
+    @property
     def parted(self) -> bool:
         """Whether several devices share weights, gradients and optimizer states."""
-        return (self.parallel or {}).get("strategy") in PARTED
+        return self.strategy in PARTED
 
 
 def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = None) -> Profile:

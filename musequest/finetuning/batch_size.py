@@ -22,7 +22,6 @@ from .models import default_device, model_config
 from .ranks import any_rank, world_size
 from .records import RECOMPUTE, ROWS, STEPS, rows_a_step
 from .row_shape import largest_row, shape_of
-from .splitting import strategy_of
 
 LOGGER = logging.getLogger("musequest")
 
@@ -46,7 +45,7 @@ def fit(
     found: dict[str, Any] = {"bf16": _has_bf16(device)} if _open(settings, "bf16", "fp16") else {}
     if model is None:
         _refuse_trying(approach, settings)
-    if model is None and strategy_of(approach) != "fsdp":
+    if model is None and approach.strategy != "fsdp":
         return found
     largest = collator.encode(largest_row(profile, rows))
     if _open(settings, RECOMPUTE) and _open(approach.parallel or {}, RECOMPUTE):

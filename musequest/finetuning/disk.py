@@ -17,7 +17,6 @@ from .checkpoints import RunFolder
 from .hub import chain
 from .memory import GIB, as_trained, optimizer_bytes
 from .records import disk_gib
-from .splitting import strategy_of
 
 # Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20
@@ -64,7 +63,7 @@ def written_by(model: nn.Module, approach: Approach, settings: dict[str, Any]) -
     loaded = sum(p.nbytes for p in model.parameters())
     as_saved = as_trained(model, approach, settings)
     written = checkpoint_bytes(as_saved, str(settings.get("optim", "adamw_torch")))
-    return Written(*written, merged=loaded if strategy_of(approach) == "fsdp" else 0)
+    return Written(*written, merged=loaded if approach.strategy == "fsdp" else 0)
 
 
 def check_disk(folder: RunFolder, written: Written) -> float:

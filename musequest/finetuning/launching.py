@@ -49,7 +49,7 @@ def processes_for(approach: Approach, wanted: int | None = None) -> int:
     """
     import torch
 
-    strategy = (approach.parallel or {}).get("strategy")
+    strategy = approach.strategy
     devices = torch.cuda.device_count()
     several = strategy is not None and strategy not in ONE_PROCESS
     default = processes_here() if several else 1

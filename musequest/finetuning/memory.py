@@ -15,7 +15,6 @@ from ..settings import Approach, Profile
 from .hub import of_base_model
 from .kept_for_backward import Activations, RowShape, probe
 from .models import TUNINGS
-from .splitting import strategy_of
 
 GIB = 1024**3
 # Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
@@ -84,7 +83,7 @@ def as_trained(model: nn.Module, approach: Approach, settings: dict[str, Any]) -
     Under mixed precision Accelerate shards the trained weights in float32 (`fsdp2_prepare_model`),
     so their gradients and states are float32 too.
     """
-    if strategy_of(approach) == "fsdp" and autocast_dtype(settings):
+    if approach.strategy == "fsdp" and autocast_dtype(settings):
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()

@@ -25,14 +25,9 @@ from .models import default_device, load_processor
 from .planner import GIB, Part, Plan, check_fits, parts_of, plan
 
 
-def strategy_of(approach: Approach) -> str | None:
-    """The name of the approach's strategy, None for a single process on a single device."""
-    return (approach.parallel or {}).get("strategy")
-
-
 def micro_batches_of(approach: Approach, stages: int) -> int | None:
     """Into how many pieces 1F1B divides a batch, one a stage unless given; None if not 1F1B."""
-    if strategy_of(approach) != "1f1b":
+    if approach.strategy != "1f1b":
         return None
     return approach.parallel.get("micro_batches") or stages
 

@@ -24,7 +24,7 @@ from .models import TUNINGS, load_model
 from .pipeline import PipelineTrainer, seem_alone
 from .planner import Plan
 from .ranks import rank, world_size
-from .splitting import micro_batches_of, split, strategy_of
+from .splitting import micro_batches_of, split
 from .stages import load_stage
 from .trainer import DocentTrainer
 
@@ -34,9 +34,9 @@ REHEARSED_DEVICES = 2
 
 def prepare(approach: Approach) -> None:
     """What has to be so once the library knows of all processes, and before a model is loaded."""
-    if strategy_of(approach) == "1f1b":
+    if approach.strategy == "1f1b":
         seem_alone()
-    if strategy_of(approach) == "fsdp" and approach.parallel.get("cpu_ram_efficient_loading"):
+    if approach.strategy == "fsdp" and approach.parallel.get("cpu_ram_efficient_loading"):
         enable_fsdp_ram_efficient_loading()
 
 
@@ -60,7 +60,7 @@ def make_trainer(
     one, None where it is parted over devices; `options` are those of the library's trainer.
     """
     arguments: TrainingArguments = options["args"]
-    strategy = strategy_of(approach)
+    strategy = approach.strategy
     scale_learning_rate(arguments, approach)
     if model is not None:
         return DocentTrainer(model=model, **options)

@@ -25,7 +25,6 @@ from .planner import Plan
 from .ranks import all_say, rank
 from .records import RECOMPUTE, RunRecord
 from .sharing import EpochOrder, FilledRows
-from .splitting import strategy_of
 from .trackers import tracker_callbacks, tracker_settings
 
 # A share of all steps below 1, a number of steps from 1 on.
@@ -163,7 +162,7 @@ def check_precision(profile: Profile, approach: Approach, settings: dict[str, An
             "set dtype: float32 in the profile (with fp16=true on a GPU without bfloat16), or "
             "choose an approach with adapters, such as lora."
         )
-    if strategy_of(approach) == "1f1b" and settings.get("fp16"):
+    if approach.strategy == "1f1b" and settings.get("fp16"):
         raise MuseQuestError(
             f"The stages of '{approach.name}' cannot scale their gradients together as fp16=true "
             "asks; use bf16=true, fp16=false, or another approach such as full_fsdp."
@@ -226,7 +225,7 @@ def build_trainer(
 
 def _sharded_own(approach: Approach, settings: dict[str, Any]) -> tuple[Approach, dict[str, Any]]:
     """Where weights are sharded, recomputing is a key of `parallel`, which excludes the other."""
-    if strategy_of(approach) != "fsdp" or settings.get(RECOMPUTE) is None:
+    if approach.strategy != "fsdp" or settings.get(RECOMPUTE) is None:
         return approach, settings
     chosen = {**approach.parallel, RECOMPUTE: settings[RECOMPUTE]}
     return replace(approach, parallel=chosen), {**settings, RECOMPUTE: False}
