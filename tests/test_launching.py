@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import free_port
 from launched import without_dropout
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
@@ -224,7 +225,7 @@ def test_the_notebook_launcher_runs_the_same(tmp_path, tiny_docent):
         "import sys; from accelerate import notebook_launcher\n"
         "from musequest.finetuning.launching import train_rank\n"
         "asked = (sys.argv[1], 'lora_ddp', {'max_steps': 1})\n"
-        "notebook_launcher(train_rank, asked, num_processes=2)"
+        f"notebook_launcher(train_rank, asked, num_processes=2, use_port='{free_port()}')"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "tiny.yaml")]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True)

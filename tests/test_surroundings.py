@@ -303,4 +303,4 @@ def test_a_merge_asks_for_room_before_it_writes(run, finished, monkeypatch):
     monkeypatch.setattr(disk, "free_gib", lambda folder: 0.0)
     with pytest.raises(MuseQuestError, match="0.00 GiB free, and the merged model takes 0.00 GiB"):
         merge(finished[1], "lora", rows=1)
-    assert not (run / "merged").exists()
+    assert not (run / "unfinished/merged").exists()
