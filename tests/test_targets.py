@@ -5,7 +5,7 @@ The figures are those of benchmarks/records/, which commands wrote; nothing is r
 
 import pytest
 
-from musequest import approach_figures, readme_figures
+from musequest import approach_figures, readme_figures, retrieval_figures
 from musequest.files import read_json
 from musequest.home import root
 from musequest.settings import approach_names
@@ -83,3 +83,11 @@ def test_a_full_run_takes_at_most_four_times_the_models_weights(six, approach):
     run = six["approaches"][approach]["run"]
     weights_gib = run["total_parameters"] * 4 / 2**30  # float32
     assert run["disk_gib"] <= 4 * weights_gib
+
+
+def test_retrieval_was_compared_however_it_came_out():
+    kept = record(retrieval_figures.RECORD)
+    own = kept["scores"][kept["track"]]
+    assert set(retrieval_figures.COMPARED) <= set(own)
+    pairs = {(row["system"], row["versus"]) for row in kept["differences"]}
+    assert ("retrieval", "lora") in pairs and ("rag", "retrieval") in pairs
