@@ -6,15 +6,19 @@
                                                            the same path on a processor
 
 Each approach takes a few dozen steps with the rows of the published run, then with the most that
-fit. The model has Idefics2-8B's shape and random weights, made here, so nothing is downloaded; the
-dialogs have the published lengths and their photos are noise. Random weights measure speed and
-memory, never quality. Each measurement is a process of its own.
+fit, activations kept and recomputed. A step's time is that from its end to the next's, reading and
+encoding its photos included. The model has Idefics2-8B's shape and random weights, made here, so
+nothing is downloaded; the dialogs have the published lengths and their photos are noise. Random
+weights measure speed and memory, never quality. Each approach is a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import gc
 import io
+import itertools
 import json
 import random
 import statistics
@@ -28,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from PIL import Image
 from transformers import (
     AutoConfig,
@@ -38,12 +43,13 @@ from transformers import (
 )
 
 from musequest.files import write_json
-from musequest.finetuning.batch_size import fit
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
-from musequest.finetuning.memory import available_bytes, memory_of
+from musequest.finetuning.loading import loader_settings
+from musequest.finetuning.memory import GIB, memory_of
 from musequest.finetuning.models import default_device, load_processor
-from musequest.finetuning.records import RECOMPUTE, ROWS, hardware, peak_memory_gib, versions
-from musequest.finetuning.row_shape import largest_row, shape_of
+from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS, hardware, peak_memory_gib, versions
+from musequest.finetuning.row_shape import shape_of
+from musequest.finetuning.sharing import FilledRows
 from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer, chosen_settings
 from musequest.home import root
@@ -56,7 +62,9 @@ PUBLISHED = "idefics2-8b"
 APPROACHES = ("lora", "qlora", "full")  # those of a single GPU
 TEXT_TOKENS = (153, 364)  # of a published sequence, without its image tokens
 DIALOGS = 64
-WARM_UP = 3  # steps that are not counted
+WARM_UP, FEWEST_STEPS = 3, 6  # steps that are not counted, and those that are always taken
+FEW = 8  # rows a step, whose memory and that of twice as many foretell how many fit
+FILLED = 0.95  # of the GPU's memory, by tensors; the rest is its context and lies in gaps
 WORDS = """a the of and in was made by from stone silver house old red small year long wood bridge
 village copper winter market river guild master weaver""".split()  # noqa: SIM905
 
@@ -94,11 +102,12 @@ class Dialogs:
             ids = tokens(" ".join(words), add_special_tokens=False).input_ids[:wanted]
             self.rows.append(_dialog(number, Image.open(buffer), tokens.decode(ids)))
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def repeated(self, rows: int) -> list[dict[str, Any]]:
+        """The dialogs, over and over until there are as many as one step takes, or more."""
+        return self.rows * -(-rows // len(self.rows))
 
-    def __getitem__(self, index: Any) -> Any:
-        return [row[index] for row in self.rows] if isinstance(index, str) else self.rows[index]
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
 
 
 def _dialog(number: int, photo: Image.Image, answer: str) -> dict[str, Any]:
@@ -112,19 +121,25 @@ def _dialog(number: int, photo: Image.Image, answer: str) -> dict[str, Any]:
 
 
 class Steps(TrainerCallback):
-    """Seconds of each step; ends after so many, before anything is validated or saved."""
+    """Seconds from each step's end to the next's; ends training before anything is validated.
 
-    def __init__(self, steps: int) -> None:
-        self.steps, self.seconds, self.begun = steps, [], 0.0
+    That is after so many steps, or seconds if a few steps were taken by then.
+    """
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock."""
-        self.begun = _now()
+    def __init__(self, steps: int, seconds: float) -> None:
+        self.steps, self.limit, self.ends = steps, seconds, [_now()]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop it, and training with it after the last step."""
-        self.seconds.append(_now() - self.begun)
-        control.should_training_stop = state.global_step >= self.steps
+        """Note the time, and stop training behind the last step."""
+        self.ends.append(_now())
+        late = self.ends[-1] - self.ends[0] > self.limit and state.global_step >= FEWEST_STEPS
+        control.should_training_stop = late or state.global_step >= self.steps
+
+    @property
+    def seconds(self) -> float:
+        """A step's, reading its rows included, without the first ones: their median."""
+        each = [after - before for before, after in itertools.pairwise(self.ends)]
+        return statistics.median(each[min(WARM_UP, len(each) - 1) :])
 
 
 def _now() -> float:
@@ -134,55 +149,121 @@ def _now() -> float:
     return time.monotonic()
 
 
-def measure(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Tune for some steps in this process, `chosen.rows` at a time; samples a second, memory."""
-    profile = _profile(Path(chosen.base), chosen.photo_px)
-    approach = load_approach(chosen.one)
-    settings = chosen_settings(profile, approach, {ROWS: str(chosen.rows or 1)})
-    model = whole_model(profile, approach, seed=0)
-    collator = DocentCollator(load_processor(profile))
-    dialogs = Dialogs(profile, chosen.photo_px, chosen.text_tokens)
-    found = fit(profile, approach, settings, model, collator, dialogs)
-    if not chosen.rows:
-        row = collator.encode(largest_row(profile, dialogs))
-        needed = memory_of(
-            profile,
-            approach,
-            settings | found,
-            shape_of(row, model.config.vision_config.patch_size),
-        )
-        room = available_bytes(default_device())
-        return {"most": max(needed.fitting(room, recompute) for recompute in (False, True))}
-    timer = Steps(chosen.steps)
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            max_steps=10 * chosen.steps,
-            use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",
-            eval_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            **_of_a_step(settings | found),
-        )
-        DocentTrainer(
-            model=model,
-            args=arguments,
-            data_collator=collator,
-            train_dataset=EncodedDialogs(dialogs, collator),
-            callbacks=[timer],
-        ).train()
-    seconds = statistics.median(timer.seconds[min(WARM_UP, chosen.steps - 1) :])
-    return {
-        "approach": approach.name,
-        "rows_a_step": chosen.rows,
-        "steps": chosen.steps,
-        "recomputed": bool((settings | found).get(RECOMPUTE)),
-        "seconds_a_step": round(seconds, 4),
-        "samples_per_second": round(chosen.rows / seconds, 3),
-        "peak_memory_gib": peak_memory_gib(),
-    }
+class Bench:
+    """One approach on this machine's GPU, tuned for a few steps with any number of rows."""
+
+    def __init__(self, chosen: argparse.Namespace) -> None:
+        self.profile = _profile(Path(chosen.base), chosen.photo_px)
+        self.approach = load_approach(chosen.one)
+        self.steps, self.seconds = chosen.steps, chosen.seconds
+        self.settings = chosen_settings(self.profile, self.approach)
+        self.model = whole_model(self.profile, self.approach, seed=0)
+        self.collator = DocentCollator(load_processor(self.profile))
+        self.dialogs = Dialogs(self.profile, chosen.photo_px, chosen.text_tokens)
+        self.largest = self.collator.encode(self.dialogs[0])
+        shape = shape_of(self.largest, self.model.config.vision_config.patch_size)
+        self.needed = memory_of(self.profile, self.approach, self._settings(1, False), shape)
+
+    def run(self, rows: int, recompute: bool, steps: int | None = None) -> dict[str, Any] | None:
+        """So many steps; samples a second and memory, None where that is out of memory."""
+        try:
+            return self._run(rows, recompute, steps or self.steps)
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        finally:
+            self._clear()
+        return None
+
+    def most(self, recompute: bool) -> dict[str, Any] | None:
+        """The most rows that fit: foretold from what a few and twice as many take, then tried."""
+        few, more = (self.run(rows, recompute, steps=2) for rows in (FEW, 2 * FEW))
+        rows = FEW
+        if few and more:
+            a_row = (more["held_gib"] - few["held_gib"]) / FEW
+            total = torch.cuda.get_device_properties(0).total_memory / GIB
+            rows += int((FILLED * total - few["held_gib"]) / a_row)
+        while rows and not (found := self.run(rows, recompute)):
+            rows = rows * 19 // 20
+        return found if rows else None
+
+    def _settings(self, rows: int, recompute: bool) -> dict[str, Any]:
+        left_out = ("eval_steps", "num_train_epochs", "report_to", "auto_find_batch_size")
+        kept = {name: value for name, value in self.settings.items() if name not in left_out}
+        return {**kept, ROWS: rows, STEPS: 1, RECOMPUTE: recompute}
+
+    def _run(self, rows: int, recompute: bool, steps: int) -> dict[str, Any]:
+        settings = self._settings(rows, recompute)
+        timer = Steps(steps, self.seconds)
+        device = torch.device(default_device())
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                output_dir=folder,
+                max_steps=10 * steps,
+                use_cpu=device.type == "cpu",
+                save_strategy="no",
+                eval_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                remove_unused_columns=False,
+                **settings,
+                **loader_settings(settings, self.largest, device),
+            )
+            dialogs = EncodedDialogs(self.dialogs.repeated(rows), self.collator, cache_gib=0)
+            trainer = DocentTrainer(
+                model=self.model,
+                args=arguments,
+                data_collator=self.collator,
+                train_dataset=FilledRows(dialogs),
+                callbacks=[timer],
+            )
+            trainer.train()
+            trainer.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        found = {
+            "approach": self.approach.name,
+            "rows_a_step": rows,
+            "steps": len(timer.ends) - 1,
+            "recomputed": recompute,
+            "seconds_a_step": round(timer.seconds, 4),
+            "samples_per_second": round(rows / timer.seconds, 3),
+            "held_gib": _held_gib(),
+            "foretold_gib": round(self.needed.total(rows, recompute) / GIB, 2),
+            "peak_memory_gib": peak_memory_gib(),
+        }
+        print(f"{datetime.datetime.now():%H:%M:%S} {found}", file=sys.stderr, flush=True)
+        return found
+
+    def _clear(self) -> None:
+        """Let go of what a step leaves, also of one that broke off."""
+        self.model.zero_grad(set_to_none=True)
+        self.model.activation_checkpointing_disable()
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _held_gib() -> float:
+    """Most memory held by tensors at once, GiB: of the GPU, or of this process without one."""
+    if not torch.cuda.is_available():
+        return peak_memory_gib()["cpu"]
+    return round(torch.cuda.max_memory_allocated() / GIB, 3)
+
+
+def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """One approach in this process: with the published rows, then with the most that fit.
+
+    The most are found twice, without and with activations computed again.
+    """
+    bench = Bench(chosen)
+    rows = chosen.rows or int(bench.settings[ROWS])
+    published = bench.run(rows, recompute=False) or bench.run(rows, recompute=True)
+    if published is None:
+        return [{"approach": chosen.one, "rows_a_step": rows, "reason": "out of memory"}]
+    if not torch.cuda.is_available() or chosen.rows:
+        return [published]
+    found = [bench.most(recompute) for recompute in (False, True)]
+    return [published, *filter(None, found)]
 
 
 def _profile(base: Path, photo_px: int) -> Profile:
@@ -197,41 +278,15 @@ def _profile(base: Path, photo_px: int) -> Profile:
     )
 
 
-def _of_a_step(settings: dict[str, Any]) -> dict[str, Any]:
-    """Of the settings those that a step depends on."""
-    left_out = ("eval_steps", "num_train_epochs", "report_to", "auto_find_batch_size")
-    return {name: value for name, value in settings.items() if name not in left_out}
-
-
-def in_own_process(base: Path, approach: str, rows: int, chosen: Any) -> dict[str, Any] | None:
-    """`measure` in a fresh process; None where it ran out of memory, another error ends all."""
+def in_own_process(base: Path, approach: str, chosen: Any) -> list[dict[str, Any]]:
+    """`measure` in a fresh process, whose memory is its own."""
     command = [sys.executable, __file__, "--one", approach, "--base", str(base)]
-    for name in ("steps", "photo_px", "text_tokens"):
+    for name in ("steps", "seconds", "photo_px", "text_tokens", "rows"):
         command += [f"--{name.replace('_', '-')}", str(getattr(chosen, name))]
-    done = subprocess.run([*command, "--rows", str(rows)], capture_output=True, text=True)
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    if "out of memory" in done.stderr or done.returncode < 0:
-        return None
-    raise SystemExit(done.stderr)
-
-
-def measured(base: Path, approach: str, chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    """The published rows a step (or those asked for), then the most that fit."""
-    if chosen.rows:
-        return [in_own_process(base, approach, chosen.rows, chosen) or _too_many(approach, chosen)]
-    settings = chosen_settings(load_profile(PUBLISHED), load_approach(approach))
-    found = [in_own_process(base, approach, int(settings[ROWS]), chosen)]
-    rows = (in_own_process(base, approach, 0, chosen) or {"most": 0})["most"]
-    rows = rows * 5 // 4  # the estimate is careful
-    while rows and not (most := in_own_process(base, approach, rows, chosen)):
-        rows = rows * 19 // 20
-    found.append(most if rows else None)
-    return [each or {"approach": approach, "reason": "out of memory"} for each in found]
-
-
-def _too_many(approach: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    return {"approach": approach, "rows_a_step": chosen.rows, "reason": "out of memory"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        return [{"approach": approach, "reason": f"ended with code {done.returncode}"}]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -239,7 +294,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shape", type=Path, default=SHAPE, help="a folder with a config.json")
     parser.add_argument("--approaches", nargs="+", default=APPROACHES, choices=APPROACHES)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--seconds", type=float, default=60, help="for the steps of one row")
     parser.add_argument("--photo-px", type=int, default=800)
     parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS[1])
     parser.add_argument("--rows", type=int, default=0, help="only so many rows a step")
@@ -250,22 +306,24 @@ def main() -> None:
     if chosen.one:
         print(json.dumps(measure(chosen)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        make_base_model(chosen.shape, Path(folder))
-        torch.cuda.empty_cache()
-        rows = [row for name in chosen.approaches for row in measured(Path(folder), name, chosen)]
     figures = {
         "shape": chosen.shape.name,
         "weights": "random",
+        "date": datetime.date.today().isoformat(),
         "photo_px": chosen.photo_px,
         "longest_text_tokens": chosen.text_tokens,
-        "runs": rows,
+        "runs": [],
         "hardware": hardware(),
         "versions": versions(),
     }
+    with tempfile.TemporaryDirectory() as folder:
+        make_base_model(chosen.shape, Path(folder))
+        torch.cuda.empty_cache()
+        for name in chosen.approaches:
+            figures["runs"] += in_own_process(Path(folder), name, chosen)
+            if chosen.record:
+                write_json(RECORD, figures)
     print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
 
 
 if __name__ == "__main__":

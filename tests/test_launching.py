@@ -240,7 +240,12 @@ def test_the_notebook_launcher_runs_the_same(tmp_path, tiny_docent):
         ("lora", 2, 0, "'lora' trains in one process, not in 2"),
         ("lora_ddp", 1, 0, "'lora_ddp' needs two processes or more.*choose 'lora'"),
         ("lora_ddp", None, 1, r"needs two processes or more, and here is one \(1 GPU\)"),
-        ("lora_ddp", 3, 2, "3 processes need 3 GPUs, and here are 2"),
+        (
+            "lora_ddp",
+            3,
+            2,
+            "3 processes need 3 GPUs, and there are not more than 2 GPUs here; use --processes 2",
+        ),
     ],
 )
 def test_a_number_of_processes_that_cannot_be_is_one_sentence(

@@ -67,8 +67,10 @@ def processes_for(approach: Approach, wanted: int | None = None) -> int:
         )
     here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
     if several and devices and here > devices:
+        alone = f"choose '{approach.name.split('_')[0]}' instead"
         raise MuseQuestError(
-            f"{here} processes need {here} GPUs, and here are {devices}; use --processes {devices}."
+            f"{here} processes need {here} GPUs, and there are not more than {_counted(devices)} "
+            f"here; {alone if devices == 1 else f'use --processes {devices}'}."
         )
     return count
 

@@ -74,7 +74,7 @@ def load_model(
     raises MuseQuestError.
     """
     device = device or default_device()
-    options: dict[str, Any] = {"dtype": dtype or profile.dtype}
+    options: dict[str, Any] = {"dtype": dtype or profile.dtype, **_straight_to(device)}
     if quantization:
         if options["dtype"] == "auto":
             options["dtype"] = weights_dtype(profile)
@@ -85,8 +85,7 @@ def load_model(
     freeze_vision(model)
     if quantization:
         _keep_gradients(model)
-        return model.eval()
-    return model.eval().to(device)
+    return model.eval()
 
 
 def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
@@ -134,8 +133,8 @@ def load_tuned(
         )
     weights = folder / WEIGHTS[approach.tuning]
     if approach.tuning == "full":
-        tuned = AutoModelForImageTextToText.from_pretrained(weights, dtype=profile.dtype)
-        return tuned.eval().to(default_device())
+        options = {"dtype": profile.dtype, **_straight_to(default_device())}
+        return AutoModelForImageTextToText.from_pretrained(weights, **options).eval()
     model = load_model(profile, quantization=approach.quantization)
     if approach.quantization and dequantized:
         model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
@@ -249,6 +248,11 @@ def vision_models(model: nn.Module) -> list[nn.Module]:
 
 def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:
     module.eval()
+
+
+def _straight_to(device: str) -> dict[str, Any]:
+    """Options under which weights are read to a GPU without lying in main memory first."""
+    return {} if device == "cpu" else {"device_map": {"": device}}
 
 
 def _from_pretrained(auto_class: type, profile: Profile, **options: Any) -> Any:

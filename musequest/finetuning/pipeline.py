@@ -37,6 +37,7 @@ class Pipeline:
             )
         self.stage, self.micro_batches, self.device = stage, micro_batches, device
         self.ready: tuple[Any, Schedule1F1B] | None = None
+        self.tokens: Any = None  # over which the loss of the batch under way is summed
 
     def run(self, batch: Mapping[str, torch.Tensor], tokens: Any, learn: bool) -> torch.Tensor:
         """The summed loss of the batch over `tokens`, the same in every process.
@@ -54,7 +55,8 @@ class Pipeline:
             options |= {"return_outputs": False}
         given = (filled["input_ids"],) if self.stage.is_first else ()
         step = schedule.step if learn else schedule.eval
-        step(*given, loss_kwargs={"tokens": tokens}, **options)
+        self.tokens = tokens
+        step(*given, **options)
         total = torch.stack(losses).sum().detach() if losses else torch.zeros(())
         total = total.to(self.device, torch.float32)
         dist.broadcast(total, src=self.stage.count - 1)
@@ -91,10 +93,10 @@ class Pipeline:
         given = ids if self.stage.is_first else floats(text.hidden_size)
         return given, floats(text.vocab_size if self.stage.is_last else text.hidden_size)
 
-    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, tokens: Any) -> torch.Tensor:
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         size = self.stage.model.config.get_text_config().vocab_size
         return self.stage.model.loss_function(
-            logits, labels, vocab_size=size, num_items_in_batch=tokens
+            logits, labels, vocab_size=size, num_items_in_batch=self.tokens
         )
 
 

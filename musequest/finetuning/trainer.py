@@ -19,11 +19,13 @@ from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import check_disk, written_by
-from .models import load_processor, model_config, parameter_counts, weights_dtype
+from .loading import loader_settings
+from .models import default_device, load_processor, model_config, parameter_counts, weights_dtype
 from .nan_guard import broken, rows_learning
 from .planner import Plan
 from .ranks import all_say, rank
 from .records import RECOMPUTE, RunRecord
+from .row_shape import largest_row
 from .sharing import EpochOrder, FilledRows
 from .trackers import tracker_callbacks, tracker_settings
 
@@ -192,12 +194,14 @@ def build_trainer(
     validation_rows = EncodedDialogs(load_split(profile.collection, "validation"), collator)
     model = None if approach.parted else whole_model(profile, approach, settings["seed"])
     fitted = record.fitted or fit(profile, approach, settings, model, collator, train_rows.rows)
+    largest = collator.encode(largest_row(profile, train_rows.rows))
+    loading = loader_settings({**settings, **fitted}, largest, torch.device(default_device()))
     saved = empty_model(profile, approach) if model is None else model
     written = written_by(saved, approach, {**settings, **fitted})
     record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
     watchers += tracker_callbacks(settings, folder.folder)
-    settings = {**settings, **fitted, **trackers, "auto_find_batch_size": False}
+    settings = {**settings, **fitted, **loading, **trackers, "auto_find_batch_size": False}
     approach, settings = _sharded_own(approach, settings)
     arguments = _arguments(settings, folder)
     prepare(approach)
