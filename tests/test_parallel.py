@@ -72,8 +72,19 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
         with pytest.raises(MuseQuestError, match=f"at step {STOP_AT} of 5"):
             run(profile, name)
         training.build_trainer = build
+        training.load_approach = recomputing
         records.append(run(profile, name))
+        training.load_approach = load_approach
     return records
+
+
+def recomputing(name: str) -> Approach:
+    """The approach as it is, but that shards are computed again to save memory."""
+    return (
+        approach_with(name, activation_checkpointing=True)
+        if name == "full_fsdp"
+        else (load_approach(name))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +129,7 @@ def test_step_by_step_it_is_full_fine_tuning(runs, name):
 
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
 def test_a_run_stopped_and_gone_on_with_ends_the_same(runs, name):
+    """The sharded one also if activations are recomputed from then on."""
     home, _ = runs
     np.testing.assert_array_equal(losses(home, name, "interrupted"), losses(home, name))
     whole = weights(home, name)

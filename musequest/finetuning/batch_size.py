@@ -20,7 +20,7 @@ from .collator import DocentCollator
 from .memory import autocast_dtype, available_bytes, memory_of
 from .models import default_device, model_config
 from .ranks import any_rank, world_size
-from .records import RECOMPUTE, ROWS, STEPS, rows_a_step
+from .records import RECOMPUTE, ROWS, STEPS, recomputing, rows_a_step
 from .row_shape import largest_row, shape_of
 
 LOGGER = logging.getLogger("musequest")
@@ -48,7 +48,7 @@ def fit(
     if model is None and approach.strategy != "fsdp":
         return found
     largest = collator.encode(largest_row(profile, rows))
-    if _open(settings, RECOMPUTE) and _open(approach.parallel or {}, RECOMPUTE):
+    if recomputing(approach, settings) is None:
         asked = settings | found
         large = _needs_recomputing(profile, approach, asked, largest, device)
         found[RECOMPUTE] = any_rank(large)  # each decides by its own device, and all do the same

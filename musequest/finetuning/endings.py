@@ -18,7 +18,7 @@ from .hub import chain, of_base_model
 from .memory import GIB, Memory, available_bytes, memory_of
 from .models import default_device, load_processor
 from .ranks import world_size
-from .records import RECOMPUTE, ROWS, STEPS, rows_a_step
+from .records import RECOMPUTE, ROWS, STEPS, recomputing, rows_a_step
 from .row_shape import row_shape
 
 
@@ -60,7 +60,7 @@ def _out_of_memory(
     available = available_bytes(device)
     if device == "cpu":  # the weights are still loaded, and are counted in `needed`
         available += needed.weights
-    recompute = bool(settings.get(RECOMPUTE))
+    recompute = bool(recomputing(approach, settings))
     rows = int(settings.get(ROWS, 8))
     shares = world_size() if approach.parted else 1
     return (
