@@ -17,9 +17,9 @@ from .disk import free_gib, is_full
 from .hub import chain, of_base_model
 from .memory import GIB, Memory, available_bytes, memory_of
 from .models import default_device, load_processor
-from .ranks import world_size
-from .records import RECOMPUTE, ROWS, STEPS, recomputing, rows_a_step
+from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
 from .row_shape import row_shape
+from .splitting import shares_here
 
 
 def explained(
@@ -58,11 +58,11 @@ def _out_of_memory(
     row = estimate_row(profile)
     needed = memory_of(profile, approach, settings, row)
     available = available_bytes(device)
+    shares = shares_here(approach)
     if device == "cpu":  # the weights are still loaded, and are counted in `needed`
-        available += needed.weights
+        available += needed.weights // shares
     recompute = bool(recomputing(approach, settings))
     rows = int(settings.get(ROWS, 8))
-    shares = world_size() if approach.parted else 1
     return (
         f"Out of memory on {device}: {rows} rows at a time "
         f"{'with' if recompute else 'without'} activation_checkpointing take about "
@@ -72,16 +72,20 @@ def _out_of_memory(
     )
 
 
-def what_fits(needed: Memory, available: int, rows: int, shares: int = 1) -> str:
-    """The settings under which a step of `rows` rows would fit, or that none would."""
+def what_fits(needed: Memory, available: int, total: int, shares: int = 1) -> str:
+    """The settings under which a step of `total` rows, no more and no less, would fit, or none.
+
+    They can be tried out too, but not where several devices hold `shares` of the model.
+    """
     for recompute in (False, True):
-        fitting = min(needed.fitting(available, recompute, shares), rows)
-        if fitting:
-            return (
-                f"{ROWS}={fitting} with {STEPS}={-(-rows // fitting)} and "
-                f"{RECOMPUTE}={str(recompute).lower()} would fit, or let "
-                "auto_find_batch_size=true find them"
+        rows = dividing(total, min(needed.fitting(available, recompute, shares), total))
+        if rows:
+            found = (
+                f"{ROWS}={rows} with {STEPS}={total // rows} and "
+                f"{RECOMPUTE}={str(recompute).lower()} would fit"
             )
+            tried = ", or let auto_find_batch_size=true find them"
+            return found + (tried if shares == 1 else "")
     return (
         f"not one row would fit, for it takes {needed.total(1, True, shares) / GIB:.1f} GiB, so "
         "choose another approach or a larger device (`python -m musequest preflight` says which)"

@@ -157,6 +157,11 @@ def rows_a_step(settings: dict[str, Any]) -> int:
     return int(settings.get(ROWS, 8)) * int(settings.get(STEPS, 1))
 
 
+def dividing(total: int, most: int) -> int:
+    """The most rows, up to `most`, that divide the `total` of a step; 0 if there are none."""
+    return next((rows for rows in range(most, 0, -1) if total % rows == 0), 0)
+
+
 def recomputing(approach: Approach, settings: dict[str, Any]) -> bool | None:
     """Whether activations are to be recomputed; None if neither setting nor `parallel` says so."""
     for chosen in (settings.get(RECOMPUTE), (approach.parallel or {}).get(RECOMPUTE)):
