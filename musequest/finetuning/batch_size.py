@@ -92,7 +92,8 @@ def _refuse_trying(approach: Approach, settings: dict[str, Any]) -> None:
     if settings.get("auto_find_batch_size"):
         raise MuseQuestError(
             f"auto_find_batch_size tries a step on one device, and '{approach.name}' parts its "
-            "model over several; give per_device_train_batch_size instead."
+            "model over several; leave it out and give per_device_train_batch_size instead "
+            "(`python -m musequest preflight` says how many rows fit)."
         )
 
 
