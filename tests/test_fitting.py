@@ -13,12 +13,13 @@ from tiny_dialogs import sample, write_dataset, write_profile
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import batch_size, strategies, trainer
+from musequest.finetuning import batch_size, endings, strategies, trainer
 from musequest.finetuning.activations import empty_model
 from musequest.finetuning.batch_size import fit
+from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.disk import written_by
-from musequest.finetuning.endings import what_fits
+from musequest.finetuning.endings import explained, what_fits
 from musequest.finetuning.kept_for_backward import RowShape
 from musequest.finetuning.memory import (
     USABLE,
@@ -331,13 +332,30 @@ def test_what_would_fit_keeps_the_rows_of_a_step(profile):
     asked = "per_device_train_batch_size={} with gradient_accumulation_steps={} and "
     asked += "activation_checkpointing={} would fit"
     for fitting, rows in ((6, 2), (13, 7), (20, 14)):
-        alone = what_fits(memory, memory.total(fitting, False), 14)
-        assert alone.startswith(asked.format(rows, 14 // rows, "false"))
-        assert alone.endswith("or let auto_find_batch_size=true find them")
-        parted = what_fits(memory, memory.total(fitting, False, 2), 14, shares=2)
+        parted = what_fits(memory.total, memory.total(fitting, False), 14, False)
         assert parted == asked.format(rows, 14 // rows, "false")
-    assert asked.format(1, 7, "true") in what_fits(memory, memory.total(1, True), 7)
-    assert "not one row would fit" in what_fits(memory, memory.fixed, 14)
+        alone = what_fits(memory.total, memory.total(fitting, False), 14, True)
+        assert alone == f"{parted}, or let auto_find_batch_size=true find them"
+    assert asked.format(1, 7, "true") in what_fits(memory.total, memory.total(1, True), 7, True)
+    assert "not one row would fit" in what_fits(memory.total, memory.fixed, 14, True)
+
+
+def test_out_of_memory_a_split_model_is_told_what_its_fullest_device_takes(
+    profile, home, monkeypatch
+):
+    approach = load_approach("full_mp")
+    approach = replace(approach, parallel={**approach.parallel, "strategy": "sequential"})
+    settings = {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2}
+    dialogs = EncodedDialogs(load_split("tiny", "train"), DocentCollator(load_processor(profile)))
+    fullest = max(split(profile, approach, dialogs, 2, 3).bytes())
+    loaded = memory_of(profile, approach, settings, RowShape(40, 1, 36)).weights // 2
+    monkeypatch.setattr(endings, "available_bytes", lambda device: fullest - loaded)
+    folder = RunFolder(home / "runs/tiny/full_mp")
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+    told = str(explained(error, profile, approach, settings, folder))
+    assert "3 rows at a time without activation_checkpointing" in told
+    assert "=3 with gradient_accumulation_steps=2 and activation_checkpointing=false" in told
+    assert "auto_find_batch_size" not in told
 
 
 def test_fitting_and_total_agree(profile):

@@ -22,7 +22,7 @@ from .models import default_device, model_config
 from .ranks import any_rank
 from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
 from .row_shape import largest_row, row_shape
-from .splitting import fits_here, shares_here
+from .splitting import fullest_here, shares_here
 
 LOGGER = logging.getLogger("musequest")
 
@@ -80,8 +80,8 @@ def _needs_recomputing(
     A parted model is not loaded yet; else, on a processor, free memory is what its weights left.
     """
     available, count = available_bytes(str(device)), int(settings.get(ROWS, 8))
-    if approach.parted and approach.strategy != "fsdp":
-        return not fits_here(profile, approach, EncodedDialogs(rows, collator), count, available)
+    if approach.layered:
+        return fullest_here(profile, approach, EncodedDialogs(rows, collator), count) > available
     row = row_shape(profile, collator, rows, model_config(profile).vision_config.patch_size)
     needed = memory_of(profile, approach, settings, row)
     loaded = needed.weights if device.type == "cpu" and not approach.parted else 0

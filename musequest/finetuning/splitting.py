@@ -74,21 +74,18 @@ def split(
     return chosen
 
 
-def fits_here(
+def fullest_here(
     profile: Profile,
     approach: Approach,
     rows: EncodedDialogs,
     batch_size: int,
-    available: int,
-) -> bool:
-    """Whether a split over the devices here, each of `available` bytes, takes the largest batch.
-
-    With all activations kept.
-    """
+    checkpointing: bool = False,
+) -> int:
+    """Bytes on the fullest device of this machine in the best split for the largest batch."""
     devices = shares_here(approach)
     micro_batches = micro_batches_of(approach, devices)
-    parts = _parts(profile, approach, rows, batch_size, micro_batches)
-    return max(plan(parts, devices, micro_batches).bytes()) <= available
+    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing)
+    return max(plan(parts, devices, micro_batches).bytes())
 
 
 def longest_load(
