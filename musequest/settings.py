@@ -88,6 +88,11 @@ class Approach:
         """Whether several devices share weights, gradients and optimizer states."""
         return self.strategy in PARTED
 
+    @property
+    def layered(self) -> bool:
+        """Whether each device has some of the layers, whole."""
+        return self.parted and self.strategy != "fsdp"
+
 
 def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = None) -> Profile:
     """Read profiles/<name>.yaml, or a YAML file given by its path.

@@ -2,24 +2,36 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_dialogs import sample, write_dataset, write_profile
 
+from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import batch_size, strategies, trainer
+from musequest.finetuning import batch_size, endings, strategies, trainer
 from musequest.finetuning.activations import empty_model
 from musequest.finetuning.batch_size import fit
-from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.disk import written_by
+from musequest.finetuning.endings import explained, what_fits
 from musequest.finetuning.kept_for_backward import RowShape
-from musequest.finetuning.memory import Memory, available_bytes, memory_of, optimizer_bytes
+from musequest.finetuning.memory import (
+    USABLE,
+    Memory,
+    available_bytes,
+    memory_of,
+    optimizer_bytes,
+)
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.preflight import Need, smallest
 from musequest.finetuning.row_shape import shape_of
+from musequest.finetuning.splitting import micro_batches_of, split
 from musequest.finetuning.training import train
 from musequest.settings import Profile, load_approach
 
@@ -236,6 +248,33 @@ def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
     assert "activation_checkpointing" not in given
 
 
+@pytest.mark.parametrize("strategy", ["sequential", "1f1b"])
+def test_a_split_model_recomputes_where_no_split_fits_without(profile, monkeypatch, strategy):
+    approach = load_approach("full_mp")
+    approach = replace(approach, parallel={**approach.parallel, "strategy": strategy})
+    collator, rows = DocentCollator(load_processor(profile)), load_split("tiny", "train")
+    devices = 2 if strategy == "sequential" else 1
+    pieces = micro_batches_of(approach, devices)
+    encoded = EncodedDialogs(rows, collator)
+    fullest = max(split(profile, approach, encoded, devices, 2, pieces).bytes())
+    settings = {"per_device_train_batch_size": 2}
+    asked = (profile, approach, settings, None, collator, rows)
+    for available, recomputes in ((fullest, False), (fullest - 1, True)):
+        monkeypatch.setattr(batch_size, "available_bytes", lambda device, it=available: it)
+        assert fit(*asked)["activation_checkpointing"] is recomputes
+    settings["activation_checkpointing"] = False
+    assert "activation_checkpointing" not in fit(*asked)
+
+
+def test_the_processes_of_a_machine_share_its_memory(monkeypatch):
+    memory = SimpleNamespace(available=3000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert available_bytes("cpu") == int(3000 * USABLE)
+    for name, value in (("LOCAL_RANK", "1"), ("WORLD_SIZE", "6"), ("LOCAL_WORLD_SIZE", "3")):
+        monkeypatch.setenv(name, value)
+    assert available_bytes("cpu") == int(1000 * USABLE)
+
+
 def test_a_fitted_run_learns_the_same_and_remembers_what_fits(profile, home, monkeypatch):
     """Four rows a step, at once, and by one on a device that holds no more."""
     for module in ("training", "models"):
@@ -286,6 +325,37 @@ def test_a_run_out_of_memory_says_what_would_fit(profile, home, monkeypatch):
     assert record["status"] == "failed"
     assert "per_device_train_batch_size=2 with gradient_accumulation_steps=1" in record["reason"]
     assert "there was no state to keep yet" in record["reason"]
+
+
+def test_what_would_fit_keeps_the_rows_of_a_step(profile):
+    memory = memory_of(profile, load_approach("full"), {}, RowShape(40, 1, 36))
+    asked = "per_device_train_batch_size={} with gradient_accumulation_steps={} and "
+    asked += "activation_checkpointing={} would fit"
+    for fitting, rows in ((6, 2), (13, 7), (20, 14)):
+        parted = what_fits(memory.total, memory.total(fitting, False), 14, False)
+        assert parted == asked.format(rows, 14 // rows, "false")
+        alone = what_fits(memory.total, memory.total(fitting, False), 14, True)
+        assert alone == f"{parted}, or let auto_find_batch_size=true find them"
+    assert asked.format(1, 7, "true") in what_fits(memory.total, memory.total(1, True), 7, True)
+    assert "not one row would fit" in what_fits(memory.total, memory.fixed, 14, True)
+
+
+def test_out_of_memory_a_split_model_is_told_what_its_fullest_device_takes(
+    profile, home, monkeypatch
+):
+    approach = load_approach("full_mp")
+    approach = replace(approach, parallel={**approach.parallel, "strategy": "sequential"})
+    settings = {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2}
+    dialogs = EncodedDialogs(load_split("tiny", "train"), DocentCollator(load_processor(profile)))
+    fullest = max(split(profile, approach, dialogs, 2, 3).bytes())
+    loaded = memory_of(profile, approach, settings, RowShape(40, 1, 36)).weights // 2
+    monkeypatch.setattr(endings, "available_bytes", lambda device: fullest - loaded)
+    folder = RunFolder(home / "runs/tiny/full_mp")
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+    told = str(explained(error, profile, approach, settings, folder))
+    assert "3 rows at a time without activation_checkpointing" in told
+    assert "=3 with gradient_accumulation_steps=2 and activation_checkpointing=false" in told
+    assert "auto_find_batch_size" not in told
 
 
 def test_fitting_and_total_agree(profile):

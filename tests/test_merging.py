@@ -1,5 +1,7 @@
 """Adapters in 16 or 32 bits and beside 4 bits, merged into a model that answers as they did."""
 
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -87,18 +89,42 @@ def test_what_is_merged_is_not_merged_again(runs):
 
 
 def test_a_merged_model_that_answers_otherwise_is_not_kept(runs, monkeypatch, tmp_path):
-    import shutil
-
     home, profile, _ = runs
     shutil.copytree(home / "runs", tmp_path / "runs")
     shutil.copytree(home / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "runs/tiny/lora/merged", ignore_errors=True)
     monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
-    monkeypatch.setattr(merging, "merged_model", lambda profile, name: load_model(profile))
+    monkeypatch.setattr(merging, "merged_model", lambda profile, *_: load_model(profile))
     with pytest.raises(MuseQuestError, match="does not answer as it did.*adapter is untouched"):
         merge(profile, "lora")
     assert not (tmp_path / "runs/tiny/lora/merged").exists()
     assert (tmp_path / "runs/tiny/lora/adapter").is_dir()
+
+
+@pytest.mark.parametrize("name", ["lora", "qlora"])
+def test_where_the_gpu_is_full_the_processor_merges(runs, monkeypatch, caplog, name):
+    home, profile, _ = runs
+    shutil.rmtree(home / "runs/tiny" / name / "merged", ignore_errors=True)
+    full = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")]
+    tried = []
+
+    def load(*arguments, device, **options):
+        tried.append(device)
+        if device != "cpu":
+            raise full[0]
+        return load_tuned(*arguments, device=device, **options)
+
+    monkeypatch.setattr(merging, "default_device", lambda: "cuda:0")
+    monkeypatch.setattr(merging, "load_tuned", load)
+    agreement = merge(profile, name)
+    assert agreement["equal_answers"] == agreement["rows"]
+    assert tried == ["cuda:0", "cpu", "cpu"]
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "musequest")
+    assert "cuda:0 has too little memory to merge; the processor does it" in line
+    shutil.rmtree(home / "runs/tiny" / name / "merged")
+    full[0] = RuntimeError("a cable broke")
+    with pytest.raises(RuntimeError, match="a cable broke"):
+        merge(profile, name)
 
 
 def test_a_run_without_adapter_or_end_cannot_be_merged(runs, monkeypatch):

@@ -22,13 +22,14 @@ from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingA
 from musequest import settings
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import fsdp, training
+from musequest.finetuning import batch_size, fsdp, training
 from musequest.finetuning.activations import empty_model
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.disk import RECORDS, written_by
 from musequest.finetuning.fsdp import scale_learning_rate
 from musequest.finetuning.models import load_model, load_tuned
-from musequest.finetuning.strategies import devices_here, prepare
+from musequest.finetuning.splitting import devices_here
+from musequest.finetuning.strategies import prepare
 from musequest.finetuning.trainer import build_trainer
 from musequest.finetuning.training import train
 from musequest.home import root
@@ -66,14 +67,25 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
 
     for name in ("full_mp", "full_fsdp"):
         os.environ["MUSEQUEST_HOME"] = str(home / "whole")
-        records.append(run(profile, name))
+        with pytest.MonkeyPatch.context() as patch:
+            if name == "full_mp" and os.environ["RANK"] == "1":
+                patch.setattr(batch_size, "available_bytes", lambda device: 0)
+            records.append(run(profile, name))
         os.environ["MUSEQUEST_HOME"] = str(home / "interrupted")
         training.build_trainer = stopped
         with pytest.raises(MuseQuestError, match=f"at step {STOP_AT} of 5"):
             run(profile, name)
         training.build_trainer = build
+        training.load_approach = recomputing
         records.append(run(profile, name))
+        training.load_approach = load_approach
     return records
+
+
+def recomputing(name: str) -> Approach:
+    """The approach as it is, but that shards are computed again to save memory."""
+    sharded = name == "full_fsdp"
+    return approach_with(name, activation_checkpointing=True) if sharded else load_approach(name)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +128,16 @@ def test_step_by_step_it_is_full_fine_tuning(runs, name):
         torch.testing.assert_close(many[key], tensor, rtol=1e-3, atol=2e-5, msg=key)
 
 
+def test_a_pipeline_recomputes_in_all_processes_if_one_has_too_little_memory(runs):
+    """It then computes the same; and what was chosen is known to those that go on."""
+    for kind, recomputes in (("whole", True), ("interrupted", False)):
+        fitted = read_json(folder(runs[0], "full_mp", kind) / "run.json")["fitted"]
+        assert fitted == {"bf16": False, "activation_checkpointing": recomputes}
+
+
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
 def test_a_run_stopped_and_gone_on_with_ends_the_same(runs, name):
+    """Also if one recomputes activations: the pipeline the whole run, the shards from then on."""
     home, _ = runs
     np.testing.assert_array_equal(losses(home, name, "interrupted"), losses(home, name))
     whole = weights(home, name)

@@ -125,12 +125,24 @@ def test_a_device_too_small_is_one_sentence_that_says_what_fits():
     check_fits(chosen, [410, 410], parts, rows=4)
     gib = [part.__class__(part.name, *(GIB * n for n in values(part))) for part in parts]
     for memory, rest in (
-        (400, "per_device_train_batch_size=3 would fit"),
+        (400, "per_device_train_batch_size=2 with 2 times the gradient_accumulation_steps would"),
         (250, "4 such devices would do"),
         (50, "no number of such devices"),
     ):
         with pytest.raises(MuseQuestError, match=f"Device 0 would hold 410.0 GiB .*{rest}"):
             check_fits(plan(gib, 2), [memory * GIB] * 2, gib, rows=1 if memory == 250 else 4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "part", "share"), [(6, 3, 4 / 8), (12, 6, 8 / 12), (12, 4, 4 / 12)]
+)
+def test_the_part_of_a_batch_that_fits_divides_it_and_fills_its_micro_batches(rows, part, share):
+    """Of four equal micro-batches: 6 rows pass as 8, 3 as 4; 8 of 12 would change the step."""
+    parts = chain_of([GIB] * 6, [0, *[80 * GIB] * 4, 0])
+    smaller = [replace(each, activations=int(each.activations * share)) for each in parts]
+    memory = max(plan(smaller, 2, 4).bytes())
+    with pytest.raises(MuseQuestError, match=f"batch_size={part} with {rows // part} times"):
+        check_fits(plan(parts, 2, 4), [memory] * 2, parts, rows)
 
 
 def test_of_a_gpu_a_reserve_is_left(profile, monkeypatch):

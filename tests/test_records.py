@@ -68,6 +68,24 @@ def test_the_same_settings_are_the_same_after_a_round_through_json(tmp_path):
     RunRecord(tmp_path, asked).check_same(record.earlier())
 
 
+def sharded(folder, **parallel):
+    parallel = {"strategy": "fsdp", **parallel}
+    return RunRecord(folder, {**ASKED, "parallel": parallel})
+
+
+@pytest.mark.parametrize("there", [None, False, True])
+@pytest.mark.parametrize("here", [None, False, True])
+def test_recomputing_is_no_other_run_and_a_choice_of_it_holds_where_none_was_asked(
+    tmp_path, there, here
+):
+    sharded(tmp_path, activation_checkpointing=there).begin(fitted={"bf16": True})
+    record = sharded(tmp_path, activation_checkpointing=here)
+    record.check_same(record.earlier())
+    assert record.remembered() == ({"bf16": True} if here is there else {})
+    with pytest.raises(MuseQuestError, match="parallel.reshard_after_forward was not set and is"):
+        sharded(tmp_path, reshard_after_forward=False).check_same(record.earlier())
+
+
 def test_no_record_is_no_finished_run(tmp_path):
     assert RunRecord(tmp_path, ASKED).earlier() is None
     with pytest.raises(MuseQuestError, match="not started.*musequest train"):

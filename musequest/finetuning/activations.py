@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..settings import Approach, Profile
-from .models import TUNINGS, freeze_vision, model_config
+from .models import TUNINGS, freeze_vision, model_config, weights_dtype
 
 FUSED = "musequest_fused"
 EMBEDDINGS = "model.text_model.embed_tokens"
@@ -43,8 +43,7 @@ class Load:
 
 def empty_model(profile: Profile, approach: Approach) -> PreTrainedModel:
     """The profile's model with the approach's parameters trainable, all of it without memory."""
-    config = model_config(profile)
-    dtype = config.dtype if profile.dtype == "auto" else getattr(torch, profile.dtype)
+    config, dtype = model_config(profile), weights_dtype(profile)
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     freeze_vision(model)

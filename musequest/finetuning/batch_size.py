@@ -16,12 +16,13 @@ from torch import nn
 
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile
-from .collator import DocentCollator
+from .collator import DocentCollator, EncodedDialogs
 from .memory import autocast_dtype, available_bytes, memory_of
 from .models import default_device, model_config
-from .ranks import any_rank, world_size
-from .records import RECOMPUTE, ROWS, STEPS, rows_a_step
-from .row_shape import largest_row, shape_of
+from .ranks import any_rank
+from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
+from .row_shape import largest_row, row_shape
+from .splitting import fullest_here, shares_here
 
 LOGGER = logging.getLogger("musequest")
 
@@ -37,23 +38,22 @@ def fit(
     """Keys of TrainingArguments that suit this device, where the settings leave them open.
 
     bf16: where a GPU has it. activation_checkpointing: if a step would not fit without; by its
-    estimate. With auto_find_batch_size the rows at a time are tried out, and halved or more, to a
-    number that divides what was asked for, until a step of the largest rows passes; they are
-    accumulated to what was asked for. Without a `model` it is parted over devices.
+    estimate, or where layers are split over devices, if no split of them fits. With
+    auto_find_batch_size the rows at a time are tried out, and halved or more, to a number that
+    divides what was asked for, until a step of the largest rows passes; they are accumulated to
+    what was asked for. Without a `model` it is parted over devices, and nothing is tried out.
     """
     device = torch.device(default_device()) if model is None else next(model.parameters()).device
     found: dict[str, Any] = {"bf16": _has_bf16(device)} if _open(settings, "bf16", "fp16") else {}
     if model is None:
         _refuse_trying(approach, settings)
-    if model is None and approach.strategy != "fsdp":
-        return found
-    largest = collator.encode(largest_row(profile, rows))
-    if _open(settings, RECOMPUTE) and _open(approach.parallel or {}, RECOMPUTE):
+    if recomputing(approach, settings) is None:
         asked = settings | found
-        large = _needs_recomputing(profile, approach, asked, largest, device)
+        large = _needs_recomputing(profile, approach, asked, collator, rows, device)
         found[RECOMPUTE] = any_rank(large)  # each decides by its own device, and all do the same
     if settings.get("auto_find_batch_size"):
         tries = (found[RECOMPUTE], True) if RECOMPUTE in found else (bool(settings.get(RECOMPUTE)),)
+        largest = collator.encode(largest_row(profile, rows))
         found |= _by_trying(model, collator, largest, settings | found, tries)
     return found
 
@@ -71,26 +71,29 @@ def _needs_recomputing(
     profile: Profile,
     approach: Approach,
     settings: dict[str, Any],
-    largest: Mapping[str, torch.Tensor],
+    collator: DocentCollator,
+    rows: Any,
     device: torch.device,
 ) -> bool:
     """Whether a step with all activations kept is estimated to be too large for the device.
 
     A parted model is not loaded yet; else, on a processor, free memory is what its weights left.
     """
-    row = shape_of(largest, model_config(profile).vision_config.patch_size)
+    available, count = available_bytes(str(device)), int(settings.get(ROWS, 8))
+    if approach.layered:
+        return fullest_here(profile, approach, EncodedDialogs(rows, collator), count) > available
+    row = row_shape(profile, collator, rows, model_config(profile).vision_config.patch_size)
     needed = memory_of(profile, approach, settings, row)
     loaded = needed.weights if device.type == "cpu" and not approach.parted else 0
-    shares = world_size() if approach.parted else 1
-    rows = int(settings.get(ROWS, 8))
-    return needed.total(rows, False, shares) - loaded > available_bytes(str(device))
+    return needed.total(count, False, shares_here(approach)) - loaded > available
 
 
 def _refuse_trying(approach: Approach, settings: dict[str, Any]) -> None:
     if settings.get("auto_find_batch_size"):
         raise MuseQuestError(
             f"auto_find_batch_size tries a step on one device, and '{approach.name}' parts its "
-            "model over several; give per_device_train_batch_size instead."
+            "model over several; leave it out and give per_device_train_batch_size instead "
+            "(`python -m musequest preflight` says how many rows fit)."
         )
 
 
@@ -111,16 +114,11 @@ def _by_trying(
                 found = {ROWS: rows, STEPS: total // rows, RECOMPUTE: recompute}
                 LOGGER.info("%s rows fit at a time, %s times a step.", rows, found[STEPS])
                 return found
-            rows = _next(rows, total)
+            rows = dividing(total, rows // 2)
     raise MuseQuestError(
         "Not even one row fits into the memory of this device, the weights beside it; choose a "
         "larger one or another approach (`python -m musequest preflight` says what fits where)."
     )
-
-
-def _next(rows: int, total: int) -> int:
-    """The most rows up to half of `rows` that divide the `total` of a step; 0 behind 1."""
-    return next((fewer for fewer in range(rows // 2, 0, -1) if total % fewer == 0), 0)
 
 
 def _passes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,14 +14,17 @@ from ..creation.dataset import load_split
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile
 from .checkpoints import RunFolder
-from .collator import DocentCollator
+from .collator import DocentCollator, EncodedDialogs
 from .disk import free_gib, is_full
 from .hub import chain, of_base_model
 from .memory import GIB, Memory, available_bytes, memory_of
 from .models import default_device, load_processor
-from .ranks import world_size
-from .records import RECOMPUTE, ROWS, STEPS, rows_a_step
+from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
 from .row_shape import row_shape
+from .splitting import fullest_here, shares_here
+
+# Bytes of a step with so many rows at a time, with activations recomputed or not.
+BytesOfStep = Callable[[int, bool], int]
 
 
 def explained(
@@ -55,35 +60,46 @@ def _out_of_memory(
     """What was asked, what it takes, and which numbers would fit."""
     torch.cuda.empty_cache()
     device = default_device()
-    row = estimate_row(profile)
-    needed = memory_of(profile, approach, settings, row)
+    needed = memory_of(profile, approach, settings, estimate_row(profile))
+    takes = _bytes_of_step(profile, approach, needed)
     available = available_bytes(device)
-    if device == "cpu":  # the weights are still loaded, and are counted in `needed`
-        available += needed.weights
-    recompute = bool(settings.get(RECOMPUTE))
+    if device == "cpu":  # the weights are still loaded, and are counted in what a step takes
+        available += needed.weights // shares_here(approach)
+    recompute = bool(recomputing(approach, settings))
     rows = int(settings.get(ROWS, 8))
-    shares = world_size() if approach.parted else 1
     return (
         f"Out of memory on {device}: {rows} rows at a time "
         f"{'with' if recompute else 'without'} activation_checkpointing take about "
-        f"{needed.total(rows, recompute, shares) / GIB:.1f} GiB of {available / GIB:.1f} GiB "
-        f"usable; {what_fits(needed, available, rows_a_step(settings), shares)}; "
+        f"{takes(rows, recompute) / GIB:.1f} GiB of {available / GIB:.1f} GiB usable; "
+        f"{what_fits(takes, available, rows_a_step(settings), not approach.parted)}; "
         f"{_what_is_kept(folder)}."
     )
 
 
-def what_fits(needed: Memory, available: int, rows: int, shares: int = 1) -> str:
-    """The settings under which a step of `rows` rows would fit, or that none would."""
+def _bytes_of_step(profile: Profile, approach: Approach, needed: Memory) -> BytesOfStep:
+    """What a step takes on a device, or on the fullest of those that share the layers."""
+    if approach.layered:
+        collator = DocentCollator(load_processor(profile))
+        dialogs = EncodedDialogs(load_split(profile.collection, "train"), collator)
+        return partial(fullest_here, profile, approach, dialogs)
+    return partial(needed.total, shares=shares_here(approach))
+
+
+def what_fits(takes: BytesOfStep, available: int, total: int, can_be_tried: bool) -> str:
+    """The settings under which a step of `total` rows, no more and no less, would fit, or none."""
     for recompute in (False, True):
-        fitting = min(needed.fitting(available, recompute, shares), rows)
-        if fitting:
-            return (
-                f"{ROWS}={fitting} with {STEPS}={-(-rows // fitting)} and "
-                f"{RECOMPUTE}={str(recompute).lower()} would fit, or let "
-                "auto_find_batch_size=true find them"
+        rows = dividing(total, total)
+        while rows and takes(rows, recompute) > available:
+            rows = dividing(total, rows - 1)
+        if rows:
+            found = (
+                f"{ROWS}={rows} with {STEPS}={total // rows} and "
+                f"{RECOMPUTE}={str(recompute).lower()} would fit"
             )
+            tried = ", or let auto_find_batch_size=true find them"
+            return found + (tried if can_be_tried else "")
     return (
-        f"not one row would fit, for it takes {needed.total(1, True, shares) / GIB:.1f} GiB, so "
+        f"not one row would fit, for it takes {takes(1, True) / GIB:.1f} GiB, so "
         "choose another approach or a larger device (`python -m musequest preflight` says which)"
     )
 

@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from ..settings import Approach, Profile
 from .hub import of_base_model
 from .kept_for_backward import Activations, RowShape, probe
-from .models import TUNINGS
+from .models import TUNINGS, weights_dtype
+from .ranks import local_world_size
 
 GIB = 1024**3
 # Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
@@ -58,7 +59,7 @@ def memory_of(
 ) -> Memory:
     """The memory of one run, from configurations alone: no weight is loaded."""
     config = of_base_model(AutoConfig.from_pretrained, profile)
-    dtype = _dtype(profile, config)
+    dtype = weights_dtype(profile)
     tune = partial(TUNINGS[approach.tuning], approach=approach)
     optimizer = str(settings.get("optim", "adamw_torch"))
     with torch.device("meta"):
@@ -122,12 +123,9 @@ def autocast_dtype(settings: dict[str, Any]) -> torch.dtype | None:
 
 
 def available_bytes(device: str) -> int:
-    """Bytes that training may take: of a GPU all but a reserve, else of what is free."""
+    """Bytes that a process may take to train: of a GPU all but a reserve, else its share of what
+    is free, for the processes of one machine share its memory.
+    """
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
-    return int(psutil.virtual_memory().available * USABLE)
-
-
-def _dtype(profile: Profile, config: Any) -> torch.dtype:
-    named = config.dtype if profile.dtype == "auto" else profile.dtype
-    return named if isinstance(named, torch.dtype) else getattr(torch, str(named or "float32"))
+    return int(psutil.virtual_memory().available * USABLE) // local_world_size()

@@ -9,6 +9,7 @@ adapter was learned beside those rounded weights, and merged into 4 bits it woul
 from __future__ import annotations
 
 import gc
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .generation import generate
 from .models import default_device, load_processor, load_tuned
 from .records import finished_record
 
+LOGGER = logging.getLogger("musequest")
 MERGED = "merged"
 # By how much the mean loss of the reference answers may differ, relatively: rounding of the dtype.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
@@ -41,7 +43,8 @@ def merge(
     The first `rows` questions of the evaluation split are answered by the tuned model as it was
     trained and by the merged one as it was read back from disk. merged/ is kept only if the loss
     of the reference answers is the same up to rounding; else MuseQuestError says by how much it
-    differs. What was merged before, from the same run, is returned at once.
+    differs. What was merged before, from the same run, is returned at once. Where a GPU is too
+    small for it, the processor merges.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     folder = run_dir(profile.name, load_approach(approach_name).name)
@@ -64,19 +67,37 @@ def merge(
     return agreement
 
 
-def merged_model(profile: Profile, approach_name: str) -> PreTrainedModel:
+def merged_model(
+    profile: Profile, approach_name: str, device: str | None = None
+) -> PreTrainedModel:
     """The tuned model with its adapter merged, in the profile's dtype; not yet on disk."""
-    tuned = load_tuned(profile, approach_name, dequantized=True)
+    tuned = load_tuned(profile, approach_name, dequantized=True, device=device)
     return tuned.merge_and_unload(safe_merge=True)
 
 
 def _merge(profile: Profile, approach_name: str, folder: Path, count: int) -> dict[str, Any]:
+    """Merge on the GPU if there is one, or where that is full, on the processor."""
+    device = default_device()
+    try:
+        return _merge_on(device, profile, approach_name, folder, count)
+    except torch.OutOfMemoryError:
+        if device == "cpu":
+            raise
+    LOGGER.warning("%s has too little memory to merge; the processor does it, slower.", device)
+    gc.collect()
+    torch.cuda.empty_cache()
+    return _merge_on("cpu", profile, approach_name, folder, count)
+
+
+def _merge_on(
+    device: str, profile: Profile, approach_name: str, folder: Path, count: int
+) -> dict[str, Any]:
     """Write merged/ under unfinished/, and compare it with the model as it was trained."""
     split = load_split(profile.collection, profile.evaluation_split)
     questions = [split[index] for index in range(min(count, len(split)))]
-    before = _behaviour(load_tuned(profile, approach_name), profile, questions)
+    before = _behaviour(load_tuned(profile, approach_name, device=device), profile, questions)
     target = folder / "unfinished" / MERGED
-    model = merged_model(profile, approach_name)
+    model = merged_model(profile, approach_name, device)
     needed = sum(parameter.nbytes for parameter in model.parameters())
     check_room(folder, needed, "the merged model")
     model.save_pretrained(target)
@@ -85,7 +106,7 @@ def _merge(profile: Profile, approach_name: str, folder: Path, count: int) -> di
     gc.collect()
     merged = AutoModelForImageTextToText.from_pretrained(target, dtype=profile.dtype)
     dtype = merged.dtype
-    after = _behaviour(merged.eval().to(default_device()), profile, questions)
+    after = _behaviour(merged.eval().to(device), profile, questions)
     apart = abs(after["loss"] - before["loss"]) / before["loss"]
     if apart > TOLERANCES[dtype]:
         raise MuseQuestError(

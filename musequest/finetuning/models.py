@@ -117,9 +117,15 @@ WEIGHTS = {"lora": "adapter", "full": "model"}
 
 
 def load_tuned(
-    profile: Profile, approach_name: str, *, dequantized: bool = False
+    profile: Profile,
+    approach_name: str,
+    *,
+    dequantized: bool = False,
+    device: str | None = None,
 ) -> PreTrainedModel | PeftModel:
-    """The best weights of a finished run, in eval mode; 4 bits stay 4 bits unless told.
+    """The best weights of a finished run, in eval mode on `device` (a GPU if there is one).
+
+    Of a model in 4 bits they stay so unless told.
 
     Raises MuseQuestError if the run is not finished or was made from another base model.
     """
@@ -133,9 +139,9 @@ def load_tuned(
         )
     weights = folder / WEIGHTS[approach.tuning]
     if approach.tuning == "full":
-        options = {"dtype": profile.dtype, **_straight_to(default_device())}
+        options = {"dtype": profile.dtype, **_straight_to(device or default_device())}
         return AutoModelForImageTextToText.from_pretrained(weights, **options).eval()
-    model = load_model(profile, quantization=approach.quantization)
+    model = load_model(profile, quantization=approach.quantization, device=device)
     if approach.quantization and dequantized:
         model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
     with _peft_calling_old_names():

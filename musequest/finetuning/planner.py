@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
 from .activations import Load, activations, chain
+from .records import ROWS, STEPS, dividing
 
 GIB = 1024**3
 # Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
@@ -149,8 +150,17 @@ def held_shares(devices: int, micro_batches: int | None) -> tuple[float, ...]:
     return tuple(min(micro_batches, devices - stage) / micro_batches for stage in range(devices))
 
 
+def filled(rows: int, micro_batches: int | None) -> int:
+    """How many rows pass through the devices at once: of micro-batches all are equally large."""
+    pieces = micro_batches or 1
+    return -(-rows // pieces) * pieces
+
+
 def check_fits(chosen: Plan, memory: Sequence[int], parts: Sequence[Part], rows: int) -> None:
-    """Raise MuseQuestError, saying what would fit, if a device has less memory than it needs."""
+    """Raise MuseQuestError, saying what would fit, if a device has less memory than it needs.
+
+    `parts` carry the activations of a batch of `rows`, filled up to a multiple of micro-batches.
+    """
     needs = chosen.bytes()
     short = [number for number, need in enumerate(needs) if need > memory[number]]
     if not short:
@@ -166,14 +176,17 @@ def check_fits(chosen: Plan, memory: Sequence[int], parts: Sequence[Part], rows:
 def _what_fits(
     parts: Sequence[Part], devices: int, micro_batches: int | None, memory: int, rows: int
 ) -> str:
-    """The largest batch on these devices that fits, or else the fewest devices."""
-    for fewer in range(rows - 1, 0, -1):
+    """The largest part of the batch that fits on these devices, or else the fewest devices."""
+    whole, fewer = filled(rows, micro_batches), dividing(rows, rows // 2)
+    while fewer:
+        held = filled(fewer, micro_batches)
         smaller = [
-            dataclasses.replace(part, activations=part.activations * fewer // rows)
+            dataclasses.replace(part, activations=part.activations * held // whole)
             for part in parts
         ]
         if max(plan(smaller, devices, micro_batches).bytes()) <= memory:
-            return f"per_device_train_batch_size={fewer} would fit."
+            return f"{ROWS}={fewer} with {rows // fewer} times the {STEPS} would fit."
+        fewer = dividing(rows, fewer - 1)
     for more in range(devices + 1, 1 + sum(".layers." in part.name for part in parts)):
         if max(plan(parts, more, micro_batches).bytes()) <= memory:
             return f"{more} such devices would do."

@@ -22,7 +22,7 @@ from .endings import estimate_row
 from .gpus import Gpu, find_gpu, gpu_here, known_gpus
 from .hub import of_base_model
 from .memory import GIB, Memory, memory_of
-from .records import RECOMPUTE, ROWS, rows_a_step
+from .records import ROWS, recomputing, rows_a_step
 from .trainer import chosen_settings
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
@@ -111,10 +111,11 @@ def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
 def smallest(need: Need) -> str:
     """The smallest GPU on which the approach trains with its own rows at a time, or with one."""
     asked = int(need.settings.get(ROWS, 8))
+    recompute = recomputing(need.approach, need.settings)  # if open, training does so where needed
     for rows in (asked, 1):
         for devices in need.shares:
             for gpu in known_gpus():
-                if _fitting(need, gpu, _recomputes(need), devices) >= rows:
+                if _fitting(need, gpu, recompute is not False, devices) >= rows:
                     number = f"{devices} x " if devices > 1 else ""
                     return f"{number}{gpu.name}" + ("" if rows == asked else " (1 row)")
     return "none known"
@@ -122,14 +123,6 @@ def smallest(need: Need) -> str:
 
 def _fitting(need: Need, gpu: Gpu, recompute: bool, devices: int) -> int:
     return need.memory.fitting(gpu.usable_bytes, recompute, devices)
-
-
-def _recomputes(need: Need) -> bool:
-    """Whether training recomputes activations where memory is short, or is told to."""
-    for chosen in (need.settings.get(RECOMPUTE), (need.approach.parallel or {}).get(RECOMPUTE)):
-        if chosen is not None:
-            return bool(chosen)
-    return True
 
 
 def _refuse_too_small(gpu: Gpu, needs: list[Need]) -> None:

@@ -1,6 +1,7 @@
 """What the processes of one run need of each other: a number each, a meeting, one decision.
 
     launched(), rank(), world_size()       from the launcher's environment variables
+    local_world_size()                     how many of them run on this machine
     meet()                                 join the process group; wait until all are here
     decided_by_main(function)              what rank 0 found or raised, on all ranks
     all_say(thing)                         what each rank says, on all ranks
@@ -34,6 +35,11 @@ def launched() -> bool:
 def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
+
+
+def local_world_size() -> int:
+    """How many of them run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if launched() else 1
 
 
 def rank() -> int:

@@ -62,8 +62,7 @@ class RunRecord:
     def remembered(self) -> dict[str, Any]:
         """What an earlier process found to fit, if settings and device are still the same."""
         earlier = self.earlier() or {}
-        before, now = earlier.get("training") or {}, self.asked["training"]
-        same = all(before.get(key) == now.get(key) for key in FITTED_SETTINGS)
+        same = _deciding_fit(earlier) == _deciding_fit(self.asked)
         gpus = (earlier.get("hardware") or {}).get("gpus")
         return (earlier.get("fitted") or {}) if same and gpus == hardware()["gpus"] else {}
 
@@ -156,6 +155,19 @@ class RunRecord:
 def rows_a_step(settings: dict[str, Any]) -> int:
     """Rows of one optimizer step on one device."""
     return int(settings.get(ROWS, 8)) * int(settings.get(STEPS, 1))
+
+
+def dividing(total: int, most: int) -> int:
+    """The most rows, up to `most`, that divide the `total` of a step; 0 if there are none."""
+    return next((rows for rows in range(most, 0, -1) if total % rows == 0), 0)
+
+
+def recomputing(approach: Approach, settings: dict[str, Any]) -> bool | None:
+    """Whether activations are to be recomputed; None if neither setting nor `parallel` says so."""
+    for chosen in (settings.get(RECOMPUTE), (approach.parallel or {}).get(RECOMPUTE)):
+        if chosen is not None:
+            return bool(chosen)
+    return None
 
 
 def finished_record(folder: Path) -> dict[str, Any]:
@@ -264,7 +276,15 @@ def _decisive(values: dict[str, Any]) -> dict[str, Any]:
     training = values.get("training") or {}
     beside = (*TRACKER_SETTINGS, *FITTED_SETTINGS)
     kept = {key: value for key, value in training.items() if key not in beside}
-    return _flat({**values, "training": {**kept, "rows_a_step": rows_a_step(training)}})
+    flat = _flat({**values, "training": {**kept, "rows_a_step": rows_a_step(training)}})
+    flat.pop(f"parallel.{RECOMPUTE}", None)
+    return flat
+
+
+def _deciding_fit(values: dict[str, Any]) -> list[Any]:
+    """What was asked of the things that are fitted: a choice holds only for the same."""
+    training, parallel = (values.get(block) or {} for block in ("training", "parallel"))
+    return [*map(training.get, FITTED_SETTINGS), parallel.get(RECOMPUTE)]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,7 +23,12 @@ from .activations import Load, empty_model
 from .collator import DocentCollator, EncodedDialogs
 from .memory import available_bytes
 from .models import default_device, load_processor
-from .planner import GIB, Part, Plan, check_fits, parts_of, plan
+from .planner import GIB, Part, Plan, check_fits, filled, parts_of, plan
+from .ranks import world_size
+from .records import ROWS
+
+# Without several GPUs the layers are split over the processor, twice, to rehearse.
+REHEARSED_DEVICES = 2
 
 
 def micro_batches_of(approach: Approach, stages: int) -> int | None:
@@ -30,6 +36,25 @@ def micro_batches_of(approach: Approach, stages: int) -> int | None:
     if approach.strategy != "1f1b":
         return None
     return approach.parallel.get("micro_batches") or stages
+
+
+def devices_here() -> list[Any]:
+    """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
+    if not torch.cuda.is_available():
+        return [torch.device("cpu")] * REHEARSED_DEVICES
+    number = torch.cuda.device_count()
+    if number < REHEARSED_DEVICES:
+        raise MuseQuestError(
+            "Layers can be split over two GPUs or more, and here is one; choose 'full' instead."
+        )
+    return list(range(number))
+
+
+def shares_here(approach: Approach) -> int:
+    """Over how many devices the approach parts its model here; 1 if it keeps it whole."""
+    if approach.strategy == "sequential":
+        return len(devices_here())
+    return world_size() if approach.parted else 1
 
 
 def split(
@@ -42,13 +67,25 @@ def split(
     checkpointing: bool = False,
 ) -> Plan:
     """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit."""
-    model = empty_model(profile, approach)
-    load = longest_load(rows, batch_size, micro_batches, model.config.vision_config.patch_size)
-    parts = parts_of(model, load, checkpointing)
+    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing)
     chosen = plan(parts, devices, micro_batches)
     if torch.cuda.is_available():
-        check_fits(chosen, [available_bytes(default_device())] * devices, parts, load.rows)
+        check_fits(chosen, [available_bytes(default_device())] * devices, parts, batch_size)
     return chosen
+
+
+def fullest_here(
+    profile: Profile,
+    approach: Approach,
+    rows: EncodedDialogs,
+    batch_size: int,
+    checkpointing: bool = False,
+) -> int:
+    """Bytes on the fullest device of this machine in the best split for the largest batch."""
+    devices = shares_here(approach)
+    micro_batches = micro_batches_of(approach, devices)
+    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing)
+    return max(plan(parts, devices, micro_batches).bytes())
 
 
 def longest_load(
@@ -58,7 +95,7 @@ def longest_load(
 
     Of micro-batches all are equally large, so that there may be a few rows more.
     """
-    count = -(-count // (micro_batches or 1)) * (micro_batches or 1)
+    count = filled(count, micro_batches)
     lengths = [len(dialog) for dialog in rows.rows["dialog"]]
     longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-count:]
     return Load.of(rows.collator([rows[index] for index in longest]), patch_size)
@@ -71,7 +108,7 @@ def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan
     """
     approach = _scheduled(schedule)
     micro_batches = micro_batches_of(approach, devices)
-    return plan(_parts(profile, approach, micro_batches), devices, micro_batches)
+    return plan(_largest_parts(profile, approach, micro_batches), devices, micro_batches)
 
 
 def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
@@ -80,7 +117,7 @@ def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
     for schedule in ("sequential", "1f1b"):
         approach = _scheduled(schedule)
         micro_batches = micro_batches_of(approach, 1)
-        parts = _parts(profile, approach, micro_batches)
+        parts = _largest_parts(profile, approach, micro_batches)
         layers = sum(".layers." in part.name for part in parts)
         columns[f"{schedule}_gib"] = {
             devices: max(plan(parts, devices, micro_batches).bytes()) / GIB
@@ -96,14 +133,26 @@ def _scheduled(schedule: str | None) -> Approach:
     return replace(approach, parallel={**approach.parallel, **chosen})
 
 
-def _parts(profile: Profile, approach: Approach, micro_batches: int | None) -> list[Part]:
-    """The parts of the profile's model under its largest batch."""
+def _largest_parts(profile: Profile, approach: Approach, micro_batches: int | None) -> list[Part]:
+    """The parts of the profile's model under the largest batch of its own rows at a time."""
     collator = DocentCollator(load_processor(profile))
     rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
+    count = training_settings(profile, approach).get(ROWS, 8)
+    return _parts(profile, approach, rows, count, micro_batches)
+
+
+def _parts(
+    profile: Profile,
+    approach: Approach,
+    rows: EncodedDialogs,
+    count: int,
+    micro_batches: int | None,
+    checkpointing: bool = False,
+) -> list[Part]:
+    """The parts of the profile's model under a batch of the `count` longest dialogs."""
     model = empty_model(profile, approach)
-    count = training_settings(profile, approach).get("per_device_train_batch_size", 8)
-    patch_size = model.config.vision_config.patch_size
-    return parts_of(model, longest_load(rows, count, micro_batches, patch_size))
+    load = longest_load(rows, count, micro_batches, model.config.vision_config.patch_size)
+    return parts_of(model, load, checkpointing)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,26 +10,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from accelerate import dispatch_model
 from accelerate.utils import enable_fsdp_ram_efficient_loading
 from torch import nn
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from ..errors import MuseQuestError
 from ..settings import Approach, Profile
 from .collator import EncodedDialogs
 from .fsdp import ShardedTrainer, scale_learning_rate
 from .models import TUNINGS, load_model
 from .pipeline import PipelineTrainer, seem_alone
 from .planner import Plan
-from .ranks import rank, world_size
-from .splitting import micro_batches_of, split
+from .ranks import rank
+from .splitting import devices_here, micro_batches_of, shares_here, split
 from .stages import load_stage
 from .trainer import DocentTrainer
-
-# Without several GPUs the layers are split over the processor, twice, to rehearse.
-REHEARSED_DEVICES = 2
 
 
 def prepare(approach: Approach) -> None:
@@ -67,7 +62,7 @@ def make_trainer(
     if strategy == "fsdp":
         model = TUNINGS[approach.tuning](load_model(profile, device="cpu"), approach)
         return ShardedTrainer(approach, model=model, **options)
-    number = world_size() if strategy == "1f1b" else len(devices_here())
+    number = shares_here(approach)
     micro_batches = micro_batches_of(approach, number)
     count = arguments.per_device_train_batch_size
     checkpointing = bool(arguments.activation_checkpointing)
@@ -102,15 +97,3 @@ def untie_head(model: PreTrainedModel) -> None:
     model._keys_to_ignore_on_save |= model.all_tied_weights_keys.keys()
     # Else the library ties them again when a state is loaded.
     model._tied_weights_keys = None
-
-
-def devices_here() -> list[Any]:
-    """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
-    if not torch.cuda.is_available():
-        return [torch.device("cpu")] * REHEARSED_DEVICES
-    number = torch.cuda.device_count()
-    if number < REHEARSED_DEVICES:
-        raise MuseQuestError(
-            "Layers can be split over two GPUs or more, and here is one; choose 'full' instead."
-        )
-    return list(range(number))
