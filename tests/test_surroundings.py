@@ -211,6 +211,9 @@ def test_a_full_disk_is_known_by_any_library():
     outer = ValueError("it went wrong")
     outer.__cause__ = inner
     assert is_full(outer) and not is_full(OSError(2, "No such file"))
+    assert is_full(
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 7 vs 5")
+    )
 
 
 def test_the_dry_run_makes_a_folder_that_loads(run, finished, tmp_path):
