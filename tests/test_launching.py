@@ -198,6 +198,25 @@ def test_our_own_launch_trains_and_passes_on_errors(tmp_path, tiny_docent):
     assert record["status"] == "failed" and record["reason"] == last
 
 
+def test_a_process_that_is_killed_is_said_in_a_sentence(tmp_path, tiny_docent, monkeypatch):
+    """By the launcher, since the process itself cannot; the others do not wait for it."""
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
+    profile = write_run(tmp_path, tiny_docent, 2)
+    (tmp_path / "killed.py").write_text(
+        "import os, time\ntime.sleep(int(os.environ['RANK']) and 60)\nos.kill(os.getpid(), 9)"
+    )
+    whole = launching._torchrun
+
+    def of_killed(folder, processes):
+        return [*whole(folder, processes)[:-3], str(tmp_path / "killed.py")]
+
+    monkeypatch.setattr(launching, "_torchrun", of_killed)
+    with pytest.raises(MuseQuestError, match="ended without a word.*most likely.*memory") as said:
+        train(profile, "lora_ddp", processes=2)
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["reason"]) == ("failed", str(said.value))
+
+
 def test_killing_who_started_them_makes_the_processes_save_and_end(tmp_path, tiny_docent):
     write_run(tmp_path, tiny_docent, 2)
     command = [sys.executable, "-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]

@@ -186,14 +186,15 @@ def test_a_full_disk_loses_nothing_of_a_sharded_run(runs, tmp_path):
     home, _ = runs
     values = {**SETTINGS, "per_device_train_batch_size": BATCH["full_fsdp"]}
     chosen = [f"{key}={value}" for key, value in values.items()]
-    dying = [sys.executable, str(root() / "tests/dying_ranks.py"), str(home / "tiny.yaml")]
+    dying = [sys.executable, str(root() / "tests/dying.py"), "fill", str(home / "tiny.yaml")]
     command = [*on_small_disk(home / "whole", tmp_path / "kept"), *dying, "full_fsdp", *chosen]
     environment = {**os.environ, "PYTHONPATH": str(root()), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr[-3000:]
-    record, told = ended.stdout.strip().rsplit("\n", 1)
-    assert "became full" in told and "the state of checkpoint-3 is kept" in told
-    assert json.loads(record)["status"] == "failed" and json.loads(record)["reason"] == told
+    record, _ = json.JSONDecoder().raw_decode(ended.stdout)
+    assert record["status"] == "failed"
+    assert "became full" in record["reason"] and "checkpoint-3 is kept" in record["reason"]
+    assert ended.stdout.strip().endswith(f"MuseQuestError: {record['reason']}")
     assert_ends_as(runs, tmp_path / "kept", "full_fsdp")
 
 
