@@ -2,6 +2,7 @@
 
     python dying.py kill PROFILE     SIGKILL at three places and SIGTERM, then to the end
     python dying.py fill PROFILE     the disk of MUSEQUEST_HOME becomes full at three steps
+    python dying.py fill PROFILE APPROACH KEY=VALUE ...     at one, of two processes together
 
 Children are forked before torch has computed anything, so that the libraries are imported once.
 """
@@ -11,11 +12,13 @@ import signal
 import sys
 from pathlib import Path
 
+from forked import in_processes
 from transformers import TrainerCallback
 
 from musequest.errors import MuseQuestError
-from musequest.finetuning import training
+from musequest.finetuning import ranks, training
 from musequest.finetuning.trainer import build_trainer
+from musequest.home import run_dir
 
 BALLAST = Path(os.environ["MUSEQUEST_HOME"]) / "ballast"
 
@@ -73,7 +76,27 @@ def with_callback(callback, *arguments):
     return trainer
 
 
-def main(deed, profile):
+def one_of_two(profile, approach, overrides, fills):
+    """Train as one of two processes, the second of which may fill the disk in step 4."""
+    callback = At(4, filled) if fills and ranks.rank() == 1 else None
+    training.build_trainer = lambda *arguments: with_callback(callback, *arguments)
+    training.train(profile, approach, overrides, progress=False)
+
+
+def fill_two(profile, approach, *assignments):
+    """Prints what became of the run when the disk was full, and what was said last."""
+    asked = (profile, approach, dict(each.split("=") for each in assignments))
+    try:
+        in_processes(one_of_two, *asked, True)
+    except RuntimeError as error:
+        print((run_dir("tiny", approach) / "run.json").read_text(), error, flush=True)
+    BALLAST.unlink()
+    in_processes(one_of_two, *asked, False)
+
+
+def main(deed, profile, *chosen):
+    if chosen:
+        return fill_two(profile, *chosen)
     if deed == "kill":
         places = [At(3, killed), At(4, killed, saving=True), At(5, terminated), At(7, killed)]
         ends = [in_child(profile, place) for place in places]

@@ -4,15 +4,18 @@ import multiprocessing
 import os
 import queue
 import socket
+import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
 def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 2) -> list[Any]:
     """What `function` returns in each of `count` processes that can meet on loopback.
 
-    An exception in one of them is raised here as RuntimeError with its traceback.
+    An exception in one of them is raised here as RuntimeError with its traceback; so is the death
+    of one.
     """
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
@@ -24,9 +27,7 @@ def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 2) 
     for process in processes:
         process.start()
     try:
-        found = dict(answers.get(timeout=240) for _ in processes)
-    except queue.Empty:
-        raise RuntimeError("the processes did not end") from None
+        found = _answers_of(processes, answers)
     finally:
         for process in processes:
             process.join(timeout=10)
@@ -35,6 +36,22 @@ def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 2) 
         if isinstance(said, _Failure):
             raise RuntimeError(said.text)
     return [found[rank] for rank in range(count)]
+
+
+def _answers_of(processes: list[Any], answers: Any) -> dict[int, Any]:
+    """What each process answered, by rank, or that it died."""
+    found: dict[int, Any] = {}
+    deadline = time.monotonic() + 240
+    while len(found) < len(processes):
+        with suppress(queue.Empty):
+            found |= [answers.get(timeout=0.5)]
+            continue
+        if time.monotonic() > deadline:
+            raise RuntimeError("the processes did not end")
+        for rank, process in enumerate(processes):
+            if rank not in found and (process.exitcode or 0) < 0:
+                found[rank] = _Failure(f"rank {rank} died of signal {-process.exitcode}")
+    return found
 
 
 def free_port() -> int:

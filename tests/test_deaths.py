@@ -1,13 +1,13 @@
 """A run that is killed, or whose disk becomes full, at any step goes on to the same weights."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from mounted import can_mount, on_small_disk
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 
@@ -16,13 +16,6 @@ from musequest.finetuning.training import train
 
 RUN = Path("runs/tiny/lora")
 TESTS = Path(__file__).parent
-
-
-def can_mount():
-    if not shutil.which("unshare"):
-        return False
-    tried = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return subprocess.run(tried, capture_output=True).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +59,7 @@ def test_a_full_disk_loses_nothing(home, tmp_path, tiny_docent, uninterrupted):
     write_dataset(home, "tiny")
     write_profile(tmp_path, tiny_docent)
     kept = tmp_path / "kept"
-    kept.mkdir()
-    script = (
-        f"mkdir {tmp_path}/disk && mount -t tmpfs -o size=64m tmpfs {tmp_path}/disk && "
-        f"cp -r {home}/data {tmp_path}/disk && export MUSEQUEST_HOME={tmp_path}/disk && "
-        f'"$@" && cp -r {tmp_path}/disk/runs {kept}'
-    )
-    ended = run_dying("fill", tmp_path / "tiny.yaml", ("unshare", "-rm", "sh", "-c", script, "sh"))
+    ended = run_dying("fill", tmp_path / "tiny.yaml", on_small_disk(home, kept))
     assert ended.returncode == 0, ended.stderr + ended.stdout
     told = ended.stdout.strip().splitlines()
     assert len(told) == 3 and all("became full" in line for line in told)

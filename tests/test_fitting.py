@@ -8,7 +8,9 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_dataset, write_profile
+from torch.utils._pytree import tree_leaves
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
@@ -34,6 +36,7 @@ from musequest.finetuning.row_shape import shape_of
 from musequest.finetuning.splitting import micro_batches_of, split
 from musequest.finetuning.training import train
 from musequest.settings import Profile, load_approach
+from musequest.tables import read_table
 
 RUN = Path("runs/tiny/lora")
 REAL = Path(__file__).resolve().parents[2] / "shared" / "idefics2_processor"
@@ -110,6 +113,22 @@ def test_paged_states_take_disk_and_no_memory_of_the_device(profile):
     model = empty_model(profile, approach)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert written_by(model, approach, paged).state == 8 * trained
+
+
+def test_without_a_gpu_a_paged_optimizer_in_8_bits_trains_unpaged(home, tmp_path, monkeypatch):
+    """With a rank of 64: matrices of less than 4096 numbers keep their states in 32 bits."""
+    write_dataset(home, "tiny")
+    docent = save_tiny_docent(tmp_path / "docent", width=64)
+    profile = write_profile(tmp_path, docent, lora={"r": 64})
+    monkeypatch.setattr(RunFolder, "drop_optimizer", lambda folder: None)
+    chosen = {"optim": "paged_adamw_8bit", "max_steps": "4", "eval_steps": "1"}
+    with pytest.warns(UserWarning, match="Paged optimizers are not supported on CPU"):
+        record = train(profile, "qlora", chosen, progress=False)
+    assert (record["status"], record["steps"]) == ("done", 4)
+    losses = read_table("metrics", home / "runs/tiny/qlora/metrics.parquet").eval_loss
+    assert losses.iloc[-1] < losses.iloc[0]
+    states = torch.load(home / "runs/tiny/qlora/state/checkpoint-4/optimizer.pt")["state"]
+    assert torch.uint8 in {leaf.dtype for leaf in tree_leaves(states) if hasattr(leaf, "dtype")}
 
 
 def test_what_is_sharded_under_mixed_precision_is_counted_in_float32(profile):

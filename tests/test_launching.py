@@ -1,6 +1,7 @@
 """Several processes train as one would: same steps, same weights, one record, one voice a rank."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from musequest.files import read_json
 from musequest.finetuning import launching, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.training import train
+from musequest.home import root
 from musequest.settings import load_approach
 from musequest.tables import read_table
 
@@ -196,6 +198,25 @@ def test_our_own_launch_trains_and_passes_on_errors(tmp_path, tiny_docent):
     assert record["status"] == "failed" and record["reason"] == last
 
 
+def test_a_process_that_is_killed_is_said_in_a_sentence(tmp_path, tiny_docent, monkeypatch):
+    """By the launcher, since the process itself cannot; the others do not wait for it."""
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
+    profile = write_run(tmp_path, tiny_docent, 2)
+    (tmp_path / "killed.py").write_text(
+        "import os, time\ntime.sleep(int(os.environ['RANK']) and 60)\nos.kill(os.getpid(), 9)"
+    )
+    whole = launching._torchrun
+
+    def of_killed(folder, processes):
+        return [*whole(folder, processes)[:-3], str(tmp_path / "killed.py")]
+
+    monkeypatch.setattr(launching, "_torchrun", of_killed)
+    with pytest.raises(MuseQuestError, match="ended without a word.*most likely.*memory") as said:
+        train(profile, "lora_ddp", processes=2)
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["reason"]) == ("failed", str(said.value))
+
+
 def test_killing_who_started_them_makes_the_processes_save_and_end(tmp_path, tiny_docent):
     write_run(tmp_path, tiny_docent, 2)
     command = [sys.executable, "-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
@@ -216,6 +237,22 @@ def test_killing_who_started_them_makes_the_processes_save_and_end(tmp_path, tin
     assert record["status"] == "interrupted" and "SIGTERM at step" in record["reason"]
     step = int(record["reason"].split("at step ")[1].split()[0])
     assert RunFolder(folder).last_state().name == f"checkpoint-{step}"
+
+
+def test_accelerates_launcher_runs_the_same(tmp_path, tiny_docent):
+    """As the readme has it, but in three processes: two would be started without it as well."""
+    write_run(tmp_path, tiny_docent, 1)
+    readme = root() / "2_model_finetuning/2.3_lora_finetuning_with_ddp"
+    text = (readme / "lora_finetuning_with_ddp_readme.md").read_text()
+    (documented,) = re.findall("^    accelerate (launch .* lora_ddp)$", text, re.MULTILINE)
+    line = documented.replace("--num_processes 2", "--num_processes 3")
+    line = line.replace("--profile idefics2-8b", f"--profile {tmp_path}/tiny.yaml")
+    command = [str(Path(sys.executable).with_name("accelerate")), *line.split()]
+    options = {"env": environment(tmp_path), "capture_output": True, "text": True}
+    done = subprocess.run([*command, "--set", "max_steps=1"], **options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
+    assert (record["status"], record["world_size"], record["steps"]) == ("done", 3, 1)
 
 
 def test_the_notebook_launcher_runs_the_same(tmp_path, tiny_docent):

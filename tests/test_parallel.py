@@ -1,5 +1,6 @@
 """Full fine-tuning comes to the same in one process, in a pipeline and with sharded weights."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from forked import free_port, in_processes
+from mounted import can_mount, on_small_disk
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 from tiny_family import save_tiny_relative
@@ -138,11 +140,82 @@ def test_a_pipeline_recomputes_in_all_processes_if_one_has_too_little_memory(run
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
 def test_a_run_stopped_and_gone_on_with_ends_the_same(runs, name):
     """Also if one recomputes activations: the pipeline the whole run, the shards from then on."""
+    assert_ends_as(runs, runs[0] / "interrupted", name)
+
+
+class KillAt(TrainerCallback):
+    """SIGKILL when a step begins, or while its checkpoint is written but not yet in its place."""
+
+    def __init__(self, step, saving):
+        self.step, self.saving = step, saving
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if not self.saving and state.global_step + 1 == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_save(self, args, state, control, **kwargs):
+        if self.saving and state.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(profile, name, ranks, step, saving):
+    """A run in which these ranks are killed; called in each process."""
+    build = training.build_trainer
+
+    def doomed(*arguments, **options):
+        trainer = build(*arguments, **options)
+        if int(os.environ["RANK"]) in ranks:
+            trainer.callback_handler.callbacks.insert(0, KillAt(step, saving))
+        return trainer
+
+    training.build_trainer = doomed
+    run(profile, name)
+
+
+@pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
+def test_a_run_killed_twice_ends_the_same(runs, tmp_path, monkeypatch, name):
+    """First one of its processes alone, in a step; then all of them, in saving.
+
+    At last they are to be killed in step 2, which does not come again.
+    """
+    home, profile = runs
+    write_dataset(tmp_path / "killed", "tiny")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "killed"))
+    gone_on = RunFolder(folder(tmp_path, name, "killed"))
+    endings = (((1,), 3, False, "failed", 2), ((0, 1), 4, True, "interrupted", 3))
+    for ranks, step, saving, status, kept in endings:
+        with pytest.raises(RuntimeError, match=r"signal 9|closed by peer|reset by peer"):
+            in_processes(killed, profile, name, ranks, step, saving)
+        assert read_json(gone_on.folder / "run.json")["status"] == status
+        assert gone_on.last_state().name == f"checkpoint-{kept}"
+    in_processes(killed, profile, name, (0, 1), 2, False)
+    assert_ends_as(runs, tmp_path / "killed", name)
+
+
+def assert_ends_as(runs, ended, name):
+    """The run under the home `ended` has the very losses and weights of the one without a stop."""
+    home, kind = ended.parent, ended.name
+    np.testing.assert_array_equal(losses(home, name, kind), losses(runs[0], name))
+    whole, after = weights(runs[0], name), weights(home, name, kind)
+    assert all(torch.equal(after[key], tensor) for key, tensor in whole.items())
+
+
+@pytest.mark.skipif(not can_mount(), reason="no disk can be mounted here")
+def test_a_full_disk_loses_nothing_of_a_sharded_run(runs, tmp_path):
+    """Though the library's own exception, which names all processes, is none that is caught."""
     home, _ = runs
-    np.testing.assert_array_equal(losses(home, name, "interrupted"), losses(home, name))
-    whole = weights(home, name)
-    gone_on = weights(home, name, "interrupted")
-    assert all(torch.equal(gone_on[key], tensor) for key, tensor in whole.items())
+    values = {**SETTINGS, "per_device_train_batch_size": BATCH["full_fsdp"]}
+    chosen = [f"{key}={value}" for key, value in values.items()]
+    dying = [sys.executable, str(root() / "tests/dying.py"), "fill", str(home / "tiny.yaml")]
+    command = [*on_small_disk(home / "whole", tmp_path / "kept"), *dying, "full_fsdp", *chosen]
+    environment = {**os.environ, "PYTHONPATH": str(root()), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    record, _ = json.JSONDecoder().raw_decode(ended.stdout)
+    assert record["status"] == "failed"
+    assert "became full" in record["reason"] and "checkpoint-3 is kept" in record["reason"]
+    assert ended.stdout.strip().endswith(f"MuseQuestError: {record['reason']}")
+    assert_ends_as(runs, tmp_path / "kept", "full_fsdp")
 
 
 @pytest.mark.parametrize("name", ["full", "full_mp", "full_fsdp"])

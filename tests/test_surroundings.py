@@ -1,6 +1,11 @@
 """What surrounds a finished run: its curves, its model info, its disk, its folder for the Hub."""
 
 import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +33,7 @@ from musequest.finetuning.models import add_adapter, load_model, load_processor,
 from musequest.finetuning.publishing import contents, publish
 from musequest.finetuning.trackers import tracker_settings
 from musequest.finetuning.training import train
+from musequest.home import root
 from musequest.settings import load_approach
 from musequest.tables import read_table, write_table
 
@@ -91,7 +97,6 @@ def test_a_tracker_that_cannot_start_is_one_sentence(monkeypatch, chosen, senten
 def test_a_missing_key_is_named_and_a_given_one_suffices(monkeypatch, chosen, key):
     for name in ("WANDB_API_KEY", "WANDB_MODE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WANDB_PROJECT", "mine")
     monkeypatch.setattr("musequest.finetuning.trackers.find_spec", lambda name: object())
     with pytest.raises(MuseQuestError, match=key):
         tracker_settings(chosen, "a run")
@@ -99,6 +104,41 @@ def test_a_missing_key_is_named_and_a_given_one_suffices(monkeypatch, chosen, ke
     others = [name for name in chosen["report_to"] if name == "trackio"] or ["wandb"]
     settings = tracker_settings(chosen, "a run")
     assert (settings["report_to"], settings["run_name"]) == (others, "a run")
+
+
+def report(profile, tracker, **changes):
+    """Two short runs in a process of their own, the first of which fails."""
+    code = (
+        "import sys\nfrom musequest.finetuning.training import train\n"
+        "chosen = {'max_steps': '2', 'eval_steps': '1', 'report_to': sys.argv[2]}\n"
+        "for rate in ('1e30', '0.01'):\n"
+        "    try: train(sys.argv[1], overrides={**chosen, 'learning_rate': rate}, progress=False)\n"
+        "    except Exception as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(profile), tracker]
+    environment = {**os.environ, "PYTHONPATH": str(root()), "OMP_NUM_THREADS": "1", **changes}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "loss became" in done.stdout, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_each_run_has_its_own_page_in_weights_and_biases(profile, home, tmp_path):
+    """Without a network, and also if a run of the same process failed before."""
+    pytest.importorskip("wandb")
+    report(tmp_path / "tiny.yaml", "wandb", WANDB_MODE="offline")
+    pages = sorted((home / RUN).glob("wandb/offline-run-*/*.wandb"), key=os.path.getmtime)
+    written = [page.read_bytes() for page in pages]
+    assert len(written) == 2 and all(b"tiny-lora" in page for page in written)
+    assert b"train/loss" in written[1] and b"eval/loss" in written[1]
+
+
+def test_trackio_keeps_the_curves_of_metrics(profile, home, tmp_path):
+    pytest.importorskip("trackio")
+    report(tmp_path / "tiny.yaml", "trackio", TRACKIO_DIR=str(tmp_path / "trackio"))
+    with sqlite3.connect(tmp_path / "trackio" / "musequest.db") as curves:
+        rows = [json.loads(row) for (row,) in curves.execute("SELECT metrics FROM metrics")]
+    shown = [row["eval/loss"] for row in rows if "eval/loss" in row]
+    assert shown[-2:] == read_table("metrics", home / RUN / "metrics.parquet").eval_loss.tolist()
 
 
 def test_another_tracker_or_parting_of_rows_is_no_other_run(profile, home):
@@ -171,6 +211,9 @@ def test_a_full_disk_is_known_by_any_library():
     outer = ValueError("it went wrong")
     outer.__cause__ = inner
     assert is_full(outer) and not is_full(OSError(2, "No such file"))
+    assert is_full(
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 7 vs 5")
+    )
 
 
 def test_the_dry_run_makes_a_folder_that_loads(run, finished, tmp_path):

@@ -21,7 +21,10 @@ from .records import disk_gib
 # Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20
 # How torch and safetensors call a full disk, which they do not raise as OSError.
-FULL = ("No space left on device", "StorageFull", "file write failed", "failed writing file")
+FULL = (
+    *("No space left on device", "StorageFull"),
+    *("file write failed", "failed writing file", "unexpected pos"),
+)
 
 
 def checkpoint_bytes(model: nn.Module, optimizer: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from accelerate import FullyShardedDataParallelPlugin
 from accelerate.utils import DistributedType
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import (
@@ -70,6 +71,17 @@ class ShardedTrainer(DocentTrainer):
         if self.args.should_save:
             self.model.config.save_pretrained(output_dir or self.args.output_dir)
             self.model.generation_config.save_pretrained(output_dir or self.args.output_dir)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; a checkpoint that failed raises RuntimeError with what each process says of it.
+
+        The library raises a BaseException, which passes by all who look after errors.
+        """
+        try:
+            return super().train(*args, **kwargs)
+        except CheckpointException as error:
+            said = (f"rank {number}: {cause}" for number, (cause, _) in error.failures.items())
+            raise RuntimeError("; ".join(said)) from error
 
 
 def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -119,20 +120,22 @@ class RunRecord:
         self._write("interrupted", reason)
 
     def fail(self, error: BaseException) -> None:
-        """Write which error ended the run."""
+        """Write which error ended the run, unless the disk has no room for it."""
         name = "" if isinstance(error, MuseQuestError) else f"{type(error).__name__}: "
         reason = f"{name}{error}".strip()
         self.values |= self._costs()
-        if rank() == 0:
-            self._write("failed", reason)
-        elif (there := self._of_this_start()) and there["status"] != "failed":
-            write_json(self.path, {**there, "status": "failed", "reason": reason})
+        with suppress(OSError):
+            if rank() == 0:
+                self._write("failed", reason)
+            elif (there := self._of_this_start()) and there["status"] != "failed":
+                write_json(self.path, {**there, "status": "failed", "reason": reason})
 
     def overrule(self, error: BaseException) -> None:
-        """Write which error ended the run, whatever its processes wrote."""
+        """Write which error ended the run, whatever its processes wrote, if there is room."""
         self.adopt()
         self.values |= {"status": "failed", "reason": str(error)}
-        write_json(self.path, self.values | self._costs())
+        with suppress(OSError):
+            write_json(self.path, self.values | self._costs())
 
     def _costs(self) -> dict[str, Any]:
         return {"peak_memory_gib": peak_memory_gib(), "disk_gib": disk_gib(self.path.parent)}

@@ -6,6 +6,8 @@ One setting, `report_to`, chooses; keys come from the environment or .env alone.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from transformers import TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
 from ..errors import MuseQuestError
+from .ranks import rank
 
 PROJECT = "musequest"
 TRACKERS = ("tensorboard", "wandb", "trackio", "none")
@@ -32,8 +35,6 @@ def tracker_settings(settings: dict[str, Any], run: str) -> dict[str, Any]:
     chosen = chosen_trackers(settings)
     for tracker in chosen:
         _check(tracker, settings)
-    if "wandb" in chosen:
-        os.environ.setdefault("WANDB_PROJECT", PROJECT)
     others = [tracker for tracker in chosen if tracker not in ("tensorboard", "none")]
     return {"report_to": others or "none", "project": PROJECT, "run_name": run}
 
@@ -45,6 +46,33 @@ def tracker_callbacks(settings: dict[str, Any], folder: Path) -> list[TrainerCal
     callback = TensorBoardCallback()
     callback.logging_dir = str(folder / "tensorboard")
     return [callback]
+
+
+@contextmanager
+def own_page(settings: dict[str, Any], folder: Path) -> Iterator[None]:
+    """Give the run in the block a page of its own in Weights & Biases, its files in <run>/wandb/.
+
+    The library's callback never closes one: the next run of the same process would draw its curves
+    on it too.
+    """
+    if "wandb" not in chosen_trackers(settings) or rank() != 0:
+        yield
+        return
+    import wandb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        name="-".join(folder.parts[-2:]),
+        dir=folder,
+        reinit="finish_previous",
+    )
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        opened.finish(exit_code=int(failed))
 
 
 def chosen_trackers(settings: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from .models import WEIGHTS, base_fingerprint, name_base_model
 from .ranks import all_say, decided_by_main, launched, prefixed_output
 from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
 from .sharing import rows_by_rank
-from .trackers import tracker_settings
+from .trackers import own_page, tracker_settings
 from .trainer import build_trainer, check_precision, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
@@ -69,7 +69,7 @@ def train(
     if processes > 1 and not launched():
         return _launched(record, profile, approach, processes, overrides, progress)
     try:
-        with prefixed_output():
+        with prefixed_output(), own_page(settings, folder.folder):
             return _run(record, folder, profile, approach, settings, progress)
     except KeyboardInterrupt:
         record.interrupt("stopped at once, without saving a state")
