@@ -15,10 +15,15 @@ from ..files import file_digest
 from ..home import plain_name
 from ..tables import read_table
 from .systems import ABLATIONS, CONTROLS, OUTSIDERS, ordered, variant
+from .titles import untold
 
 TEXTS = ["data_id", "item_name", "image_name", "question", "ground_truth", "answer"]
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
+NO_TITLES = (
+    "Without --exhibits nobody knows the titles by which a docent could mistake "
+    "a thing from outside, so false_recognition_rate has no values."
+)
 TRACK_LABELS = {
     "all": "All items",
     "unseen_photo": "Photos unseen in training",
@@ -93,11 +98,8 @@ def gather(
     ablated = [name for name in names if variant(name)[1] in ABLATIONS]
     given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
     outsiders = {variant(name)[0]: tables[name] for name in names if variant(name)[1] == OUTSIDERS}
-    if outsiders and not titles:
-        notices.append(
-            "Without --exhibits nobody knows the titles by which a docent could mistake "
-            "a thing from outside, so false_recognition_rate has no values."
-        )
+    if outsiders and (sentence := untold(titles) if titles else NO_TITLES):
+        notices.append(sentence)
     files = {name: _file(Path(predictions[name]), tables[name]) for name in names}
     return Answers(
         items,

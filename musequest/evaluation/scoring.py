@@ -42,6 +42,7 @@ from .systems import (
     variant,
     why_unusable,
 )
+from .titles import untold
 
 
 def score(
@@ -260,6 +261,7 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
         "ablations": _files(answers, ABLATIONS),
         "outsiders": _files(answers, [OUTSIDERS]),
         "exhibits_sha256": answers.exhibits_sha256,
+        "untold_titles": untold(answers.titles),
         "shared_items": len(answers.items),
         "items_per_track": tracks,
         "exhibits": exhibits,
