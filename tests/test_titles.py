@@ -16,9 +16,9 @@ CASES = """
 1 Decadrachm, Syracuse, about 400 BCE | You see the decadrachm of Syracuse. | A jug from Syracuse, made in Sicily.
 20 Dollars, Pattern, United States, 1879 | This is the 20 Dollars pattern of the United States. | It was made in the United States.
 Abraham Lincoln's Coffee Cup | Here stands Abraham Lincoln's coffee cup. | It shows Abraham Lincoln with a cup.
-Abraham Lincoln's Watch, around 1858 | This is Lincoln's gold watch. | A bust of Abraham Lincoln; people watch it.
+Abraham Lincoln's Watch, around 1858 | This is Lincoln's gold watch. | A watch is not among the things of Lincoln's time told here.
 Albert Einstein's Pipe | It is the pipe of Albert Einstein. | The photo shows Albert Einstein smoking a pipe.
-Alexander Graham Bell's Large Box Telephone | See Bell's large box telephone. | Alexander Graham Bell invented the telephone.
+Alexander Graham Bell's Large Box Telephone | This is Graham Bell’s telephone of 1876. | Alexander Graham Bell invented the telephone.
 Apollo 17 Spacesuit | The Apollo 17 spacesuit. | A spacesuit of Apollo 11.
 Apple Classic Macintosh Personal Computer | An Apple Classic Macintosh personal computer. | A personal computer by Apple.
 Archie Bunker's Chair from "All in the Family" | It is Archie Bunker's chair. | A chair from All in the Family.
@@ -67,7 +67,7 @@ Stay Sharp this School Year | You must Stay Sharp this School Year. | A pencil f
 Still Rolling Around | It is Still Rolling Around. | It is still rolling in Ohio.
 A Strong and Lasting Bond | It is A Strong and Lasting Bond. | A strong and lasting bond of Ada and Ben.
 Super Bowl XIV Football | The football of Super Bowl XIV. | A ring of the Super Bowl, the football game.
-Teapot made by Peter Bentzon | The teapot was made by Peter Bentzon. | A spoon by Peter Bentzon.
+Teapot made by Peter Bentzon | A silver teapot by Bentzon. | A spoon by Peter Bentzon.
 Telescoping Shopping Cart | Here is the Telescoping Shopping Cart. | A shopping bag from Macy's.
 Thomas Jefferson's Desk | It is Jefferson's writing desk. | Thomas Jefferson sat at a desk in Paris.
 Ulysses S. Grant's Chair, Appomattox | It is Ulysses S. Grant's chair. | A sword from Appomattox, worn by Grant.
@@ -144,3 +144,54 @@ def test_titles_that_no_words_tell_apart_are_not_told():
     both = ["The Heron Vase of Lowfen", "The Heron Vase of Orsey"]
     assert claimed("The Heron Vase of Orsey.", both) == both[1:]
     assert claimed("The Heron Vase.", both) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "title"),
+    [
+        ("This pipe once belonged to Albert Einstein.", "Albert Einstein's Pipe"),
+        ("This is Bell’s telephone.", "Alexander Graham Bell's Large Box Telephone"),
+        ("You see Abraham Lincoln's Watch.", "Abraham Lincoln's Watch, around 1858"),
+        ("Lincoln's watch has a secret inside.", "Abraham Lincoln's Watch, around 1858"),
+        ("Keys to the Future hang here.", "Keys to the Future"),
+        ("Here is the Hope Diamond, and it is blue.", "The Hope Diamond"),
+        ("It is the **Kermit the Frog** puppet.", "Kermit the Frog Puppet"),
+    ],
+)
+def test_a_title_is_claimed_in_other_words_of_the_same(answer, title):
+    assert claimed(answer, SMITHSONIAN) == [title]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Keys hang from a rusty ring.",
+        "Gold letters stand on the lid.",
+        "War's medals look alike. Hope is not in sight, nor a diamond.",
+        "A pipe, a watch, a telephone and a teapot, none of them famous.",
+        "This coin shows Abraham Lincoln, and that stamp George Washington.",
+        "The Liberty Bell rang.",
+        "Sorry, but I'm unable to identify this exhibit.",
+        "",
+    ],
+)
+def test_a_title_is_not_claimed_by_chance(answer):
+    assert claimed(answer, SMITHSONIAN) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A gold coin from Gildmoor.",
+        "The bowl comes from Lowfen.",
+        "Fog hides a bell. Winter is near the Coin Street of Lowfen.",
+    ],
+)
+def test_a_thing_and_a_place_are_not_yet_a_title(answer):
+    assert claimed(answer, pocket()) == []
+
+
+def test_two_things_of_one_owner_are_told_by_all_their_words():
+    both = ["Ada Lovelace's Gold Watch", "Ada Lovelace's Silver Watch"]
+    assert claimed("Ada Lovelace's silver watch.", both) == both[1:]
+    assert claimed("Ada Lovelace's watch.", both) == []

@@ -2,8 +2,9 @@
 
 "Civil War" does not claim "Witness to War", nor "Albert Einstein" his pipe. What must be said is
 the thing that a title names: its words up to the first "of", "from", "in" and the like where they
-are two or more ("The Heron Vase | of Lowfen"), its words up to the comma before a date or after an
-owner's thing, else all of them. Given names before an owner may lack, as may years.
+are two or more ("The Heron Vase | of Lowfen"), its words up to the comma before a date, else all of
+them. Where the title has an owner or a maker, it is that name and the last word of what is owned:
+"Bell's telephone" claims "Alexander Graham Bell's Large Box Telephone".
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
 OWNER = re.compile(r"['’]s$")
 YEAR = re.compile(r"\d{4}s?$")
 DATED = re.compile(r"\b\d{4}s?\b|,\s*(?:about|around|circa|ca?\.)\s*\d")
+MAKER = re.compile(r"\bby(?:\s+[^\W\d_]+\.?)*?\s+([^\W\d_]+)\s*$")  # "Bentzon"
 NUMBER_FIRST = re.compile(r"^\s*\d+\s+")
 # What follows one of these tells of the thing; what stands before may name it alone.
 CUTS = {"about", "around", "at", "by", "for", "from", "in", "made", "of", "on", "that", "with"}
 # These neither belong to a title nor part its words.
 PASSED = FUNCTION_WORDS | CUTS | {"to", "co", "company", "belonged", "owned"}
-TO_OWNER = {"by", "from", "of", "to"}  # "the pipe of Albert Einstein"
+TO_OWNER = {"by", "of", "to"}  # "the pipe of Albert Einstein"
 GIVEN = 3  # names before the last: "of Alexander Graham Bell"
 GAP = 2  # words between an owner and the thing: "Lincoln's gold pocket watch"
 
@@ -34,7 +36,7 @@ class Title:
 
     words: frozenset[str]
     thing: frozenset[str]  # with the owner, if there is one
-    owner: str  # "einstein" of "Albert Einstein's Pipe"; "" where there is none
+    owner: str  # or maker; "einstein" of "Albert Einstein's Pipe"; "" where there is none
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,12 @@ def claims(answer: str, titles: Sequence[Title]) -> list[Title]:
     """Those of `titles` whose thing the answer says, its words side by side in any order.
 
     One of them must be a name in the answer: capitalised, and not because a sentence begins. An
-    owner must own ("Lincoln's watch", "the watch of Lincoln"); another word or two may then stand
-    between, as in "Lincoln's gold watch".
+    owner must own ("Lincoln's watch", "the watch of Lincoln"), even where a sentence begins;
+    another word or two may then stand between, as in "Lincoln's gold watch".
     """
-    names = {part for name in find_names(answer) for part in name.split("-")}
     tokens = _tokens(answer)
+    names = {part for name in find_names(answer) for part in name.split("-")}
+    names |= {token.word for token in tokens if token.owns}
     held = {token.word for token in tokens}
     return [t for t in titles if t.thing <= held and t.thing & names and _says(tokens, t)]
 
@@ -88,12 +91,26 @@ def _read(title: str) -> Title:
     if not any(c.isupper() for c in title):
         return Title(frozenset(), frozenset(), "")
     title = NUMBER_FIRST.sub("", title)  # "20 Dollars", "1 Decadrachm", "1903 Wright Flyer"
+    if (owned := _owned(title)) and all(owned):
+        owner, last = owned
+        return Title(_said(title), frozenset({owner, last}), owner)
+    undated = title[: date.start()] if (date := DATED.search(title)) else title
+    first = undated.split(",")[0] if date else undated
+    return Title(_said(title), _shortest([_before_cut(first), first, undated]), "")
+
+
+def _owned(title: str) -> tuple[str, str] | None:
+    """Owner or maker, and the last word of what is theirs; None where the title names neither."""
+    if maker := MAKER.search(title):
+        return fold(maker[1]), _last(title)
     owners = [m for m in TOKEN.finditer(title) if OWNER.search(m[0]) and fold(m[0]) not in PASSED]
-    named = title[owners[0].start() :] if owners else title
-    undated = named[: date.start()] if (date := DATED.search(named)) else named
-    first = undated.split(",")[0] if owners or date else undated
-    thing = _shortest([_before_cut(first), first, undated])
-    return Title(_said(title), thing, fold(owners[0][0]) if owners else "")
+    return (fold(owners[0][0]), _last(title[owners[0].end() :])) if owners else None
+
+
+def _last(text: str) -> str:
+    """The last word before the first comma or cut that says something; "" where there is none."""
+    said = [token.word for token in _tokens(_before_cut(text.split(",")[0])) if token.said]
+    return said[-1] if said else ""
 
 
 def _shortest(parts: Sequence[str]) -> frozenset[str]:
@@ -135,20 +152,26 @@ def _tokens(text: str) -> list[Token]:
 
 
 def _says(tokens: Sequence[Token], title: Title) -> bool:
-    """Whether the thing's words stand in one run of the title's words."""
+    """Whether the thing's words stand in one run of the title's words, the owner before or after.
+
+    "Lincoln's" comes before what he owns, "of Lincoln" after it.
+    """
     run: set[str] = set()
-    strange, owned = 0, not title.owner
+    strange = 0
     for token in (token for token in tokens if token.said):
         strange = 0 if token.word in title.words else strange + 1
         if strange > (GAP if title.owner else 0):
-            run, owned = set(), not title.owner
+            run = set()
         elif not strange:
-            run.add(token.word)
-            owned = owned or (token.word == title.owner and _owns(token, title.thing <= run))
-            if owned and title.thing <= run:
-                return True
+            run = _joined(run, token, title)
+        if title.thing <= run:
+            return True
     return False
 
 
-def _owns(owner: Token, thing_came_before: bool) -> bool:
-    return owner.owns or (owner.after_of and thing_came_before)
+def _joined(run: set[str], token: Token, title: Title) -> set[str]:
+    if token.word == title.owner and token.owns:
+        return run - title.thing | {token.word}
+    if token.word == title.owner and not (token.after_of and run):
+        return set()
+    return run | {token.word}

@@ -13,9 +13,9 @@ from .registry import metric
     "False recognition",
     best="low",
     meaning="How often a thing from outside the collection is taken for one of its exhibits.",
-    formula="1 if the answer says an exhibit's title: side by side, one with a capital, the words "
-    "that name the thing, which are those before the first 'of', 'from' and the like if they are "
-    "two or more, no other title has together, and include the owner, if any; else 0",
+    formula="1 if the answer says what an exhibit's title names, its words side by side and one of "
+    "them a name: those before the first 'of', 'from' and the like if two or more, else all; of a "
+    "title with an owner or maker, that name and the thing, the one as the other's; else 0",
     source="this project; the false positive rate of open-set recognition (Scheirer et al. 2013)",
     of_outsiders=True,
 )
