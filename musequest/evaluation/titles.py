@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .names import FUNCTION_WORDS, find_names, fold
 
@@ -36,7 +36,8 @@ class Title:
 
     words: frozenset[str]
     thing: frozenset[str]  # with the owner, if there is one
-    owner: str  # or maker; "einstein" of "Albert Einstein's Pipe"; "" where there is none
+    whole: frozenset[str]  # what must be said where another title has the thing too
+    owner: str = ""  # or maker; "einstein" of "Albert Einstein's Pipe"; "" where there is none
 
 
 @dataclass(frozen=True)
@@ -89,22 +90,23 @@ def claims(answer: str, titles: Sequence[Title]) -> list[Title]:
 
 def _read(title: str) -> Title:
     if not any(c.isupper() for c in title):
-        return Title(frozenset(), frozenset(), "")
+        return Title(frozenset(), frozenset(), frozenset())
     title = NUMBER_FIRST.sub("", title)  # "20 Dollars", "1 Decadrachm", "1903 Wright Flyer"
-    if (owned := _owned(title)) and all(owned):
-        owner, last = owned
-        return Title(_said(title), frozenset({owner, last}), owner)
+    words = _said(title)
+    owner, owned = _owned(title)
+    if owner and (last := _last(owned)):
+        return Title(words, frozenset({owner, last}), _said(owned) | {owner}, owner)
     undated = title[: date.start()] if (date := DATED.search(title)) else title
     first = undated.split(",")[0] if date else undated
-    return Title(_said(title), _shortest([_before_cut(first), first, undated]), "")
+    return Title(words, _shortest([_before_cut(first), first, undated]), words)
 
 
-def _owned(title: str) -> tuple[str, str] | None:
-    """Owner or maker, and the last word of what is theirs; None where the title names neither."""
+def _owned(title: str) -> tuple[str, str]:
+    """The last name of an owner or maker, and what is theirs; "" where the title names neither."""
     if maker := MAKER.search(title):
-        return fold(maker[1]), _last(title)
+        return fold(maker[1]), title[: maker.start()]
     owners = [m for m in TOKEN.finditer(title) if OWNER.search(m[0]) and fold(m[0]) not in PASSED]
-    return (fold(owners[0][0]), _last(title[owners[0].end() :])) if owners else None
+    return (fold(owners[0][0]), title[owners[0].end() :]) if owners else ("", "")
 
 
 def _last(text: str) -> str:
@@ -128,13 +130,13 @@ def _before_cut(part: str) -> str:
 
 
 def _told(title: Title, holders: Mapping[str, set[int]]) -> Title | None:
-    """The title, told by all its words where another one holds its thing; None if by none.
+    """The title, told by all it says where another one holds its thing; None if by none.
 
     `holders` tells which titles hold a word.
     """
-    for needed in (title.thing, title.words):
+    for needed in (title.thing, title.whole):
         if title.thing and len(set.intersection(*(holders[word] for word in needed))) == 1:
-            return Title(title.words, needed, title.owner)
+            return replace(title, thing=needed)
     return None
 
 
@@ -163,15 +165,15 @@ def _says(tokens: Sequence[Token], title: Title) -> bool:
         if strange > (GAP if title.owner else 0):
             run = set()
         elif not strange:
-            run = _joined(run, token, title)
+            run = _joined(run, token, title.owner)
         if title.thing <= run:
             return True
     return False
 
 
-def _joined(run: set[str], token: Token, title: Title) -> set[str]:
-    if token.word == title.owner and token.owns:
-        return run - title.thing | {token.word}
-    if token.word == title.owner and not (token.after_of and run):
+def _joined(run: set[str], token: Token, owner: str) -> set[str]:
+    if token.word == owner and token.owns:
+        return {owner}
+    if token.word == owner and not (token.after_of and run):
         return set()
     return run | {token.word}
