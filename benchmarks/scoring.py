@@ -37,8 +37,9 @@ from musequest.evaluation.base_model import BaseModel
 from musequest.evaluation.differences import compare
 from musequest.evaluation.encoder import load_encoder
 from musequest.evaluation.metrics import item_metrics
-from musequest.evaluation.scoring import compute_scores, summarize
+from musequest.evaluation.scorer import compute_scores
 from musequest.evaluation.sheet import References, Sheet
+from musequest.evaluation.summary import summarize
 from musequest.files import write_json
 from musequest.finetuning.records import hardware
 from musequest.home import root
