@@ -38,6 +38,9 @@ SHARED = re.compile(
     r"-?\s*(?:[-–—/x×]|\b(?:to|by|or|until|and|through)\b)\s*(?:(?:the|early|late|mid)[\s-]+)*",
     re.I,
 )
+# "17th, 18th and 19th centuries", "17th, 18th, and 19th century"; a date is none of them, as in
+# "on the 4th, 18th century".
+LISTED = re.compile(r",\s*(?:(?:and|or)\s+)?(?:(?:the|early|late|mid)[\s-]+)*", re.I)
 # "2 feet 3 inches", "2 feet and 3 inches": one measure in two units.
 COMPOUND = re.compile(r"(?:(?<=ft|lb)\.)?\s*(?:\band\s+)?")
 WORLD_WAR = re.compile(
@@ -135,6 +138,8 @@ def _pair(text: str, left: Number, right: Number) -> list[Number]:
         return [replace(right, value=value, start=left.start)]
     if RANGE.fullmatch(between) and (cut := _cut_by(text, left, right)):
         return [left, replace(right, value=left.value - left.value % cut + right.value)]
+    if right.kind == "century" and LISTED.fullmatch(between) and _in_list(text, left, right):
+        return [replace(left, kind="century", bc=right.bc), right]
     if not SHARED.fullmatch(between):
         return [left, right]
     if right.kind == "century" and left.ordinal and not left.kind:
@@ -144,6 +149,13 @@ def _pair(text: str, left: Number, right: Number) -> list[Number]:
     if right.bc and not left.dimension:
         left = replace(left, bc=True)
     return [left, right]
+
+
+def _in_list(text: str, left: Number, right: Number) -> bool:
+    """Whether an ordinal before a comma is one of several centuries."""
+    written = text[left.end : right.end].lower()
+    several = "century" not in written or " and " in written or " or " in written
+    return left.ordinal and not left.kind and several
 
 
 def _continues(left: Number, right: Number) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import approach_figures, retrieval_figures
+from . import approach_figures, retrieval_figures, scoring_figures
 from .display import score_frame
 from .errors import MuseQuestError
 from .evaluation.differences import looking
@@ -184,7 +184,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     )
 }
 # Their records come from other commands.
-OTHERS = approach_figures.BLOCKS | retrieval_figures.BLOCKS
+OTHERS = approach_figures.BLOCKS | retrieval_figures.BLOCKS | scoring_figures.BLOCKS
 BLOCKS |= OTHERS
 
 

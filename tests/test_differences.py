@@ -7,7 +7,7 @@ import pytest
 from musequest.evaluation.differences import compare, looking, sentence
 from musequest.evaluation.metrics import item_metrics
 from musequest.evaluation.rows import ablation_frame, difference_frame
-from musequest.evaluation.scoring import summarize
+from musequest.evaluation.summary import summarize
 
 
 def rows_of(name: str, identity: np.ndarray, track: str = "unseen_photo") -> pd.DataFrame:

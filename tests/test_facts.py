@@ -1,17 +1,12 @@
 """Numbers and names on hand-made cases."""
 
-import csv
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from musequest.evaluation.facts import check_numbers
 from musequest.evaluation.names import check_names, find_names
-from musequest.evaluation.titles import claims, telling_titles
 from musequest.numbers import find_numbers
-
-POCKET_EXHIBITS = Path(__file__).parents[1] / "assets" / "pocket_museum" / "exhibits.csv"
 
 
 def values(text: str) -> list[str]:
@@ -39,6 +34,11 @@ def values(text: str) -> list[str]:
         ("the first century", ["1c"]),
         ("late 17th or early 18th century", ["17c", "18c"]),
         ("the 12th and 13th centuries", ["12c", "13c"]),
+        ("the 17th, 18th and 19th centuries", ["17c", "18c", "19c"]),
+        ("17th, the 18th, and early 19th century", ["17c", "18c", "19c"]),
+        ("5th, 4th and 3rd centuries BC", ["5c BC", "4c BC", "3c BC"]),
+        ("first, second or third century", ["1c", "2c", "3c"]),
+        ("on July 4th, 18th century coins", ["4", "18c"]),
         ("the 1920s, the 1920's", ["1920s", "1920s"]),
         ("300-200 BC, 500 B.C.E., 3rd century BC", ["300 BC", "200 BC", "500 BC", "3c BC"]),
         ("1790-95, 1790–1800, 1914/18", ["1790", "1795", "1790", "1800", "1914", "1918"]),
@@ -328,75 +328,3 @@ def test_names_without_capitals_have_no_rates():
 def test_a_very_long_answer_has_its_names_read_in_time():
     check = check_names("Held in 1742 by Ann Oh. " * 800, "By Ann.")
     assert (check.stated, check.recall) == (2, 1)
-
-
-def claimed(answer: str, titles: list[str]) -> list[set[str]]:
-    return [set(title.words) for title in claims(answer, telling_titles(titles))]
-
-
-def test_an_exhibit_is_claimed_by_the_names_that_tell_it_from_others():
-    titles = ["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a vase"]
-    heron = {"heron", "vase", "lowfen"}
-    assert claimed("The Lowfen piece", titles) == [heron]
-    assert claimed("a vase with a heron", titles) == []
-    assert claimed("A Vase.", titles) == []
-    assert claimed("Lowfen lies far away.", titles) == []
-    assert telling_titles(["a vase", "The Urn", "The Urn"]) == []
-
-
-PUBLISHED = [
-    "Albert Einstein's Pipe", "Alexander Graham Bell's Large Box Telephone", "Black Gold I",
-    "Abraham Lincoln's Watch, around 1858", "Abraham Lincoln's Coffee Cup", "Keys to the Future",
-    "Helen Keller's Watch", "Witness to War", "Kermit the Frog Puppet", "Hope Diamond",
-    "George Washington Farewell Address Candle Stand", "Plymouth Rock Piece", "Lucky Strike",
-    "Teapot made by Peter Bentzon", "Weathervane Teapot", "Rock 'n' Roll Ride",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
-        ("This is Einstein's pipe.", "einstein"),
-        ("This pipe once belonged to Albert Einstein.", "einstein"),
-        ("This is Bell’s telephone.", "bell"),
-        ("This is Graham Bell's telephone of 1876.", "bell"),
-        ("This is Abraham Lincoln's watch.", "lincoln"),
-        ("You see Abraham Lincoln's Watch.", "lincoln"),
-        ("Lincoln's watch has a secret inside.", "watch"),
-        ("Keys to the Future hang here.", "keys"),
-        ("Here is the Hope Diamond, and it is blue.", "hope"),
-        ("A silver teapot by Bentzon.", "bentzon"),
-        ("It is **Kermit the Frog**.", "kermit"),
-    ],
-)
-def test_a_published_exhibit_is_claimed_by_a_name_and_a_thing(answer: str, word: str):
-    (words,) = claimed(answer, PUBLISHED)
-    assert word in words
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "Keys hang from a rusty ring.",
-        "Gold letters stand on the lid.",
-        "War's medals look alike. Hope is not in sight, nor a diamond.",
-        "A pipe, a watch, a telephone and a teapot, none of them famous.",
-        "This coin shows Abraham Lincoln, and that stamp George Washington.",
-        "A watch is not among the things of Lincoln's time that are told of at such length here.",
-        "The Liberty Bell rang.",
-        "Sorry, but I'm unable to identify this exhibit.",
-        "",
-    ],
-)
-def test_a_published_exhibit_is_not_claimed_by_chance(answer: str):
-    assert claimed(answer, PUBLISHED) == []
-
-
-def test_an_exhibit_of_the_pocket_museum_is_claimed():
-    with open(POCKET_EXHIBITS, encoding="utf-8", newline="") as file:
-        titles = [row["title"] for row in csv.DictReader(file)]
-    assert len(telling_titles(titles)) == len(titles)
-    for answer in ("This is the Pilot Coin, struck in 1487.", "A gold coin from Gildmoor."):
-        assert claimed(answer, titles) == [{"pilot", "coin", "gildmoor"}]
-    assert claimed("The bowl comes from Lowfen.", titles) == [{"meadow", "bowl", "lowfen"}]
-    assert claimed("Fog hides a bell. Winter is near the Coin Street of Lowfen.", titles) == []

@@ -177,12 +177,12 @@ def test_seconds_are_those_recorded():
     assert found[0] == 0.5 and np.isnan(found[1]) and found[2] == 2
 
 
-def test_false_recognition_needs_words_that_only_one_title_has():
+def test_false_recognition_needs_the_thing_that_one_title_names():
     titles = ["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a box"]
-    answers = ["The Heron Mug.", "A heron on a vase.", "A Vase.", "By the Orsey potters.", ""]
+    answers = ["The Heron Vase.", "A heron on a vase.", "A Vase.", "By the Orsey potters.", ""]
     given = replace(sheet(["x"]), answers=answers, titles=titles)
     compute = METRICS["false_recognition_rate"].compute
-    assert compute(given).tolist() == [1, 0, 0, 1, 0]
+    assert compute(given).tolist() == [1, 0, 0, 0, 0]
     assert np.isnan(compute(replace(given, titles=["a box"]))).all()
 
 

@@ -15,6 +15,7 @@ from musequest.errors import MuseQuestError
 from musequest.evaluation.report import build_report
 from musequest.evaluation.report_items import segments
 from musequest.evaluation.scoring import evaluate
+from musequest.evaluation.systems import exhibits_path
 from musequest.settings import Profile
 from musequest.tables import read_table, write_table
 
@@ -184,19 +185,32 @@ def test_differences_are_told_track_by_track_and_how_small_they_could_be(whole):
         assert note in table.split("</details>")[0]
 
 
-@pytest.mark.parametrize(("museum", "told"), [("assets/pocket_museum", 0), (None, 1), ("artic", 1)])
-def test_drawings_shown_to_a_docent_of_real_exhibits_are_called_weak_evidence(
-    museum, told, home, profile
-):
+def table_of_outsiders(home: Path, profile: Profile) -> str:
+    """The report's table for a lora that answers about eight outside things as about exhibits."""
     folder = shutil.copytree(home / "runs/made_up/lora", home / "runs/made_up/lora__outsiders")
     (folder / "run.json").unlink()
     table = read_table("predictions", folder / "predictions.parquet")
     table["data_id"] = table["item_name"] = [f"outsider-{number:02d}" for number in range(8)]
     write_table("predictions", folder / "predictions.parquet", table)
-    text = reported(replace(profile, museum=museum))
-    table = text.split("Things that are not in the collection <span")[1].split("</details>")[0]
+    text = reported(profile)
+    return text.split("Things that are not in the collection <span")[1].split("</details>")[0]
+
+
+@pytest.mark.parametrize(("museum", "told"), [("assets/pocket_museum", 0), (None, 1), ("artic", 1)])
+def test_drawings_shown_to_a_docent_of_real_exhibits_are_called_weak_evidence(
+    museum, told, home, profile
+):
+    table = table_of_outsiders(home, replace(profile, museum=museum))
     assert "False recognition" in table
     assert table.count("is weak evidence that it would leave a visitor") == told
+
+
+def test_titles_that_cannot_be_told_are_counted_beside_the_rate(home, profile):
+    path = exhibits_path(profile)
+    exhibits = read_table("exhibits", path)
+    write_table("exhibits", path, exhibits.assign(title=["Vase", *exhibits.title[1:]]))
+    told = "Only 7 of the 8 exhibits have a title that can be told"
+    assert told in table_of_outsiders(home, profile)
 
 
 def test_a_report_of_changed_answers_is_refused(home, profile):

@@ -148,7 +148,7 @@ def variants(predictions: dict[str, Path], folder: Path) -> dict[str, Path]:
         data_id=["out-0", "out-1"],
         item_name="outside",
         ground_truth="",
-        answer=["The Stag Coin of Tarnby.", "a red car"],
+        answer=["The Otter Coin of Norrow.", "a red car"],
     )
     paths = dict(predictions)
     for name, rows in (("lora__blank_photo", blank), ("lora__outsiders", outside)):

@@ -5,7 +5,7 @@ The figures are those of benchmarks/records/, which commands wrote; nothing is r
 
 import pytest
 
-from musequest import approach_figures, readme_figures, retrieval_figures
+from musequest import approach_figures, readme_figures, retrieval_figures, scoring_figures
 from musequest.files import read_json
 from musequest.home import root
 from musequest.settings import approach_names
@@ -91,3 +91,15 @@ def test_retrieval_was_compared_however_it_came_out():
     assert set(retrieval_figures.COMPARED) <= set(own)
     pairs = {(row["system"], row["versus"]) for row in kept["differences"]}
     assert ("retrieval", "lora") in pairs and ("rag", "retrieval") in pairs
+
+
+def test_scoring_is_quick_and_its_memory_hardly_grows():
+    if not (root() / scoring_figures.RECORD).exists():
+        pytest.skip("scoring is not measured yet; benchmarks/scoring.py --record does so")
+    kept = record(scoring_figures.RECORD)
+    few, many = kept["scored"]
+    assert few["answers"] == 1000 and few["seconds"] <= 90
+    for way in ("encoding_with_every_reference", "all_metrics_with_every_reference"):
+        assert min(kept["times_faster"][way].values()) >= 10, way
+    assert many["answers"] >= 2 * few["answers"]
+    assert kept["memory_growth_mib"] <= 0.1 * few["peak_memory_mib"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import BAD_SHARE_LIMIT, MuseQuestError
+from ..errors import MuseQuestError
 from ..files import file_digest
 from ..home import plain_name
 from ..tables import read_table
+from .shared_items import TEXTS, check_agreement, leave_out, shared, tracked, with_sources
 from .systems import ABLATIONS, CONTROLS, OUTSIDERS, ordered, variant
+from .titles import untold
 
-TEXTS = ["data_id", "item_name", "image_name", "question", "ground_truth", "answer"]
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
+NO_TITLES = (
+    "Without --exhibits nobody knows the titles by which a docent could mistake "
+    "a thing from outside, so false_recognition_rate has no values."
+)
 TRACK_LABELS = {
     "all": "All items",
     "unseen_photo": "Photos unseen in training",
@@ -87,17 +91,14 @@ def gather(
     _check_names(names)
     tables = {name: _read(name, Path(predictions[name]), notices) for name in names}
     systems = {name: table for name, table in tables.items() if not variant(name)[1]}
-    items = _shared(systems, notices)
-    items = _tracked(items, dataset, notices)
-    items, sources, titles = _with_sources(items, exhibits, notices)
+    items = shared(systems, notices)
+    items = tracked(items, dataset, notices)
+    items, sources, titles = with_sources(items, exhibits, notices)
     ablated = [name for name in names if variant(name)[1] in ABLATIONS]
     given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
     outsiders = {variant(name)[0]: tables[name] for name in names if variant(name)[1] == OUTSIDERS}
-    if outsiders and not titles:
-        notices.append(
-            "Without --exhibits nobody knows the titles by which a docent could mistake "
-            "a thing from outside, so false_recognition_rate has no values."
-        )
+    if outsiders and (sentence := untold(titles) if titles else NO_TITLES):
+        notices.append(sentence)
     files = {name: _file(Path(predictions[name]), tables[name]) for name in names}
     return Answers(
         items,
@@ -148,87 +149,8 @@ def _read(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
         return table.set_index("data_id", drop=False).sort_index()
     empty = table[table.ground_truth.str.strip() == ""]
     if len(empty):
-        _leave_out(list(empty.data_id), len(table), f"of {path} have no ground truth", notices)
+        leave_out(list(empty.data_id), len(table), f"of {path} have no ground truth", notices)
     return table.drop(index=empty.index).set_index("data_id", drop=False).sort_index()
-
-
-def _shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFrame:
-    """The items that every system answers, on which all of them must agree."""
-    shared = sorted(set.intersection(*(set(table.index) for table in tables.values())))
-    if not shared:
-        raise MuseQuestError(
-            f"{' and '.join(tables)} share no data_id; score systems that answered the same items."
-        )
-    for name, table in tables.items():
-        if more := len(table) - len(shared):
-            notices.append(
-                f"{name} answers {more} items that another system lacks; only the {len(shared)} "
-                "shared items are scored."
-            )
-    first_name, first = next(iter(tables.items()))
-    for name, table in tables.items():
-        _check_agreement(first_name, first.loc[shared], name, table.loc[shared])
-    columns = [*TEXTS[:-1], *(["track"] if "track" in first else [])]
-    return first.loc[shared, columns].reset_index(drop=True)
-
-
-def _check_agreement(name: str, table: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
-    for column in ("item_name", "ground_truth"):
-        differs = table[column] != others[column]
-        if differs.any():
-            raise MuseQuestError(
-                f"{name} and {other} disagree on the {column} of '{differs.idxmax()}'; they are of "
-                "different datasets, so run infer again for what is older."
-            )
-
-
-def _tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[str]) -> pd.DataFrame:
-    """The items with their track; those the dataset does not know are left out."""
-    if dataset is None:
-        own = items["track"].fillna("").astype(str) if "track" in items else ""
-        return items.assign(track=own)
-    known = items.data_id.isin(dataset.index)
-    if not known.all():
-        _leave_out(list(items.data_id[~known]), len(items), "are not in the dataset", notices)
-    if lacking := len(set(dataset.index) - set(items.data_id)):
-        notices.append(f"{lacking} of the dataset's {len(dataset)} items lack an answer.")
-    items = items[known].reset_index(drop=True)
-    rows = dataset.loc[items.data_id]
-    _check_agreement("the dataset", rows, "the answers", items.set_index("data_id"))
-    return items.assign(track=list(rows.track))
-
-
-def _with_sources(
-    items: pd.DataFrame, exhibits: str | Path | None, notices: list[str]
-) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """The items of known exhibits, what each exhibit states, and all titles."""
-    if exhibits is None:
-        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
-    table = read_table("exhibits", exhibits)
-    texts = {row.item_name: _text(row) for row in table.itertuples()}
-    known = items.item_name.isin(set(texts))
-    if not known.all():
-        bad, source = list(items.data_id[~known]), f"belong to exhibits that {exhibits} lacks"
-        _leave_out(bad, len(items), source, notices)
-    return items[known].reset_index(drop=True), texts, list(table.title.fillna(""))
-
-
-def _text(exhibit: object) -> str:
-    """Title, description and facts of an exhibit in one text."""
-    try:
-        facts = json.loads(exhibit.facts or "{}")
-    except (TypeError, ValueError):
-        facts = {}
-    values = facts.values() if isinstance(facts, dict) else []
-    return "\n".join([exhibit.title or "", exhibit.description or "", *map(str, values)])
-
-
-def _leave_out(bad: list[str], total: int, what: str, notices: list[str]) -> None:
-    """Note which items are left out; MuseQuestError if they are more than 10 %."""
-    sentence = f"{len(bad)} of {total} items {what} (the first is '{bad[0]}')"
-    if len(bad) > BAD_SHARE_LIMIT * total:
-        raise MuseQuestError(f"{sentence}; that is too many, so check what you gave to be scored.")
-    notices.append(f"{sentence} and are left out.")
 
 
 def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[str]) -> Given:
@@ -238,7 +160,7 @@ def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[st
         notices.append(f"{name} answers {there.sum()} of the {len(items)} scored items.")
     own = table.loc[items.data_id[there]]
     if variant(name)[1]:
-        _check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
+        check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
     return Given(
         np.flatnonzero(there), _answers(name, own["answer"], notices), own.seconds.to_numpy(float)
     )

@@ -43,10 +43,11 @@ def score_table(results: Results, track: str) -> dict[str, Any]:
 
 
 def _of_outsiders(results: Results) -> str:
-    """What weakens the evidence where real exhibits are held against drawings."""
+    """What weakens the evidence: titles that cannot be told, drawings beside real exhibits."""
+    untold = results.record.get("untold_titles", "")
     if results.profile.outsiders != DRAWN or results.profile.museum == POCKET:
-        return ""
-    return (
+        return untold
+    return f"{untold} " * bool(untold) + (
         f"What was shown are the drawings of {DRAWN}, which no photo of a museum resembles: that a "
         "docent leaves them alone is weak evidence that it would leave a visitor's photo alone."
     )

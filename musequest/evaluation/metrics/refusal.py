@@ -13,16 +13,16 @@ from .registry import metric
     "False recognition",
     best="low",
     meaning="How often a thing from outside the collection is taken for one of its exhibits.",
-    formula="1 if the answer holds words of an exhibit's title that no other title has together: "
-    "with capitals, half as many as the title has words of its own, or a name and, at most 4 words "
-    "from it, another in small letters; else 0",
+    formula="1 if the answer says what an exhibit's title names, its words side by side and one of "
+    "them a name: those before the first 'of', 'from' and the like if two or more, else all; of a "
+    "title with an owner or maker, that name and the thing, the one as the other's; else 0",
     source="this project; the false positive rate of open-set recognition (Scheirer et al. 2013)",
     of_outsiders=True,
 )
 def false_recognition_rate(sheet: Sheet) -> np.ndarray:
     """1 if an answer about an outside thing names an exhibit of the collection, else 0 (best).
 
-    NaN where no title of the collection can be told from the others by its capitalised words.
+    NaN where no title of the collection can be told from the others.
     """
     titles = telling_titles(sheet.titles)
     if not titles:

@@ -1,0 +1,94 @@
+"""The items that all systems answer, their tracks, and what their exhibits state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import BAD_SHARE_LIMIT, MuseQuestError
+from ..tables import read_table
+
+TEXTS = ["data_id", "item_name", "image_name", "question", "ground_truth", "answer"]
+
+
+def shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFrame:
+    """The items that every system answers, on which all of them must agree."""
+    common = sorted(set.intersection(*(set(table.index) for table in tables.values())))
+    if not common:
+        raise MuseQuestError(
+            f"{' and '.join(tables)} share no data_id; score systems that answered the same items."
+        )
+    for name, table in tables.items():
+        if more := len(table) - len(common):
+            notices.append(
+                f"{name} answers {more} items that another system lacks; only the {len(common)} "
+                "shared items are scored."
+            )
+    first_name, first = next(iter(tables.items()))
+    for name, table in tables.items():
+        check_agreement(first_name, first.loc[common], name, table.loc[common])
+    columns = [*TEXTS[:-1], *(["track"] if "track" in first else [])]
+    return first.loc[common, columns].reset_index(drop=True)
+
+
+def check_agreement(name: str, table: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
+    """MuseQuestError unless both tables have the same exhibits and ground truths."""
+    for column in ("item_name", "ground_truth"):
+        differs = table[column] != others[column]
+        if differs.any():
+            raise MuseQuestError(
+                f"{name} and {other} disagree on the {column} of '{differs.idxmax()}'; they are of "
+                "different datasets, so run infer again for what is older."
+            )
+
+
+def tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[str]) -> pd.DataFrame:
+    """The items with their track; those the dataset does not know are left out."""
+    if dataset is None:
+        own = items["track"].fillna("").astype(str) if "track" in items else ""
+        return items.assign(track=own)
+    known = items.data_id.isin(dataset.index)
+    if not known.all():
+        leave_out(list(items.data_id[~known]), len(items), "are not in the dataset", notices)
+    if lacking := len(set(dataset.index) - set(items.data_id)):
+        notices.append(f"{lacking} of the dataset's {len(dataset)} items lack an answer.")
+    items = items[known].reset_index(drop=True)
+    rows = dataset.loc[items.data_id]
+    check_agreement("the dataset", rows, "the answers", items.set_index("data_id"))
+    return items.assign(track=list(rows.track))
+
+
+def with_sources(
+    items: pd.DataFrame, exhibits: str | Path | None, notices: list[str]
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """The items of known exhibits, what each exhibit states, and all titles."""
+    if exhibits is None:
+        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
+    table = read_table("exhibits", exhibits)
+    texts = {row.item_name: _text(row) for row in table.itertuples()}
+    known = items.item_name.isin(set(texts))
+    if not known.all():
+        bad, source = list(items.data_id[~known]), f"belong to exhibits that {exhibits} lacks"
+        leave_out(bad, len(items), source, notices)
+    return items[known].reset_index(drop=True), texts, list(table.title.fillna(""))
+
+
+def _text(exhibit: object) -> str:
+    """Title, description and facts of an exhibit in one text."""
+    try:
+        facts = json.loads(exhibit.facts or "{}")
+    except (TypeError, ValueError):
+        facts = {}
+    values = facts.values() if isinstance(facts, dict) else []
+    return "\n".join([exhibit.title or "", exhibit.description or "", *map(str, values)])
+
+
+def leave_out(bad: list[str], total: int, what: str, notices: list[str]) -> None:
+    """Note which items are left out; MuseQuestError if they are more than 10 %."""
+    sentence = f"{len(bad)} of {total} items {what} (the first is '{bad[0]}')"
+    if len(bad) > BAD_SHARE_LIMIT * total:
+        raise MuseQuestError(f"{sentence}; that is too many, so check what you gave to be scored.")
+    notices.append(f"{sentence} and are left out.")

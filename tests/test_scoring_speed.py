@@ -1,0 +1,40 @@
+"""The benchmark of scoring runs, and stage 3's readme shows what it measured."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from musequest import scoring_figures
+from musequest.files import write_json
+from musequest.home import root
+
+
+@pytest.fixture(scope="module")
+def figures():
+    command = [sys.executable, str(root() / "benchmarks/scoring.py"), "--answers", "8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root())
+    return json.loads(done.stdout)
+
+
+def test_scoring_is_held_against_loops_that_take_one_answer_at_a_time(figures):
+    few, many = figures["scored"]
+    assert (few["answers"], many["answers"]) == (8, 16) and few["controls"] == 6
+    assert min(few["seconds"], few["peak_memory_mib"]) > 0
+    loops = figures["one_by_one"]
+    assert set(loops) == set(figures["times_faster"]) == set(scoring_figures.WAYS)
+    for clock in ("seconds", "processor_seconds"):
+        spent = {way: loops[way][clock] for way in loops}
+        assert spent["encoding"] <= spent["all_metrics"]
+        assert spent["all_metrics"] < spent["all_metrics_with_every_reference"]
+
+
+def test_the_readme_shows_it(figures, monkeypatch, tmp_path):
+    monkeypatch.setattr(scoring_figures, "root", lambda: tmp_path)
+    assert "Not measured yet" in scoring_figures.scoring_speed()
+    (tmp_path / "benchmarks/records").mkdir(parents=True)
+    write_json(tmp_path / scoring_figures.RECORD, figures)
+    shown = scoring_figures.scoring_speed()
+    assert "8 answers of about 150 words about 65 exhibits" in shown
+    assert all(f"| {way} |" in shown for way in scoring_figures.WAYS.values())
