@@ -38,6 +38,7 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
+    PretrainedConfig,
     TrainerCallback,
     TrainingArguments,
 )
@@ -45,10 +46,9 @@ from transformers import (
 from musequest.files import write_json
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.loading import loader_settings
-from musequest.finetuning.memory import GIB, memory_of
+from musequest.finetuning.memory import GIB
 from musequest.finetuning.models import default_device, load_processor
 from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS, hardware, peak_memory_gib, versions
-from musequest.finetuning.row_shape import shape_of
 from musequest.finetuning.sharing import FilledRows
 from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer, chosen_settings
@@ -71,19 +71,25 @@ village copper winter market river guild master weaver""".split()  # noqa: SIM90
 
 def make_base_model(shape: Path, folder: Path) -> None:
     """Write a model of that shape with random weights, and a processor that goes with it."""
-    processor = AutoProcessor.from_pretrained(POCKET)
-    config = AutoConfig.from_pretrained(shape)
+    config = make_config(shape, folder)
+    torch.manual_seed(0)
+    with torch.device(default_device()):
+        model = AutoModelForImageTextToText.from_config(config, dtype=config.dtype)
+    model.save_pretrained(folder)
+
+
+def make_config(shape: Path, folder: Path) -> PretrainedConfig:
+    """Write its configuration alone, fitted to the processor, which is written beside it."""
+    processor, config = AutoProcessor.from_pretrained(POCKET), AutoConfig.from_pretrained(shape)
     tokens = processor.tokenizer
     config.image_token_id = tokens.convert_tokens_to_ids("<image>")
     for part in (config, config.text_config):
         part.pad_token_id = tokens.pad_token_id
         part.bos_token_id, part.eos_token_id = tokens.bos_token_id, tokens.eos_token_id
     processor.image_seq_len = config.perceiver_config.resampler_n_latents
-    torch.manual_seed(0)
-    with torch.device(default_device()):
-        model = AutoModelForImageTextToText.from_config(config, dtype=config.dtype)
-    model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    config.save_pretrained(folder)
+    return config
 
 
 class Dialogs:
@@ -153,7 +159,7 @@ class Bench:
     """One approach on this machine's GPU, tuned for a few steps with any number of rows."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
-        self.profile = _profile(Path(chosen.base), chosen.photo_px)
+        self.profile = profile_of(Path(chosen.base), chosen.photo_px)
         self.approach = load_approach(chosen.one)
         self.steps, self.seconds = chosen.steps, chosen.seconds
         self.settings = chosen_settings(self.profile, self.approach)
@@ -161,8 +167,6 @@ class Bench:
         self.collator = DocentCollator(load_processor(self.profile))
         self.dialogs = Dialogs(self.profile, chosen.photo_px, chosen.text_tokens)
         self.largest = self.collator.encode(self.dialogs[0])
-        shape = shape_of(self.largest, self.model.config.vision_config.patch_size)
-        self.needed = memory_of(self.profile, self.approach, self._settings(1, False), shape)
 
     def run(self, rows: int, recompute: bool, steps: int | None = None) -> dict[str, Any] | None:
         """So many steps; samples a second and memory, None where that is out of memory."""
@@ -220,7 +224,6 @@ class Bench:
                 callbacks=[timer],
             )
             trainer.train()
-            trainer.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         found = {
             "approach": self.approach.name,
             "rows_a_step": rows,
@@ -229,7 +232,6 @@ class Bench:
             "seconds_a_step": round(timer.seconds, 4),
             "samples_per_second": round(rows / timer.seconds, 3),
             "held_gib": _held_gib(),
-            "foretold_gib": round(self.needed.total(rows, recompute) / GIB, 2),
             "peak_memory_gib": peak_memory_gib(),
         }
         print(f"{datetime.datetime.now():%H:%M:%S} {found}", file=sys.stderr, flush=True)
@@ -266,7 +268,7 @@ def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     return [published, *filter(None, found)]
 
 
-def _profile(base: Path, photo_px: int) -> Profile:
+def profile_of(base: Path, photo_px: int) -> Profile:
     """The published profile with that base model; without a GPU in float32, not in bfloat16."""
     published, gpu = load_profile(PUBLISHED), torch.cuda.is_available()
     return replace(

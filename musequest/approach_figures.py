@@ -76,10 +76,14 @@ def gpu_training() -> str:
         return "No GPU has been measured yet; the command above does so.\n"
     record = read_json(path)
     rows = pd.DataFrame(record["runs"]).fillna("")
-    peaks = rows["peak_memory_gib"].map(lambda held: max(held.values()) if held else "")
+    peaks = rows["peak_memory_gib"].map(lambda held: list(held.values())[-1] if held else "")
     rows = rows.assign(peak_memory_gib=peaks).rename(columns=lambda name: name.replace("_", " "))
-    where = f"{machine(record['hardware'])}, PyTorch {record['versions']['torch']}"
-    return f"{where}, photos of {record['photo_px']} px:\n\n{markdown(rows)}"
+    rows = rows.rename(columns={"held gib": "tensors (GiB)", "peak memory gib": "reserved (GiB)"})
+    where = (
+        f"{record['date']}, {machine(record['hardware'])}, PyTorch {record['versions']['torch']}"
+    )
+    note = f"\n{record['note']}\n" if record.get("note") else ""
+    return f"{where}, photos of {record['photo_px']} px:\n\n{markdown(rows)}{note}"
 
 
 def published_approaches() -> str:

@@ -9,6 +9,7 @@ Children are forked before torch has computed anything, so that the libraries ar
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def killed():
 
 
 def terminated():
-    os.kill(os.getpid(), signal.SIGTERM)
+    """From outside, as `timeout` does it: the processes that read rows are told as well."""
+    order = ["kill", "-TERM", "--", f"-{os.getpgid(0)}"]
+    subprocess.run(order, check=True, start_new_session=True)
 
 
 def filled():
@@ -53,14 +56,15 @@ def filled():
         file.write(bytes(room.f_bavail * room.f_frsize - 50_000))
 
 
-def in_child(profile, callback):
+def in_child(profile, callback, **overrides):
     """Train in a child; returns its exit status, negative for a signal, and prints its error."""
     child = os.fork()
     if child == 0:
+        os.setpgid(0, 0)
         status = 0
         try:
             training.build_trainer = lambda *arguments: with_callback(callback, *arguments)
-            training.train(profile, progress=False)
+            training.train(profile, "lora", overrides, progress=False)
         except MuseQuestError as error:
             print(error, flush=True)
             status = 1
@@ -98,8 +102,10 @@ def main(deed, profile, *chosen):
     if chosen:
         return fill_two(profile, *chosen)
     if deed == "kill":
-        places = [At(3, killed), At(4, killed, saving=True), At(5, terminated), At(7, killed)]
-        ends = [in_child(profile, place) for place in places]
+        places = [At(3, killed), At(4, killed, saving=True), At(6, terminated), At(8, killed)]
+        readers = ("0", "0", "2", "0")  # processes beside the one that trains
+        both = zip(places, readers, strict=True)
+        ends = [in_child(profile, place, dataloader_num_workers=count) for place, count in both]
         assert ends == [-signal.SIGKILL, -signal.SIGKILL, 1, -signal.SIGKILL], ends
     else:
         for step in (2, 6, 10):

@@ -48,7 +48,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(home, tmp_path, tiny_docent, u
     write_profile(tmp_path, tiny_docent)
     ended = run_dying("kill", tmp_path / "tiny.yaml")
     assert ended.returncode == 0, ended.stderr
-    assert "Training was interrupted (SIGTERM at step 5 of 10)" in ended.stdout
+    assert "Training was interrupted (SIGTERM at step 6 of 10)" in ended.stdout
     assert "SIGTERM: saving a state to go on from" in ended.stderr
     assert_same_end(home, uninterrupted)
 

@@ -3,12 +3,22 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from musequest import approach_figures
 from musequest.files import read_json, write_json
+from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.memory import GIB, memory_of
+from musequest.finetuning.models import load_processor
+from musequest.finetuning.row_shape import shape_of
+from musequest.finetuning.trainer import chosen_settings
 from musequest.home import root
+from musequest.settings import load_approach
+
+sys.path.append(str(root() / "benchmarks"))
+import gpu_training
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +47,21 @@ def test_the_readme_shows_it(record, monkeypatch, tmp_path):
     assert read_json(tmp_path / "benchmarks/records/gpu_training.json") == record
     shown = approach_figures.gpu_training()
     assert "| lora | 2 | 4 | False |" in shown and "no GPU" in shown
+
+
+def test_what_a_gpu_held_is_what_was_to_be_expected(tmp_path):
+    """The estimate by which rows and GPUs are chosen, held against the tensors of real steps."""
+    if not gpu_training.RECORD.exists():
+        pytest.skip("no GPU has been measured yet")
+    kept = read_json(gpu_training.RECORD)
+    gpu_training.make_config(gpu_training.SHAPE, tmp_path)
+    own = gpu_training.profile_of(tmp_path, kept["photo_px"])
+    profile = replace(own, dtype="bfloat16", training=own.training | {"bf16": True})
+    collator = DocentCollator(load_processor(profile))
+    rows = gpu_training.Dialogs(profile, kept["photo_px"], kept["longest_text_tokens"])
+    row = shape_of(collator.encode(rows[0]), 14)
+    for run in kept["runs"]:
+        approach = load_approach(run["approach"])
+        needed = memory_of(profile, approach, chosen_settings(profile, approach), row)
+        expected = needed.total(run["rows_a_step"], run["recomputed"]) / GIB
+        assert 0.93 * run["held_gib"] < expected < 1.25 * run["held_gib"], run

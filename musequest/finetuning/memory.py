@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import psutil
@@ -14,7 +13,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from ..settings import Approach, Profile
 from .hub import of_base_model
 from .kept_for_backward import Activations, RowShape, probe
-from .models import TUNINGS, weights_dtype
+from .models import TUNINGS, vision_models, weights_dtype
 from .ranks import local_world_size
 
 GIB = 1024**3
@@ -60,7 +59,10 @@ def memory_of(
     """The memory of one run, from configurations alone: no weight is loaded."""
     config = of_base_model(AutoConfig.from_pretrained, profile)
     dtype = weights_dtype(profile)
-    tune = partial(TUNINGS[approach.tuning], approach=approach)
+
+    def tune(model: nn.Module) -> nn.Module:
+        return TUNINGS[approach.tuning](as_quantized(model, approach.quantization), approach)
+
     optimizer = str(settings.get("optim", "adamw_torch"))
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
@@ -91,19 +93,46 @@ def as_trained(model: nn.Module, approach: Approach, settings: dict[str, Any]) -
     return model
 
 
+def as_quantized(model: nn.Module, quantization: dict[str, Any] | None) -> nn.Module:
+    """The model with the dtypes that one in few bits computes in, its own weights left as they are.
+
+    All that is not in few bits is float32, the vision model excepted (`models.add_adapter`), and a
+    layer in few bits gives back the dtype that it is given (bitsandbytes' `Linear4bit`).
+    """
+    if not quantization:
+        return model
+    quantized = _quantized(model, quantization)
+    own = {module.weight for module in quantized}
+    seeing = {p for module in vision_models(model) for p in module.parameters()}
+    for parameter in model.parameters():
+        if parameter not in own and parameter not in seeing:
+            parameter.data = parameter.data.float()
+    for module in quantized:
+        module.register_forward_hook(lambda _, given, made: made.to(given[0].dtype))
+    return model
+
+
+def _quantized(model: nn.Module, quantization: dict[str, Any]) -> list[nn.Linear]:
+    """The layers that bitsandbytes puts into few bits."""
+    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
+    return [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not any(part in name for part in skipped)
+    ]
+
+
 def weight_bytes(model: nn.Module, quantization: dict[str, Any] | None) -> int:
     """Bytes of the weights as they are loaded, quantised where bitsandbytes does so."""
     total = sum(p.nbytes for p in model.parameters())
     if not quantization:
         return total
-    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
     each = 1.0
     if quantization.get("load_in_4bit"):
         double = quantization.get("bnb_4bit_use_double_quant")
         each = 0.5 + ((1 + 4 / BLOCKS) / BLOCK if double else 4 / BLOCK)
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and not any(part in name for part in skipped):
-            total += int(module.weight.numel() * each) - module.weight.nbytes
+    for module in _quantized(model, quantization):
+        total += int(module.weight.numel() * each) - module.weight.nbytes
     return total
 
 

@@ -240,10 +240,15 @@ def weights_in(parameter: nn.Parameter) -> int:
 
 
 def freeze_vision(model: nn.Module) -> None:
-    """No gradients for the vision model, and eval mode even while the rest is training."""
+    """No gradients for the vision model, nor through it, and eval mode while the rest is training.
+
+    Else, where activations are recomputed, the library has its photos learn too, and all its layers
+    keep what that takes (`enable_input_require_grads`).
+    """
     for module in vision_models(model):
         module.requires_grad_(False)
         module.register_forward_pre_hook(_stay_in_eval_mode)
+        module.forward = torch.no_grad()(module.forward)
 
 
 def vision_models(model: nn.Module) -> list[nn.Module]:

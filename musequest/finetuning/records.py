@@ -38,6 +38,13 @@ FITTED_SETTINGS = (
     "activation_checkpointing_kwargs",
     "auto_find_batch_size",
 )
+# Keys of TrainingArguments that say how rows are read, not which.
+READING_SETTINGS = (
+    "dataloader_num_workers",
+    "dataloader_persistent_workers",
+    "dataloader_prefetch_factor",
+    "dataloader_pin_memory",
+)
 
 
 class RunRecord:
@@ -275,9 +282,9 @@ def _shown(values: dict[str, Any], key: str) -> str:
 
 
 def _decisive(values: dict[str, Any]) -> dict[str, Any]:
-    """All keys but those that change nothing of what is learned: trackers, how rows are parted."""
+    """All keys but those that do not change what is learned: trackers, how rows come together."""
     training = values.get("training") or {}
-    beside = (*TRACKER_SETTINGS, *FITTED_SETTINGS)
+    beside = (*TRACKER_SETTINGS, *FITTED_SETTINGS, *READING_SETTINGS)
     kept = {key: value for key, value in training.items() if key not in beside}
     flat = _flat({**values, "training": {**kept, "rows_a_step": rows_a_step(training)}})
     flat.pop(f"parallel.{RECOMPUTE}", None)

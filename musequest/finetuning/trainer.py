@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
@@ -19,8 +20,14 @@ from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import check_disk, written_by
-from .loading import loader_settings
-from .models import default_device, load_processor, model_config, parameter_counts, weights_dtype
+from .loading import loader_settings, undisturbed
+from .models import (
+    default_device,
+    load_processor,
+    model_config,
+    parameter_counts,
+    weights_dtype,
+)
 from .nan_guard import broken, rows_learning
 from .planner import Plan
 from .ranks import all_say, rank
@@ -69,6 +76,14 @@ class DocentTrainer(Trainer):
         super().__init__(*args, **kwargs)
         # The labels of the batches since the last optimizer step, to name the rows of a broken one.
         self.labels_of_step: list[torch.Tensor] = []
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The library's, whose processes, if there are any, leave it to this one to stop."""
+        return undisturbed(super().get_train_dataloader())
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """As that for training."""
+        return undisturbed(super().get_eval_dataloader(eval_dataset))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         """The same order of rows for any number of processes."""
