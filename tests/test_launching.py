@@ -70,7 +70,7 @@ def test_processes_wait_two_hours_for_one_another(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     options = {"env": environment(tmp_path), "capture_output": True, "text": True}
     done = subprocess.run([*command, str(tmp_path / "meet.py")], timeout=300, **options)
-    assert done.stdout.split() == ["2:00:00"] * 2, done.stderr[-3000:]
+    assert done.stdout.count("2:00:00") == 2, done.stderr[-3000:]  # lines of both may run together
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ Without a launcher there is one process, and all of these are trivial.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -56,8 +57,19 @@ def meet() -> None:
 
     if not torch.cuda.is_available():
         torch.set_num_threads(_threads())
+    joins = not torch.distributed.is_initialized()
     PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    if joins and not torch.cuda.is_available():
+        atexit.register(_leave)
     torch.distributed.barrier()
+
+
+def _leave() -> None:
+    """End gloo's threads before the interpreter does, which now and then aborts over them."""
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def decided_by_main(function: Callable[[], Any]) -> Any:
