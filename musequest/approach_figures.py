@@ -22,6 +22,7 @@ from .six import frame
 
 RECORDS = Path("benchmarks/records")
 SIX = RECORDS / "pocket_six.json"
+GPU = RECORDS / "gpu_training.json"
 PUBLISHED = RECORDS / "published_runs.csv"
 NONE_YET = "No run of all approaches is recorded yet; `make six` makes one.\n"
 
@@ -52,9 +53,9 @@ def pocket_six() -> str:
 
 
 def results_of(approach: str) -> str:
-    """One approach: our run on the pocket museum, then its published runs."""
+    """One approach: our run on the pocket museum, its speed on a GPU, then its published runs."""
     title = "**Ours, on the pocket museum** (a rehearsal; not evidence about the 8B model):"
-    return f"{title}\n\n{_ours(approach)}\n{_published(approach)}"
+    return f"{title}\n\n{_ours(approach)}\n{_on_gpu(approach)}{_published(approach)}"
 
 
 def device_maps() -> str:
@@ -71,10 +72,9 @@ def device_maps() -> str:
 
 def gpu_training() -> str:
     """Speed and memory of the 8B model's shape on a GPU, a row a measurement."""
-    path = root() / RECORDS / "gpu_training.json"
-    if not path.exists():
+    if not (root() / GPU).exists():
         return "No GPU has been measured yet; the command above does so.\n"
-    record = read_json(path)
+    record = read_json(root() / GPU)
     rows = pd.DataFrame(record["runs"]).fillna("")
     peaks = rows["peak_memory_gib"].map(lambda held: list(held.values())[-1] if held else "")
     rows = rows.assign(peak_memory_gib=peaks).rename(columns=lambda name: name.replace("_", " "))
@@ -118,6 +118,21 @@ def _ours(approach: str) -> str:
         f"Measured on {record['date']} ({machine(record['hardware'])}).\n\n"
         f"On `{record['track']}`: {'; '.join(scores)}.\n"
     )
+
+
+def _on_gpu(approach: str) -> str:
+    """A sentence a measurement of the 8B model's shape; nothing where there is none."""
+    record = read_json(root() / GPU) if (root() / GPU).exists() else {"runs": []}
+    told = "".join(
+        f"{run['rows_a_step']} rows a step{', recomputed' if run['recomputed'] else ''}: "
+        f"{run['samples_per_second']:.1f} samples a second, {run['held_gib']:.1f} GiB of tensors. "
+        for run in record["runs"]
+        if run["approach"] == approach and "samples_per_second" in run
+    )
+    title = (
+        "**Ours, on a GPU** with the 8B model's shape and random weights (speed and memory only)"
+    )
+    return f"{title}: {told}{record['date']}, {machine(record['hardware'])}.\n\n" if told else ""
 
 
 def _published(approach: str) -> str:
