@@ -90,7 +90,8 @@ class BaseModel:
         longest = model.config.get_text_config().max_position_embeddings
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=longest).input_ids
         with torch.inference_mode():
-            states = model.model.text_model(input_ids=ids.to(model.device)).last_hidden_state
+            read = model.model.text_model(input_ids=ids.to(model.device), use_cache=False)
+        states = read.last_hidden_state
         mean = states[0].float().mean(dim=0).cpu().numpy().astype(float)
         if not np.isfinite(mean).all():
             raise MuseQuestError(
