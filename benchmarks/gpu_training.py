@@ -17,38 +17,32 @@ from __future__ import annotations
 import argparse
 import datetime
 import gc
-import io
 import itertools
 import json
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from PIL import Image
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    PretrainedConfig,
-    TrainerCallback,
-    TrainingArguments,
-)
+from made_up import TEXT_TOKENS, Dialogs, make_base_model
+from transformers import TrainerCallback, TrainingArguments
 
 from musequest.files import write_json
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.loading import loader_settings
+from musequest.finetuning.machine import hardware, peak_memory_gib, versions
 from musequest.finetuning.memory import GIB
 from musequest.finetuning.models import default_device, load_processor
-from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS, hardware, peak_memory_gib, versions
+from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS
 from musequest.finetuning.sharing import FilledRows
 from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer, chosen_settings
@@ -57,73 +51,13 @@ from musequest.settings import Profile, load_approach, load_profile
 
 RECORD = root() / "benchmarks/records/gpu_training.json"
 SHAPE = root() / "benchmarks/shapes/idefics2_8b"
-POCKET = root() / "assets/pocket_docent"  # whose processor gives the tokens
 PUBLISHED = "idefics2-8b"
 APPROACHES = ("lora", "qlora", "full")  # those of a single GPU
-TEXT_TOKENS = (153, 364)  # of a published sequence, without its image tokens
-DIALOGS = 64
 WARM_UP, FEWEST_STEPS = 3, 6  # steps that are not counted, and those that are always taken
-FEW = 8  # rows a step, whose memory and that of twice as many foretell how many fit
+PROBE = 2  # steps that show what memory so many rows take
+FEW = 8  # rows a step, doubled until they show in the memory
+SHOWS = 0.05  # of the GPU's memory; what an optimizer takes beside can hide a few rows
 FILLED = 0.95  # of the GPU's memory, by tensors; the rest is its context and lies in gaps
-WORDS = """a the of and in was made by from stone silver house old red small year long wood bridge
-village copper winter market river guild master weaver""".split()  # noqa: SIM905
-
-
-def make_base_model(shape: Path, folder: Path) -> None:
-    """Write a model of that shape with random weights, and a processor that goes with it."""
-    config = make_config(shape, folder)
-    torch.manual_seed(0)
-    with torch.device(default_device()):
-        model = AutoModelForImageTextToText.from_config(config, dtype=config.dtype)
-    model.save_pretrained(folder)
-
-
-def make_config(shape: Path, folder: Path) -> PretrainedConfig:
-    """Write its configuration alone, fitted to the processor, which is written beside it."""
-    processor, config = AutoProcessor.from_pretrained(POCKET), AutoConfig.from_pretrained(shape)
-    tokens = processor.tokenizer
-    config.image_token_id = tokens.convert_tokens_to_ids("<image>")
-    for part in (config, config.text_config):
-        part.pad_token_id = tokens.pad_token_id
-        part.bos_token_id, part.eos_token_id = tokens.bos_token_id, tokens.eos_token_id
-    processor.image_seq_len = config.perceiver_config.resampler_n_latents
-    processor.save_pretrained(folder)
-    config.save_pretrained(folder)
-    return config
-
-
-class Dialogs:
-    """Rows of the dataset, made up: photos of noise, answers of the published lengths."""
-
-    def __init__(self, profile: Profile, photo_px: int, longest: int) -> None:
-        tokens = load_processor(profile).tokenizer
-        rng, shape = random.Random(0), (photo_px, photo_px, 3)
-        self.rows = []
-        for number in range(DIALOGS):
-            noise = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
-            buffer = io.BytesIO()
-            Image.fromarray(noise).save(buffer, "JPEG")
-            words = rng.choices(WORDS, k=longest)
-            wanted = longest if number == 0 else rng.randint(min(TEXT_TOKENS[0], longest), longest)
-            ids = tokens(" ".join(words), add_special_tokens=False).input_ids[:wanted]
-            self.rows.append(_dialog(number, Image.open(buffer), tokens.decode(ids)))
-
-    def repeated(self, rows: int) -> list[dict[str, Any]]:
-        """The dialogs, over and over until there are as many as one step takes, or more."""
-        return self.rows * -(-rows // len(self.rows))
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.rows[index]
-
-
-def _dialog(number: int, photo: Image.Image, answer: str) -> dict[str, Any]:
-    question = [{"type": "image"}, {"type": "text", "text": "What is this?"}]
-    messages = [
-        {"role": "user", "content": question},
-        {"role": "assistant", "content": [{"type": "text", "text": answer}]},
-    ]
-    dialog = json.dumps({"messages": messages})
-    return {"image": photo, "data_id": f"{number:04d}", "dialog": dialog}
 
 
 class Steps(TrainerCallback):
@@ -179,18 +113,6 @@ class Bench:
             self._clear()
         return None
 
-    def most(self, recompute: bool) -> dict[str, Any] | None:
-        """The most rows that fit: foretold from what a few and twice as many take, then tried."""
-        few, more = (self.run(rows, recompute, steps=2) for rows in (FEW, 2 * FEW))
-        rows = FEW
-        if few and more:
-            a_row = (more["held_gib"] - few["held_gib"]) / FEW
-            total = torch.cuda.get_device_properties(0).total_memory / GIB
-            rows += int((FILLED * total - few["held_gib"]) / a_row)
-        while rows and not (found := self.run(rows, recompute)):
-            rows = rows * 19 // 20
-        return found if rows else None
-
     def _settings(self, rows: int, recompute: bool) -> dict[str, Any]:
         left_out = ("eval_steps", "num_train_epochs", "report_to", "auto_find_batch_size")
         kept = {name: value for name, value in self.settings.items() if name not in left_out}
@@ -215,7 +137,7 @@ class Bench:
                 **settings,
                 **loader_settings(settings, self.largest, device),
             )
-            dialogs = EncodedDialogs(self.dialogs.repeated(rows), self.collator, cache_gib=0)
+            dialogs = EncodedDialogs(self.dialogs.full_steps(rows), self.collator, cache_gib=0)
             trainer = DocentTrainer(
                 model=self.model,
                 args=arguments,
@@ -252,7 +174,22 @@ def _held_gib() -> float:
     return round(torch.cuda.max_memory_allocated() / GIB, 3)
 
 
-def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+def most_rows(run: Callable[[int], dict[str, Any] | None], gpu_gib: float) -> int:
+    """The rows a step that would fill the GPU, foretold by the memory that fewer hold.
+
+    They are doubled until they show in it. `run` gives the memory of so many rows as `held_gib`, or
+    None where it is out of memory; the rows that were are returned then.
+    """
+    rows, before = FEW, run(FEW)
+    while before and (after := run(2 * rows)):
+        grown = after["held_gib"] - before["held_gib"]
+        if grown > SHOWS * gpu_gib:
+            return 2 * rows + int((FILLED * gpu_gib - after["held_gib"]) / grown * rows)
+        rows, before = 2 * rows, after
+    return 2 * rows if before else rows
+
+
+def measure(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One approach in this process: with the published rows, then with the most that fit.
 
     The most are found twice, without and with activations computed again.
@@ -260,12 +197,17 @@ def measure(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     bench = Bench(chosen)
     rows = chosen.rows or int(bench.settings[ROWS])
     published = bench.run(rows, recompute=False) or bench.run(rows, recompute=True)
-    if published is None:
-        return [{"approach": chosen.one, "rows_a_step": rows, "reason": "out of memory"}]
-    if not torch.cuda.is_available() or chosen.rows:
-        return [published]
-    found = [bench.most(recompute) for recompute in (False, True)]
-    return [published, *filter(None, found)]
+    yield published or {"approach": chosen.one, "rows_a_step": rows, "reason": "out of memory"}
+    if not published or chosen.rows or not torch.cuda.is_available():
+        return
+    gpu_gib = torch.cuda.get_device_properties(0).total_memory / GIB
+    for recompute in (False, True):
+        probe = partial(bench.run, recompute=recompute, steps=PROBE)
+        rows = most_rows(probe, gpu_gib)
+        while rows and not (found := bench.run(rows, recompute)):
+            rows = rows * 19 // 20
+        if rows:
+            yield found
 
 
 def profile_of(base: Path, photo_px: int) -> Profile:
@@ -280,15 +222,15 @@ def profile_of(base: Path, photo_px: int) -> Profile:
     )
 
 
-def in_own_process(base: Path, approach: str, chosen: Any) -> list[dict[str, Any]]:
-    """`measure` in a fresh process, whose memory is its own."""
+def in_own_process(base: Path, approach: str, chosen: Any) -> Iterator[dict[str, Any]]:
+    """`measure` in a fresh process, whose memory is its own; each as soon as it is found."""
     command = [sys.executable, __file__, "--one", approach, "--base", str(base)]
     for name in ("steps", "seconds", "photo_px", "text_tokens", "rows"):
         command += [f"--{name.replace('_', '-')}", str(getattr(chosen, name))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        return [{"approach": approach, "reason": f"ended with code {done.returncode}"}]
-    return json.loads(done.stdout.splitlines()[-1])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield from map(json.loads, process.stdout or ())
+    if process.returncode:
+        yield {"approach": approach, "reason": f"ended with code {process.returncode}"}
 
 
 def main() -> None:
@@ -306,7 +248,10 @@ def main() -> None:
     parser.add_argument("--base", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        print(json.dumps(measure(chosen)))
+        result = sys.stdout  # which the libraries' own lines must not get into
+        with redirect_stdout(sys.stderr):
+            for found in measure(chosen):
+                print(json.dumps(found), file=result, flush=True)
         return
     figures = {
         "shape": chosen.shape.name,
@@ -322,9 +267,10 @@ def main() -> None:
         make_base_model(chosen.shape, Path(folder))
         torch.cuda.empty_cache()
         for name in chosen.approaches:
-            figures["runs"] += in_own_process(Path(folder), name, chosen)
-            if chosen.record:
-                write_json(RECORD, figures)
+            for found in in_own_process(Path(folder), name, chosen):
+                figures["runs"].append(found)
+                if chosen.record:  # At once: rented time is not lost where the rest breaks off.
+                    write_json(RECORD, figures)
     print(json.dumps(figures, indent=2))
 
 

@@ -41,7 +41,7 @@ from musequest.evaluation.scorer import compute_scores
 from musequest.evaluation.sheet import References, Sheet
 from musequest.evaluation.summary import summarize
 from musequest.files import write_json
-from musequest.finetuning.records import hardware
+from musequest.finetuning.machine import hardware
 from musequest.home import root
 from musequest.settings import load_profile
 from musequest.tables import write_table

@@ -75,7 +75,7 @@ def gpu_training() -> str:
     if not (root() / GPU).exists():
         return "No GPU has been measured yet; the command above does so.\n"
     record = read_json(root() / GPU)
-    rows = pd.DataFrame(record["runs"]).fillna("")
+    rows = pd.DataFrame(record["runs"], dtype=object).fillna("")
     peaks = rows["peak_memory_gib"].map(lambda held: list(held.values())[-1] if held else "")
     rows = rows.assign(peak_memory_gib=peaks).rename(columns=lambda name: name.replace("_", " "))
     rows = rows.rename(columns={"held gib": "tensors (GiB)", "peak memory gib": "reserved (GiB)"})

@@ -18,7 +18,7 @@ from .evaluation.results import load_results
 from .evaluation.rows import KEY, cell, cost_frame, difference_frame, headed, key_rows
 from .evaluation.systems import OUTSIDERS, system
 from .files import read_json, write_json
-from .finetuning.records import hardware
+from .finetuning.machine import hardware
 from .home import root, run_dir
 from .markdown import machine, markdown
 from .settings import load_profile

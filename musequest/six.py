@@ -109,7 +109,7 @@ def _creation(profile: Profile) -> list[str]:
 def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str]) -> Any:
     """What came out, on which machine; the scores are those on photos never seen in training."""
     from .evaluation.scoring import evaluate
-    from .finetuning.records import git_commit, hardware, versions
+    from .finetuning.machine import git_commit, hardware, versions
 
     try:
         summary = evaluate(profile).get(TRACK, {})

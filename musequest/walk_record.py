@@ -51,7 +51,7 @@ class WalkRecord:
     def as_dict(self) -> dict[str, object]:
         """The record with its units in the names."""
         # Loads torch, whose memory is not the walk's.
-        from .finetuning.records import disk_gib, git_commit, hardware, versions
+        from .finetuning.machine import disk_gib, git_commit, hardware, versions
 
         written = [*self.folders(), results_dir(self.profile.name)]
         return {

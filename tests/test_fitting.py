@@ -133,6 +133,26 @@ def test_without_a_gpu_a_paged_optimizer_in_8_bits_trains_unpaged(home, tmp_path
     assert torch.uint8 in {leaf.dtype for leaf in tree_leaves(states) if hasattr(leaf, "dtype")}
 
 
+def test_a_step_is_as_large_as_the_higher_of_its_two_peaks(profile):
+    """Activations are gone when the optimizer works; gradients come as they go."""
+    row, approach = RowShape(2, 1, 4), load_approach("full")
+    fused, foreach = (
+        memory_of(profile, approach, {"optim": name}, row)
+        for name in ("adamw_torch_fused", "adamw_torch")
+    )
+    assert foreach.scratch == foreach.gradients and fused.scratch == 0
+    a_row = foreach.activations.of_row(row, False)
+    many = 1 + (foreach.gradients + foreach.scratch) // a_row
+    states = foreach.weights + foreach.optimizer
+    assert foreach.total(1, False) == foreach.fixed == states + 2 * foreach.gradients
+    assert foreach.total(many, False) == states + many * a_row > foreach.fixed
+    assert foreach.fitting(foreach.fixed - 1, False) == 0
+    assert foreach.fitting(foreach.fixed, False) == many - 1
+    parts = {"optim": "adamw_torch", "gradient_accumulation_steps": 2}
+    accumulating = memory_of(profile, approach, parts, row)
+    assert accumulating.total(many, False) == foreach.total(many, False) + foreach.gradients
+
+
 def test_what_is_sharded_under_mixed_precision_is_counted_in_float32(profile):
     """By the weights, gradients and states that Accelerate then keeps, and by what is saved."""
     half, mixed = replace(profile, dtype="bfloat16"), {"bf16": True}

@@ -7,14 +7,8 @@ import torch
 
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning.records import (
-    RunRecord,
-    disk_gib,
-    finished_record,
-    hardware,
-    peak_memory_gib,
-    versions,
-)
+from musequest.finetuning.machine import disk_gib, hardware, peak_memory_gib, versions
+from musequest.finetuning.records import RunRecord, finished_record
 
 ASKED = {"profile": "p", "training": {"learning_rate": 0.1, "bf16": True}, "lora": {"r": 8}}
 

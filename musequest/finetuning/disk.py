@@ -15,8 +15,8 @@ from ..errors import MuseQuestError
 from ..settings import Approach
 from .checkpoints import RunFolder
 from .hub import chain
+from .machine import disk_gib
 from .memory import GIB, as_trained, optimizer_bytes
-from .records import disk_gib
 
 # Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20

@@ -7,9 +7,9 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .machine import peak_memory_gib
 from .models import weights_in
 from .ranks import all_say
-from .records import peak_memory_gib
 
 
 class CountHeld(TrainerCallback):

@@ -69,11 +69,11 @@ def probe(
     """Count what training would keep of a model of this configuration, tuned by `tune`."""
     text = config.get_text_config()
     one, two = (_shallow(config, layers, tune, dtype) for layers in (1, 2))
-    width = text.hidden_size
+    width, embedded = text.hidden_size, one.get_input_embeddings().weight.dtype
     with FakeTensorMode():
         for model in (one, two):
             _make_fake(model)
-        shallow, deeper = (_a_token(model, width, dtype, autocast) for model in (one, two))
+        shallow, deeper = (_a_token(model, width, embedded, autocast) for model in (one, two))
         side = config.vision_config.image_size // config.vision_config.patch_size
         small, large = (
             _kept_bytes(one, lambda m, seen=seen: _connect(m, seen), autocast)
@@ -90,7 +90,7 @@ def probe(
         rest=2 * shallow - deeper,
         patch=patch,
         photo=small - patch * side * side,
-        boundary=width * item,
+        boundary=width * embedded.itemsize,
         logits=text.vocab_size * (4 + item),
     )
 

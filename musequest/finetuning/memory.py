@@ -8,13 +8,14 @@ from typing import Any
 import psutil
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, TrainingArguments
 
 from ..settings import Approach, Profile
 from .hub import of_base_model
 from .kept_for_backward import Activations, RowShape, probe
 from .models import TUNINGS, vision_models, weights_dtype
 from .ranks import local_world_size
+from .records import STEPS
 
 GIB = 1024**3
 # Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
@@ -25,31 +26,47 @@ USABLE = 0.92
 # ones whole numbers whatever the parameter's dtype. Paged ones move to the processor's memory.
 OPTIMIZER_BYTES = {"sgd": 0.0, "adafactor": 0.02, "8bit": 2.04, "lion": 4.0, "32bit": 8.0}
 PAGED = "paged_"
+# PyTorch's own updates all weights in one go, for which each has a number more for a moment.
+TOGETHER = "adamw_torch"
 BLOCK, BLOCKS = 64, 256  # weights that share a scale, and scales that share one (arXiv:2305.14314)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one training run on one device."""
+    """Bytes of one training run on one device.
+
+    A step has two peaks. At the first all activations are kept, and no gradient is there yet
+    unless several batches are accumulated; the backward pass lets go of activations as gradients
+    come to be. At the second the optimizer works with all gradients and `scratch` of its own.
+    """
 
     weights: int
     gradients: int
     optimizer: int
+    scratch: int
     row: RowShape
     activations: Activations
+    accumulates: bool = False
 
     @property
     def fixed(self) -> int:
         """What is needed whatever the batch."""
-        return self.weights + self.gradients + self.optimizer
+        return self.weights + self.optimizer + self.gradients + self.scratch
+
+    @property
+    def _kept(self) -> int:
+        return self.weights + self.optimizer + self.accumulates * self.gradients
 
     def total(self, rows: int, checkpointing: bool, shares: int = 1) -> int:
         """Bytes of a step with `rows` rows; `shares` devices part weights and states evenly."""
-        return self.fixed // shares + rows * self.activations.of_row(self.row, checkpointing)
+        learning = rows * self.activations.of_row(self.row, checkpointing)
+        return max(self.fixed // shares, self._kept // shares + learning)
 
     def fitting(self, available: int, checkpointing: bool, shares: int = 1) -> int:
         """The most rows whose step takes at most `available` bytes; 0 if not one does."""
-        room = available - self.fixed // shares
+        if available < self.fixed // shares:
+            return 0
+        room = available - self._kept // shares
         return max(0, room // self.activations.of_row(self.row, checkpointing))
 
 
@@ -63,7 +80,7 @@ def memory_of(
     def tune(model: nn.Module) -> nn.Module:
         return TUNINGS[approach.tuning](as_quantized(model, approach.quantization), approach)
 
-    optimizer = str(settings.get("optim", "adamw_torch"))
+    optimizer = str(settings.get("optim", TrainingArguments.default_optim))
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
         weights = weight_bytes(model, approach.quantization)
@@ -75,8 +92,10 @@ def memory_of(
         weights=weights + added,
         gradients=sum(p.nbytes for p in trainable),
         optimizer=0 if optimizer.startswith(PAGED) else optimizer_bytes(trainable, optimizer),
+        scratch=sum(p.nbytes for p in trainable) if optimizer == TOGETHER else 0,
         row=row,
         activations=probe(config, tune, dtype, autocast_dtype(settings)),
+        accumulates=int(settings.get(STEPS, 1)) > 1,
     )
 
 

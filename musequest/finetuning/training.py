@@ -20,10 +20,11 @@ from .endings import explained
 from .fsdp import merge_shards
 from .holdings import CountHeld
 from .launching import launch, processes_for
+from .machine import peak_memory_gib
 from .model_info import write_model_info
 from .models import WEIGHTS, base_fingerprint, name_base_model
 from .ranks import all_say, decided_by_main, launched, prefixed_output
-from .records import UNFINISHED, RunRecord, asked_of, finished_record, peak_memory_gib
+from .records import UNFINISHED, RunRecord, asked_of, finished_record
 from .sharing import rows_by_rank
 from .trackers import own_page, tracker_settings
 from .trainer import build_trainer, check_precision, chosen_settings
