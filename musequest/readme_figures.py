@@ -132,6 +132,11 @@ def published_answers() -> str:
     return markdown(means)
 
 
+def published_test() -> str:
+    """What the published test was made of, and how often the tuned models' numbers were wrong."""
+    return markdown(pd.read_csv(root() / RECORDS / "published_test.csv", dtype=str))
+
+
 def published_costs_picture() -> str:
     """Quality of the published runs against what they cost."""
     return (
@@ -179,6 +184,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
         pocket_run,
         metric_table,
         published_answers,
+        published_test,
         published_costs_picture,
         published_runs,
     )
