@@ -322,6 +322,15 @@ def test_exhibits_of_another_museum_are_refused(predictions, tmp_path):
         score(predictions, foreign, tmp_path)
 
 
+def test_scores_beside_a_report_that_shows_others_are_refused(predictions, exhibits, tmp_path):
+    score(predictions, exhibits, tmp_path)
+    (tmp_path / "report.html").write_text("of a whole evaluation")
+    before = (tmp_path / "summary.json").read_bytes()
+    with pytest.raises(MuseQuestError, match="report.html shows the scores.*another --out"):
+        score({"lora": predictions["lora"]}, exhibits, tmp_path)
+    assert (tmp_path / "summary.json").read_bytes() == before
+
+
 def test_a_single_unknown_exhibit_is_left_out(tmp_path):
     predictions = write_predictions(tmp_path, count=12)
     exhibits = write_exhibits(tmp_path / "e.parquet", [make_exhibit(i) for i in range(11)])

@@ -19,7 +19,7 @@ from .differences import looking
 from .metrics import item_metrics
 from .report_items import data_url, items_of
 from .report_tables import frames_of, score_table, tracks_of
-from .results import Results, load_results
+from .results import REPORT, Results, load_results
 from .rows import in_short
 from .systems import system
 
@@ -37,7 +37,7 @@ FIGURES = {
 def build_report(profile: Profile | str) -> Path:
     """Write results/<profile>/report.html from an evaluated profile; returns its path."""
     results = load_results(profile)
-    path = results.folder / "report.html"
+    path = results.folder / REPORT
     write_text(path, render(results))
     return path
 

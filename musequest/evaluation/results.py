@@ -22,6 +22,7 @@ from .items import dataset_items, photos_of
 from .summary import Summary
 from .systems import exhibits_path, ordered
 
+REPORT = "report.html"
 # Base model and collection of the published experiment.
 PUBLISHED = ("HuggingFaceM4/idefics2-8b", "smithsonian")
 

@@ -28,6 +28,7 @@ from .differences import compare
 from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
 from .items import dataset_items
 from .metrics import METRICS
+from .results import REPORT
 from .scorer import compute_scores, with_controls
 from .sheet import DECIMALS
 from .summary import Summary, summarize
@@ -54,8 +55,11 @@ def score(
 
     With a profile the tracks come from its dataset, which the answers must be of, and its base
     model gives similarity_score. Returns what summary.json holds; what was left out or cut is
-    logged and kept in scoring.json. Unusable input raises MuseQuestError.
+    logged and kept in scoring.json. Unusable input raises MuseQuestError, as does a folder whose
+    report shows other scores.
     """
+    if (report := Path(out) / REPORT).exists():
+        raise MuseQuestError(f"{report} shows the scores that lie beside it; give another --out.")
     if profile:
         _check_records(predictions, profile)
     answers = gather(predictions, exhibits, dataset_items(profile) if profile else None)
