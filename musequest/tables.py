@@ -41,6 +41,8 @@ REMEDIES = {
     "scores": "score",
     "facts": "score",
 }
+# Of files that other programs write as well.
+OR_ELSE = {"predictions": ", or mend the program that wrote it"}
 
 
 def _dataset_schema() -> pa.Schema:
@@ -143,7 +145,9 @@ def read_table(kind: str, path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     with _open(kind, path) as file:
-        return _checked(kind, file.read(), path).to_pandas()
+        table = file.read()
+        table.validate(full=True)  # texts that are no UTF-8, too
+        return _checked(kind, table, path).to_pandas()
 
 
 def iterate_table(kind: str, path: str | Path, rows_at_once: int = 100) -> Iterator[dict[str, Any]]:
@@ -205,6 +209,8 @@ def _rows_a_group(kind: str) -> int:
 @contextmanager
 def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
     """The file, and a sentence where it is absent or damaged."""
+    if path.is_dir():
+        raise MuseQuestError(f"{path} is a folder; name the parquet file in it.")
     if not path.is_file():
         raise MuseQuestError(f"{path} does not exist; {_remedy(kind)} first.")
     try:
@@ -234,25 +240,31 @@ def _column(schema: pa.Schema, rows: list[dict[str, Any]], name: str) -> pa.Arra
 
 def _checked(kind: str, table: pa.Table, path: Path) -> pa.Table:
     schema, columns = SCHEMAS[kind], {}
+    again = f"{_remedy(kind)} again{OR_ELSE.get(kind, '')}"
+    for name in table.column_names:
+        if table.column_names.count(name) > 1:
+            raise MuseQuestError(f"{path} has the column '{name}' more than once; {again}.")
     for field in schema:
         if field.name in table.column_names:
-            columns[field.name] = _cast(table[field.name], field, path, kind)
+            columns[field.name] = _cast(table[field.name], field, path, again)
         elif field.metadata == OPTIONAL:
             columns[field.name] = pa.nulls(len(table), field.type)
         else:
-            raise MuseQuestError(f"{path} lacks the column '{field.name}'; {_remedy(kind)} again.")
+            raise MuseQuestError(f"{path} lacks the column '{field.name}'; {again}.")
     extra = {name: table[name] for name in table.column_names if name not in columns}
     return pa.table({**columns, **extra}).replace_schema_metadata(schema.metadata)
 
 
-def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path, kind: str) -> pa.ChunkedArray:
+def _cast(column: pa.ChunkedArray, field: pa.Field, path: Path, again: str) -> pa.ChunkedArray:
     """The column in the schema's kind; only a moment's fractions of a second may be lost."""
+    if pa.types.is_dictionary(column.type):  # as pandas writes categories
+        column = column.cast(column.type.value_type)
     has, wants = _family(column.type), _family(field.type)
     blank = pa.types.is_null(column.type) or 0 < len(column) == column.null_count
     if has != wants and not blank and (has, wants) != ("integer", "number"):
         raise MuseQuestError(
             f"{path}: the column '{field.name}' holds {column.type} where {field.type} is "
-            f"expected; {_remedy(kind)} again."
+            f"expected; {again}."
         )
     return column.cast(field.type, safe=wants != "moment")
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from musequest.evaluation.differences import compare, looking, sentence
+from musequest.evaluation.figures import fact_bars
 from musequest.evaluation.metrics import item_metrics
 from musequest.evaluation.rows import ablation_frame, difference_frame
 from musequest.evaluation.summary import summarize
@@ -116,6 +117,22 @@ def test_a_docent_that_scores_the_same_without_the_photo_is_not_looking(scores):
     seeing = [row for row in rows if row["versus"] != "lora__no_photo"]
     assert "looks at the photo" in looking(seeing)["lora"]
     assert looking([row for row in rows if "__" not in row["versus"]]) == {}
+
+
+def test_one_that_scores_better_without_the_photo_is_not_looking_either(scores):
+    rows = compare(scores, ["unseen_photo"])["unseen_photo"]
+    better = [row | {"verdict": "worse"} for row in rows if row["versus"] == "lora__blank_photo"]
+    assert "blank photo it scores no worse than with the photo" in looking(better)["lora"]
+
+
+def test_things_from_outside_are_no_exhibits_of_the_items(scores):
+    """Neither intervals nor facts of all items depend on whether they were asked about."""
+    outside = [rows_of(name, np.full(24, np.nan), "outsiders") for name in ("base", "lora")]
+    more = pd.concat([scores, *outside], ignore_index=True)
+    assert compare(more, ["all"]) == compare(scores, ["all"])
+    none = pd.DataFrame(columns=["model", "data_id", "kind", "status", "fact"])
+    titles = [fact_bars(none, each).texts[0].get_text() for each in (scores, more)]
+    assert titles[0] == titles[1]
 
 
 def test_tables_have_a_row_a_pair_and_a_row_an_ablation(scores):

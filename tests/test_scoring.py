@@ -11,6 +11,8 @@ from shutil import ignore_patterns
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scored_museum import answered_museum, make_exhibit, write_exhibits, write_predictions
 
@@ -285,7 +287,23 @@ def doubled(path: Path) -> None:
     write_table("predictions", path, pd.concat([table, table.iloc[:1]]))
 
 
+def column_twice(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("answer", table["answer"]), path)
+
+
+def no_utf8(path: Path) -> None:
+    """As a program writes it that does not check its bytes."""
+    table = pq.read_table(path)
+    broken = pa.array([b"Caf\xe9"] * len(table), pa.binary()).view(pa.string())
+    place = table.column_names.index("answer")
+    pq.write_table(table.set_column(place, "answer", broken), path)
+
+
 BAD = {
+    "has the column 'answer' more than once": column_twice,
+    "Invalid UTF8": no_utf8,
+    "is a folder; name the parquet file in it": lambda path: (path.unlink(), path.mkdir()),
     "has the data_id 'item-000-00' more than once": doubled,
     "disagree on the ground_truth of 'item-000-00'": lambda path: change(
         path, ground_truth=lambda old: ["Something else.", *old[1:]]
@@ -320,6 +338,71 @@ def test_exhibits_of_another_museum_are_refused(predictions, tmp_path):
     foreign = write_exhibits(tmp_path / "e.parquet", [make_exhibit(i) for i in range(20, 24)])
     with pytest.raises(MuseQuestError, match="8 of 8 items belong to exhibits that"):
         score(predictions, foreign, tmp_path)
+
+
+@pytest.mark.parametrize("out", ["given/lora.parquet", "given/lora.parquet/out"])
+def test_a_place_that_cannot_be_a_folder_is_told_before_anything_is_scored(
+    out, predictions, exhibits, tmp_path
+):
+    with pytest.raises(MuseQuestError, match="lora.parquet is no folder; give another"):
+        score(predictions, exhibits, tmp_path / out)
+
+
+def test_categories_are_texts(predictions, exhibits, tmp_path):
+    """As pandas writes a column of few values."""
+    before = score(predictions, exhibits, tmp_path / "out")
+    table = pd.read_parquet(predictions["lora"]).astype({"answer": "category"})
+    table.to_parquet(predictions["lora"])
+    assert score(predictions, exhibits, tmp_path / "out") == before
+
+
+def test_exhibits_without_title_or_description_are_scored_and_none_may_stand_twice(
+    predictions, exhibits, tmp_path
+):
+    table = read_table("exhibits", exhibits)
+    table.loc[0, "title"], table.loc[1, "description"] = None, None
+    write_table("exhibits", exhibits, table)
+    assert score(predictions, exhibits, tmp_path / "out")["all"]["lora"]
+    write_table("exhibits", exhibits, pd.concat([table, table.iloc[:1]]))
+    with pytest.raises(MuseQuestError, match="has 'item-000' twice; keep one row"):
+        score(predictions, exhibits, tmp_path / "out")
+
+
+def test_things_from_outside_are_compared_on_those_that_all_answered(
+    predictions, exhibits, tmp_path
+):
+    given = variants(predictions, tmp_path)
+    table = read_table("predictions", given["lora__outsiders"])
+    table.loc[0, "answer"] = ""
+    more = pd.concat([table, table.assign(data_id="more-" + table.data_id)])
+    given["base__outsiders"] = tmp_path / "base-outsiders.parquet"
+    write_table("predictions", given["base__outsiders"], more)
+    summary = score(given, exhibits, tmp_path / "out")["outsiders"]
+    assert {own["false_recognition_rate"]["n"] for own in summary.values()} == {2}
+    told = notices(tmp_path / "out")
+    assert "base__outsiders answers 2 things from outside that another system lacks" in told
+    assert "base__outsiders gives 1 empty answers" in told
+    (row,) = read_json(tmp_path / "out" / "differences.json")["outsiders"]
+    assert (row["system"], row["versus"], row["n"]) == ("lora", "base", 2)
+    assert row["metric"] == "false_recognition_rate"
+
+
+def test_an_ablation_that_shares_no_item_is_left_out(predictions, exhibits, tmp_path):
+    given = variants(predictions, tmp_path)
+    change(given["lora__blank_photo"], data_id=lambda old: "other-" + old)
+    score(given, exhibits, tmp_path / "out")
+    assert read_json(tmp_path / "out" / "scoring.json")["ablations"] == {}
+
+
+def test_tracks_of_its_own_are_checked(predictions, exhibits, tmp_path):
+    change(predictions["lora"], track=["seen_photo", "outsiders"] * 4)
+    summary = score(predictions, exhibits, tmp_path / "out")
+    assert set(summary) == {"all", "seen_photo"}
+    assert summary["all"]["lora"]["identity_at_1"]["n"] == 8
+    assert "4 items have a track that is neither unseen_photo nor seen" in notices(tmp_path / "out")
+    change(predictions["base"], track="seen_photo")
+    with pytest.raises(MuseQuestError, match="base and lora disagree on the track"):
+        score(predictions, exhibits, tmp_path / "out")
 
 
 def test_scores_beside_a_report_that_shows_others_are_refused(predictions, exhibits, tmp_path):

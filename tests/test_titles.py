@@ -137,6 +137,25 @@ def test_the_pocket_museums_exhibits_are_claimed_by_name(title):
     assert claimed(f"This is a tall {name.split()[-1].lower()} with stripes.", pocket()) == []
 
 
+@pytest.mark.parametrize(
+    ("title", "claim"),
+    [
+        ("Telephone by Western Electric Company", "This is the Western Electric telephone."),
+        ("Malcolm X's Tape Recorder", "Here is the tape recorder of Malcolm X."),
+        ("Portrait of a Lady by Charles I", "It is the portrait of a lady by Charles."),
+        ("1776's Broken Bell", "You see the Broken Bell."),
+    ],
+)
+def test_an_owner_or_maker_whose_last_word_says_nothing_is_none(title, claim):
+    """The title is then told by its words."""
+    assert claimed(claim, [title]) == [title]
+    assert claimed("A bell, a lady, a recorder and a telephone stand in America.", [title]) == []
+
+
+def test_a_maker_of_words_that_say_nothing_does_not_break_the_scoring():
+    assert claimed("A guitar is played by the band.", ["Guitar played by The Who"]) == []
+
+
 def test_titles_that_no_words_tell_apart_are_not_told():
     alike = ["Portrait of Ada Holm", "Portrait of Ada Holm, 1742", "Teapot", "a box", "花瓶の絵"]
     assert telling_titles(alike) == []

@@ -16,6 +16,7 @@ from ..tables import read_table
 from .shared_items import TEXTS, check_agreement, leave_out, shared, tracked, with_sources
 from .systems import ABLATIONS, CONTROLS, OUTSIDERS, ordered, variant
 from .titles import untold
+from .tracks import TRACK_LABELS
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
@@ -23,12 +24,6 @@ NO_TITLES = (
     "Without --exhibits nobody knows the titles by which a docent could mistake "
     "a thing from outside, so false_recognition_rate has no values."
 )
-TRACK_LABELS = {
-    "all": "All items",
-    "unseen_photo": "Photos unseen in training",
-    "seen_photo": "Photos seen in training",
-    OUTSIDERS: "Things that are not in the collection",
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ def gather(
     items, sources, titles = with_sources(items, exhibits, notices)
     ablated = [name for name in names if variant(name)[1] in ABLATIONS]
     given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
-    outsiders = {variant(name)[0]: tables[name] for name in names if variant(name)[1] == OUTSIDERS}
+    outsiders = _outsiders(tables, notices)
     if outsiders and (sentence := untold(titles) if titles else NO_TITLES):
         notices.append(sentence)
     files = {name: _file(Path(predictions[name]), tables[name]) for name in names}
@@ -112,9 +107,25 @@ def gather(
     )
 
 
+def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[str, pd.DataFrame]:
+    """System -> its answers about those things from outside that all of these systems answered."""
+    there = {name: table for name, table in tables.items() if variant(name)[1] == OUTSIDERS}
+    if not there:
+        return {}
+    common = sorted(set.intersection(*(set(table.index) for table in there.values())))
+    found = {}
+    for name, table in there.items():
+        if more := len(table) - len(common):
+            notices.append(
+                f"{name} answers {more} things from outside that another system lacks; only the "
+                f"{len(common)} shared ones are scored."
+            )
+        own = table.loc[common]
+        found[variant(name)[0]] = own.assign(answer=_answers(name, own["answer"], notices))
+    return found if common else {}
+
+
 def _check_names(names: list[str]) -> None:
-    if not any(not variant(name)[1] for name in names):
-        raise MuseQuestError("There are no predictions to score; give at least one NAME=FILE.")
     for name in names:
         if name in CONTROLS:
             raise MuseQuestError(f"'{name}' is the name of a control; give the system another one.")
@@ -123,6 +134,8 @@ def _check_names(names: list[str]) -> None:
                 f"{name} is a variant of {own}, which is not there; score the answers of {own} "
                 "with it."
             )
+    if not names:
+        raise MuseQuestError("There are no predictions to score; give at least one NAME=FILE.")
 
 
 def _file(path: Path, table: pd.DataFrame) -> dict[str, object]:

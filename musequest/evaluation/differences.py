@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from .intervals import Draws
-from .metrics import METRICS, Metric, item_metrics
+from .metrics import METRICS, Metric, item_metrics, outsider_metrics
 from .sheet import DECIMALS
-from .systems import ABLATIONS, CONTROLS, ordered, system, variant
+from .systems import ABLATIONS, CONTROLS, OUTSIDERS, ordered, system, variant
+from .tracks import on_track
 
 Row = dict[str, Any]
 Differences = dict[str, list[Row]]  # track -> rows
@@ -34,12 +35,13 @@ def compare(scores: pd.DataFrame, tracks: Iterable[str]) -> Differences:
     """
     differences: Differences = {}
     for track in tracks:
-        rows = scores if track == "all" else scores[scores.track == track]
-        systems = {name: own.set_index("data_id") for name, own in rows.groupby("model")}
+        groups = on_track(scores, track).groupby("model")
+        systems = {name: own.set_index("data_id") for name, own in groups}
+        metrics = outsider_metrics() if track == OUTSIDERS else item_metrics()
         differences[track] = [
             row
             for one, other in _pairs(systems)
-            for row in _compare(one, other, systems[one], systems[other])
+            for row in _compare(one, other, systems[one], systems[other], metrics)
         ]
     return differences
 
@@ -52,13 +54,15 @@ def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
     return pairs + [(variant(name)[0], name) for name in names if variant(name)[1] in ABLATIONS]
 
 
-def _compare(one: str, other: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> list[Row]:
+def _compare(
+    one: str, other: str, ours: pd.DataFrame, theirs: pd.DataFrame, metrics: list[Metric]
+) -> list[Row]:
     shared = ours.index.intersection(theirs.index, sort=True)
     if not len(shared):
         return []
     draws = Draws(list(ours.loc[shared, "item_name"]))
     rows = []
-    for metric in item_metrics():
+    for metric in metrics:
         values = (ours.loc[shared, metric.name] - theirs.loc[shared, metric.name]).to_numpy()
         if not np.isnan(values).all():
             rows.append({"system": one, "versus": other, **_row(metric, values, draws)})
@@ -105,18 +109,19 @@ def looking(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def _sight(rows: Sequence[Mapping[str, Any]]) -> str:
     kinds = list(dict.fromkeys(variant(row["versus"])[1] for row in rows))
-    same = []
+    same, how = [], "the same as"
     for kind in kinds:
         verdicts = {row["verdict"] for row in rows if variant(row["versus"])[1] == kind}
         if verdicts <= {TOO_FEW}:
             return "has answered about too few exhibits to tell whether it looks at the photo."
         if "better" not in verdicts:
             same.append(ABLATIONS[kind])
+            how = "no worse than" if "worse" in verdicts else how
     if not same:
         return "looks at the photo: it scores worse without the right one."
     return (
         f"is not looking, as far as these exhibits can tell: with {' or '.join(same)} it scores "
-        "the same as with the photo."
+        f"{how} with the photo."
     )
 
 

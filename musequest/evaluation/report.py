@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from ..files import write_text
 from ..settings import Profile
-from .answers import TRACK_LABELS
 from .differences import looking
 from .metrics import item_metrics
 from .report_items import data_url, items_of
@@ -22,6 +21,7 @@ from .report_tables import frames_of, score_table, tracks_of
 from .results import REPORT, Results, load_results
 from .rows import in_short
 from .systems import system
+from .tracks import TRACK_LABELS
 
 FIGURES = {
     "metric_bars": "Every metric with its 95 % interval.",

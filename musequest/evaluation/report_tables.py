@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from .answers import TRACK_LABELS
 from .differences import Row
 from .metrics import METRICS, Metric
 from .results import Results
 from .rows import ablation_frame, cost_frame, difference_frame
 from .systems import CONTROLS, OUTSIDERS, ordered, system, variant
+from .tracks import TRACK_LABELS
 
 # Rendered things, of one kind with the exhibits of the pocket museum alone.
 DRAWN, POCKET = "assets/pocket_outsiders", "assets/pocket_museum"

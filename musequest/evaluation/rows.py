@@ -41,14 +41,17 @@ def headed(name: str) -> str:
 def difference_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row a pair of systems, a column a key metric: first minus second, and what it means.
 
-    `rows` are those of one track of differences.json; pairs with ablations are left out.
+    `rows` are those of one track of differences.json; pairs with ablations are left out. A track
+    without key metrics, such as that of things from outside, has its own as columns.
     """
     table: dict[str, dict[str, str]] = {}
+    there = dict.fromkeys(row["metric"] for row in rows)
+    shown = KEY if not there or set(KEY) & set(there) else tuple(there)
     for row in rows:
         if not variant(row["versus"])[1]:
             pair = f"{system(row['system']).label} vs {system(row['versus']).label}"
-            own = table.setdefault(pair, dict.fromkeys(map(headed, KEY), "–"))
-            if row["metric"] in KEY:
+            own = table.setdefault(pair, dict.fromkeys(map(headed, shown), "–"))
+            if row["metric"] in shown:
                 own[headed(row["metric"])] = sentence(row)
     return pd.DataFrame.from_dict(table, orient="index")
 

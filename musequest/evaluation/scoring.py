@@ -10,6 +10,7 @@ what was left out). The same files give the same scores to the last digit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,7 @@ def score(
     logged and kept in scoring.json. Unusable input raises MuseQuestError, as does a folder whose
     report shows other scores.
     """
-    if (report := Path(out) / REPORT).exists():
-        raise MuseQuestError(f"{report} shows the scores that lie beside it; give another --out.")
+    _check_out(Path(out))
     if profile:
         _check_records(predictions, profile)
     answers = gather(predictions, exhibits, dataset_items(profile) if profile else None)
@@ -84,6 +84,16 @@ def evaluate(profile: Profile | str) -> Summary:
     return summary
 
 
+def _check_out(out: Path) -> None:
+    """Refuse a place that cannot be a folder, or whose report shows other scores."""
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        why = "may not be written to" if there.is_dir() else "is no folder"
+        raise MuseQuestError(f"Scores cannot be written to {out}: {there} {why}; give another.")
+    if (report := out / REPORT).exists():
+        raise MuseQuestError(f"{report} shows the scores that lie beside it; give another --out.")
+
+
 def _check_records(predictions: Mapping[str, str | Path], profile: Profile) -> None:
     """Refuse a run's answers whose own infer.json tells that they are not of the profile's data."""
     from ..creation.dataset import fingerprint
@@ -105,11 +115,12 @@ def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
         LOGGER.warning("%s", notice)
     tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
     summary = summarize(scores, tracks)
+    record = _record(answers, summary)
     write_table("scores", out / "scores.parquet", scores)
     write_table("facts", out / "facts.parquet", facts)
     write_json(out / "summary.json", summary)
-    write_json(out / "differences.json", compare(scores, answers.tracks))
-    write_json(out / "scoring.json", _record(answers, summary))
+    write_json(out / "differences.json", compare(scores, tracks))
+    write_json(out / "scoring.json", record)
     return summary
 
 
@@ -174,4 +185,10 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
 
 
 def _files(answers: Answers, kinds: Any) -> dict[str, dict[str, object]]:
-    return {name: file for name, file in answers.files.items() if variant(name)[1] in kinds}
+    """The scored variants of those kinds."""
+    scored = {*answers.given, *(f"{name}__{OUTSIDERS}" for name in answers.outsiders)}
+    return {
+        name: file
+        for name, file in answers.files.items()
+        if name in scored and variant(name)[1] in kinds
+    }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..tables import read_table
+from .tracks import ITEM_TRACKS
 
 TEXTS = ["data_id", "item_name", "image_name", "question", "ground_truth", "answer"]
 
@@ -30,8 +32,20 @@ def shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFra
     first_name, first = next(iter(tables.items()))
     for name, table in tables.items():
         check_agreement(first_name, first.loc[common], name, table.loc[common])
-    columns = [*TEXTS[:-1], *(["track"] if "track" in first else [])]
-    return first.loc[common, columns].reset_index(drop=True)
+    items = first.loc[common, TEXTS[:-1]].reset_index(drop=True)
+    return items.assign(**_own_tracks(tables, common))
+
+
+def _own_tracks(tables: Mapping[str, pd.DataFrame], common: list[str]) -> dict[str, list[Any]]:
+    """The tracks of the items, where a system's own table has them: all that do have to agree."""
+    own = {name: table.track[common] for name, table in tables.items() if "track" in table}
+    for name, tracks in own.items():
+        first_name, first = next(iter(own.items()))
+        if not tracks.equals(first):
+            raise MuseQuestError(
+                f"{first_name} and {name} disagree on the track of items; leave that column out."
+            )
+    return {"track": list(first)} if own else {}
 
 
 def check_agreement(name: str, table: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
@@ -48,8 +62,15 @@ def check_agreement(name: str, table: pd.DataFrame, other: str, others: pd.DataF
 def tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[str]) -> pd.DataFrame:
     """The items with their track; those the dataset does not know are left out."""
     if dataset is None:
-        own = items["track"].fillna("").astype(str) if "track" in items else ""
-        return items.assign(track=own)
+        own = items["track"].astype(object) if "track" in items else pd.Series("", items.index)
+        own = own.fillna("")
+        if not (known := own.isin(["", *ITEM_TRACKS])).all():
+            notices.append(
+                f"{(~known).sum()} items have a track that is neither "
+                f"{' nor '.join(ITEM_TRACKS)} (the first is '{own[~known].iloc[0]}'); they count "
+                "among all items only."
+            )
+        return items.assign(track=own.where(known, ""))
     known = items.data_id.isin(dataset.index)
     if not known.all():
         leave_out(list(items.data_id[~known]), len(items), "are not in the dataset", notices)
@@ -68,12 +89,15 @@ def with_sources(
     if exhibits is None:
         return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
     table = read_table("exhibits", exhibits)
+    table[["title", "description"]] = table[["title", "description"]].fillna("")
+    if len(twice := table.item_name[table.item_name.duplicated()]):
+        raise MuseQuestError(f"{exhibits} has '{twice.iloc[0]}' twice; keep one row an exhibit.")
     texts = {row.item_name: _text(row) for row in table.itertuples()}
     known = items.item_name.isin(set(texts))
     if not known.all():
         bad, source = list(items.data_id[~known]), f"belong to exhibits that {exhibits} lacks"
         leave_out(bad, len(items), source, notices)
-    return items[known].reset_index(drop=True), texts, list(table.title.fillna(""))
+    return items[known].reset_index(drop=True), texts, list(table.title)
 
 
 def _text(exhibit: object) -> str:
@@ -83,7 +107,7 @@ def _text(exhibit: object) -> str:
     except (TypeError, ValueError):
         facts = {}
     values = facts.values() if isinstance(facts, dict) else []
-    return "\n".join([exhibit.title or "", exhibit.description or "", *map(str, values)])
+    return "\n".join([exhibit.title, exhibit.description, *map(str, values)])
 
 
 def leave_out(bad: list[str], total: int, what: str, notices: list[str]) -> None:

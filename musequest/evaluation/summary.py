@@ -11,6 +11,7 @@ from .intervals import Draws
 from .metrics import Metric, item_metrics, outsider_metrics
 from .sheet import DECIMALS
 from .systems import OUTSIDERS
+from .tracks import on_track
 
 # track -> system -> metric -> mean, ci_low, ci_high, n
 Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
@@ -19,9 +20,8 @@ Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
 def summarize(scores: pd.DataFrame, tracks: list[str]) -> Summary:
     """Mean, 95 % interval and number of items per track, system and metric."""
     summary: Summary = {}
-    outside = scores.track == OUTSIDERS
     for track in tracks:
-        rows = scores[~outside] if track == "all" else scores[scores.track == track]
+        rows = on_track(scores, track)
         metrics = outsider_metrics() if track == OUTSIDERS else item_metrics()
         summary[track] = {
             name: _summarize(own, metrics) for name, own in rows.groupby("model", sort=False)

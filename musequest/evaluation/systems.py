@@ -132,7 +132,7 @@ def exhibits_path(profile: Profile) -> Path | None:
 
 def _without_answers(folder: Path) -> list[str]:
     """A sentence for each finished training that has not answered yet."""
-    runs = {path.parent.name: read_json(path) for path in folder.glob("*/run.json")}
+    runs = {path.parent.name: _record(path, path.name) for path in folder.glob("*/run.json")}
     return [
         f"{name} is left out: it is trained but has not answered, so run infer for it."
         for name in ordered(runs)
@@ -142,7 +142,8 @@ def _without_answers(folder: Path) -> list[str]:
 
 def _record(predictions: Path, name: str) -> dict[str, Any]:
     path = predictions.with_name(name)
-    return read_json(path) if path.is_file() else {}
+    record = read_json(path) if path.is_file() else {}
+    return record if isinstance(record, dict) else {}
 
 
 def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
@@ -158,6 +159,8 @@ def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
         return "no infer.json vouches for its answers, so run infer for it again"
     if _of_another(run, fingerprint):
         return f"it was trained on another dataset{_differing(run, fingerprint)}, so train it again"
+    if "dataset_fingerprint" not in infer:
+        return "its infer.json does not tell which dataset it answered, so run infer for it again"
     if _of_another(infer, fingerprint):
         there = _differing(infer, fingerprint)
         return f"it answered another dataset{there}, so run infer for it again"

@@ -96,16 +96,17 @@ def _read(title: str) -> Title:
     owner, owned = _owned(title)
     if owner and (last := _last(owned)):
         return Title(words, frozenset({owner, last}), _said(owned) | {owner}, owner)
-    undated = title[: date.start()] if (date := DATED.search(title)) else title
+    date = DATED.search(title)
+    undated = title[: date.start()] if date and date.start() else title
     first = undated.split(",")[0] if date else undated
     return Title(words, _shortest([_before_cut(first), first, undated]), words)
 
 
 def _owned(title: str) -> tuple[str, str]:
     """The last name of an owner or maker, and what is theirs; "" where the title names neither."""
-    if maker := MAKER.search(title):
+    if (maker := MAKER.search(title)) and _said(maker[1]):
         return fold(maker[1]), title[: maker.start()]
-    owners = [m for m in TOKEN.finditer(title) if OWNER.search(m[0]) and fold(m[0]) not in PASSED]
+    owners = [m for m in TOKEN.finditer(title) if OWNER.search(m[0]) and _said(m[0])]
     return (fold(owners[0][0]), title[owners[0].end() :]) if owners else ("", "")
 
 

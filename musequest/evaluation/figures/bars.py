@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 
-from ..answers import TRACK_LABELS
 from ..metrics import METRICS, Metric, item_metrics
 from ..style import INK, QUIET, WIDTH, Picture, grid_lines, picture
 from ..systems import ordered, system, variant
+from ..tracks import TRACK_LABELS
 
 if TYPE_CHECKING:
     from ..summary import Summary

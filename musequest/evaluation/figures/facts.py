@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from ..answers import TRACK_LABELS
 from ..style import LINE, QUIET, WIDTH, Picture, grid_lines, picture
 from ..systems import ordered, system, variant
+from ..tracks import TRACK_LABELS, on_track
 
 COLOURS = {"recalled": "#009e73", "missing": "#dfe2e6", "invented": "#d55e00"}
 KINDS = {"number": "Numbers and years", "name": "Proper names"}
@@ -23,7 +23,7 @@ def fact_bars(facts: pd.DataFrame, scores: pd.DataFrame, track: str = "all") -> 
     `facts` and `scores` are facts.parquet and scores.parquet as tables; systems and controls are
     drawn, ablations are not.
     """
-    rows = scores[(scores.track == track) | (track == "all")]
+    rows = on_track(scores, track)
     items = rows.groupby("model").data_id.nunique()
     systems = ordered(name for name in items.index if not variant(name)[1])
     there = facts[facts.data_id.isin(set(rows.data_id))]

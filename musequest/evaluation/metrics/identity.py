@@ -14,8 +14,8 @@ RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
     "Identity at 1",
     best="high",
     meaning="How often the answer fits its own exhibit better than any other.",
-    formula="1 if the answer lies nearer to its own exhibit's reference than to any other's, else "
-    "0; a tie is no win; an empty answer gets 0; chance is 1 / exhibits",
+    formula="1 if the answer lies nearer to its own exhibit's reference than to that of any other "
+    "exhibit asked about, else 0; a tie is no win; an empty answer gets 0; chance is 1 / exhibits",
     source=RETRIEVAL,
 )
 def identity_at_1(sheet: Sheet) -> np.ndarray:
