@@ -7,6 +7,7 @@
     python -m musequest synthesize --collection NAME --writer hosted --max-cost-usd 0.50
     python -m musequest push --collection NAME --repository OWNER/NAME --dry-run
     python -m musequest train | infer | merge --profile P --approach A
+    python -m musequest ask --profile P --approach A --photo FILE --question "What is this?"
     python -m musequest six --profile P
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
 from ..home import collection_dir
-from ..photos import likeness, open_photo, same_photo, save_photo
+from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
@@ -29,8 +29,6 @@ from .texts import flaw_of, half_sign_of
 
 NEEDED = ("item_name", "title", "description")
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif"}
-# Longest edge of a collected photo, px: as much as any Idefics model looks at.
-LONGEST_EDGE = 1536
 # Columns that give the photos of each split.
 LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
 
@@ -250,8 +248,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     images, taken, copies, rights = [], [], [], []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = open_photo(folder / photo)
-        image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
+        image = prepared_photo(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)
