@@ -41,10 +41,13 @@ def infer(chosen: argparse.Namespace) -> None:
     """Answer the test questions with the base model, a tuned one or another system."""
     from ..settings import load_profile
     from ..systems import answer
+    from ..systems.answering import answers_dir
 
     profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
     table = answer(profile, chosen.approach, chosen.condition, **given(chosen, SERVER))
-    print(f"{len(table)} questions are answered by '{chosen.approach}'.")
+    under = f" under '{chosen.condition}'" if chosen.condition else ""
+    path = answers_dir(profile, chosen.approach, chosen.condition) / "predictions.parquet"
+    print(f"{len(table)} questions are answered by '{chosen.approach}'{under}: {path}")
 
 
 def ask(chosen: argparse.Namespace) -> None:
