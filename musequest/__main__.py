@@ -7,6 +7,7 @@
     python -m musequest synthesize --collection NAME --writer hosted --max-cost-usd 0.50
     python -m musequest push --collection NAME --repository OWNER/NAME --dry-run
     python -m musequest train | infer | merge --profile P --approach A
+    python -m musequest ask --profile P --approach A --photo FILE --question "What is this?"
     python -m musequest six --profile P
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P
@@ -19,6 +20,7 @@ A command that fails prints one sentence and exits with 1; one stopped by Ctrl-C
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import sys
 
@@ -41,7 +43,23 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped; what was finished is kept, the same command goes on.", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        if not _not_installed(error):
+            raise
+        print(
+            f"The package '{error.name}' is not installed for {sys.executable}; switch on the "
+            "environment of `make setup` (source .venv/bin/activate), or install what is needed "
+            "(pip install -e .).",
+            file=sys.stderr,
+        )
+        return 1
     return 0
+
+
+def _not_installed(error: ModuleNotFoundError) -> bool:
+    """Whether a package of others is absent as a whole; all else is a fault to be seen."""
+    package = (error.name or "").partition(".")[0]
+    return package not in ("", __package__) and importlib.util.find_spec(package) is None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,10 @@ RECORDS = Path("benchmarks/records")
 SIX = RECORDS / "pocket_six.json"
 GPU = RECORDS / "gpu_training.json"
 PUBLISHED = RECORDS / "published_runs.csv"
+KEPT = (
+    "Where kept activations do not fit they are recomputed, and as many rows take less memory: "
+    "`preflight` says how much."
+)
 NONE_YET = "No run of all approaches is recorded yet; `make six` makes one.\n"
 
 
@@ -123,12 +127,17 @@ def _ours(approach: str) -> str:
 def _on_gpu(approach: str) -> str:
     """A sentence a measurement of the 8B model's shape; nothing where there is none."""
     record = read_json(root() / GPU) if (root() / GPU).exists() else {"runs": []}
+    runs = [
+        run for run in record["runs"] if run["approach"] == approach and "samples_per_second" in run
+    ]
     told = "".join(
-        f"{run['rows_a_step']} rows a step{', recomputed' if run['recomputed'] else ''}: "
+        f"{run['rows_a_step']} rows a step, all activations "
+        f"{'recomputed' if run['recomputed'] else 'kept'}: "
         f"{run['samples_per_second']:.1f} samples a second, {run['held_gib']:.1f} GiB of tensors. "
-        for run in record["runs"]
-        if run["approach"] == approach and "samples_per_second" in run
+        for run in runs
     )
+    if any(not run["recomputed"] for run in runs):
+        told += f"{KEPT} "
     title = (
         "**Ours, on a GPU** with the 8B model's shape and random weights (speed and memory only)"
     )

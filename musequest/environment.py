@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from .errors import LOGGER
 from .home import root
 
 
 def read_env(path: Path | None = None) -> None:
     """Put what `.env` sets into the environment, but for empty values and what is set there.
 
-    Libraries that look for a key themselves, such as that of the Hub, then find it too.
+    Libraries that look for a key themselves, such as that of the Hub, then find it too. A Python
+    without python-dotenv gets a warning, so that a command can still say what it has not installed.
     """
-    values = dotenv_values(path or root() / ".env", interpolate=False)
+    path = path or root() / ".env"
+    if not path.is_file():
+        return
+    try:
+        from dotenv import dotenv_values
+    except ModuleNotFoundError:
+        LOGGER.warning("%s is not read, for python-dotenv is not installed.", path)
+        return
+    values = dotenv_values(path, interpolate=False)
     for name, value in values.items():
         if value and not os.environ.get(name):
             os.environ[name] = value

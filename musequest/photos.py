@@ -17,6 +17,8 @@ from .files import write_whole
 
 FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF")
 SMALLEST_EDGE = 16  # px
+# Longest edge of a collected photo, px: as much as any Idefics model looks at.
+LONGEST_EDGE = 1536
 JPEG_QUALITY = 90
 # Copies scaled to a third, or saved as JPEG of quality 50, differ from a photo by up to about this
 # much; other views of one object by far more.
@@ -32,7 +34,9 @@ def open_photo(path: str | Path, *, max_pixels: int = 178_956_970 // 2) -> Image
     """
     path = Path(path)
     if not path.is_file():
-        raise MuseQuestError(f"{path} does not exist; add the photo or take it off the list.")
+        raise MuseQuestError(
+            f"{path} does not exist as a file; add the photo, or correct its path."
+        )
     if path.stat().st_size == 0:
         raise MuseQuestError(f"{path} is empty; copy the photo again.")
     try:
@@ -56,6 +60,13 @@ def open_photo(path: str | Path, *, max_pixels: int = 178_956_970 // 2) -> Image
         raise MuseQuestError(
             f"{path} is truncated or damaged ({error}); copy the photo again."
         ) from None
+
+
+def prepared_photo(path: str | Path) -> Image.Image:
+    """The photo as a docent is shown it: opened by `open_photo`, at most 1536 px long or wide."""
+    image = open_photo(path)
+    image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
+    return image
 
 
 def save_photo(image: Image.Image, path: str | Path) -> None:

@@ -64,7 +64,10 @@ def museum(tmp_path: Path) -> Path:
         description = (
             f"{title} was made of {facts['material']} by {facts['maker']} in {facts['place']} "
             f"in {facts['date']}. It is {facts['measures']}. {facts['significance']} "
-            "The workshop kept its drawings, and a later owner gave the piece to the museum."
+            "The workshop kept its drawings, and a later owner gave the piece to the museum. "
+            "Whoever walks around it sees that one side was worn by many hands, while the other "
+            "still shows the marks of the tools. It was mended with care, and what was lost is "
+            "left open, so that the old parts can be told from the new."
         )
         rows.append(
             {

@@ -12,7 +12,9 @@ from musequest.creation.chosen import collect, cost_of, sample, within_reach, wr
 from musequest.creation.hosted import BatchWriter, HostedWriter
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.errors import MuseQuestError
+from musequest.home import root
 from musequest.settings import load_profile
+from musequest.systems.outsiders import outsiders_folder
 
 POCKET = load_profile("pocket")
 
@@ -26,6 +28,29 @@ def no_keys(monkeypatch: pytest.MonkeyPatch):
 def test_a_folder_is_collected(museum: Path, home: Path):
     profile = dataclasses.replace(POCKET, museum=str(museum), collection="t")
     assert len(collect(profile)) == 5 and (home / "data/t/originals").is_dir()
+
+
+def test_a_large_model_is_tuned_on_a_museum_of_ones_own(museum: Path, home: Path, tmp_path: Path):
+    """As README.md has it: a copy of the profile idefics2-8b with four keys set."""
+    text = (root() / "profiles" / "idefics2-8b.yaml").read_text()
+    for line, own in (
+        ("museum: smithsonian", f"museum: {museum}"),
+        ("collection: smithsonian", "collection: mine-8b"),
+        ("writer: hosted", "writer: offline"),
+    ):
+        assert text.count(f"\n{line}\n") == 1
+        text = text.replace(f"\n{line}\n", f"\n{own}\n")
+    (tmp_path / "outsiders").mkdir()
+    (tmp_path / "outsiders" / "outsiders.csv").write_text("photo,question,description\n")
+    path = tmp_path / "mine-8b.yaml"
+    path.write_text(f"{text}outsiders: {tmp_path / 'outsiders'}\n")
+    profile = load_profile(path)
+    assert (profile.name, profile.base_model) == ("mine-8b", "HuggingFaceM4/idefics2-8b")
+    assert len(collect(profile)) == 5 and (home / "data/mine-8b/originals").is_dir()
+    assert isinstance(writer_of(profile), OfflineWriter)
+    assert outsiders_folder(profile) == tmp_path / "outsiders"
+    within_reach(profile, writer=True, dialogs=True)
+    assert not (home / "data" / "pocket").exists()
 
 
 def test_a_museum_on_the_internet_is_asked_as_the_profile_says(home, monkeypatch):

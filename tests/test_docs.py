@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from musequest import readme_figures
+from musequest import approach_figures, readme_figures
 from musequest.__main__ import _parser as build_parser
+from musequest.files import read_json
 from musequest.home import root
 
 READMES = readme_figures.readmes()
@@ -100,3 +101,10 @@ def test_published_figures_in_prose_stand_in_the_record():
     ).read_text()
     for number in re.findall(r"(?:untuned|GPT-4o|LoRA|full fine-tuning)\s+(0\.\d{3})", prose):
         assert f",{number}," in record, number
+
+
+def test_figures_that_seem_to_disagree_say_why():
+    lora = read_json(root() / approach_figures.SIX)["approaches"]["lora"]["run"]
+    told = readme_figures.pocket_run()
+    assert f"{lora['minutes']:.1f} minutes for as many steps: they are two runs" in told
+    assert "14 rows a step, all activations kept: " in approach_figures.results_of("lora")

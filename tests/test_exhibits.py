@@ -14,6 +14,7 @@ from PIL import Image
 
 from musequest.creation.exhibits import collect_folder, load_exhibits, read_folder
 from musequest.errors import MuseQuestError
+from musequest.home import root
 
 Rows = list[dict[str, str]]
 
@@ -171,6 +172,20 @@ def test_two_bad_exhibits_of_five_stop_the_run_and_nothing_is_lost(museum: Path,
         collect(museum)
     assert "The first: " in str(caught.value) and "row 2" in str(caught.value)
     assert (home / "data/t/exhibits.parquet").read_bytes() == before
+
+
+def test_short_descriptions_are_counted_in_one_sentence(
+    museum: Path, home: Path, caplog: pytest.LogCaptureFixture
+):
+    changed(museum, 1, description="word " * 79)
+    changed(museum, 3, description="word " * 80)
+    changed(museum, 4, description="A dial.")
+    assert len(collect(museum)) == 5
+    (message,) = caplog.messages
+    assert message.startswith("2 of 5 descriptions have fewer than 80 words, first that of 'the-s")
+    caplog.clear()
+    collect_folder(root() / "assets/pocket_museum", "pocket", progress=False)
+    assert "80 words" not in caplog.text
 
 
 def test_a_photo_that_came_twice_is_taken_once(

@@ -1,6 +1,7 @@
 """The commands: each does its stage, and a mistake is one sentence and exit code 1."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from musequest.__main__ import main
+from musequest.home import root
 
 
 def test_the_commands_of_stage_one_walk_from_folder_to_dataset(
@@ -76,6 +78,33 @@ def test_an_interruption_exits_with_130(home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("musequest.creation.augmentation.augment", stop)
     assert main(["augment", "--collection", "t"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_python_without_the_packages_is_told_the_remedy(tmp_path: Path):
+    shutil.copytree(root() / "musequest", tmp_path / "musequest")
+    command = [sys.executable, "-S", "-m", "musequest"]  # without site-packages
+    options = {"cwd": tmp_path, "env": {}, "capture_output": True, "text": True}
+    typed = ["collect", "folder", "museum", "--collection", "t"]
+    done = subprocess.run([*command, *typed], **options)
+    (told,) = done.stderr.splitlines()
+    assert done.returncode == 1 and not done.stdout
+    assert told.startswith("The package 'pandas' is not installed for ")
+    assert "source .venv/bin/activate" in told
+    (tmp_path / ".env").write_text("HF_TOKEN=x\n")
+    done = subprocess.run([*command, *typed], **options)
+    unread, again = done.stderr.splitlines()
+    assert unread.endswith(".env is not read, for python-dotenv is not installed.")
+    assert again == told
+
+
+@pytest.mark.parametrize("name", ["musequest.absent", "json.absent", None])
+def test_a_module_that_is_absent_by_a_fault_is_not_hidden(name, home: Path, monkeypatch):
+    def fail(*arguments, **options):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("musequest.creation.augmentation.augment", fail)
+    with pytest.raises(ModuleNotFoundError):
+        main(["augment", "--collection", "t"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
+from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_dialogs import sample, write_dataset, write_profile
@@ -35,6 +37,7 @@ from musequest.finetuning.trackers import tracker_settings
 from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.settings import load_approach
+from musequest.systems import ask
 from musequest.tables import read_table, write_table
 
 RUN = Path("runs/tiny/lora")
@@ -261,11 +264,62 @@ def test_the_card_tells_record_and_scores(run, finished, monkeypatch):
     write_json(results / "scoring.json", {"systems": {"lora": {"sha256": "of other answers"}}})
     assert scores_of(profile, "lora") is None
     digest = hashlib.sha256((run / "predictions.parquet").read_bytes()).hexdigest()
-    write_json(results / "scoring.json", {"systems": {"lora": {"sha256": digest}}})
+    scored = {"systems": {"lora": {"sha256": digest}}}
+    write_json(results / "scoring.json", scored)
     head, body = card_of(publish(profile, "lora", "museum/docent-lora"))
     assert "| rouge_l | 0.250 | 0.250 [0.100, 0.400] |" in body
     (measured,) = head["model-index"][0]["results"][0]["metrics"]
     assert (measured["type"], measured["value"]) == ("rouge_l", 0.25)
+    # What it makes of other things stands there only if the answers lie there that were scored.
+    rate = {"false_recognition_rate": {"mean": 0.75, "ci_low": 0.5, "ci_high": 1.0, "n": 12}}
+    write_json(
+        results / "summary.json", {"all": {"lora": {"rouge_l": value}}, "outsiders": {"lora": rate}}
+    )
+    write_table("predictions", home / "runs/tiny/lora__outsiders/predictions.parquet", [row])
+    write_json(
+        results / "scoring.json", {**scored, "outsiders": {"lora__outsiders": {"sha256": "x"}}}
+    )
+    assert "false_recognition_rate" not in card_of(publish(profile, "lora", "museum/docent"))[1]
+    write_json(
+        results / "scoring.json", {**scored, "outsiders": {"lora__outsiders": {"sha256": digest}}}
+    )
+    _, body = card_of(publish(profile, "lora", "museum/docent"))
+    assert "| false_recognition_rate | 0.750 [0.500, 1.000] |" in body
+    assert "the share of answers that call such a thing by an exhibit's name, 0 is best" in body
+
+
+def run_card(folder: Path, repo: str, cwd: Path) -> str:
+    """What the card's own code prints about photo.jpg, run as a stranger would."""
+    _, body = card_of(folder)
+    code = body.split("```python\n")[1].split("```")[0]
+    shutil.rmtree(cwd / repo, ignore_errors=True)
+    shutil.copytree(folder, cwd / repo)
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_cards_code_answers_about_a_photo_as_the_docent_does(home, tmp_path):
+    write_dataset(home, "tiny")
+    changes = {"image_size": 128, "max_new_tokens": 40}
+    profile = write_profile(tmp_path, Path("assets/pocket_docent"), **changes)
+    train(profile, overrides={"max_steps": "3"}, progress=False)
+    (tmp_path / "assets").symlink_to(root() / "assets")
+    with Image.open(root() / "assets/pocket_museum/photos/fog_bell/00.jpg") as photo:
+        turned = photo.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    turned.save(tmp_path / "photo.jpg", exif=exif)
+    (expected,) = ask(profile, tmp_path / "photo.jpg", "What is this?")
+    assert expected
+    folder = publish(profile, "lora", "museum/docent")
+    assert "Run it in MuseQuest's folder" in card_of(folder)[1]
+    assert run_card(folder, "museum/docent", tmp_path) == f"{expected}\n"
+    merge(profile, "lora", rows=1)
+    folder = publish(profile, "lora", "museum/docent", merged=True)
+    assert "Run it in MuseQuest's folder" not in card_of(folder)[1]
+    assert run_card(folder, "museum/docent", tmp_path) == f"{expected}\n"
 
 
 def test_a_merged_model_is_published_with_its_processor(run, finished):

@@ -217,7 +217,14 @@ def test_options_of_a_server_are_for_hosted_systems(profile):
 def test_infer_of_the_shell_takes_any_system_and_condition(profile, home, tmp_path, echo, capsys):
     command = ["infer", "--profile", str(tmp_path / "tiny.yaml"), "--approach", "echo"]
     assert main(command) == 0 and main([*command, "--condition", "outsiders"]) == 0
-    assert "12 questions are answered by 'echo'" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    runs = home / "runs" / "tiny"
+    assert lines == [
+        f"3 questions are answered by 'echo': {runs / 'echo' / 'predictions.parquet'}",
+        "12 questions are answered by 'echo' under 'outsiders': "
+        f"{runs / 'echo__outsiders' / 'predictions.parquet'}",
+    ]
+    assert (runs / "echo__outsiders" / "predictions.parquet").is_file()
     assert main([*command, "--condition", "dark"]) == 1
     assert "no condition 'dark'" in capsys.readouterr().err
 

@@ -19,18 +19,16 @@ from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
 from ..home import collection_dir
-from ..photos import likeness, open_photo, same_photo, save_photo
+from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
 from .exhibit_lists import Row, list_path, read_list
 from .split import MOST_HELD_OUT, SLOTS, Slot, assign, assign_listed
-from .texts import flaw_of, half_sign_of
+from .texts import flaw_of, half_sign_of, warn_of_short
 
 NEEDED = ("item_name", "title", "description")
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif"}
-# Longest edge of a collected photo, px: as much as any Idefics model looks at.
-LONGEST_EDGE = 1536
 # Columns that give the photos of each split.
 LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
 
@@ -86,7 +84,8 @@ def collect_folder(folder: str | Path, collection: str, *, progress: bool = True
 
     Photos become RGB JPEGs of at most 1536 px. Of an exhibit the first 15 photos are taken, and
     one that shows the same as an earlier one is left out; both are reported. Bad exhibits are
-    reported and left out; more than 10 % of them raises MuseQuestError. Returns the exhibits as
+    reported and left out; more than 10 % of them raises MuseQuestError. Descriptions of fewer than
+    80 words are counted in a warning. Returns the exhibits as
     written, one row each.
     """
     target, source = collection_dir(collection), list_path(folder)
@@ -98,6 +97,7 @@ def collect_folder(folder: str | Path, collection: str, *, progress: bool = True
         except MuseQuestError as error:
             problems.append(f"{source}, exhibit '{exhibit.item_name}': {error}")
     leave_out(problems, total, source)
+    warn_of_short({exhibit.item_name: exhibit.description for exhibit in kept})
     write_credits(target / "credits.csv", kept)
     write_table("exhibits", target / "exhibits.parquet", [_row(exhibit) for exhibit in kept])
     return read_table("exhibits", target / "exhibits.parquet")
@@ -250,8 +250,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     images, taken, copies, rights = [], [], [], []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = open_photo(folder / photo)
-        image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
+        image = prepared_photo(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)

@@ -26,12 +26,11 @@ from .museum_records import (
     main_text,
 )
 from .smithsonian_records import parse_record, record_id
+from .texts import ENOUGH_WORDS
 
 BASE_URL = "https://api.si.edu/openaccess/api/v1.0"
 UNCONFIRMED = "no record of the museum is confirmed as this exhibit"
 ROWS = 100  # a page of results
-# Below this many words the museum's page is read too; a docent has little to learn from less.
-ENOUGH_WORDS = 80
 # The id of a record within the address of its page: `.../object/a-name:nasm_A19610048000`.
 RECORD_ID = re.compile(r"(?:^|edanmdm[:-]|[/:])([A-Za-z]+_[A-Za-z0-9][\w.-]*)/?$")
 MOST_LINKED = 5  # records linked from one page that are looked at

@@ -26,7 +26,7 @@ UNTOLD = re.compile(
 # Groups of freetext that become details, in this order.
 DETAILS = ("name", "date", "place", "physicalDescription")
 JPEG = re.compile(r"jpe?g|screen", re.IGNORECASE)
-# Longest edge that is of use, px; see LONGEST_EDGE in exhibits.py.
+# Longest edge that is of use, px; see LONGEST_EDGE in photos.py.
 ENOUGH_PX = 1536
 DELIVERY = "https://ids.si.edu/ids/deliveryService"
 

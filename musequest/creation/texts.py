@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from collections.abc import Mapping
+
+from ..errors import LOGGER
 
 # The chat template's and the writers' own words; in a text they would end a turn early.
 MARKER = re.compile(
@@ -14,6 +17,7 @@ MARKER = re.compile(
     re.MULTILINE,
 )
 HTML = re.compile(r"</?[A-Za-z][^<>\n]*>|<!--|&(?:[A-Za-z]{2,8}|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
+ENOUGH_WORDS = 80  # of a description; a docent has little to learn from less
 UNFIT = ("Cc", "Cs")  # control characters, and halves of a character cut in two
 SMALL_WORDS = frozenset(
     ("the", "and", "for", "with", "from", "into", "near", "its", "his", "her", "their", "this")
@@ -39,6 +43,17 @@ def flaw_of(text: str) -> str | None:
         if unfit or sign == "\ufffd":
             return f"contains the control character U+{ord(sign):04X}"
     return None
+
+
+def warn_of_short(descriptions: Mapping[str, str]) -> None:
+    """Log one sentence about all descriptions, by item_name, of fewer than ENOUGH_WORDS words."""
+    short = [name for name, text in descriptions.items() if len(text.split()) < ENOUGH_WORDS]
+    if short:
+        LOGGER.warning(
+            "%d of %d descriptions have fewer than %d words, first that of '%s'; a docent learns "
+            "little from so few, and the offline writer pads short answers, so write more.",
+            len(short), len(descriptions), ENOUGH_WORDS, short[0],
+        )  # fmt: skip
 
 
 def half_sign_of(text: str) -> str | None:

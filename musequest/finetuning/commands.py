@@ -41,10 +41,23 @@ def infer(chosen: argparse.Namespace) -> None:
     """Answer the test questions with the base model, a tuned one or another system."""
     from ..settings import load_profile
     from ..systems import answer
+    from ..systems.answering import answers_dir
 
     profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
     table = answer(profile, chosen.approach, chosen.condition, **given(chosen, SERVER))
-    print(f"{len(table)} questions are answered by '{chosen.approach}'.")
+    under = f" under '{chosen.condition}'" if chosen.condition else ""
+    path = answers_dir(profile, chosen.approach, chosen.condition) / "predictions.parquet"
+    print(f"{len(table)} questions are answered by '{chosen.approach}'{under}: {path}")
+
+
+def ask(chosen: argparse.Namespace) -> None:
+    """Ask the base model, a tuned one or another local system about a photo of your own."""
+    from ..settings import load_profile
+    from ..systems import ask as run
+
+    profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
+    answers = run(profile, chosen.photo, *chosen.question, system=chosen.approach)
+    print("\n\n".join(answers))
 
 
 def merge(chosen: argparse.Namespace) -> None:
@@ -103,6 +116,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--approach", default="lora", help="or base, gpt4o, retrieval, rag")
     command.add_argument("--condition", help="blank_photo, wrong_photo, no_photo or outsiders")
     add_server(command, calls=16)
+    add_set(command, "a key of the profile")
+    command = add(commands, ask)
+    add_profile(command)
+    command.add_argument("--approach", default="lora", help="or base, retrieval, rag")
+    command.add_argument("--photo", required=True, metavar="FILE", help="JPEG, PNG and the like")
+    command.add_argument(
+        "--question",
+        action="append",
+        default=[],
+        metavar="Q",
+        help="as often as wanted (default: What is this?)",
+    )
     add_set(command, "a key of the profile")
     command = add(commands, merge)
     add_profile(command)

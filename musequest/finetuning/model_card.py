@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..files import read_json
+from ..files import file_digest, read_json
 from ..home import results_dir, run_dir
 from ..settings import Profile
 from .records import rows_a_step
 
 TRACKS = ("unseen_photo", "seen_photo", "all")
-USE = {
+OUTSIDERS = "outsiders"
+HEADINGS = {track: f"Test questions, track `{track}`:" for track in TRACKS} | {
+    OUTSIDERS: "Photos of things that are not in the collection; `false_recognition_rate` is the "
+    "share of answers that call such a thing by an exhibit's name, 0 is best:"
+}
+LOAD = {
     True: """from peft import PeftModel
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from PIL import Image, ImageOps
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 base = AutoModelForImageTextToText.from_pretrained("{base}", dtype="{dtype}")
-model = PeftModel.from_pretrained(base, "{repo}").eval()
-processor = AutoProcessor.from_pretrained("{repo}")""",
-    False: """from transformers import AutoModelForImageTextToText, AutoProcessor
+model = PeftModel.from_pretrained(base, "{repo}").eval()""",
+    False: """from PIL import Image, ImageOps
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
-model = AutoModelForImageTextToText.from_pretrained("{repo}", dtype="{dtype}").eval()
-processor = AutoProcessor.from_pretrained("{repo}")""",
+model = AutoModelForImageTextToText.from_pretrained("{repo}", dtype="{dtype}").eval()""",
 }
+# The processor as training had it, whatever else is installed; the photo upright by its EXIF.
+ASK = """processor = AutoProcessor.from_pretrained("{repo}", backend="pil")
+greedy = GenerationConfig.from_pretrained("{repo}")
+
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+content = [{{"type": "image", "image": photo}}, {{"type": "text", "text": "What is this?"}}]
+prompt = processor.apply_chat_template(
+    [{{"role": "user", "content": content}}],
+    add_generation_prompt=True,
+    tokenize=True,
+    return_dict=True,
+    return_tensors="pt",
+).to(model.device)
+output = model.generate(**prompt, generation_config=greedy)
+answer = output[0, prompt["input_ids"].shape[1] :]
+print(processor.decode(answer, skip_special_tokens=True).strip())"""
 
 
 def model_card(
@@ -37,7 +57,13 @@ def model_card(
 ) -> str:
     """The card as Markdown with a YAML head the Hub reads; scores only if they are this run's."""
     scores = scores_of(profile, record["approach"])
-    use = USE[is_adapter].format(base=record["base_model"], repo=repo_id, dtype=record["dtype"])
+    use = f"{LOAD[is_adapter]}\n{ASK}".format(
+        base=record["base_model"], repo=repo_id, dtype=record["dtype"]
+    )
+    local = Path(profile.base_model_source).is_dir()
+    where = (
+        " Run it in MuseQuest's folder, where the base model lies." if is_adapter and local else ""
+    )
     noun = "LoRA adapter" if is_adapter else "model"
     body = f"""
 # {repo_id.split("/")[1]}
@@ -52,9 +78,8 @@ from `{record["base_model"]}` by MuseQuest's approach '{record["approach"]}'.
 {use}
 ```
 
-Photos have at most {record["image_size"]} px on their longer edge, image splitting is
-{"on" if record["image_splitting"] else "off"}. Ask one question about one photo, through the
-processor's chat template.
+The photo is shown with at most {record["image_size"]} px on its longer edge, image splitting is
+{"on" if record["image_splitting"] else "off"}. Ask one question about one photo.{where}
 
 ## How it was trained
 
@@ -78,15 +103,25 @@ it.
 
 
 def scores_of(profile: Profile, system: str) -> dict[str, Any] | None:
-    """summary.json if it scores the predictions that lie in this system's run now, else None."""
+    """summary.json if it scores the predictions that lie in this system's run now, else None.
+
+    Its outsiders are left out if they are of other answers than those that lie there now.
+    """
     folder = results_dir(profile.name)
-    predictions = run_dir(profile.name, system) / "predictions.parquet"
-    if not (folder / "scoring.json").exists() or not predictions.exists():
+    if not (folder / "scoring.json").exists():
         return None
-    scored = read_json(folder / "scoring.json")["systems"].get(system, {})
-    if scored.get("sha256") != _sha256(predictions):
+    scored, summary = read_json(folder / "scoring.json"), read_json(folder / "summary.json")
+    if not _scored(scored["systems"], profile, system):
         return None
-    return read_json(folder / "summary.json")
+    if not _scored(scored.get(OUTSIDERS, {}), profile, f"{system}__{OUTSIDERS}"):
+        summary.pop(OUTSIDERS, None)
+    return summary
+
+
+def _scored(files: dict[str, Any], profile: Profile, name: str) -> bool:
+    """Whether the answers in the folder `name` are those that were scored."""
+    digest = file_digest(run_dir(profile.name, name) / "predictions.parquet")
+    return digest is not None and digest == files.get(name, {}).get("sha256")
 
 
 def _head(
@@ -156,7 +191,7 @@ def _scores_text(scores: dict[str, Any] | None, system: str) -> str:
     if scores is None:
         return "The answers of this run have not been scored yet."
     parts = []
-    for track in TRACKS:
+    for track, heading in HEADINGS.items():
         systems = scores.get(track, {})
         if system not in systems:
             continue
@@ -165,7 +200,6 @@ def _scores_text(scores: dict[str, Any] | None, system: str) -> str:
             (metric, *(_shown(systems[name].get(metric)) for name in names))
             for metric in systems[system]
         ]
-        heading = f"Test questions, track `{track}`:"
         parts.append(f"{heading}\n\n{_table(('metric', *names), rows)}")
     told = "Means with 95 % intervals, bootstrapped over exhibits; 0 is best of the distances."
     return "\n\n".join([told, *parts])
@@ -183,8 +217,3 @@ def _shown(value: dict[str, Any] | None) -> str:
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,7 @@ from ..errors import MuseQuestError
 from ..files import write_text
 from ..home import run_dir
 from ..settings import Profile, load_approach, load_profile
+from .generation import generation_config
 from .model_card import model_card
 from .model_info import NAME as MODEL_INFO
 from .models import WEIGHTS, load_processor
@@ -69,7 +70,9 @@ def make_folder(
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(weights, unfinished, copy_function=_link)
-    load_processor(profile).save_pretrained(unfinished)
+    processor = load_processor(profile)
+    processor.save_pretrained(unfinished)
+    generation_config(processor, profile.max_new_tokens).save_pretrained(unfinished)
     for name in RECORDS:
         if (run / name).exists():
             shutil.copy2(run / name, unfinished / name)

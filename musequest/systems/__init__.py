@@ -3,6 +3,7 @@
     answer(profile, "rag")                    the questions of the evaluation split
     answer(profile, "lora", "blank_photo")    the same, with a photo that shows nothing
     ablate(profile)                           every local system under every condition
+    ask(profile, "photo.jpg", "What is it?")  a photo of your own
 
 `base` and the tuned models answer by themselves (`local`), `gpt4o` is asked over the network,
 `retrieval` and `rag` look up the nearest training photo. A system is one file of this folder: a
@@ -12,6 +13,7 @@ business (`answering`, `conditions`).
 """
 
 from .answering import ablate, answer, answer_all, answer_if_possible, open_system
+from .asking import ask
 from .system import System
 
-__all__ = ["System", "ablate", "answer", "answer_all", "answer_if_possible", "open_system"]
+__all__ = ["System", "ablate", "answer", "answer_all", "answer_if_possible", "ask", "open_system"]

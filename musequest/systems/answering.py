@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -42,7 +43,7 @@ def answer(
             f"'{system.name}' is asked about the test photos alone, since each answer costs money; "
             "choose a local system for a condition."
         )
-    folder = run_dir(profile.name, f"{system.name}{UNDER}{condition}" if condition else system.name)
+    folder = answers_dir(profile, system.name, condition)
     asked = system.asked(profile.evaluation_split)
     asked |= asked_under(condition, profile) if condition else {}
     if (kept := kept_answers(folder, asked)) is not None:
@@ -59,6 +60,11 @@ def answer(
         folder, asked, predictions, seconds=time.monotonic() - start, problems=system.problems,
         unanswered=len(rows if shown is None else shown) - len(predictions), cost=system.cost(),
     )  # fmt: skip
+
+
+def answers_dir(profile: Profile, system: str, condition: str | None = None) -> Path:
+    """Where a system's answers under a condition lie, or those to the split as it is."""
+    return run_dir(profile.name, f"{system}{UNDER}{condition}" if condition else system)
 
 
 def ablate(
