@@ -47,8 +47,11 @@ THOUSANDS = rf"(?:{BELOW_1000}|an?){SPACE}(?:thousand|million|billion)"
 YEAR_END = rf"(?:{_any(TENS)}{SPACE}{_last(ONES)}|{_last([*TENS, *TEENS])})"
 OH = rf"(?:oh|aught|ought){SPACE}{_any(ONES)}"
 YEAR = rf"{_any([*TEENS, 'twenty'])}{SPACE}(?:{YEAR_END}|{OH})"
+# What a numeral can begin with, looked at first because most words begin otherwise.
+BEGINNINGS = sorted({word[:3] for word in [*CARDINALS, *ORDINALS]})
+MAY_BEGIN = rf"(?=[a{''.join({word[0] for word in BEGINNINGS})}])(?=an?[\s-]|{_any(BEGINNINGS)})"
 WORDS = re.compile(
-    rf"\b(?:{YEAR}|(?:{BELOW_100}|an?){SPACE}dozen"
+    rf"\b{MAY_BEGIN}(?:{YEAR}|(?:{BELOW_100}|an?){SPACE}dozen"
     rf"|{THOUSANDS}(?:,?{AND}{THOUSANDS})*(?:,?{AND}{BELOW_1000_END}|(?:th)?)"
     rf"|{BELOW_1000_END}|hundredth|thousandth|millionth)(?:\b|(?<=hundred)(?=s\b))",
     re.I,
