@@ -60,14 +60,16 @@ TOKEN = re.compile(r"[a-z]+", re.I)
 
 VULGAR = {"½": (1, 2), "¼": (1, 4), "¾": (3, 4), "⅓": (1, 3), "⅔": (2, 3)}
 VULGAR |= {"⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8)}
+LARGEST = Decimal(10) ** 15  # what digits repeated without end are, as it can be reckoned with
 SIGN = f"(?P<sign>[{''.join(VULGAR)}])"
 
-# "12,500.5", "3.6", "3,6"; a fraction of its own; a fraction behind a number ("18 1/2").
+# "12,500.5", "3.6", "3,6", ".5"; a fraction of its own; a fraction behind a number ("18 1/2").
 DIGITS = re.compile(
     rf"{SIGN}|(?<![\d/⁄])(?P<over>\d{{1,2}})[/⁄](?P<under>2|3|4|5|6|8|10|12|16|32|64)(?![\d/⁄])"
     r"|(?P<dotted>\d{1,3}(?:\.\d{3}){2,}(?![\d.]))"
     r"|(?P<grouped>\d{1,3}(?P<sep>[,'’ \u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)(?:\.\d+)?)"
-    r"|(?P<plain>\d+)(?:\.(?P<point>\d+)|(?<!\d,\d),(?P<comma>\d{1,2})(?![\d,]))?"
+    r"|(?P<plain>\d+|(?<![\w.])(?=\.\d))"
+    r"(?:\.(?P<point>\d+)|(?<!\d,\d)(?<!\d{4}),(?P<comma>\d{1,2})(?![\d,]))?"
 )
 PART = re.compile(rf"\s?{SIGN}|[ \u00a0-](?P<over>\d{{1,2}})[/⁄](?P<under>\d{{1,2}})(?!\d)")
 FRACTIONS = {"halves": 2, "quarters": 4, "fourths": 4} | {
@@ -135,6 +137,7 @@ def _digits(text: str) -> Iterator[Numeral]:
     end = 0
     while match := DIGITS.search(text, end):
         value, end = _value(match)
+        value = min(value, LARGEST)
         if (part := PART.match(text, end)) and (fraction := _fraction(part)):
             value, end = value + fraction, part.end()
         elif half := HALF.match(text, end):

@@ -16,6 +16,7 @@ TEXTS = [
     "It is of the XVIIth century and weighs two and a half pounds.",
     "A third of it, 1/3 or ¾, is 2 feet 3 inches or 13.4 inches (34 cm); half a million came.",
     "The twenties and 1920s; the nineteen-sixties; the eighteen hundreds; 17th- and 18th-century.",
+    f"{'1' * 40} kg, {'2' * 40} ft 3 in. and 3.{'3' * 40} or .5 cm; in 1900,12 ships.",
     "In World War II; 1998-99 and 1860-1; PM-0007; 3,6 kg; two hundred of 2.5 million.",
 ]
 

@@ -26,6 +26,8 @@ def values(text: str) -> list[str]:
         ("1,234,567.5", ["1234567.5"]),
         ("3.60 kg, 3,6 kg", ["3.6", "3.6"]),
         ("July 4, 1776 and July 4,1776", ["4", "1776", "4", "1776"]),
+        ("In 1900,12 ships", ["1900", "12"]),
+        (".5 cm, (.75 m), $.50, and so on ...5", ["0.5", "0.75", "0.5", "5"]),
         ("1, 2,3 and 4", ["1", "2.3", "4"]),
         ("the 3rd, third, 21st and twenty-first", ["3", "3", "21", "21"]),
         ("one of the first; a second look", []),
@@ -244,6 +246,13 @@ def test_a_very_long_answer_is_read_in_time():
     check = check_numbers("one hundred and 12 cm " * 2_000 + "9" * 5_000, "12 cm")
     assert check.recall == 1
     assert check.stated == 3
+
+
+@pytest.mark.parametrize("said", ["{} kg", "{} ft 3 in.", "{}-{}", "{} million", "{} and a half"])
+def test_digits_repeated_without_end_are_invented(said: str):
+    text = said.replace("{}", "1" * 40)
+    assert check_numbers(text, "34 cm").invented_rate == 1
+    assert check_numbers("34 cm", text).recall == 0
 
 
 def test_names_are_capitalised_words_inside_sentences():
