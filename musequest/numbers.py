@@ -63,9 +63,9 @@ def find_numbers(text: str) -> tuple[Number, ...]:
 def _numerals(text: str) -> list[Number]:
     phrases = [*_wars(text), *_decades(text)]
     plain = [
-        Number(value, start=start, end=end, ordinal=ordinal, amount=_is_amount(text, start))
-        for value, start, end, ordinal in find_numerals(text)
-        if not any(phrase.start <= start < phrase.end for phrase in phrases)
+        Number(**numeral._asdict(), amount=_is_amount(text, numeral.start))
+        for numeral in find_numerals(text)
+        if not any(phrase.start <= numeral.start < phrase.end for phrase in phrases)
     ]
     romans = [
         Number(Decimal(roman(m[1])), start=m.start(), end=m.end(), ordinal=True)
@@ -75,10 +75,7 @@ def _numerals(text: str) -> list[Number]:
 
 
 def _decades(text: str) -> list[Number]:
-    return [
-        Number(value, kind="decade", start=start, end=end)
-        for value, start, end, _ in find_decades(text)
-    ]
+    return [Number(**numeral._asdict(), kind="decade") for numeral in find_decades(text)]
 
 
 def _wars(text: str) -> list[Number]:

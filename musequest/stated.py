@@ -22,12 +22,21 @@ class Number:
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
     ordinal: bool = field(default=False, compare=False)
+    under: int = field(default=0, compare=False)  # the denominator of its fraction; 0: it has none
     amount: bool = field(default=False, compare=False)  # of money, or with a separator of thousands
 
     @property
     def size(self) -> Decimal:
         """Its value in the dimension's base unit; 0 where it has no unit."""
         return self.value * self.factor
+
+    @property
+    def last_place(self) -> Decimal:
+        """The smallest difference that its wording can tell: 1, 0.1 with a decimal, 1/8 in 3/8."""
+        if self.under:
+            return Decimal(1) / self.under
+        exponent = self.value.as_tuple().exponent
+        return Decimal(1).scaleb(min(0, exponent) if isinstance(exponent, int) else 0)
 
     @property
     def years(self) -> range:
@@ -39,17 +48,15 @@ class Number:
         return range(-first - length, -first) if self.bc else range(first, first + length)
 
     def rounds(self, other: Number) -> bool:
-        """Whether it is `other`, a measure in another unit, rounded to the decimals written.
+        """Whether it is `other`, a measure in another unit, rounded to what is written.
 
-        "13.4 inches" rounds "34 cm", as "13 inches" does; "13.5 inches" does not. Nor does
-        anything more than 5 % away: "1 m" is not "140 cm". In one unit nothing is rounded.
+        "13.4 inches" rounds "34 cm", as "13 3/8" and "13 inches" do; "13.5 inches" does not. Nor
+        does anything more than 5 % away: "1 m" is not "140 cm". In one unit nothing is rounded.
         """
         if self.dimension != other.dimension or self.factor in (0, other.factor):
             return False
-        exponent = self.value.as_tuple().exponent
-        last_place = Decimal(1).scaleb(min(0, exponent) if isinstance(exponent, int) else 0)
         apart = abs(self.value - other.size / self.factor)
-        return apart <= min(last_place / 2, ROUNDED * self.value)
+        return apart <= min(self.last_place / 2, ROUNDED * self.value)
 
 
 class Known:

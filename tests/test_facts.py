@@ -120,6 +120,9 @@ SAME = [
     ("2 ft. and 3 in. wide", "27 in. wide"),
     ("13.4 inches", "34 cm"),
     ("2 feet 3 inches", "68.6 cm"),
+    ("13 3/8 inches", "34 cm"),
+    ("9⅞ inches", "25 cm"),
+    ("two and a half feet", "76 cm"),
 ]
 
 
@@ -148,6 +151,8 @@ def test_two_wordings_of_the_same(one: str, other: str):
         ("2 feet. 3 inches", "27 inches"),
         ("3 inches 2 feet", "27 inches"),
         ("13.5 inches", "34 cm"),
+        ("13 1/8 inches", "34 cm"),
+        ("13 3/8 inches", "33 cm"),
         ("13 inches", "34 cm"),
         ("34.1 cm", "34 cm"),
         ("34.1 cm", "34 kg"),
@@ -225,6 +230,10 @@ def test_when_two_numbers_agree(answer: str, truth: str, agrees: bool):
     check = check_numbers(answer, truth)
     assert check.recall == float(agrees)
     assert check.invented_rate == float(not agrees)
+
+
+def test_a_measure_with_its_conversion_is_one_fact():
+    assert check_numbers("It is 34 cm (13 3/8 in.) high.", "34 cm").stated == 1
 
 
 def test_the_century_of_a_stated_year_is_not_invented_yet_not_recalled():

@@ -46,7 +46,7 @@ def change_numbers(text: str, known_text: str) -> str:
     numbers = list(find_numbers(text))
     while numbers:
         number = numbers.pop()
-        inside = [n for n in numerals if number.start <= n[1] and n[2] <= number.end]
+        inside = [n for n in numerals if number.start <= n.start and n.end <= number.end]
         if numbers and inside and _is_cut(number, inside[0]):
             start, end, new = _range(text, numbers.pop(), number, known, rng)
         else:
@@ -57,7 +57,7 @@ def change_numbers(text: str, known_text: str) -> str:
 
 def _is_cut(number: Number, numeral: Numeral) -> bool:
     """Whether it is the end of a range such as "1914-18"."""
-    return not (number.kind or number.dimension) and numeral[0] < 100 and number.value >= 1000
+    return not (number.kind or number.dimension) and numeral.value < 100 and number.value >= 1000
 
 
 def _range(text: str, left: Number, right: Number, known: Known, rng: random.Random) -> Change:
@@ -103,7 +103,7 @@ def _place(
         return letters.start(1), letters.end(1), new
     if not inside:
         return number.start, number.end, iter(())
-    value, start, end, ordinal = inside[0]
+    value, start, end, ordinal, _ = inside[0]
     return start, end, _wordings(number, text[start:end], value, ordinal, rng)
 
 
