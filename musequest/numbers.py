@@ -28,10 +28,12 @@ INCH = r"in\.|in(?=\s+(?:high|wide|long|tall|deep|across|thick|x|×)(?!\w))"
 UNIT = re.compile(
     rf"[\s\u00a0\u202f\u2009-]?(?:(?P<unit>{LETTERS}|(?i:{NAMES}))(?![^\W_])|(?P<inch>{INCH}))"
 )
-CENTURY = re.compile(r"[\s-]+centur(?:y|ies)\b", re.I)
+# "18th century", "15th-c."; "the 4th c. 1850" is around 1850.
+A_CENTURY = r"[\s-]+(?i:century\b|c(?:ent)?\.(?!\s*\d))"
+CENTURY = re.compile(rf"{A_CENTURY}|[\s-]+(?i:centuries)\b")
 BEFORE_CHRIST = re.compile(r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?)")
 PLURAL_YEAR = re.compile(r"['’]?s\b")
-ROMAN_CENTURY = re.compile(r"\b([IVX]+)(?:th|st|nd|rd|e|ème)?(?=[\s-]+centur)")
+ROMAN_CENTURY = re.compile(rf"\b([IVX]+)(?:th|st|nd|rd|e|ème)?(?={CENTURY.pattern})")
 RANGE = re.compile(r"\s*[-–—/]\s*")
 # Between two numbers of which the second carries the unit, the century or the era of both.
 SHARED = re.compile(
@@ -151,8 +153,8 @@ def _pair(text: str, left: Number, right: Number) -> list[Number]:
 def _in_list(text: str, left: Number, right: Number) -> bool:
     """Whether an ordinal before a comma is one of several centuries."""
     written = text[left.end : right.end].lower()
-    several = "century" not in written or " and " in written or " or " in written
-    return left.ordinal and not left.kind and several
+    one = re.search(A_CENTURY, written) and " and " not in written and " or " not in written
+    return left.ordinal and not left.kind and not one
 
 
 def _continues(left: Number, right: Number) -> bool:
