@@ -14,6 +14,8 @@ TEXTS = [
     "Fired in the nineteen-sixties; two-thirds of it is 18 1/2 inches deep.",
     "300-200 BC, and 1790-95; twenty-first in a row; 0.5 m; 2½ ft.",
     "The late 18th c., a 15th-c. bowl and 13 3/8 inches.",
+    "1850 to '60 and '76; the '50s and seventies; 5-6,000 tons; two to three million; 5'10\".",
+    "It has 1 handle, is the 2nd of its kind, 6 ft 0 in high and of the 1850-60s.",
     "It is of the XVIIth century and weighs two and a half pounds.",
     "A third of it, 1/3 or ¾, is 2 feet 3 inches or 13.4 inches (34 cm); half a million came.",
     "The twenties and 1920s; the nineteen-sixties; the eighteen hundreds; 17th- and 18th-century.",

@@ -44,6 +44,16 @@ def values(text: str) -> list[str]:
         ("5th, 4th and 3rd centuries BC", ["5c BC", "4c BC", "3c BC"]),
         ("first, second or third century", ["1c", "2c", "3c"]),
         ("on July 4th, 18th century coins", ["4", "18c"]),
+        ("1850 to '60, 1850-'60, '76, in '42.", ["1850", "1860", "1850", "1860", "76", "42"]),
+        ("1998-02, 1914 to 18", ["1998", "2", "1914", "18"]),
+        ("five to six thousand, 2-3 million", ["5000", "6000", "2000000", "3000000"]),
+        ("one or two hundred, 1.5 to 2 million", ["100", "200", "1500000", "2000000"]),
+        ("5-6,000 tons, 17–18,000", ["5000", "6000", "17000", "18000"]),
+        ("5 to 6,000, 50-40,000, 500-1,000", ["5", "6000", "50", "40000", "500", "1000"]),
+        ("a hundred to a thousand; May 4 - 5,000", ["100", "1000", "4", "5000"]),
+        ("the 4th to five thousand; two and three thousand", ["4", "5000", "2", "3000"]),
+        ("5 ft 10 in, 6 feet 0 in tall, 6 ft 2 by 3", ["70", "72", "6", "2", "3"]),
+        ('5\'10", 5’ 10½”, 5\'60", "Apollo 11"', ["70", "70.5", "5", "60", "11"]),
         ("the 1920s, the 1920's", ["1920s", "1920s"]),
         ("300-200 BC, 500 B.C.E., 3rd century BC", ["300 BC", "200 BC", "500 BC", "3c BC"]),
         ("1790-95, 1790–1800, 1914/18", ["1790", "1795", "1790", "1800", "1914", "1918"]),
@@ -123,6 +133,15 @@ SAME = [
     ("2 ft. and 3 in. wide", "27 in. wide"),
     ("13.4 inches", "34 cm"),
     ("2 feet 3 inches", "68.6 cm"),
+    ("6 ft 0 in", "1.83 m"),
+    ("5'10\"", "5 feet 10 inches"),
+    ("five to six thousand tons", "5,000 to 6,000 tons"),
+    ("5-6,000 tons", "5,000 to 6,000 tons"),
+    ("the sixties", "the 1960s"),
+    ("the '60s", "the 1960s"),
+    ("60s", "the nineteen-sixties"),
+    ("the spirit of '76", "the spirit of 1776"),
+    ("1850 to '60", "1850 to 1860"),
     ("13 3/8 inches", "34 cm"),
     ("9⅞ inches", "25 cm"),
     ("two and a half feet", "76 cm"),
@@ -139,6 +158,16 @@ def test_two_wordings_of_the_same(one: str, other: str):
 
 
 @pytest.mark.parametrize(
+    ("digits", "word"), [("1 handle", "one handle"), ("1st", "first"), ("the 2nd", "the second")]
+)
+def test_a_bare_one_first_and_second_only_bear_out_digits(digits: str, word: str):
+    assert check_numbers(digits, word).invented == ()
+    assert check_numbers(word, digits).recall == 1
+    assert check_numbers(word, "34").stated == 0
+    assert check_numbers("34", word).recall is None
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ("17th- and 18th-century", "17 and 18"),
@@ -146,6 +175,14 @@ def test_two_wordings_of_the_same(one: str, other: str):
         ("a third vase", "1/3 of a vase"),
         ("one third-century coin", "one third of a coin"),
         ("half a loaf", "1/2 of a loaf"),
+        ("the first handle", "1 handle"),
+        ("one of a kind", "the 1st of its kind"),
+        ("one of them", "1 m"),
+        ("the second", "2 kg"),
+        ("the seventies", "the 1960s"),
+        ("the sixties", "the 60s BC"),
+        ("'76", "1767"),
+        ("'76", "76 BC"),
         ("1860-1", "1860–1871"),
         ("1986 - 3", "1986-1993"),
         ("World War Two", "World War One"),
@@ -180,6 +217,13 @@ def test_wordings_that_are_not_the_same(one: str, other: str):
         ("47 cm", "471 mm", False),
         ("471 mm", "47 cm", True),
         ("47 cm", "47.1 cm", True),
+        ("1 handle", "It has one handle", False),
+        ("1 kg", "It has one handle", True),
+        ("2 handles", "the second of its kind", True),
+        ("the sixties", "In 1962", False),
+        ("the '60s", "In 1972", True),
+        ("the sixties", "160 coins", True),
+        ("1962", "the sixties", True),
         ("18th century", "the 1740s", False),
         ("17th century", "the 1740s", True),
         ("1742", "the 1740s", True),
