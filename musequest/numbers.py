@@ -14,13 +14,16 @@ from decimal import Decimal
 from functools import lru_cache
 
 from .numerals import find_decades, find_numerals, roman
+from .ranges import A_CENTURY, pair
 from .stated import Known, Number
 from .units import UNITS
 
-__all__ = ["ROMAN_CENTURY", "Known", "Number", "find_numbers"]
+__all__ = ["ROMAN_CENTURY", "Known", "Number", "find_numbers", "known_numbers"]
 
-# Numbers only in a longer numeral ("twenty-first", "half a million"), a century or before a unit.
-HARDLY_NUMBERS = frozenset({"one", "first", "second", "half a", "half an"})
+# Numbers only in a longer numeral ("twenty-first", "half a million"), a century or before a unit:
+# these are hardly ever what somebody claims, but say what "1", "1st" and "2nd" say.
+HARDLY_NUMBERS = frozenset({"one", "first", "second"})
+NO_NUMBERS = frozenset({"half a", "half an"})
 LETTERS = "|".join(unit for unit in UNITS if len(unit) == 1)
 NAMES = "|".join(sorted((unit for unit in UNITS if len(unit) > 1), key=len, reverse=True))
 # "12 in. wide" and "12 in high" measure; "in 1742 in Lowfen" does not.
@@ -28,21 +31,12 @@ INCH = r"in\.|in(?=\s+(?:high|wide|long|tall|deep|across|thick|x|×)(?!\w))"
 UNIT = re.compile(
     rf"[\s\u00a0\u202f\u2009-]?(?:(?P<unit>{LETTERS}|(?i:{NAMES}))(?![^\W_])|(?P<inch>{INCH}))"
 )
-CENTURY = re.compile(r"[\s-]+centur(?:y|ies)\b", re.I)
+CENTURY = re.compile(rf"{A_CENTURY}|[\s-]+(?i:centuries)\b")
 BEFORE_CHRIST = re.compile(r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?)")
+# "'76", not "5'10" and not "'76'".
+SHORT_YEAR = re.compile(r"(?<![\w'’‘])['’‘]\d\d(?![\w'’\"”]|[.,]\d)")
 PLURAL_YEAR = re.compile(r"['’]?s\b")
-ROMAN_CENTURY = re.compile(r"\b([IVX]+)(?:th|st|nd|rd|e|ème)?(?=[\s-]+centur)")
-RANGE = re.compile(r"\s*[-–—/]\s*")
-# Between two numbers of which the second carries the unit, the century or the era of both.
-SHARED = re.compile(
-    r"-?\s*(?:[-–—/x×]|\b(?:to|by|or|until|and|through)\b)\s*(?:(?:the|early|late|mid)[\s-]+)*",
-    re.I,
-)
-# "17th, 18th and 19th centuries", "17th, 18th, and 19th century"; a date is none of them, as in
-# "on the 4th, 18th century".
-LISTED = re.compile(r",\s*(?:(?:and|or)\s+)?(?:(?:the|early|late|mid)[\s-]+)*", re.I)
-# "2 feet 3 inches", "2 feet and 3 inches": one measure in two units.
-COMPOUND = re.compile(r"(?:(?<=ft|lb)\.)?\s*(?:\band\s+)?")
+ROMAN_CENTURY = re.compile(rf"\b([IVX]+)(?:th|st|nd|rd|e|ème)?(?={CENTURY.pattern})")
 WORLD_WAR = re.compile(
     r"\b(?:(First|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(One|Two|II?|[12]))\b", re.I
 )
@@ -51,21 +45,35 @@ GROUPED = re.compile(r"\d{1,3}[,'’ \u00a0\u202f\u2009]\d{3}")
 CURRENCIES = ("$", "£", "€", "¥")
 
 
-@lru_cache(maxsize=8192)
 def find_numbers(text: str) -> tuple[Number, ...]:
-    """The numbers of `text` in order of appearance, each with its place in the text."""
+    """The numbers that `text` claims, in order of appearance, each with its place in the text."""
+    return tuple(number for number in _find(text) if not number.bare)
+
+
+@lru_cache(maxsize=1024)
+def known_numbers(text: str) -> Known:
+    """The numbers of `text` to hold others against, a bare "one", "first" and "second" included."""
+    return Known(_find(text))
+
+
+@lru_cache(maxsize=8192)
+def _find(text: str) -> tuple[Number, ...]:
     found = [_with_suffix(text, n) for n in _numerals(text)]
     for index in range(len(found) - 2, -1, -1):
-        found[index : index + 2] = _pair(text, found[index], found[index + 1])
-    return tuple(n for n in found if _counts(text, n))
+        found[index : index + 2] = pair(text, found[index], found[index + 1])
+    return tuple(_weighed(text, number) for number in found if not _is(NO_NUMBERS, text, number))
 
 
 def _numerals(text: str) -> list[Number]:
     phrases = [*_wars(text), *_decades(text)]
     plain = [
-        Number(value, start=start, end=end, ordinal=ordinal, amount=_is_amount(text, start))
-        for value, start, end, ordinal in find_numerals(text)
-        if not any(phrase.start <= start < phrase.end for phrase in phrases)
+        Number(
+            **numeral._asdict(),
+            amount=_is_amount(text, numeral.start),
+            cut=bool(numeral.start and SHORT_YEAR.match(text, numeral.start - 1)),
+        )
+        for numeral in find_numerals(text)
+        if not any(phrase.start <= numeral.start < phrase.end for phrase in phrases)
     ]
     romans = [
         Number(Decimal(roman(m[1])), start=m.start(), end=m.end(), ordinal=True)
@@ -75,10 +83,7 @@ def _numerals(text: str) -> list[Number]:
 
 
 def _decades(text: str) -> list[Number]:
-    return [
-        Number(value, kind="decade", start=start, end=end)
-        for value, start, end, _ in find_decades(text)
-    ]
+    return [Number(**numeral._asdict(), kind="decade") for numeral in find_decades(text)]
 
 
 def _wars(text: str) -> list[Number]:
@@ -99,10 +104,14 @@ def _is_amount(text: str, start: int) -> bool:
     return before.endswith(CURRENCIES) or bool(GROUPED.match(text, start))
 
 
-def _counts(text: str, number: Number) -> bool:
-    """A bare "one", "first" or "second" is hardly ever a number that somebody claims."""
-    word = text[number.start : number.end].lower()
-    return bool(number.kind or number.dimension) or word not in HARDLY_NUMBERS
+def _weighed(text: str, number: Number) -> Number:
+    return replace(number, bare=True) if _is(HARDLY_NUMBERS, text, number) else number
+
+
+def _is(words: frozenset[str], text: str, number: Number) -> bool:
+    """Whether the number is one of these words and no more."""
+    plain = not (number.kind or number.dimension) and number.value < 3
+    return plain and text[number.start : number.end].lower() in words
 
 
 def _with_suffix(text: str, number: Number) -> Number:
@@ -128,47 +137,3 @@ def _plural_year(number: Number, end: int) -> Number:
     if 10 <= number.value <= 9990 and number.value % 10 == 0:
         return replace(number, kind="decade", end=end)
     return number
-
-
-def _pair(text: str, left: Number, right: Number) -> list[Number]:
-    """Let two numbers of one expression share what is written once: "10-20 cm", "1914-18"."""
-    between = text[left.end : right.start]
-    if COMPOUND.fullmatch(text, left.end, right.start) and _continues(left, right):
-        value = left.size / right.factor + right.value
-        return [replace(right, value=value, start=left.start)]
-    if RANGE.fullmatch(between) and (cut := _cut_by(text, left, right)):
-        return [left, replace(right, value=left.value - left.value % cut + right.value)]
-    if right.kind == "century" and LISTED.fullmatch(between) and _in_list(text, left, right):
-        return [replace(left, kind="century", bc=right.bc), right]
-    if not SHARED.fullmatch(between):
-        return [left, right]
-    if right.kind == "century" and left.ordinal and not left.kind:
-        left = replace(left, kind="century")
-    if right.dimension and not (left.dimension or left.kind or left.bc) and "and" not in between:
-        left = replace(left, dimension=right.dimension, factor=right.factor)
-    if right.bc and not left.dimension:
-        left = replace(left, bc=True)
-    return [left, right]
-
-
-def _in_list(text: str, left: Number, right: Number) -> bool:
-    """Whether an ordinal before a comma is one of several centuries."""
-    written = text[left.end : right.end].lower()
-    several = "century" not in written or " and " in written or " or " in written
-    return left.ordinal and not left.kind and several
-
-
-def _continues(left: Number, right: Number) -> bool:
-    """Whether `right` is the rest of a measure that `left` states in a larger unit."""
-    same = left.dimension == right.dimension != ""
-    return same and left.value % 1 == 0 and 0 < right.size < left.factor
-
-
-def _cut_by(text: str, left: Number, right: Number) -> int:
-    """100 or 10 where `right` is the end of a range of years cut to two digits or one, else 0."""
-    if not 1000 <= left.value <= 2999 or left.value % 1 or right.dimension or right.ordinal:
-        return 0
-    if left.value % 100 < right.value < 100:
-        return 100
-    one_digit = text[left.end + 1 : right.end].isdigit() and right.end == right.start + 1
-    return 10 if one_digit and left.value % 10 < right.value else 0

@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import NamedTuple
 
-Numeral = tuple[Decimal, int, int, bool]  # value, first character, one past the last, ordinal
+
+class Numeral(NamedTuple):
+    """A number as it is written, without a unit."""
+
+    value: Decimal
+    start: int  # its first character
+    end: int  # one past its last
+    ordinal: bool = False
+    under: int = 0  # the denominator of its fraction, 8 in "13 3/8"; 0 where it has none
+
 
 ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"]
@@ -47,8 +57,11 @@ THOUSANDS = rf"(?:{BELOW_1000}|an?){SPACE}(?:thousand|million|billion)"
 YEAR_END = rf"(?:{_any(TENS)}{SPACE}{_last(ONES)}|{_last([*TENS, *TEENS])})"
 OH = rf"(?:oh|aught|ought){SPACE}{_any(ONES)}"
 YEAR = rf"{_any([*TEENS, 'twenty'])}{SPACE}(?:{YEAR_END}|{OH})"
+# What a numeral can begin with, looked at first because most words begin otherwise.
+BEGINNINGS = sorted({word[:3] for word in [*CARDINALS, *ORDINALS]})
+MAY_BEGIN = rf"(?=[a{''.join({word[0] for word in BEGINNINGS})}])(?=an?[\s-]|{_any(BEGINNINGS)})"
 WORDS = re.compile(
-    rf"\b(?:{YEAR}|(?:{BELOW_100}|an?){SPACE}dozen"
+    rf"\b{MAY_BEGIN}(?:{YEAR}|(?:{BELOW_100}|an?){SPACE}dozen"
     rf"|{THOUSANDS}(?:,?{AND}{THOUSANDS})*(?:,?{AND}{BELOW_1000_END}|(?:th)?)"
     rf"|{BELOW_1000_END}|hundredth|thousandth|millionth)(?:\b|(?<=hundred)(?=s\b))",
     re.I,
@@ -57,14 +70,16 @@ TOKEN = re.compile(r"[a-z]+", re.I)
 
 VULGAR = {"½": (1, 2), "¼": (1, 4), "¾": (3, 4), "⅓": (1, 3), "⅔": (2, 3)}
 VULGAR |= {"⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8)}
+LARGEST = Decimal(10) ** 15  # what digits repeated without end are, as it can be reckoned with
 SIGN = f"(?P<sign>[{''.join(VULGAR)}])"
 
-# "12,500.5", "3.6", "3,6"; a fraction of its own; a fraction behind a number ("18 1/2").
+# "12,500.5", "3.6", "3,6", ".5"; a fraction of its own; a fraction behind a number ("18 1/2").
 DIGITS = re.compile(
     rf"{SIGN}|(?<![\d/⁄])(?P<over>\d{{1,2}})[/⁄](?P<under>2|3|4|5|6|8|10|12|16|32|64)(?![\d/⁄])"
     r"|(?P<dotted>\d{1,3}(?:\.\d{3}){2,}(?![\d.]))"
     r"|(?P<grouped>\d{1,3}(?P<sep>[,'’ \u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)(?:\.\d+)?)"
-    r"|(?P<plain>\d+)(?:\.(?P<point>\d+)|(?<!\d,\d),(?P<comma>\d{1,2})(?![\d,]))?"
+    r"|(?P<plain>\d+|(?<![\w.])(?=\.\d))"
+    r"(?:\.(?P<point>\d+)|(?<!\d,\d)(?<!\d{4}),(?P<comma>\d{1,2})(?![\d,]))?"
 )
 PART = re.compile(rf"\s?{SIGN}|[ \u00a0-](?P<over>\d{{1,2}})[/⁄](?P<under>\d{{1,2}})(?!\d)")
 FRACTIONS = {"halves": 2, "quarters": 4, "fourths": 4} | {
@@ -89,17 +104,16 @@ SCALED = re.compile(r"[\s\u00a0-](dozen|hundred|thousand|million|billion)\b", re
 
 def find_numerals(text: str) -> list[Numeral]:
     """Every numeral of `text` in order of appearance; places are characters of `text`."""
-    return sorted([*_digits(text), *_words(text)], key=lambda numeral: numeral[1])
+    return sorted([*_digits(text), *_words(text)], key=lambda numeral: numeral.start)
 
 
 def find_decades(text: str) -> list[Numeral]:
     """Decades in words, such as "the nineteen-sixties" (1960) and "the sixties" (60)."""
     return [
-        (
+        Numeral(
             Decimal(100 * CARDINALS.get((m[1] or "").lower(), 0) + PLURAL_TENS[m[2].lower()]),
             m.start(),
             m.end(),
-            False,
         )
         for m in DECADE.finditer(text)
     ]
@@ -131,63 +145,75 @@ def in_words(value: int, ordinal: bool) -> str:
 def _digits(text: str) -> Iterator[Numeral]:
     end = 0
     while match := DIGITS.search(text, end):
-        value, end = _value(match)
-        if (part := PART.match(text, end)) and (fraction := _fraction(part)):
-            value, end = value + fraction, part.end()
-        elif half := HALF.match(text, end):
-            value, end = value + Decimal("0.5"), half.end()
+        read = _read(match)
+        if (part := PART.match(text, read.end)) and (fraction := _fraction(part)):
+            value, under = fraction
+            read = read._replace(value=read.value + value, end=part.end(), under=under)
+        elif half := HALF.match(text, read.end):
+            read = _and_a_half(read, half.end())
         else:
-            value, end = _scaled(text, value, end)
-        suffix = SUFFIX.match(text, end)
-        end = suffix.end() if suffix else end
-        yield value, match.start(), end, bool(suffix)
+            read = _scaled(text, read)
+        if suffix := SUFFIX.match(text, read.end):
+            read = read._replace(end=suffix.end(), ordinal=True)
+        yield read
+        end = read.end
 
 
-def _value(match: re.Match[str]) -> tuple[Decimal, int]:
-    """Value and end; of "9/8", which is no proper fraction, the first number only."""
+def _read(match: re.Match[str]) -> Numeral:
+    """What digits say by themselves; of "9/8", which is no proper fraction, the first number."""
+    start, end = match.span()
     if match["sign"] or match["over"]:
-        fraction = _fraction(match)
-        return (fraction, match.end()) if fraction else (Decimal(match["over"]), match.end("over"))
+        if not (fraction := _fraction(match)):
+            return Numeral(Decimal(match["over"]), start, match.end("over"))
+        return Numeral(fraction[0], start, end, under=fraction[1])
     if match["dotted"]:
-        return Decimal(match["dotted"].replace(".", "")), match.end()
-    if match["grouped"]:
-        return Decimal(match["grouped"].replace(match["sep"], "")), match.end()
-    decimals = match["point"] or match["comma"]
-    return Decimal(match["plain"] + (f".{decimals}" if decimals else "")), match.end()
+        digits = match["dotted"].replace(".", "")
+    elif match["grouped"]:
+        digits = match["grouped"].replace(match["sep"], "")
+    else:
+        decimals = match["point"] or match["comma"]
+        digits = match["plain"] + (f".{decimals}" if decimals else "")
+    return Numeral(min(Decimal(digits), LARGEST), start, end)
 
 
-def _fraction(match: re.Match[str]) -> Decimal | None:
-    """The value of "½" or "1/2"; None where it is no proper fraction."""
+def _fraction(match: re.Match[str]) -> tuple[Decimal, int] | None:
+    """Value and denominator of "½" or "1/2"; None where it is no proper fraction."""
     over, under = VULGAR.get(match["sign"]) or (int(match["over"]), int(match["under"]))
-    return Decimal(over) / Decimal(under) if 0 < over < under else None
+    return (Decimal(over) / Decimal(under), under) if 0 < over < under else None
 
 
 def _words(text: str) -> Iterator[Numeral]:
     ones = [_one_part(text, match) for match in ONE_PART.finditer(text)]
     yield from ones
     for match in WORDS.finditer(text):
-        if any(start <= match.start() < end for _, start, end, _ in ones):
+        if any(one.start <= match.start() < one.end for one in ones):
             continue
         words = [word.lower() for word in TOKEN.findall(match[0])]
-        value, end = Decimal(_sum(words)), match.end()
-        if half := HALF.match(text, end):
-            value, end = _scaled(text, value + Decimal("0.5"), half.end())
-        elif (part := PARTS.match(text, end)) and value < (under := FRACTIONS[part[1].lower()]):
-            value, end = value / under, part.end()
-        yield value, match.start(), end, words[-1] in ORDINALS
+        read = Numeral(Decimal(_sum(words)), *match.span(), ordinal=words[-1] in ORDINALS)
+        if half := HALF.match(text, read.end):
+            read = _scaled(text, _and_a_half(read, half.end()))
+        elif part := PARTS.match(text, read.end):
+            under = FRACTIONS[part[1].lower()]
+            if read.value < under:
+                read = read._replace(value=read.value / under, end=part.end(), under=under)
+        yield read
 
 
 def _one_part(text: str, match: re.Match[str]) -> Numeral:
     """ "One-third", "a third of", "half a", the last with what it is half of."""
-    value = Decimal(1) / PART_OF_ONE.get((match[1] or match[2] or "half").lower(), 2)
-    value, end = _scaled(text, value, match.end())
-    return value, match.start(), end, False
+    under = PART_OF_ONE.get((match[1] or match[2] or "half").lower(), 2)
+    return _scaled(text, Numeral(Decimal(1) / under, *match.span(), under=under))
 
 
-def _scaled(text: str, value: Decimal, end: int) -> tuple[Decimal, int]:
-    """Value and end with the "million" that may follow."""
-    scale = SCALED.match(text, end)
-    return (value * SCALES[scale[1].lower()], scale.end()) if scale else (value, end)
+def _and_a_half(read: Numeral, end: int) -> Numeral:
+    return read._replace(value=read.value + Decimal("0.5"), end=end, under=2)
+
+
+def _scaled(text: str, read: Numeral) -> Numeral:
+    """The numeral with the "million" that may follow."""
+    if not (scale := SCALED.match(text, read.end)):
+        return read
+    return read._replace(value=read.value * SCALES[scale[1].lower()], end=scale.end(), under=0)
 
 
 def _sum(words: list[str]) -> int:

@@ -13,9 +13,13 @@ TEXTS = [
     "From the 17th century, or the 1600s; the third of three, one of 12,500.",
     "Fired in the nineteen-sixties; two-thirds of it is 18 1/2 inches deep.",
     "300-200 BC, and 1790-95; twenty-first in a row; 0.5 m; 2½ ft.",
+    "The late 18th c., a 15th-c. bowl and 13 3/8 inches.",
+    "1850 to '60 and '76; the '50s and seventies; 5-6,000 tons; two to three million; 5'10\".",
+    "It has 1 handle, is the 2nd of its kind, 6 ft 0 in high and of the 1850-60s.",
     "It is of the XVIIth century and weighs two and a half pounds.",
     "A third of it, 1/3 or ¾, is 2 feet 3 inches or 13.4 inches (34 cm); half a million came.",
     "The twenties and 1920s; the nineteen-sixties; the eighteen hundreds; 17th- and 18th-century.",
+    f"{'1' * 40} kg, {'2' * 40} ft 3 in. and 3.{'3' * 40} or .5 cm; in 1900,12 ships.",
     "In World War II; 1998-99 and 1860-1; PM-0007; 3,6 kg; two hundred of 2.5 million.",
 ]
 

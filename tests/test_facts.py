@@ -1,11 +1,11 @@
-"""Numbers and names on hand-made cases."""
+"""Numbers on hand-made cases."""
 
 from decimal import Decimal
 
 import pytest
 
 from musequest.evaluation.facts import check_numbers
-from musequest.evaluation.names import check_names, find_names
+from musequest.evaluation.names import check_names
 from musequest.numbers import find_numbers
 
 
@@ -26,12 +26,17 @@ def values(text: str) -> list[str]:
         ("1,234,567.5", ["1234567.5"]),
         ("3.60 kg, 3,6 kg", ["3.6", "3.6"]),
         ("July 4, 1776 and July 4,1776", ["4", "1776", "4", "1776"]),
+        ("In 1900,12 ships", ["1900", "12"]),
+        (".5 cm, (.75 m), $.50, and so on ...5", ["0.5", "0.75", "0.5", "5"]),
         ("1, 2,3 and 4", ["1", "2.3", "4"]),
         ("the 3rd, third, 21st and twenty-first", ["3", "3", "21", "21"]),
         ("one of the first; a second look", []),
         ("one metre", ["1"]),
         ("17th century, seventeenth-century, XVIIth century, the 1600s", ["17c"] * 4),
         ("the first century", ["1c"]),
+        ("late 18th c., a 15th-c. bowl, XVIIth c., 16th cent.", ["18c", "15c", "17c", "16c"]),
+        ("17th and 18th c., 3rd c. BC; 4th, 5th c.", ["17c", "18c", "3c BC", "4", "5c"]),
+        ("the 4th c. 1850", ["4", "1850"]),
         ("late 17th or early 18th century", ["17c", "18c"]),
         ("the 12th and 13th centuries", ["12c", "13c"]),
         ("the 17th, 18th and 19th centuries", ["17c", "18c", "19c"]),
@@ -39,6 +44,16 @@ def values(text: str) -> list[str]:
         ("5th, 4th and 3rd centuries BC", ["5c BC", "4c BC", "3c BC"]),
         ("first, second or third century", ["1c", "2c", "3c"]),
         ("on July 4th, 18th century coins", ["4", "18c"]),
+        ("1850 to '60, 1850-'60, '76, in '42.", ["1850", "1860", "1850", "1860", "76", "42"]),
+        ("1998-02, 1914 to 18", ["1998", "2", "1914", "18"]),
+        ("five to six thousand, 2-3 million", ["5000", "6000", "2000000", "3000000"]),
+        ("one or two hundred, 1.5 to 2 million", ["100", "200", "1500000", "2000000"]),
+        ("5-6,000 tons, 17–18,000", ["5000", "6000", "17000", "18000"]),
+        ("5 to 6,000, 50-40,000, 500-1,000", ["5", "6000", "50", "40000", "500", "1000"]),
+        ("a hundred to a thousand; May 4 - 5,000", ["100", "1000", "4", "5000"]),
+        ("the 4th to five thousand; two and three thousand", ["4", "5000", "2", "3000"]),
+        ("5 ft 10 in, 6 feet 0 in tall, 6 ft 2 by 3", ["70", "72", "6", "2", "3"]),
+        ('5\'10", 5’ 10½”, 5\'60", "Apollo 11"', ["70", "70.5", "5", "60", "11"]),
         ("the 1920s, the 1920's", ["1920s", "1920s"]),
         ("300-200 BC, 500 B.C.E., 3rd century BC", ["300 BC", "200 BC", "500 BC", "3c BC"]),
         ("1790-95, 1790–1800, 1914/18", ["1790", "1795", "1790", "1800", "1914", "1918"]),
@@ -118,6 +133,18 @@ SAME = [
     ("2 ft. and 3 in. wide", "27 in. wide"),
     ("13.4 inches", "34 cm"),
     ("2 feet 3 inches", "68.6 cm"),
+    ("6 ft 0 in", "1.83 m"),
+    ("5'10\"", "5 feet 10 inches"),
+    ("five to six thousand tons", "5,000 to 6,000 tons"),
+    ("5-6,000 tons", "5,000 to 6,000 tons"),
+    ("the sixties", "the 1960s"),
+    ("the '60s", "the 1960s"),
+    ("60s", "the nineteen-sixties"),
+    ("the spirit of '76", "the spirit of 1776"),
+    ("1850 to '60", "1850 to 1860"),
+    ("13 3/8 inches", "34 cm"),
+    ("9⅞ inches", "25 cm"),
+    ("two and a half feet", "76 cm"),
 ]
 
 
@@ -131,6 +158,16 @@ def test_two_wordings_of_the_same(one: str, other: str):
 
 
 @pytest.mark.parametrize(
+    ("digits", "word"), [("1 handle", "one handle"), ("1st", "first"), ("the 2nd", "the second")]
+)
+def test_a_bare_one_first_and_second_only_bear_out_digits(digits: str, word: str):
+    assert check_numbers(digits, word).invented == ()
+    assert check_numbers(word, digits).recall == 1
+    assert check_numbers(word, "34").stated == 0
+    assert check_numbers("34", word).recall is None
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ("17th- and 18th-century", "17 and 18"),
@@ -138,6 +175,14 @@ def test_two_wordings_of_the_same(one: str, other: str):
         ("a third vase", "1/3 of a vase"),
         ("one third-century coin", "one third of a coin"),
         ("half a loaf", "1/2 of a loaf"),
+        ("the first handle", "1 handle"),
+        ("one of a kind", "the 1st of its kind"),
+        ("one of them", "1 m"),
+        ("the second", "2 kg"),
+        ("the seventies", "the 1960s"),
+        ("the sixties", "the 60s BC"),
+        ("'76", "1767"),
+        ("'76", "76 BC"),
         ("1860-1", "1860–1871"),
         ("1986 - 3", "1986-1993"),
         ("World War Two", "World War One"),
@@ -146,6 +191,8 @@ def test_two_wordings_of_the_same(one: str, other: str):
         ("2 feet. 3 inches", "27 inches"),
         ("3 inches 2 feet", "27 inches"),
         ("13.5 inches", "34 cm"),
+        ("13 1/8 inches", "34 cm"),
+        ("13 3/8 inches", "33 cm"),
         ("13 inches", "34 cm"),
         ("34.1 cm", "34 cm"),
         ("34.1 cm", "34 kg"),
@@ -170,6 +217,13 @@ def test_wordings_that_are_not_the_same(one: str, other: str):
         ("47 cm", "471 mm", False),
         ("471 mm", "47 cm", True),
         ("47 cm", "47.1 cm", True),
+        ("1 handle", "It has one handle", False),
+        ("1 kg", "It has one handle", True),
+        ("2 handles", "the second of its kind", True),
+        ("the sixties", "In 1962", False),
+        ("the '60s", "In 1972", True),
+        ("the sixties", "160 coins", True),
+        ("1962", "the sixties", True),
         ("18th century", "the 1740s", False),
         ("17th century", "the 1740s", True),
         ("1742", "the 1740s", True),
@@ -225,6 +279,10 @@ def test_when_two_numbers_agree(answer: str, truth: str, agrees: bool):
     assert check.invented_rate == float(not agrees)
 
 
+def test_a_measure_with_its_conversion_is_one_fact():
+    assert check_numbers("It is 34 cm (13 3/8 in.) high.", "34 cm").stated == 1
+
+
 def test_the_century_of_a_stated_year_is_not_invented_yet_not_recalled():
     check = check_numbers("From the 18th century.", "Made in 1742.")
     assert (check.recall, check.invented_rate) == (0, 0)
@@ -246,85 +304,8 @@ def test_a_very_long_answer_is_read_in_time():
     assert check.stated == 3
 
 
-def test_names_are_capitalised_words_inside_sentences():
-    text = "It was made by Ilse Varn in Brod. Carved oak came from Café Noir's Yard. Brod again."
-    assert find_names(text) == {"ilse", "varn", "brod", "cafe", "noir", "yard"}
-
-
-def test_name_recall_ignores_accents_order_and_shouting():
-    truth = "The bowl of Ilse Varn lay in São Mar."
-    assert check_names("SAO MAR: ILSE", truth).recall == pytest.approx(3 / 4)
-    assert check_names("the brod", "It came from Brod.").recall == 0
-    assert check_names("anything", "no names in here").recall is None
-
-
-def test_a_name_that_begins_a_sentence_counts_if_the_sources_know_it():
-    assert check_names("of Lowfen", "Lowfen made it.", "The kilns of Lowfen burned.").recall == 1
-    assert check_names("of Lowfen", "Lowfen made it.").recall is None
-
-
-def test_names_are_held_against_ground_truth_and_sources():
-    check = check_names(
-        answer="Lowfen sold it. Varn's bowl came from Gildmoor on a Monday; Peat burned.",
-        ground_truth="The bowl of Ilse Varn came from Lowfen.",
-        sources="The peat of Gildmoor marsh.",
-    )
-    assert check.recalled == ("Varn", "Lowfen")
-    assert check.missing == ("Ilse",)
-    assert check.invented == ("Monday",)
-    assert check.stated == 4
-    text = "Lowfen sold it. Varn's bowl came from Gildmoor on a Monday; Peat burned."
-    marked = {text[start:end]: kind for start, end, kind in check.marks}
-    assert marked == {
-        "Lowfen": "recalled", "Varn's": "recalled", "Gildmoor": "known", "Monday": "invented",
-    }  # fmt: skip
-
-
-def test_an_abbreviation_or_a_number_is_no_end_of_a_sentence_and_no_name():
-    assert find_names("It was built by St. Mary and J. Holm, see Fig. Three.") == {
-        "mary", "holm", "fig", "st",
-    }  # fmt: skip
-    assert find_names("Made in the Seventeenth Century in Ost") == {"ost"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Sorry, but I'm unable to identify this exhibit, and I've no data.",
-        "Sorry, but I’d say, and I’ll add, that I’m unsure; we can't tell.",
-        "A sign says Don't, Isn't, Can't and Won't.",
-    ],
-)
-def test_a_contraction_is_no_name(text: str):
-    assert find_names(text) == set()
-    assert check_names(text, "A vase of Lowfen.").invented == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "**Material:** Bronze\n- Origin: unknown\n- Height: tall\n* Date: old",
-        "### Origin\n\n   - **Height**: tall\n1) Bronze\n2. *Date* unknown\n> Perhaps",
-        "It may be … Perhaps not. 'Perhaps,' he said, ‘Never’.",
-        "| Material | Bronze |\n| Height | tall |",
-        "__Date__: old. **Origin**: unknown; _Perhaps_ not.",
-    ],
-)
-def test_lists_headings_and_quotes_begin_sentences(text: str):
-    assert find_names(text) == set()
-
-
-def test_bold_words_and_plural_owners_inside_a_sentence_are_names():
-    text = "- made by **Ilse Varn** of the joiners' Guild - Lowfen (1742) Brod"
-    assert find_names(text) == {"ilse", "varn", "guild", "lowfen", "brod"}
-
-
-def test_names_without_capitals_have_no_rates():
-    check = check_names("壺は美しい", "壺は古い")
-    assert check.recall is None
-    assert check.invented_rate is None
-
-
-def test_a_very_long_answer_has_its_names_read_in_time():
-    check = check_names("Held in 1742 by Ann Oh. " * 800, "By Ann.")
-    assert (check.stated, check.recall) == (2, 1)
+@pytest.mark.parametrize("said", ["{} kg", "{} ft 3 in.", "{}-{}", "{} million", "{} and a half"])
+def test_digits_repeated_without_end_are_invented(said: str):
+    text = said.replace("{}", "1" * 40)
+    assert check_numbers(text, "34 cm").invented_rate == 1
+    assert check_numbers("34 cm", text).recall == 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from ..numbers import ROMAN_CENTURY, Known, Number, find_numbers
+from ..numbers import ROMAN_CENTURY, Known, Number, find_numbers, known_numbers
 from ..numerals import (
     PLURAL_TENS,
     SCALES,
@@ -41,23 +41,18 @@ def change_numbers(text: str, known_text: str) -> str:
     fractions, decimals and small numbers in words stay what they are; large ones in words become
     digits.
     """
-    known, rng = Known(find_numbers(known_text)), random.Random(f"{SEED} {text}")
+    known, rng = known_numbers(known_text), random.Random(f"{SEED} {text}")
     numerals = [*find_decades(text), *find_numerals(text)]
     numbers = list(find_numbers(text))
     while numbers:
         number = numbers.pop()
-        inside = [n for n in numerals if number.start <= n[1] and n[2] <= number.end]
-        if numbers and inside and _is_cut(number, inside[0]):
+        inside = [n for n in numerals if number.start <= n.start and n.end <= number.end]
+        if numbers and number.cut and number.value >= 1000 and not number.kind:
             start, end, new = _range(text, numbers.pop(), number, known, rng)
         else:
             start, end, new = _one(text, number, inside, known, rng)
         text = text[:start] + new + text[end:]
     return text
-
-
-def _is_cut(number: Number, numeral: Numeral) -> bool:
-    """Whether it is the end of a range such as "1914-18"."""
-    return not (number.kind or number.dimension) and numeral[0] < 100 and number.value >= 1000
 
 
 def _range(text: str, left: Number, right: Number, known: Known, rng: random.Random) -> Change:
@@ -81,7 +76,9 @@ def _one(
     for new in wordings:
         after = text[end : end + AFTER]
         read = find_numbers(text[number.start : start] + new + after)
-        if read and read[0].start == 0 and _alike(read[0], number) and not known.bears_out(read[0]):
+        if not (read and read[0].start == 0 and _alike(read[0], number)):
+            continue
+        if not known.bears_out(replace(read[0], cut=number.cut)):
             break
     return start, end, new
 
@@ -103,7 +100,7 @@ def _place(
         return letters.start(1), letters.end(1), new
     if not inside:
         return number.start, number.end, iter(())
-    value, start, end, ordinal = inside[0]
+    value, start, end, ordinal, _ = inside[0]
     return start, end, _wordings(number, text[start:end], value, ordinal, rng)
 
 

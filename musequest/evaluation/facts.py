@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from ..numbers import Known, Number, find_numbers
+from ..numbers import Known, Number, find_numbers, known_numbers
 
 Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | "known" | "invented"
 
@@ -36,7 +35,7 @@ class FactCheck:
 def check_numbers(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
     """Hold the numbers of `answer` against the ground truth and what else its exhibit states."""
     said, truth = find_numbers(answer), find_numbers(ground_truth)
-    in_answer, in_truth, in_sources = Known(said), Known(truth), _known(sources)
+    in_answer, in_truth, in_sources = map(known_numbers, (answer, ground_truth, sources))
     stated, wanted = _different(answer, said), _different(ground_truth, truth)
     return FactCheck(
         recalled=tuple(text for number, text in wanted if in_answer.states(number)),
@@ -45,11 +44,6 @@ def check_numbers(answer: str, ground_truth: str, sources: str = "") -> FactChec
         stated=len(stated),
         marks=tuple((n.start, n.end, _kind(n, in_truth, in_sources)) for n in said),
     )
-
-
-@lru_cache(maxsize=1024)
-def _known(text: str) -> Known:
-    return Known(find_numbers(text))
 
 
 def _kind(number: Number, truth: Known, sources: Known) -> str:

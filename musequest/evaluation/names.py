@@ -17,15 +17,28 @@ from .facts import FactCheck
 
 Span = tuple[str, int, int]  # folded word, first character, one past the last
 
-WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+# "Jean-Baptiste" is two names, as some write it with a space.
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 # A sentence begins after an end mark, an ellipsis, a quote, in a table's cell or a line; marks of
 # Markdown for bold, lists and headings may stand between.
 SENTENCE_START = re.compile(
     r"(?:(?:^|[.!?:;…\"“”«»(\[|\n])[\s*_#>+•·–—~-]*|(?:^|\n)[ \t]*\(?\d{1,2}\)\s+[*_]*"
     r"|(?:^|[\s*_(])['‘])[*_]*$"
 )
-# "St. Mary", "J. Smith": the full stop ends no sentence.
-ABBREVIATION = re.compile(r"(?:^|[\s(])(?:[A-Z]|St|Mr|Mrs|Ms|Dr|Lt|Col|Gen|Capt|Prof|ca?)\.\s*$")
+# What opens after a word stands inside its sentence: 'called "Fountain"', "by the master (Goya)".
+OPENED_INSIDE = re.compile(r"\w[*_]*[^\S\n]+[*_]*[(\[\"“«'‘]+[*_]*$")
+# A word and its abbreviation are one name: "Fort Sumter", "Ft. Sumter".
+SHORTENED = {"captain": "capt", "colonel": "col", "doctor": "dr", "fort": "ft", "general": "gen"}
+SHORTENED |= {"governor": "gov", "lieutenant": "lt", "major": "maj", "mount": "mt", "saint": "st"}
+SHORTENED |= {"professor": "prof", "senator": "sen", "sergeant": "sgt"}
+TITLES = "|".join(map(str.capitalize, [*SHORTENED.values(), "mr", "mrs", "ms"]))
+# "St. Mary", "J.M.W. Turner", "the U.S. Army": the full stop ends no sentence; that of an era may.
+ERA = r"(?:B\.C|C\.E|B\.C\.E|A\.D)\.\s*$"
+ABBREVIATION = re.compile(rf"(?:^|[\s(\"“*])(?!{ERA})(?:(?:[A-Z]\.)*[A-Z]|{TITLES}|ca?)\.\s*$")
+# Letters that no accent is taken off.
+PLAIN = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+)
 # "Varn's", "I'm", "we've", "don't": what hangs on a word is no part of it.
 HANGING = re.compile(r"(?:n't|'(?:s|m|d|ve|ll|re))$")
 # Capitalised inside titles and quotations, or always, without naming anything; "ca" is of "can't".
@@ -51,10 +64,12 @@ def capitalised(text: str) -> set[str]:
     return {name for name, *_ in _capitalised(text)}
 
 
+@lru_cache(maxsize=65536)
 def fold(word: str) -> str:
-    """ "Café's" and "cafe" are one word, as are "I've" and "I"."""
-    plain = unicodedata.normalize("NFKD", word.replace("’", "'").casefold())
-    return HANGING.sub("", "".join(c for c in plain if not unicodedata.combining(c)))
+    """ "Café's" and "cafe" are one word, as are "Søren" and "Soren", "I've" and "I"."""
+    plain = unicodedata.normalize("NFKD", word.replace("’", "'").casefold().translate(PLAIN))
+    folded = HANGING.sub("", "".join(c for c in plain if not unicodedata.combining(c)))
+    return SHORTENED.get(folded, folded)
 
 
 def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
@@ -98,8 +113,8 @@ def _capitalised(text: str) -> tuple[Span, ...]:
 
 def _starts_sentence(text: str, start: int) -> bool:
     before = max(0, start - LOOK_BACK)
-    return bool(SENTENCE_START.search(text, before, start)) and not ABBREVIATION.search(
-        text, before, start
+    return bool(SENTENCE_START.search(text, before, start)) and not any(
+        inside.search(text, before, start) for inside in (ABBREVIATION, OPENED_INSIDE)
     )
 
 

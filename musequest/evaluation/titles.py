@@ -82,8 +82,7 @@ def claims(answer: str, titles: Sequence[Title]) -> list[Title]:
     another word or two may then stand between, as in "Lincoln's gold watch".
     """
     tokens = _tokens(answer)
-    names = {part for name in find_names(answer) for part in name.split("-")}
-    names |= {token.word for token in tokens if token.owns}
+    names = find_names(answer) | {token.word for token in tokens if token.owns}
     held = {token.word for token in tokens}
     return [t for t in titles if t.thing <= held and t.thing & names and _says(tokens, t)]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 
-from ...numbers import Known, find_numbers
+from ...numbers import find_numbers, known_numbers
 from ..dialogs import flaw_of_pair
 from ..exhibits import Exhibit
 from ..writers import Pair
@@ -37,7 +36,7 @@ def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
     All of them occur in the exhibit's texts: as the same value, as the same measure in another
     unit, or as the century or decade of a year there; one that does not raises Unacceptable.
     """
-    known = _known(source_text(exhibit))
+    known = known_numbers(source_text(exhibit))
     told: list[str] = []
     for text in (question, answer):
         for number in find_numbers(text):
@@ -51,12 +50,6 @@ def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
 def source_text(exhibit: Exhibit) -> str:
     """Return all that the model was told of an exhibit."""
     return "\n\n".join([exhibit.title, exhibit.description, *exhibit.facts.values()])
-
-
-@lru_cache(maxsize=1024)
-def _known(text: str) -> Known:
-    """The numbers of an exhibit's texts, which each of its pairs is held against."""
-    return Known(find_numbers(text))
 
 
 def _plain(text: str) -> str:
