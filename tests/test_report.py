@@ -192,6 +192,7 @@ def test_differences_are_told_track_by_track_and_how_small_they_could_be(whole):
     for where, note in notes.items():
         table = text.split(f"<summary>Differences between systems, {where}</summary>")[1]
         assert note in table.split("</details>")[0]
+        assert "not corrected" in table.split("</details>")[0]
 
 
 def test_a_report_of_changed_answers_is_refused(home, profile):
