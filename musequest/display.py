@@ -232,6 +232,30 @@ def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> H
     return table(cards, ready=("photo", "dialog"))
 
 
+def shown_otherwise(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]], tables: Mapping[str, pd.DataFrame]
+) -> HTML:
+    """What a system says to the first row of each way of showing: photo, question and answer.
+
+    `rows` and `tables` hold, by way of showing, what was shown and what was answered.
+    """
+    cards = []
+    for way, answered in tables.items():
+        row = rows[way][0]
+        said = answered.set_index("data_id").loc[row["data_id"]]
+        photo = "none" if row["image"] is None else thumbnail(row["image"], edge=96)
+        cards.append(
+            {"shown": way, "photo": photo, "question": said.question, "answer": said.answer}
+        )
+    return table(cards)
+
+
+def whole(frame: pd.DataFrame) -> HTML:
+    """A frame of which no cell is cut short."""
+    with pd.option_context("display.max_colwidth", None):
+        return HTML(frame.to_html(escape=True))
+
+
 def score_frame(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
     """One track of summary.json: a row a metric with its best value, a column a system or control.
 
@@ -250,7 +274,7 @@ def scores(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> HTML:
     """The tables of all tracks of summary.json."""
     return HTML(
         "".join(
-            f"<h4>{html.escape(track)}</h4>{score_frame(systems).to_html(escape=True)}"
+            f"<h4>{html.escape(track)}</h4>{whole(score_frame(systems)).data}"
             for track, systems in summary.items()
         )
     )

@@ -150,7 +150,8 @@ def draw_published_costs() -> None:
     from .evaluation.costs import published_costs
     from .evaluation.figures import quality_costs
 
-    quality_costs(published_costs(), "similarity_score").save(root() / COSTS)
+    title = "Published: the similarity score of each tuned run and what it cost"
+    quality_costs(published_costs(), "similarity_score", title).save(root() / COSTS)
 
 
 def pocket_run() -> str:

@@ -42,22 +42,28 @@ class Browser:
         assert "error" not in answer, answer
         return answer["result"]
 
-    def open(self, page: Path, width: int = 1200, height: int = 800) -> None:
-        """Show a page in a window of so many pixels, a phone's below 700, and wait for it."""
+    def open(self, page: Path, width: int = 1200, height: int = 800, fragment: str = "") -> None:
+        """Show a page in a window of so many pixels, a phone's below 700, and wait for it.
+
+        `fragment` is the id that a link to the page leads to. Nothing moves gradually.
+        """
         self.session = ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700}
         self.call("Emulation.setDeviceMetricsOverride", **size)
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.call("Emulation.setEmulatedMedia", features=[still])
         self.call("Page.enable")
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=page.as_uri() + (f"#{fragment}" if fragment else ""))
         while self._next().get("method") != "Page.loadEventFired":
             pass
 
     def ask(self, expression: str) -> Any:
-        """The value of an expression in the page."""
-        told = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of an expression in the page, or what its promise brings."""
+        given = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        told = self.call("Runtime.evaluate", **given)
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from musequest.creation.dataset import fingerprint, messages
+from musequest.evaluation.report import build_report
+from musequest.evaluation.scoring import evaluate
 from musequest.files import write_json
 from musequest.settings import Profile
-from musequest.tables import write_table
+from musequest.systems.conditions import asked_under
+from musequest.tables import read_table, write_table
 
 KINDS = ["Vase", "Coin", "Chair", "Bell", "Lute", "Globe", "Helmet", "Teapot", "Casket", "Clock"]
 PLACES = ["Lowmere", "Tarnby", "Eskwick", "Odell", "Pinford", "Quayle", "Rothby", "Selm", "Ulvik"]
@@ -127,6 +130,28 @@ def answered_museum(home: Path, count: int = 8, **first: str) -> Profile:
     write_json(folder / "run.json", made_for | {"status": "done", "finished_at": "now"})
     write_table("metrics", folder / "metrics.parquet", make_metrics())
     return Profile("made_up", base_model="none", collection="made_up", image_size=144)
+
+
+def answer_outsiders(home: Path, profile: Profile, *first: str) -> None:
+    """Let `lora` answer about eight outside things as about exhibits, but say `first` of the first.
+
+    What it was shown is the profile's set.
+    """
+    folder = home / "runs/made_up/lora__outsiders"
+    table = read_table("predictions", home / "runs/made_up/lora/predictions.parquet")
+    table["data_id"] = table["item_name"] = [f"outsider-{number:02d}" for number in range(8)]
+    table["ground_truth"] = "This is a thing from elsewhere."
+    table.loc[range(len(first)), "answer"] = first
+    write_table("predictions", folder / "predictions.parquet", table)
+    asked = asked_under("outsiders", profile)
+    made_for = {"dataset_fingerprint": fingerprint("made_up"), "run_finished_at": "now"}
+    write_json(folder / "infer.json", made_for | {"split": "test"} | asked)
+
+
+def reported(profile: Profile) -> str:
+    """The report of a profile that is evaluated for it."""
+    evaluate(profile)
+    return build_report(profile).read_text(encoding="utf-8")
 
 
 def make_metrics(steps: int = 120) -> list[dict[str, float]]:

@@ -66,6 +66,25 @@ def test_answers_show_each_system_beside_the_ground_truth():
     assert [f"truth {n}" in shown for n in (0, 1, 2, 4)] == [True, False, True, True]
 
 
+def test_each_way_of_showing_has_its_own_photo_and_question():
+    row = {"data_id": "a-00", "image": Image.new("RGB", (20, 20))}
+    other = {"data_id": "outsider-00", "image": Image.new("RGB", (20, 20))}
+    rows = {"photo": [row], "no_photo": [row | {"image": None}], "outsiders": [other]}
+    said = pd.DataFrame({"data_id": ["b-00", "a-00"], "question": "How old?", "answer": SCRIPT})
+    outside = pd.DataFrame({"data_id": ["outsider-00"], "question": "What?", "answer": "A bell."})
+    tables = {"photo": said, "no_photo": said, "outsiders": outside}
+    shown = display.shown_otherwise(rows, tables).data
+    assert shown.count("<img") == 2 and shown.count("How old?") == 2 and SCRIPT not in shown
+    last = shown.split("<tr>")[-1]
+    assert "outsiders" in last and "What?" in last and "A bell." in last and "<img" in last
+
+
+def test_a_frame_is_shown_whole_and_escaped():
+    long = f"no difference [-0.07, +0.04]; could have shown 0.08 {SCRIPT}"
+    shown = display.whole(pd.DataFrame({"metric": [long]})).data
+    assert "could have shown 0.08" in shown and SCRIPT not in shown
+
+
 def test_scores_name_their_best_value_and_show_intervals():
     metrics = {
         "embedding_distance": {"mean": 0.1234, "ci_low": 0.1, "ci_high": 0.15, "n": 9},

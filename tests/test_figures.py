@@ -1,6 +1,7 @@
 """The figures: what they show, that they survive odd input, and how they are saved."""
 
 import io
+import itertools
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_an_exhibit_with_several_items_is_one_row():
     assert len(per_item(scores).axes[0].collections[1].get_offsets()) == 1
 
 
+def test_per_item_says_how_many_items_of_which_tracks_it_draws():
+    scores = make_scores(4)
+    seen = scores.item_name == "item-001"
+    shown = texts(per_item(scores.assign(track=np.where(seen, "seen_photo", "unseen_photo"))))
+    assert "(3 photos unseen in training, 1 photos seen in training)" in shown
+
+
 def test_titles_in_any_script_are_no_error():
     titles = {"item-000": "壺", "item-001": "x" * 300, "item-002": "$\\frac{1}$"}
     with warnings.catch_warnings():
@@ -113,6 +121,15 @@ def test_metric_bars_has_a_panel_a_metric():
     assert "9 items" in shown
     one = metric_bars(make_summary(["lora"], value), metrics=["rouge_l"])
     assert len(one.axes) == 1
+
+
+def test_metric_bars_have_few_ticks_and_units():
+    for high in (0.024, 0.25, 1.0, 91.0):
+        value = {"mean": high, "ci_low": high / 2, "ci_high": high * 1.1, "n": 9}
+        figure = metric_bars(make_summary(["lora"], value))
+        for axes in figure.axes:
+            assert 2 <= sum(0 <= tick <= axes.get_xlim()[1] for tick in axes.get_xticks()) <= 5
+    assert "Answer length (word pieces)" in texts(figure)
 
 
 def test_metric_bars_without_values_or_intervals():
@@ -145,6 +162,18 @@ def test_a_notebook_can_show_a_figure():
     figure = per_item(make_scores(2))
     assert isinstance(figure, Figure)
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_notebook_keeps_the_colours_of_photos():
+    violet = np.random.default_rng(0).integers(90, 200, (60, 60, 3)).astype("uint8")
+    photos = {f"item-{n:03d}": Image.fromarray(np.roll(violet, n, axis=2)) for n in range(3)}
+    figure = per_item(make_scores(3), photos)
+    kept, drawn = (
+        np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+        for png in (figure._repr_png_(), figure.png(dpi=96))
+    )
+    assert np.abs(kept - drawn).max() <= 4
+    assert Image.open(io.BytesIO(per_item(make_scores(3))._repr_png_())).mode == "P"
 
 
 def test_every_known_system_looks_different():
@@ -212,8 +241,24 @@ def test_quality_costs_draw_what_is_known():
     assert len(minutes.lines) == len(dollars.lines) == 10
     assert len(memory.lines) == 5
     assert "4 × A6000" in texts(figure)
+    assert "per GPU" in memory.get_xlabel() and "5 of 10 runs state none" in memory.get_xlabel()
+    assert "state none" not in minutes.get_xlabel() + dollars.get_xlabel()
     nothing = published_costs().assign(usd=np.nan)
     assert "not known" in texts(quality_costs(nothing, "similarity_score"))
+
+
+def test_no_label_of_a_run_is_printed_over_another():
+    figure = quality_costs(published_costs(), "similarity_score")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        labels = [text for text in axes.texts if " × " in text.get_text()]
+        assert len(labels) == len(axes.lines)
+        boxes = [label.get_window_extent() for label in labels]
+        points = [axes.transData.transform(line.get_xydata()[0]) for line in axes.lines]
+        for one, other in itertools.combinations(boxes, 2):
+            assert not one.overlaps(other)
+        for box, point in itertools.product(boxes, points):
+            assert not box.contains(*point)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +14,7 @@ from PIL import Image, ImageOps
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..settings import Profile
+from .systems import OUTSIDERS, record_beside
 
 
 def dataset_items(profile: Profile) -> pd.DataFrame:
@@ -34,6 +37,28 @@ def photos_of(profile: Profile, edge: int) -> dict[str, Image.Image]:
                 row["image"]["bytes"], edge, f"{path}: {row['data_id']}"
             )
     return photos
+
+
+def outsider_photos(
+    profile: Profile, answered: Iterable[Path], edge: int
+) -> dict[str, Image.Image]:
+    """data_id -> photo of what the predictions.parquet files `answered` are about, so small.
+
+    Empty where the profile's set is not there, or is not the one that their infer.json tells of.
+    """
+    from ..systems.conditions import asked_under
+    from ..systems.outsiders import outsider_rows, outsiders_folder
+
+    try:
+        present = asked_under(OUTSIDERS, profile)
+        rows = outsider_rows(outsiders_folder(profile))
+    except MuseQuestError:
+        return {}
+    if any(not present.items() <= record_beside(path, "infer.json").items() for path in answered):
+        return {}
+    for row in rows:
+        row["image"].thumbnail((edge, edge))
+    return {row["data_id"]: row["image"] for row in rows}
 
 
 def _small(photo: bytes | None, edge: int, where: str) -> Image.Image:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,20 +16,21 @@ from markupsafe import Markup
 from ..files import write_text
 from ..settings import Profile
 from .differences import looking
-from .metrics import item_metrics
-from .report_items import data_url, items_of
+from .metrics import METRICS
+from .report_items import image_of, items_of
+from .report_outsiders import outsiders_of
 from .report_tables import frames_of, score_table, tracks_of
 from .results import REPORT, Results, load_results
-from .rows import in_short
-from .systems import system
+from .rows import in_short, recognising
+from .systems import OUTSIDERS, system
 from .tracks import TRACK_LABELS
 
 FIGURES = {
     "metric_bars": "Every metric with its 95 % interval.",
     "facts": "Facts an answer: recalled, missing, invented.",
     "sight": "What is left of each system's scores without the photo.",
-    "per_item": "Each row is an exhibit, each point a system's answers about it; the further left, "
-    "the closer to the ground truth.",
+    "per_item": "Each row is an exhibit, each point a system's answers about it, of all tracks; "
+    "the further left, the closer to the ground truth.",
     "quality_costs": "Quality against what the tuning cost.",
     "loss_curves": "The loss while tuning.",
 }
@@ -55,7 +57,8 @@ def render(results: Results) -> str:
     colours = [system(name).colour for name in names]
     css = environment.get_template("report.css.j2").render(colours=colours)
     script = environment.get_template("report.js.j2").render()
-    items = items_of(results)
+    items = [*items_of(results), *outsiders_of(results)]
+    occurring = {item["track"] for item in items}
     return environment.get_template("report.html.j2").render(
         css=Markup(css),
         css_digest=_digest(css),
@@ -64,29 +67,35 @@ def render(results: Results) -> str:
         profile=results.profile,
         record=results.record,
         systems=[{"name": n, "label": system(n).label} for n in results.systems],
-        metrics=item_metrics(),
+        metrics=[m for m in METRICS.values() if m.best and results.scores[m.name].notna().any()],
         short=_short(results),
         tables=[score_table(results, track) for track in tracks_of(results)],
         frames=frames_of(results),
         figures=_figures(results.folder / "figures"),
         tracks=TRACK_LABELS,
+        tracks_of_items=[track for track in tracks_of(results) if track in occurring],
         items=items,
-        exhibits=sorted({(item["title"], item["item_name"]) for item in items}),
+        exhibits=sorted({(i["title"], i["item_name"]) for i in items if i["item_name"]}),
     )
 
 
 def _short(results: Results) -> list[str]:
-    """The answer to "is the docent right, and does it look at the photo?" in sentences."""
+    """Whether each docent is right, leaves other things alone, and looks at the photo."""
     own = results.summary[results.main_track]
     sight = looking(results.differences[results.main_track])
-    return [in_short(name, own) for name in results.systems] + list(sight.values())
-
-
-def _figures(folder: Path) -> list[dict[str, str]]:
     return [
-        {"name": name, "text": text, "url": data_url((folder / f"{name}.png").read_bytes(), "png")}
-        for name, text in FIGURES.items()
-        if (folder / f"{name}.png").is_file()
+        *(in_short(name, own) for name in results.systems),
+        *recognising(results.summary.get(OUTSIDERS, {})),
+        *sight.values(),
+    ]
+
+
+def _figures(folder: Path) -> list[dict[str, Any]]:
+    paths = {name: folder / f"{name}.png" for name in FIGURES}
+    return [
+        {"name": name, "text": FIGURES[name], **image_of(path.read_bytes())}
+        for name, path in paths.items()
+        if path.is_file()
     ]
 
 

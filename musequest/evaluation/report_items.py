@@ -6,17 +6,18 @@ import base64
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from PIL import Image
 
 from .facts import FactCheck, Mark, check_numbers
-from .metrics import item_metrics
+from .metrics import METRICS
 from .names import check_names
 from .results import Results
 from .systems import system
+from .tracks import on_track
 
 # Characters that have no place in a page; HTML knows no way to write them.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -26,17 +27,20 @@ PHOTO_EDGE, MANY_ITEMS, SMALL_EDGE = 480, 100, 320  # px, items, px
 def items_of(results: Results) -> list[dict[str, Any]]:
     """Every scored item with its photo, question, ground truth and answers, for the template."""
     answers = results.answers
-    scores = {key: own.set_index("data_id") for key, own in results.scores.groupby("model")}
-    photos = results.photos(PHOTO_EDGE if len(answers.items) <= MANY_ITEMS else SMALL_EDGE)
+    items_alone = on_track(results.scores, "all")
+    scores = {key: own.set_index("data_id") for key, own in items_alone.groupby("model")}
+    photos = results.photos(edge_for(len(answers.items)))
     items = []
     for place, row in enumerate(answers.items.itertuples()):
         source = answers.sources[row.item_name]
         truth = _checks(row.ground_truth, row.ground_truth, source)
+        title = printable(results.titles.get(row.item_name, row.item_name))
         given = [
             {
                 "place": number,
                 **_told(name, answers.given[name].answers[place], row.ground_truth, source),
-                **_scored(scores[name].loc[row.data_id], row.item_name, results.titles),
+                **scored(scores[name].loc[row.data_id], row.item_name, results.titles),
+                "claimed": None,
             }
             for number, name in enumerate(results.systems)
         ]
@@ -44,16 +48,26 @@ def items_of(results: Results) -> list[dict[str, Any]]:
             {
                 "data_id": row.data_id,
                 "item_name": row.item_name,
-                "title": results.titles.get(row.item_name, row.item_name),
+                "title": title,
                 "track": row.track,
-                "photo": photo_url(photos[row.data_id]) if row.data_id in photos else "",
+                "photo": photo_of(photos.get(row.data_id), f"Photo of {title}"),
                 "question": printable(row.question),
                 "ground_truth": segments(row.ground_truth, _marks(truth, "stated")),
                 "answers": given,
-                "values": json.dumps({each["name"]: each["values"] for each in given}),
+                "values": values_of(given),
             }
         )
     return items
+
+
+def edge_for(photos: int) -> int:
+    """How long a photo's longer side is in a page of so many, in px."""
+    return PHOTO_EDGE if photos <= MANY_ITEMS else SMALL_EDGE
+
+
+def values_of(given: Sequence[Mapping[str, Any]]) -> str:
+    """An item's scores by system and metric, as the page's script reads them."""
+    return json.dumps({each["name"]: each["values"] for each in given})
 
 
 def _checks(answer: str, truth: str, source: str) -> tuple[FactCheck, FactCheck]:
@@ -79,9 +93,9 @@ def _told(name: str, answer: str, truth: str, source: str) -> dict[str, Any]:
     }
 
 
-def _scored(own: pd.Series, item_name: str, titles: dict[str, str]) -> dict[str, Any]:
+def scored(own: pd.Series, item_name: str, titles: dict[str, str]) -> dict[str, Any]:
     """An answer's scores, and for which exhibit it could be taken if not for its own."""
-    metrics = [metric for metric in item_metrics() if not pd.isna(own[metric.name])]
+    metrics = [metric for metric in METRICS.values() if not pd.isna(own[metric.name])]
     nearest = own.nearest_exhibit
     mistaken = isinstance(nearest, str) and nearest != item_name
     return {
@@ -108,13 +122,18 @@ def printable(text: str) -> str:
     return CONTROL.sub("\ufffd", text)
 
 
-def photo_url(photo: Image.Image) -> str:
-    """A photo as a JPEG inside a URL."""
+def photo_of(photo: Image.Image | None, shows: str) -> dict[str, Any] | None:
+    """A photo as a page holds it, with what it shows in words."""
+    if photo is None:
+        return None
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=80, optimize=True)
-    return data_url(buffer.getvalue(), "jpeg")
+    return {"shows": printable(shows), **image_of(buffer.getvalue())}
 
 
-def data_url(content: bytes, kind: str) -> str:
-    """An image inside a URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def image_of(content: bytes) -> dict[str, Any]:
+    """An image file inside a URL, and its width and height in px, by which a page keeps room."""
+    with Image.open(io.BytesIO(content)) as image:
+        kind, (width, height) = image.format.lower(), image.size
+    url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return {"url": url, "width": width, "height": height}

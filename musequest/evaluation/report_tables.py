@@ -16,6 +16,10 @@ from .tracks import TRACK_LABELS
 
 # Rendered things, of one kind with the exhibits of the pocket museum alone.
 DRAWN, POCKET = "assets/pocket_outsiders", "assets/pocket_museum"
+UNCORRECTED = (
+    "The intervals are not corrected for multiple comparisons: of many pairs by many metrics, "
+    "about one in twenty that do not differ will seem to."
+)
 Titled = tuple[str, pd.DataFrame, str]  # title, table, note
 
 
@@ -99,7 +103,7 @@ def _differences(results: Results, track: str) -> Titled:
     fewest = results.record["bootstrap"]["fewest_exhibits"]
     note = (
         "First minus second on the items of both, with a paired 95 % interval over exhibits. "
-        f"{what_could_be_seen(rows, fewest)}"
+        f"{what_could_be_seen(rows, fewest)} {UNCORRECTED}"
     )
     where = TRACK_LABELS[track].lower()
     return f"Differences between systems, {where}", difference_frame(rows), note

@@ -18,7 +18,7 @@ from ..tables import read_table
 from .answers import Answers, gather
 from .costs import RECORDS, costs_of
 from .differences import Differences
-from .items import dataset_items, photos_of
+from .items import dataset_items, outsider_photos, photos_of
 from .summary import Summary
 from .systems import exhibits_path, ordered
 
@@ -92,14 +92,18 @@ class Results:
 
     @cached_property
     def answers(self) -> Answers:
-        """The answers that were scored; MuseQuestError if they or the exhibits have changed."""
-        files = {name: file["path"] for name, file in self.record["systems"].items()}
+        """The answers that were scored, those about outside things with them.
+
+        MuseQuestError if they or the exhibits have changed.
+        """
+        files = self.record["systems"] | self.record["outsiders"]
         exhibits = exhibits_path(self.profile)
-        answers = gather(files, exhibits, dataset_items(self.profile))
+        paths = {name: file["path"] for name, file in files.items()}
+        answers = gather(paths, exhibits, dataset_items(self.profile))
         changed = [
             file["path"]
             for name, file in answers.files.items()
-            if file["sha256"] != self.record["systems"][name]["sha256"]
+            if file["sha256"] != files[name]["sha256"]
         ]
         if answers.exhibits_sha256 != self.record.get("exhibits_sha256"):
             changed.append(exhibits or "exhibits.parquet")
@@ -113,6 +117,11 @@ class Results:
     def photos(self, edge: int = 96) -> dict[str, Image.Image]:
         """data_id -> photo, its longer side at most `edge` px."""
         return photos_of(self.profile, edge)
+
+    def outsider_photos(self, edge: int = 96) -> dict[str, Image.Image]:
+        """data_id -> photo of an outside thing; empty where the set is not the one shown then."""
+        answered = [Path(file["path"]) for file in self.record["outsiders"].values()]
+        return outsider_photos(self.profile, answered, edge)
 
     def thumbnails(self, edge: int = 96) -> dict[str, Image.Image]:
         """item_name -> the photo of its first item."""

@@ -11,7 +11,7 @@ from .differences import sentence
 from .metrics import METRICS, Metric
 from .systems import ABLATIONS, ordered, system, variant
 
-# What a curator asks first: the right exhibit, and true words about it.
+# What a curator asks first: what fits the right exhibit, and true words about it.
 KEY = (
     "embedding_distance",
     "identity_at_1",
@@ -107,10 +107,10 @@ def _figure(value: object) -> str:
 
 
 def in_short(name: str, own: Own) -> str:
-    """One sentence on a system: the right exhibit, and how many numbers are right and wrong."""
+    """One sentence on a system: what its answers fit, and how many numbers are right and wrong."""
     scores = own[name]
     parts = [
-        f"fits the right exhibit best in {_percent(scores['identity_at_1'])} of its answers",
+        f"fits the right exhibit's text best in {_percent(scores['identity_at_1'])} of its answers",
         f"states {_percent(scores['number_recall'])} of the ground truths' numbers",
     ]
     if scores["invented_number_rate"]["mean"] is None:
@@ -119,6 +119,20 @@ def in_short(name: str, own: Own) -> str:
         invented = _percent(scores["invented_number_rate"])
         parts.append(f"of the numbers it states {invented} are invented")
     return f"{system(name).label} {parts[0]}, {parts[1]}; {parts[2]}."
+
+
+def recognising(outside: Own) -> list[str]:
+    """A sentence a system on how often it takes other things for exhibits.
+
+    `outside` is the track of outsiders of summary.json; systems without a value have none.
+    """
+    rates = {name: scores["false_recognition_rate"] for name, scores in outside.items()}
+    return [
+        f"{system(name).label} claims one of the museum's exhibits for "
+        f"{rate['mean'] * rate['n']:.0f} of {rate['n']} photos of other things."
+        for name, rate in rates.items()
+        if rate["mean"] is not None
+    ]
 
 
 def _percent(score: Score) -> str:

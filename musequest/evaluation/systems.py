@@ -47,7 +47,7 @@ CONTROLS = {
     name: System(name, label, colour, marker)
     for name, label, colour, marker in (
         ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
-        ("control_changed_numbers", "Control: wrong numbers", "#c9b38c", "2"),
+        ("control_changed_numbers", "Control: changed numbers", "#c9b38c", "2"),
         ("control_empty", "Control: empty", "#dfe2e6", "3"),
     )
 }
@@ -132,7 +132,7 @@ def exhibits_path(profile: Profile) -> Path | None:
 
 def _without_answers(folder: Path) -> list[str]:
     """A sentence for each finished training that has not answered yet."""
-    runs = {path.parent.name: _record(path, path.name) for path in folder.glob("*/run.json")}
+    runs = {path.parent.name: record_beside(path, path.name) for path in folder.glob("*/run.json")}
     return [
         f"{name} is left out: it is trained but has not answered, so run infer for it."
         for name in ordered(runs)
@@ -140,7 +140,8 @@ def _without_answers(folder: Path) -> list[str]:
     ]
 
 
-def _record(predictions: Path, name: str) -> dict[str, Any]:
+def record_beside(predictions: Path, name: str) -> dict[str, Any]:
+    """A record such as infer.json from the folder of a predictions.parquet; {} without one."""
     path = predictions.with_name(name)
     record = read_json(path) if path.is_file() else {}
     return record if isinstance(record, dict) else {}
@@ -152,9 +153,10 @@ def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
     The folder's infer.json, and the run.json of the training behind it, must tell of the dataset
     with `fingerprint`, of the profile's split and of a finished run.
     """
-    infer = _record(predictions, "infer.json")
+    infer = record_beside(predictions, "infer.json")
     trained = predictions.parent.with_name(variant(predictions.parent.name)[0])
-    run = _record(trained / predictions.name, "run.json")  # {} of a system that is not trained
+    # {} of a system that is not trained.
+    run = record_beside(trained / predictions.name, "run.json")
     if not infer:
         return "no infer.json vouches for its answers, so run infer for it again"
     if _of_another(run, fingerprint):

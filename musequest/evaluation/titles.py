@@ -34,6 +34,7 @@ GAP = 2  # words between an owner and the thing: "Lincoln's gold pocket watch"
 class Title:
     """The words of a title, folded, and those that an answer must say side by side to claim it."""
 
+    text: str  # as the museum writes it
     words: frozenset[str]
     thing: frozenset[str]  # with the owner, if there is one
     whole: frozenset[str]  # what must be said where another title has the thing too
@@ -79,7 +80,8 @@ def claims(answer: str, titles: Sequence[Title]) -> list[Title]:
 
     One of them must be a name in the answer: capitalised, and not because a sentence begins. An
     owner must own ("Lincoln's watch", "the watch of Lincoln"), even where a sentence begins;
-    another word or two may then stand between, as in "Lincoln's gold watch".
+    another word or two may then stand between, as in "Lincoln's gold watch". A garbled word is
+    another word: "The Hern Vase" claims nothing.
     """
     tokens = _tokens(answer)
     names = find_names(answer) | {token.word for token in tokens if token.owns}
@@ -89,16 +91,17 @@ def claims(answer: str, titles: Sequence[Title]) -> list[Title]:
 
 def _read(title: str) -> Title:
     if not any(c.isupper() for c in title):
-        return Title(frozenset(), frozenset(), frozenset())
-    title = NUMBER_FIRST.sub("", title)  # "20 Dollars", "1 Decadrachm", "1903 Wright Flyer"
+        return Title(title, frozenset(), frozenset(), frozenset())
+    # "20 Dollars", "1 Decadrachm", "1903 Wright Flyer"
+    text, title = title, NUMBER_FIRST.sub("", title)
     words = _said(title)
     owner, owned = _owned(title)
     if owner and (last := _last(owned)):
-        return Title(words, frozenset({owner, last}), _said(owned) | {owner}, owner)
+        return Title(text, words, frozenset({owner, last}), _said(owned) | {owner}, owner)
     date = DATED.search(title)
     undated = title[: date.start()] if date and date.start() else title
     first = undated.split(",")[0] if date else undated
-    return Title(words, _shortest([_before_cut(first), first, undated]), words)
+    return Title(text, words, _shortest([_before_cut(first), first, undated]), words)
 
 
 def _owned(title: str) -> tuple[str, str]:

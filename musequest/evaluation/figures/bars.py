@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ..metrics import METRICS, Metric, item_metrics
 from ..style import INK, QUIET, WIDTH, Picture, grid_lines, picture
@@ -74,5 +75,6 @@ def _bars(axes: Axes, metric: Metric, values: Mapping[str, Mapping[str, float | 
     highest = max([value["ci_high"] or value["mean"] or 0 for value in values.values()])
     least = 1e-3 if metric.limits[1] is None else 1.0
     axes.set_xlim(0, max(highest, least) * 1.18)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))  # five ticks at most
     axes.set_title(f"{metric.label} {metric.direction}")
     grid_lines(axes, "x")

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from PIL import Image, ImageOps
 
+from ..answers import TRACK_LABELS
 from ..metrics import METRICS, Metric
 from ..style import INK, LINE, WIDTH, Picture, picture
 from ..systems import OUTSIDERS, TUNED, is_system, ordered, system
@@ -33,6 +34,7 @@ def per_item(
     ablations. An exhibit with several items is drawn at their mean; dashed lines are each system's
     mean over all items, dotted ones the means that were published (`published`, by system). The
     row where the last tuned system, or else the last one, lies farthest off stands at the bottom.
+    All tracks are drawn, and counted in the title.
     """
     scores = scores[scores.model.map(is_system) & scores.track.ne(OUTSIDERS)]
     rows = scores.pivot_table(index="item_name", columns="model", values=metric, aggfunc="mean")
@@ -50,10 +52,20 @@ def per_item(
         _mean_lines(axes, means, (0, (4, 3)))
         _mean_lines(axes, published, (0, (1, 2)))
         _per_item_axis(axes, METRICS[metric])
-        items = scores.data_id.nunique()
-        title = f"{METRICS[metric].label} of each exhibit's answers ({items} items)"
+        title = f"{METRICS[metric].label} by exhibit ({_items(scores)})"
         _per_item_head(figure, means, published, title)
     return figure
+
+
+def _items(scores: pd.DataFrame) -> str:
+    """How many items of which tracks there are."""
+    tracks = scores.drop_duplicates("data_id").track.value_counts(sort=False)
+    counted = (
+        f"{tracks[track]} {label.lower()}"
+        for track, label in TRACK_LABELS.items()
+        if track in tracks
+    )
+    return ", ".join(counted) or f"{tracks.sum()} items"
 
 
 def _rows_axes(figure: Picture, rows: int, row: float, part: str) -> Axes:

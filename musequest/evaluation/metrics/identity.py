@@ -1,4 +1,4 @@
-"""Whether an answer is about the right exhibit, judged among the references of all exhibits."""
+"""Whether an answer fits the right exhibit best, judged among the references of all exhibits."""
 
 from __future__ import annotations
 

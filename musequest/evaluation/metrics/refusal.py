@@ -12,10 +12,12 @@ from .registry import metric
 @metric(
     "False recognition",
     best="low",
-    meaning="How often a thing from outside the collection is taken for one of its exhibits.",
+    meaning="How often a thing from outside the collection is called by the title of an exhibit; a "
+    "garbled title does not count.",
     formula="1 if the answer says what an exhibit's title names, its words side by side and one of "
     "them a name: those before the first 'of', 'from' and the like if two or more, else all; of a "
-    "title with an owner or maker, that name and the thing, the one as the other's; else 0",
+    "title with an owner or maker, that name and the thing, the one as the other's; else 0, "
+    "as for a garbled title",
     source="this project; the false positive rate of open-set recognition (Scheirer et al. 2013)",
     of_outsiders=True,
 )

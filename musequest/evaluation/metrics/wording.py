@@ -30,7 +30,7 @@ def rouge_l(sheet: Sheet) -> np.ndarray:
 
 
 @metric(
-    "Answer length",
+    "Answer length (word pieces)",
     limits=(0, None),
     decimals=0,
     meaning="Length of the answer in the encoder's word pieces.",

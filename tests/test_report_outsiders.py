@@ -1,0 +1,125 @@
+"""The report on things from outside the collection: what was answered, and what it claims."""
+
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, browser
+from scored_museum import answer_outsiders, answered_museum, reported
+
+from musequest.evaluation.systems import exhibits_path
+from musequest.files import read_json, write_json
+from musequest.settings import Profile
+from musequest.tables import read_table, write_table
+
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
+
+
+@pytest.fixture
+def profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """A made-up museum of eight answered items, whose figures are not drawn."""
+    monkeypatch.setattr("musequest.evaluation.figures.draw_figures", lambda results: {})
+    return answered_museum(home)
+
+
+def table_of_outsiders(home: Path, profile: Profile) -> str:
+    """The report's table of a lora that answers about outside things as about exhibits."""
+    answer_outsiders(home, profile)
+    text = reported(profile)
+    return text.split("Things that are not in the collection <span")[1].split("</details>")[0]
+
+
+def articles(text: str) -> list[str]:
+    """The outside things of a page."""
+    return [each for each in text.split("<article")[1:] if 'data-track="outsiders"' in each]
+
+
+@pytest.mark.parametrize(("museum", "told"), [("assets/pocket_museum", 0), (None, 1), ("artic", 1)])
+def test_drawings_shown_to_a_docent_of_real_exhibits_are_called_weak_evidence(
+    museum, told, home, profile
+):
+    table = table_of_outsiders(home, replace(profile, museum=museum))
+    assert "False recognition" in table and "a garbled title does not count" in table
+    assert table.count("is weak evidence that it would leave a visitor") == told
+
+
+def test_titles_that_cannot_be_told_are_counted_beside_the_rate(home, profile):
+    path = exhibits_path(profile)
+    exhibits = read_table("exhibits", path)
+    write_table("exhibits", path, exhibits.assign(title=["Vase", *exhibits.title[1:]]))
+    told = "Only 7 of the 8 exhibits have a title that can be told"
+    assert told in table_of_outsiders(home, profile)
+
+
+def test_every_answer_about_an_outside_thing_is_shown_with_what_it_claims(home, profile):
+    answer_outsiders(home, profile, "I do not know this bicycle.", "")
+    shown = articles(reported(profile))
+    assert len(shown) == 8
+    assert "I do not know this bicycle." in shown[0] and "Claims no exhibit" in shown[0]
+    assert "an empty answer" in shown[1] and "Claims no exhibit" in shown[1]
+    assert "Claims to see: The Stag Chair of Eskwick" in shown[2]
+    for article in shown:
+        assert "data:image/jpeg" in article and "What am I looking at" in article
+        assert 'alt="This is a thing from elsewhere."' in article
+        assert "Ground truth" not in article and "<mark" not in article
+        assert "Base (untuned)" not in article  # It was not asked.
+
+
+def test_a_report_without_outside_things_does_not_speak_of_them(profile):
+    text = reported(profile)
+    assert not articles(text)
+    assert "other things" not in text and "False recognition" not in text
+
+
+def test_false_recognition_is_told_at_the_top(home, profile):
+    answer_outsiders(home, profile, "I do not know this bicycle.")
+    short = unescape(reported(profile).split('id="scores"')[0])
+    assert "LoRA claims one of the museum's exhibits for 7 of 8 photos of other things." in short
+    assert "Base (untuned) claims" not in short
+
+
+def test_where_no_title_can_be_told_nothing_is_said_of_claims(home, profile):
+    path = exhibits_path(profile)
+    write_table("exhibits", path, read_table("exhibits", path).assign(title="Vase"))
+    answer_outsiders(home, profile)
+    text = reported(profile)
+    assert len(articles(text)) == 8
+    assert "Claims " not in text and "claims one of" not in text
+
+
+def test_what_was_answered_about_outside_things_is_escaped(home, profile):
+    path = home / "runs/made_up/lora__outsiders/predictions.parquet"
+    answer_outsiders(home, profile, HOSTILE)
+    table = read_table("predictions", path)
+    table.loc[1, "question"] = table.loc[2, "ground_truth"] = HOSTILE
+    write_table("predictions", path, table)
+    text = reported(profile)
+    assert text.count("&lt;script&gt;alert(1)") >= 3
+    assert "<script>alert" not in text and "<img src=x" not in text
+
+
+def test_photos_of_another_set_than_was_shown_are_left_out(home, profile):
+    answer_outsiders(home, profile)
+    record = home / "runs/made_up/lora__outsiders/infer.json"
+    write_json(record, read_json(record) | {"outsiders_sha256": "of another set"})
+    shown = articles(reported(profile))
+    assert len(shown) == 8
+    for article in shown:
+        assert "data:image" not in article and "The photo is not at hand." in article
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_reader_can_filter_and_sort_outside_things(home, profile, tmp_path):
+    answer_outsiders(home, profile, "I do not know this bicycle.")
+    reported(profile)
+    tracks = "[...document.querySelectorAll('article:not([hidden])')].map((a) => a.dataset.track)"
+    with browser(tmp_path) as reader:
+        reader.open(home / "results/made_up/report.html")
+        reader.choose("track", "outsiders")
+        assert reader.ask(tracks) == ["outsiders"] * 8
+        reader.choose("track", "")
+        reader.choose("sort", "false_recognition_rate")
+        assert reader.ask(tracks)[:8] == ["outsiders"] * 8
+        reader.choose("bound", "1")
+        assert reader.ask("document.getElementById('count').value") == "7 of 16 items"
