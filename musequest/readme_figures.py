@@ -22,7 +22,8 @@ from .display import score_frame
 from .errors import MuseQuestError
 from .evaluation.differences import looking
 from .evaluation.metrics import METRICS
-from .evaluation.rows import ablation_frame, difference_frame, key_rows
+from .evaluation.rows import ablation_frame, difference_frame, key_rows, recognising
+from .evaluation.systems import OUTSIDERS
 from .files import read_json, write_json, write_text
 from .home import results_dir, root, run_dir
 from .markdown import machine, markdown
@@ -78,8 +79,9 @@ def pocket_walk() -> str:
 
 
 def pocket_scores() -> str:
-    """The scores of the recorded demo on photos never seen in training."""
-    return scores_of(TRACK)
+    """The scores of the recorded demo on photos never seen in training, and on other things."""
+    outside = recognising(read_json(root() / DEMO)["scores"].get(OUTSIDERS, {}))
+    return f"{scores_of(TRACK)}\n{' '.join(outside)}\n" if outside else scores_of(TRACK)
 
 
 def pocket_all_scores() -> str:
