@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .display import show
 from .errors import MuseQuestError
-from .evaluation.rows import key_rows
+from .evaluation.rows import key_rows, show
 from .files import read_json, write_json
 from .home import results_dir, root
 from .markdown import machine, markdown

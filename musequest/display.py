@@ -21,8 +21,7 @@ from PIL import Image as Photo
 from PIL import ImageDraw, ImageFont, ImageOps
 
 from .creation.exhibits import Exhibit
-from .evaluation.metrics import METRICS
-from .evaluation.systems import variant
+from .evaluation.rows import score_frame
 from .home import collection_dir
 from .photos import open_photo
 
@@ -256,20 +255,6 @@ def whole(frame: pd.DataFrame) -> HTML:
         return HTML(frame.to_html(escape=True))
 
 
-def score_frame(systems: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """One track of summary.json: a row a metric with its best value, a column a system or control.
-
-    Answers without the exhibit's photo have a table of their own (`evaluation.rows`).
-    """
-    return pd.DataFrame(
-        {
-            system: {named(metric): show(score) for metric, score in metrics.items()}
-            for system, metrics in systems.items()
-            if not variant(system)[1]
-        }
-    )
-
-
 def scores(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> HTML:
     """The tables of all tracks of summary.json."""
     return HTML(
@@ -278,21 +263,6 @@ def scores(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> HTML:
             for track, systems in summary.items()
         )
     )
-
-
-def named(metric: str) -> str:
-    """A metric's name with the value that is best."""
-    return f"{metric} {METRICS[metric].direction}".strip()
-
-
-def show(score: Mapping[str, float | None]) -> str:
-    """A mean with its 95 % interval where one was computed."""
-    if score["mean"] is None:
-        return "–"
-    interval = (
-        "" if score["ci_low"] is None else f" [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
-    )
-    return f"{score['mean']:.3f}{interval}"
 
 
 def page(path: Path) -> HTML:

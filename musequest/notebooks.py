@@ -24,8 +24,8 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
-from .display import score_frame
 from .errors import MuseQuestError
+from .evaluation.rows import score_frame
 from .files import read_json, write_whole
 from .home import results_dir, root
 from .settings import load_profile

@@ -18,11 +18,10 @@ from pathlib import Path
 import pandas as pd
 
 from . import approach_figures, retrieval_figures, scoring_figures
-from .display import score_frame
 from .errors import MuseQuestError
 from .evaluation.differences import looking
 from .evaluation.metrics import METRICS
-from .evaluation.rows import ablation_frame, difference_frame, key_rows, recognising
+from .evaluation.rows import ablation_frame, difference_frame, key_rows, recognising, score_frame
 from .evaluation.systems import OUTSIDERS
 from .files import read_json, write_json, write_text
 from .home import results_dir, root, run_dir
@@ -160,7 +159,8 @@ def pocket_run() -> str:
     """The recorded demo's training run, beside that of `make six` where it took as many steps."""
     run = read_json(root() / DEMO)["run"]
     share = run["trainable_parameters"] / run["total_parameters"]
-    others = read_json(root() / approach_figures.SIX)["approaches"]
+    six = root() / approach_figures.SIX
+    others = read_json(six)["approaches"] if six.exists() else {}
     other = others.get(run["approach"], {}).get("run", {})
     both = (
         f" The run of `make six` took {other['minutes']:.1f} minutes for as many steps: they are "

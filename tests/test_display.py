@@ -6,6 +6,7 @@ import pandas as pd
 from PIL import Image
 
 from musequest import display
+from musequest.evaluation.rows import score_frame
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -90,7 +91,7 @@ def test_scores_name_their_best_value_and_show_intervals():
         "embedding_distance": {"mean": 0.1234, "ci_low": 0.1, "ci_high": 0.15, "n": 9},
         "answer_tokens": {"mean": None, "ci_low": None, "ci_high": None, "n": 0},
     }
-    shown = display.score_frame({"base": metrics})
+    shown = score_frame({"base": metrics})
     assert list(shown.index) == ["embedding_distance (0 best)", "answer_tokens"]
     assert list(shown.base) == ["0.123 [0.100, 0.150]", "–"]
     assert "<h4>unseen_photo</h4>" in display.scores({"unseen_photo": {"base": metrics}}).data

@@ -1,4 +1,4 @@
-"""Tables for readers, of readmes and report alike: differences, ablations, costs, short words."""
+"""Tables for readers, of readmes and report alike: scores, differences, ablations, costs, words."""
 
 from __future__ import annotations
 
@@ -36,6 +36,33 @@ def cell(score: Score, metric: Metric) -> str:
 def headed(name: str) -> str:
     """A metric's label with the value that is best."""
     return f"{METRICS[name].label} {METRICS[name].direction}".strip()
+
+
+def show(score: Score) -> str:
+    """A mean and its 95 % interval to three decimals, whatever the metric; "–" without a value."""
+    if score["mean"] is None:
+        return "–"
+    interval = (
+        "" if score["ci_low"] is None else f" [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
+    )
+    return f"{score['mean']:.3f}{interval}"
+
+
+def score_frame(own: Own) -> pd.DataFrame:
+    """One track of summary.json: a row a metric with its best value, a column a system or control.
+
+    Answers without the exhibit's photo have a table of their own (`ablation_frame`).
+    """
+    return pd.DataFrame(
+        {
+            name: {
+                f"{metric} {METRICS[metric].direction}".strip(): show(score)
+                for metric, score in scores.items()
+            }
+            for name, scores in own.items()
+            if not variant(name)[1]
+        }
+    )
 
 
 def difference_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
