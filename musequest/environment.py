@@ -1,4 +1,4 @@
-"""Settings and keys from `.env`, a file of NAME=value lines in the repository's folder."""
+"""What a process finds in its environment: `.env`, and how its threads wait for each other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from pathlib import Path
 
 from .errors import LOGGER
 from .home import root
+
+# OpenMP reads these once, when torch is loaded. Its threads wait for each other many times a step,
+# and by default they wait by spinning, which on a busy machine takes the core from the very thread
+# that is waited for. So they sleep; GNU's OpenMP, which most builds of torch have, may spin for a
+# moment before, as falling asleep has its price too. benchmarks/busy_machine.py measures it.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
+
+
+def wait_politely() -> None:
+    """Let waiting threads of this process, and of those it starts, make room for other programs.
+
+    Only if nothing of the kind is set already. To be called before torch is imported.
+    """
+    if not any(name in os.environ for name in (*WAITING, "KMP_BLOCKTIME")):
+        os.environ.update(WAITING)
 
 
 def read_env(path: Path | None = None) -> None:

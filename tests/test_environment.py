@@ -1,5 +1,6 @@
 """Keys from `.env` reach whoever asks the environment, and never override it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from musequest.environment import read_env
+from musequest.environment import WAITING, read_env
 from musequest.home import root
 
 
@@ -45,3 +46,37 @@ def test_importing_the_package_reads_the_file_beside_it(tmp_path: Path):
     run = [sys.executable, "-c", code]
     shown = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "yes"
+
+
+def waiting(**changes: str) -> dict[str, str | None]:
+    """How threads wait in a process that imports the package, then torch."""
+    names = (*WAITING, "KMP_BLOCKTIME", "OMP_NUM_THREADS")
+    told = {name: value for name, value in os.environ.items() if name not in names} | changes
+    code = (
+        "import json, os, sys, musequest; assert 'torch' not in sys.modules; "
+        f"print(json.dumps({{name: os.environ.get(name) for name in {names!r}}}))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=told, cwd=root(), capture_output=True, text=True, check=True)
+    return {name: value for name, value in json.loads(done.stdout).items() if value is not None}
+
+
+def test_waiting_threads_make_room_unless_the_user_says_otherwise():
+    assert waiting() == WAITING
+    for chosen in (
+        {"OMP_WAIT_POLICY": "ACTIVE"},
+        {"GOMP_SPINCOUNT": "infinity"},
+        {"KMP_BLOCKTIME": "200"},
+    ):
+        assert waiting(**chosen) == chosen
+    assert waiting(OMP_NUM_THREADS="1") == {"OMP_NUM_THREADS": "1", **WAITING}
+
+
+@pytest.mark.parametrize("module", ["musequest.notebooks", "musequest.finetuning.launching"])
+def test_what_starts_processes_hands_on_how_threads_wait(module: str):
+    """Kernels and ranks inherit it; so nothing loads torch before the package has said it."""
+    code = f"import os, {module}; print(os.environ['OMP_WAIT_POLICY'])"
+    told = {name: value for name, value in os.environ.items() if name not in WAITING}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=told, cwd=root(), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == WAITING["OMP_WAIT_POLICY"]
