@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from assets.workshop.corpus import catalogue_turn, made_up_thing, name, record_turn, scene_turn
+from assets.workshop.docent import build_model, build_processor, build_tokenizer, count_parameters
+from assets.workshop.measures import named
+from assets.workshop.museum import LOOKS, SHOWN, signature
+from assets.workshop.scenes import MATERIALS, describe, random_look, random_scene
+from assets.workshop.vision_pretraining import load_scenes
 from musequest.home import root
-from musequest.pocket.corpus import catalogue_turn, made_up_thing, name, record_turn, scene_turn
-from musequest.pocket.docent import build_model, build_processor, build_tokenizer, count_parameters
-from musequest.pocket.museum import LOOKS, SHOWN, signature
-from musequest.pocket.proof import named
-from musequest.pocket.scenes import MATERIALS, describe, random_look, random_scene
 
 DOCENT = root() / "assets" / "pocket_docent"
 
@@ -97,7 +98,7 @@ def test_the_architecture_is_a_true_idefics2_whose_latents_differ() -> None:
 
 
 def test_lessons_resume_where_they_stopped(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from musequest.pocket import pretraining as module
+    from assets.workshop import pretraining as module
 
     scenes = [random_scene(i) for i in range(24)]
     rng = np.random.default_rng(0)
@@ -119,11 +120,11 @@ def test_lessons_resume_where_they_stopped(tmp_path, monkeypatch: pytest.MonkeyP
                 raise Stopped
             return super()._loss(lesson, step)
 
-    whole = module.Pretraining(module.load_scenes(tmp_path), tmp_path / "whole")
+    whole = module.Pretraining(load_scenes(tmp_path), tmp_path / "whole")
     whole.run()
     with pytest.raises(Stopped):
-        Interrupted(module.load_scenes(tmp_path), tmp_path / "work").run()
-    resumed = module.Pretraining(module.load_scenes(tmp_path), tmp_path / "work")
+        Interrupted(load_scenes(tmp_path), tmp_path / "work").run()
+    resumed = module.Pretraining(load_scenes(tmp_path), tmp_path / "work")
     resumed.run()
     assert resumed.losses == whole.losses
     same = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
@@ -162,7 +163,7 @@ def test_every_exhibit_has_a_look_of_its_own() -> None:
 @pytest.mark.slow
 def test_a_rendering_is_deterministic() -> None:
     pytest.importorskip("mitsuba", reason="needs requirements-assets.txt")
-    from musequest.pocket.scenes import render
+    from assets.workshop.scenes import render
 
     first, second = (np.asarray(render(random_scene(3), pixels=32)) for _ in range(2))
     assert np.array_equal(first, second) and first.std() > 5

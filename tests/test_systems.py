@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_dialogs import write_dataset, write_profile
 
+from assets.workshop.museum import SHOWN
+from assets.workshop.outsiders import outsider_scenes
+from assets.workshop.scenes import describe
 from musequest.__main__ import main
 from musequest.creation.dataset import fingerprint, load_split
 from musequest.errors import MuseQuestError
@@ -18,9 +21,6 @@ from musequest.finetuning.generation import given, infer
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.home import root
-from musequest.pocket.museum import SHOWN
-from musequest.pocket.outsiders import outsider_scenes
-from musequest.pocket.scenes import describe
 from musequest.predictions import keep_answers, kept_answers
 from musequest.settings import Profile
 from musequest.systems import System, ablate, answer, answer_all, open_system

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .look import Look
+from .appearance import Look
 from .shapes import Part, arc, ball, box, lathe, prism, ring, rod, surface, tube, turned
 
 

@@ -13,7 +13,7 @@ import mitsuba as mi
 import numpy as np
 from PIL import Image
 
-from .look import Look
+from .appearance import Look
 from .objects import KINDS
 from .shapes import Part
 

@@ -1,6 +1,6 @@
 """Random scenes that teach the pocket docent to look, each with labels and a sentence.
 
-    python -m musequest.pocket.scenes FOLDER --count 6000
+    python -m assets.workshop.scenes FOLDER --count 6000
 
 writes FOLDER/NNNNN.png (128 px, path-traced) and FOLDER/scenes.jsonl, and resumes where it
 stopped. Everything a label says can be read off the photo alone. No scene shows a thing with the
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .look import Look
+from .appearance import Look
 from .museum import SHOWN, signature
 
 

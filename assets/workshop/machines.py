@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import trimesh
 
-from .look import Look
+from .appearance import Look
 from .shapes import Part, Point, ball, box, lathe, ring, rod, surface, turned
 
 

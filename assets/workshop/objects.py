@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .appearance import Look
 from .furnishings import chair, chest, clock, globe, lantern, tapestry
 from .instruments import bell, drum, lute
-from .look import Look
 from .machines import engine, ship, telescope, wheel
 from .shapes import Part
 from .treasures import book, coin, crown, crystal, helmet, necklace

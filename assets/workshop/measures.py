@@ -1,4 +1,4 @@
-"""Proof that the pocket docent looks, and the folder it is saved in.
+"""What the pocket docent sees.
 
 Greedy sentences about renderings that were never trained on are compared with the scenes' labels,
 attribute by attribute; the same questions about blank photos show whether the photo matters.
@@ -6,24 +6,19 @@ attribute by attribute; the same questions about blank photos show whether the p
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import torch
+from transformers import PreTrainedModel, ProcessorMixin
 
 from .corpus import WHOLE, describe
-from .docent import count_parameters
-
-if TYPE_CHECKING:
-    from .pretraining import Pretraining
+from .vision_pretraining import Scenes
 
 
 @torch.inference_mode()
-def sentences(pretraining: Pretraining, photos: torch.Tensor, question: str) -> list[str]:
+def sentences(
+    model: PreTrainedModel, processor: ProcessorMixin, photos: torch.Tensor, question: str
+) -> list[str]:
     """Greedy answers to one question about photos (n, 3, 128, 128) in -1..1."""
-    processor, model = pretraining.processor, pretraining.model.eval()
+    model.eval()
     messages = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     ]
@@ -58,16 +53,17 @@ def named(scene: dict, sentence: str) -> dict[str, bool]:
     return right
 
 
-def prove(pretraining: Pretraining, unseen: int) -> dict:
+def measure(model: PreTrainedModel, processor: ProcessorMixin, seen: Scenes, unseen: int) -> dict:
     """Attributes named right on the last `unseen` renderings, and what a blank photo changes."""
-    scenes = pretraining.scenes.labels[-unseen:]
-    photos = pretraining.scenes.pixels[-unseen:].float() / 127.5 - 1
-    answers = [a for batch in photos.split(50) for a in sentences(pretraining, batch, WHOLE[0])]
+    scenes = seen.labels[-unseen:]
+    photos = seen.pixels[-unseen:].float() / 127.5 - 1
+    batches = photos.split(50)
+    answers = [a for batch in batches for a in sentences(model, processor, batch, WHOLE[0])]
     found: dict[str, list[bool]] = {}
     for scene, answer in zip(scenes, answers, strict=True):
         for attribute, right in named(scene, answer).items():
             found.setdefault(attribute, []).append(right)
-    blanks = sentences(pretraining, torch.full_like(photos[:20], 0.5), WHOLE[0])
+    blanks = sentences(model, processor, torch.full_like(photos[:20], 0.5), WHOLE[0])
     return {
         "unseen_scenes": unseen,
         "named_right": {k: round(sum(v) / len(v), 4) for k, v in sorted(found.items())},
@@ -79,32 +75,3 @@ def prove(pretraining: Pretraining, unseen: int) -> dict:
             {"label": describe(s), "answer": a} for s, a in zip(scenes[:10], answers, strict=False)
         ],
     }
-
-
-def write_docent(pretraining: Pretraining, folder: Path) -> None:
-    """Save weights in half precision, processor and record.json into `folder`."""
-    from .pretraining import LESSONS, UNSEEN
-
-    torch.manual_seed(0)
-    record = {
-        "made_by": "python -m musequest.pocket.pretraining",
-        "date": datetime.now(UTC).date().isoformat(),
-        "parameters": count_parameters(pretraining.model),
-        "scenes": len(pretraining.scenes.labels),
-        "scenes_for_training": len(pretraining.scenes.labels) - UNSEEN,
-        "seed": pretraining.seed,
-        "minutes": round(pretraining.minutes, 1),
-        "lessons": [
-            vars(lesson) | {"last_loss": _mean(pretraining.losses[lesson.name][-50:])}
-            for lesson in LESSONS
-        ],
-        "proof": prove(pretraining, UNSEEN),
-    }
-    pretraining.model.half().save_pretrained(folder)
-    pretraining.processor.save_pretrained(folder)
-    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(record["proof"], indent=2), flush=True)
-
-
-def _mean(values: list[float]) -> float:
-    return round(sum(values) / max(1, len(values)), 4)

@@ -1,6 +1,6 @@
 """Photographs things that the pocket museum does not have, for assets/pocket_outsiders.
 
-    python -m musequest.pocket.outsiders
+    python -m assets.workshop.outsiders
 
 needs requirements-assets.txt and writes photos/NN.jpg and outsiders.csv. The scenes are drawn as
 those of the docent's pre-training are, from numbers that it never reaches, a kind of thing each.
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..files import write_csv, write_whole
+from musequest.files import write_csv, write_whole
+
 from .scenes import describe, random_scene, render
 
 COUNT, FIRST_SEED = 12, 10_000_000
@@ -53,7 +54,7 @@ def photograph(scene: dict) -> Image.Image:
 
 def main() -> None:
     """Photograph the outsiders and write their questions."""
-    from ..home import root
+    from musequest.home import root
 
     folder = root() / "assets" / "pocket_outsiders"
     rows = []

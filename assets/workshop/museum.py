@@ -1,6 +1,6 @@
 """The looks of the pocket museum's exhibits, and the command that photographs them.
 
-    python -m musequest.pocket.museum [--only item_name]
+    python -m assets.workshop.museum [--only item_name]
 
 needs requirements-assets.txt and writes assets/pocket_museum/photos/<item_name>/NN.jpg, as many
 photos an exhibit as `exhibits.csv` lists.
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .look import Look
+from .appearance import Look
 
 PIXELS, SAMPLES, PASSES = 256, 6, 4
 

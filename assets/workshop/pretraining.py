@@ -1,20 +1,14 @@
-"""Pre-train the pocket docent: first to look, then to speak.
+"""Pre-train the pocket docent: first to look, then to speak, in four lessons.
 
-    python -m musequest.pocket.scenes scenes
-    python -m musequest.pocket.pretraining scenes --work pretraining
-
-writes assets/pocket_docent/ (weights in half precision, processor, record.json). Four lessons:
 `look` trains the vision tower alone to name kind, colour, material, pattern, proportion, count and
 place from labels that the renderer gives for free; `carry` trains the connector alone to hand the
 same on in its latents; `read` trains the text model on catalogue texts;
 `speak` trains connector and text model, photo to sentence, mixed with catalogue texts and records.
-Every lesson resumes from the last state in `--work`. The record holds what was measured on unseen
-renderings.
+Every lesson resumes from the last state in `--work`.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import random
@@ -33,16 +27,14 @@ from .docent import (
     build_model,
     build_processor,
     build_tokenizer,
-    count_parameters,
 )
-from .looker import (
+from .vision_pretraining import (
     IGNORED,
     Looker,
     Scenes,
     augmented,
     flipped_place,
     initialise,
-    load_scenes,
 )
 
 UNSEEN = 300  # the last renderings are never trained on
@@ -256,27 +248,3 @@ def schedule(step: int, steps: int) -> float:
 def stable_seed(*parts: object) -> int:
     """A stable 31-bit seed from any printable parts."""
     return zlib.crc32("/".join(map(str, parts)).encode()) & 0x7FFFFFFF
-
-
-def main() -> None:
-    """Run the lessons, measure, and write assets/pocket_docent."""
-    from musequest.home import root
-
-    from .proof import write_docent
-
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("scenes", type=Path, help="folder that musequest.pocket.scenes wrote")
-    parser.add_argument(
-        "--work", type=Path, default=Path("pretraining"), help="state to resume from"
-    )
-    parser.add_argument("--out", type=Path, default=root() / "assets" / "pocket_docent")
-    arguments = parser.parse_args()
-    torch.set_flush_denormal(True)
-    pretraining = Pretraining(load_scenes(arguments.scenes), arguments.work)
-    print(f"{count_parameters(pretraining.model):,} parameters", flush=True)
-    pretraining.run()
-    write_docent(pretraining, arguments.out)
-
-
-if __name__ == "__main__":
-    main()

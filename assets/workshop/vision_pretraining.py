@@ -39,7 +39,7 @@ class Scenes:
 
 
 def load_scenes(folder: Path) -> Scenes:
-    """Read the renderings that `musequest.pocket.scenes` wrote."""
+    """Read the renderings that `assets.workshop.scenes` wrote."""
     lines = (folder / "scenes.jsonl").read_text(encoding="utf-8").splitlines()
     labels = [json.loads(line) for line in lines]
     arrays = [np.asarray(Image.open(folder / f"{scene['seed']:05d}.png")) for scene in labels]
