@@ -1,8 +1,18 @@
-"""MuseQuest turns a museum's photos and texts into a docent, in three stages."""
+"""MuseQuest turns a museum's photos and texts into a docent, in three stages.
+
+    from musequest import load_profile
+    from musequest.finetuning import train
+
+Here stands what all stages need. Each stage is a package, `creation`, `finetuning`, `evaluation`,
+and so is `systems`, whatever answers a visitor. They hand each other files (`tables`, `files`), in
+folders that `home` names, as `settings` say.
+"""
 
 import logging
+import sys
 
 from .environment import read_env, wait_politely
+from .lazy import Moved, public
 
 __version__ = "0.1.0"
 
@@ -11,3 +21,24 @@ wait_politely()
 # bitsandbytes, which several libraries import, warns that a faster kernel for processors is not
 # installed; nothing here needs it.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    {
+        "creation.dataset": ["load_split"],
+        "errors": ["MuseQuestError"],
+        "home": ["collection_dir", "results_dir", "run_dir"],
+        "settings": ["load_approach", "load_profile", "suited", "training_settings"],
+        "tables": ["read_table"],
+    },
+)
+
+# For this version; the next one forgets them.
+sys.meta_path.append(
+    Moved(
+        {
+            "musequest.creation.audit": "musequest.creation",
+            "musequest.pocket": "assets.workshop",
+        }
+    )
+)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from musequest.creation.audit import audit
+from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset, fingerprint, split_path
 from musequest.creation.dialogs import synthesize

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from musequest.creation.audit import audit
+from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import (
     build_dataset,

@@ -10,7 +10,7 @@ import pytest
 from conftest import draw_photo
 
 from musequest.__main__ import main
-from musequest.creation.audit import audit
+from musequest.creation.auditing import audit
 from musequest.creation.dataset import fingerprint, load_split, messages, split_path
 from musequest.creation.imported import collect_dataset
 from musequest.errors import MuseQuestError

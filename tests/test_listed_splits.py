@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from musequest.creation.audit import audit
+from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset, split_path
 from musequest.creation.dialogs import synthesize

@@ -7,7 +7,7 @@ import pytest
 from hub_server import HubServer
 
 from musequest.__main__ import main
-from musequest.creation.audit import audit
+from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset
 from musequest.creation.dialogs import synthesize

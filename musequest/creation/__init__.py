@@ -1,8 +1,31 @@
 """Stage 1, synthetic data creation: exhibits become photos, dialogs and a dataset of three splits.
 
+    from musequest.creation import augment, build_dataset, synthesize
+
+In: a folder of photos and exhibits.csv, or a museum on the internet. Out:
+data/<collection>/dataset/, which `datasets.load_dataset` reads. Start reading at `dataset`, which
+says what a row is.
+
 In the order of a run: `exhibits` reads and checks a museum's folder, `museums` fills one from the
 internet, `augmentation` fills photos up to 15 an exhibit, `dialogs` has a writer (`offline_writer`,
-or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split`, `audit` looks
-for leaks, `card` tells what came of it, `publishing` hands it on. `imported` takes in a dataset
-made elsewhere; `chosen` does what a profile says, `commands` what was typed.
+or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split`, `auditing`
+looks for leaks, `card` tells what came of it, `publishing` hands it on. `imported` takes in a
+dataset made elsewhere; `chosen` does what a profile says, `commands` what was typed.
 """
+
+from ..lazy import public
+
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    {
+        "auditing": ["audit"],
+        "augmentation": ["augment"],
+        "catalogue": ["published_catalogue"],
+        "chosen": ["collect", "cost_of", "sample", "within_reach", "writer_of"],
+        "dataset": ["build_dataset", "fingerprint", "load_split", "split_table"],
+        "dialogs": ["synthesize"],
+        "exhibits": ["load_exhibits"],
+        "museums": ["missing_exhibits"],
+        "publishing": ["push_to_hub"],
+    },
+)

@@ -49,7 +49,7 @@ def collect(chosen: argparse.Namespace) -> None:
 
         table = collect_folder(chosen.folder, chosen.collection)
     elif chosen.source == "dataset":
-        from .audit import audit
+        from .auditing import audit
         from .imported import collect_dataset
 
         rows = collect_dataset(chosen.dataset, chosen.collection)
@@ -98,7 +98,7 @@ def synthesize(chosen: argparse.Namespace) -> None:
 
 def dataset(chosen: argparse.Namespace) -> None:
     """Join photos and dialogs, write the dataset and audit it."""
-    from .audit import audit
+    from .auditing import audit
     from .dataset import build_dataset
 
     built = build_dataset(chosen.collection)

@@ -1,1 +1,35 @@
-"""Stage 2: one base model, one training path, approaches that differ by configuration only."""
+"""Stage 2, fine-tuning: one base model, one training path, approaches that differ by settings only.
+
+    from musequest.finetuning import train
+    train("pocket", "lora")
+
+In: data/<collection>/dataset/, a profile and an approach. Out: runs/<profile>/<approach>/ with
+run.json, metrics.parquet and the adapter or model. Start reading at `training`, the road of every
+run; `trainer` says how a step learns, `collator` what of a row is learned, `strategies` what
+several devices change.
+"""
+
+from ..lazy import public
+
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    {
+        "activations": ["empty_model"],
+        "collator": ["DocentCollator", "coloured_tokens"],
+        "fsdp": ["plugin_settings"],
+        "generation": ["infer"],
+        "launching": ["processes_here", "train_rank"],
+        "merging": ["merge"],
+        "models": [
+            "add_adapter",
+            "free_projections",
+            "load_model",
+            "load_processor",
+            "trainable_table",
+        ],
+        "publishing": ["publish"],
+        "records": ["finished_record"],
+        "splitting": ["fullest_by_devices", "preview"],
+        "training": ["train"],
+    },
+)

@@ -12,8 +12,15 @@ becomes of the answers, whether they are there already, and which photos are sho
 business (`answering`, `conditions`).
 """
 
-from .answering import ablate, answer, answer_all, answer_if_possible, open_system
-from .asking import ask
-from .system import System
+from ..lazy import public
 
-__all__ = ["System", "ablate", "answer", "answer_all", "answer_if_possible", "ask", "open_system"]
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    {
+        "answering": ["ablate", "answer", "answer_all", "answer_if_possible", "open_system"],
+        "asking": ["ask"],
+        "conditions": ["rows_under"],
+        "outsiders": ["outsider_rows", "outsiders_folder"],
+        "system": ["System"],
+    },
+)

@@ -1,0 +1,70 @@
+"""The public face: what notebooks and programs import, from where, and how quickly."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from musequest.home import root
+
+FACES = (
+    "musequest",
+    "musequest.creation",
+    "musequest.finetuning",
+    "musequest.evaluation",
+    "musequest.systems",
+)
+NOTEBOOKS = sorted(root().glob("[0-9]_*/*/*.ipynb"))
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_public_name_is_there_and_hidden_by_no_module(face: str):
+    package = importlib.import_module(face)
+    assert package.__all__ and set(package.__all__) <= set(dir(package))
+    modules = {path.stem for path in Path(package.__file__).parent.iterdir()}
+    for name in package.__all__:
+        assert name not in modules, f"'from {face} import {name}' would give the module"
+        assert callable(getattr(package, name))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
+
+
+def imports(notebook: Path) -> set[str]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    found = {n.module for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ImportFrom)}
+    return {name for name in found if name and name.partition(".")[0] == "musequest"}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_imports_from_three_faces_at_most(notebook: Path):
+    assert imports(notebook) <= set(FACES) and len(imports(notebook)) <= 3
+
+
+def test_help_is_there_at_once_and_loads_no_library_of_models():
+    code = (
+        "import sys, musequest.__main__ as m\n"
+        "try:\n    m.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=root(), check=True, capture_output=True)
+    command = [sys.executable, "-m", "musequest", "--help"]
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run(command, cwd=root(), check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.6  # 0.3 on a machine that does nothing else
+
+
+def test_an_old_path_says_where_its_names_are_now():
+    with pytest.raises(ModuleNotFoundError, match="import its names from 'musequest.creation'"):
+        importlib.import_module("musequest.creation.audit")
+    with pytest.raises(ModuleNotFoundError, match="No module named 'musequest.nowhere'"):
+        importlib.import_module("musequest.nowhere")
