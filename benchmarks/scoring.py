@@ -34,12 +34,11 @@ import numpy as np
 
 from musequest.evaluation.answers import gather
 from musequest.evaluation.base_model import BaseModel
-from musequest.evaluation.differences import compare
+from musequest.evaluation.differences import compare, summarize
 from musequest.evaluation.encoder import load_encoder
 from musequest.evaluation.metrics import item_metrics
-from musequest.evaluation.scorer import compute_scores
-from musequest.evaluation.sheet import References, Sheet
-from musequest.evaluation.summary import summarize
+from musequest.evaluation.scoring import compute_scores
+from musequest.evaluation.scoring_batch import References, ScoringBatch
 from musequest.files import write_json
 from musequest.finetuning.machine import hardware
 from musequest.home import root
@@ -121,11 +120,11 @@ def one_by_one(answers: int) -> dict[str, dict[str, float]]:
             start = clocks()
             own, other = encoder.encode([answer]), encoder.encode([truth])
             middle = clocks()
-            sheet = Sheet(
+            batch = ScoringBatch(
                 [name], [truth], [answer], [truth], other, own, references, encoder, [0.5], base
             )
             for metric in item_metrics():
-                metric.compute(sheet)
+                metric.compute(batch)
             spent.append((middle - start, clocks() - middle))
     encoding, computing = np.mean(spent[1:], axis=0)  # The first loads what the others use.
     ways = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import MuseQuestError
-from .evaluation.rows import key_rows, show
+from .evaluation.report_tables import key_rows, show
 from .files import read_json, write_json
 from .home import results_dir, root
 from .markdown import machine, markdown

@@ -21,7 +21,7 @@ from PIL import Image as Photo
 from PIL import ImageDraw, ImageFont, ImageOps
 
 from .creation.exhibits import Exhibit
-from .evaluation.rows import score_frame
+from .evaluation.report_tables import score_frame
 from .home import collection_dir
 from .photos import open_photo
 

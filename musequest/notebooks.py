@@ -25,7 +25,7 @@ from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
 from .errors import MuseQuestError
-from .evaluation.rows import score_frame
+from .evaluation.report_tables import score_frame
 from .files import read_json, write_whole
 from .home import results_dir, root
 from .settings import load_profile

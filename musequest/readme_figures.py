@@ -21,7 +21,13 @@ from . import approach_figures, retrieval_figures, scoring_figures
 from .errors import MuseQuestError
 from .evaluation.differences import looking
 from .evaluation.metrics import METRICS
-from .evaluation.rows import ablation_frame, difference_frame, key_rows, recognising, score_frame
+from .evaluation.report_tables import (
+    ablation_frame,
+    difference_frame,
+    key_rows,
+    recognising,
+    score_frame,
+)
 from .evaluation.systems import OUTSIDERS
 from .files import read_json, write_json, write_text
 from .home import results_dir, root, run_dir

@@ -14,8 +14,8 @@ import pandas as pd
 
 from .errors import MuseQuestError
 from .evaluation.metrics import METRICS
+from .evaluation.report_tables import KEY, cell, cost_frame, difference_frame, headed, key_rows
 from .evaluation.results import load_results
-from .evaluation.rows import KEY, cell, cost_frame, difference_frame, headed, key_rows
 from .evaluation.systems import OUTSIDERS, system
 from .files import read_json, write_json
 from .finetuning.machine import hardware

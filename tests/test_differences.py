@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musequest.evaluation.differences import compare, looking, sentence
+from musequest.evaluation.differences import compare, looking, sentence, summarize
 from musequest.evaluation.figures import fact_bars
 from musequest.evaluation.metrics import item_metrics
-from musequest.evaluation.rows import ablation_frame, difference_frame
-from musequest.evaluation.summary import summarize
+from musequest.evaluation.report_tables import ablation_frame, difference_frame
 
 
 def rows_of(name: str, identity: np.ndarray, track: str = "unseen_photo") -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 from PIL import Image
 
 from musequest import display
-from musequest.evaluation.rows import score_frame
+from musequest.evaluation.report_tables import score_frame
 
 SCRIPT = "<script>alert(1)</script>"
 

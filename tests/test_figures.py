@@ -24,8 +24,8 @@ from musequest.evaluation.figures import (
     sight_points,
 )
 from musequest.evaluation.metrics import METRICS, item_metrics
+from musequest.evaluation.report_tables import cost_frame
 from musequest.evaluation.results import PUBLISHED, Results
-from musequest.evaluation.rows import cost_frame
 from musequest.evaluation.style import TALLEST_PX, Picture
 from musequest.evaluation.systems import SYSTEMS, ordered, system
 from musequest.files import write_json

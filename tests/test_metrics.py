@@ -8,7 +8,7 @@ import pytest
 from musequest.evaluation.encoder import load_encoder
 from musequest.evaluation.intervals import Draws
 from musequest.evaluation.metrics import METRICS, item_metrics, outsider_metrics
-from musequest.evaluation.sheet import References, Sheet
+from musequest.evaluation.scoring_batch import References, ScoringBatch
 
 TRUTHS = [
     "The Heron Vase of Lowfen was thrown in 1742; it is 47 cm high.",
@@ -18,7 +18,9 @@ TRUTHS = [
 NAMES = ["vase", "coin", "chair"]
 
 
-def sheet(answers: list[str], names: list[str] = NAMES, sources: str = "", **more: object) -> Sheet:
+def batch(
+    answers: list[str], names: list[str] = NAMES, sources: str = "", **more: object
+) -> ScoringBatch:
     """The answers beside the three ground truths."""
     encoder, truths = load_encoder(), TRUTHS[: len(answers)]
     vectors = encoder.encode(truths)
@@ -26,11 +28,11 @@ def sheet(answers: list[str], names: list[str] = NAMES, sources: str = "", **mor
     texts = [sources] * len(answers)
     own = encoder.encode(answers)
     placed = names[: len(answers)], truths, answers, texts, vectors, own, references, encoder
-    return Sheet(*placed, **more)
+    return ScoringBatch(*placed, **more)
 
 
 def values(name: str, answers: list[str], **given: object) -> list[float]:
-    return METRICS[name].compute(sheet(answers, **given)).tolist()
+    return METRICS[name].compute(batch(answers, **given)).tolist()
 
 
 def test_the_promised_metrics_are_registered_with_their_direction():
@@ -52,7 +54,7 @@ def test_the_promised_metrics_are_registered_with_their_direction():
 def test_every_metric_says_how_it_is_computed_and_keeps_to_its_range(metric):
     assert metric.formula and metric.source and metric.meaning.endswith(".")
     assert (metric.compute.__doc__ or "").strip()
-    given = sheet([TRUTHS[1], "Made in 99 BC by Ann Oh.", ""], seconds=[0.5, 2, np.nan])
+    given = batch([TRUTHS[1], "Made in 99 BC by Ann Oh.", ""], seconds=[0.5, 2, np.nan])
     given = replace(given, titles=["The Ann Vase", "The Ohm Coin"])
     found = metric.compute(given)
     least, greatest = metric.limits
@@ -72,24 +74,24 @@ def test_embedding_distance_is_0_for_the_ground_truth_and_1_for_nothing():
 def test_identity_is_won_by_the_own_exhibit_alone():
     answers = [TRUTHS[0], TRUTHS[0], ""]
     assert values("identity_at_1", answers) == [1, 0, 0]
-    placement = sheet(answers).placement
+    placement = batch(answers).placement
     assert placement.ranks.tolist()[:2] == [1, 2]
     assert placement.nearest.tolist()[:2] == [2, 2]  # coin, chair, vase in the order of names
 
 
 def test_a_tie_is_no_win():
-    given = sheet([TRUTHS[0], TRUTHS[1]])
+    given = batch([TRUTHS[0], TRUTHS[1]])
     tied = np.stack([given.references.vectors[0]] * 2)
     given = replace(given, references=References(("coin", "vase"), tied))
     assert METRICS["identity_at_1"].compute(given).tolist() == [0, 0]
 
 
-def placed(cosines: list[list[float]], own: list[str], names: list[str]) -> Sheet:
+def placed(cosines: list[list[float]], own: list[str], names: list[str]) -> ScoringBatch:
     """Answers whose cosine to each exhibit's reference is given; references are unit axes."""
     axes = np.eye(len(names))
     vectors = np.array(cosines)
-    given = sheet(["x"])
-    return Sheet(
+    given = batch(["x"])
+    return ScoringBatch(
         own, ["x"] * len(own), ["x"] * len(own), [""] * len(own), vectors, vectors,
         References(tuple(names), axes), given.encoder,
     )  # fmt: skip
@@ -180,7 +182,7 @@ def test_seconds_are_those_recorded():
 def test_false_recognition_needs_the_thing_that_one_title_names():
     titles = ["The Heron Vase of Lowfen", "The Ember Vase of Orsey", "a box"]
     answers = ["The Heron Vase.", "A heron on a vase.", "A Vase.", "By the Orsey potters.", ""]
-    given = replace(sheet(["x"]), answers=answers, titles=titles)
+    given = replace(batch(["x"]), answers=answers, titles=titles)
     compute = METRICS["false_recognition_rate"].compute
     assert compute(given).tolist() == [1, 0, 0, 0, 0]
     assert np.isnan(compute(replace(given, titles=["a box"]))).all()
@@ -194,7 +196,7 @@ def test_rouge_l_follows_the_longest_common_subsequence():
 
 
 def test_rouge_l_reads_other_scripts():
-    given = replace(sheet(["x"]), answers=["синяя ваза"])
+    given = replace(batch(["x"]), answers=["синяя ваза"])
     given = replace(given, ground_truths=["синяя ваза"])
     assert METRICS["rouge_l"].compute(given).tolist() == [1]
 

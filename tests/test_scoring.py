@@ -560,7 +560,7 @@ def test_the_record_says_what_was_scored(predictions, exhibits, tmp_path):
 
 
 def test_an_infinite_score_is_refused(predictions, tmp_path, monkeypatch):
-    broken = replace(METRICS["rouge_l"], compute=lambda sheet: np.full(len(sheet.answers), np.inf))
+    broken = replace(METRICS["rouge_l"], compute=lambda batch: np.full(len(batch.answers), np.inf))
     monkeypatch.setitem(METRICS, "rouge_l", broken)
     with pytest.raises(MuseQuestError, match="metric rouge_l gave an infinite score"):
         score(predictions, None, tmp_path / "out")

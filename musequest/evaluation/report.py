@@ -17,13 +17,10 @@ from ..files import write_text
 from ..settings import Profile
 from .differences import looking
 from .metrics import METRICS
-from .report_items import image_of, items_of
-from .report_outsiders import outsiders_of
-from .report_tables import frames_of, score_table, tracks_of
+from .report_items import image_of, items_of, outsiders_of
+from .report_tables import frames_of, in_short, recognising, score_table, tracks_of
 from .results import REPORT, Results, load_results
-from .rows import in_short, recognising
-from .systems import OUTSIDERS, system
-from .tracks import TRACK_LABELS
+from .systems import OUTSIDERS, TRACK_LABELS, system
 
 FIGURES = {
     "metric_bars": "Every metric with its 95 % interval.",

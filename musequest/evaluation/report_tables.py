@@ -1,18 +1,19 @@
-"""The report's tables: scores, paired differences, what is left without the photo, costs."""
+"""Tables for readers, of readmes and report alike.
+
+Scores, paired differences, what is left without the photo, costs, and the words for all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from .differences import Row
+from .differences import Row, sentence
 from .metrics import METRICS, Metric
 from .results import Results
-from .rows import ablation_frame, cost_frame, difference_frame
-from .systems import CONTROLS, OUTSIDERS, ordered, system, variant
-from .tracks import TRACK_LABELS
+from .systems import ABLATIONS, CONTROLS, OUTSIDERS, TRACK_LABELS, ordered, system, variant
 
 # Rendered things, of one kind with the exhibits of the pocket museum alone.
 DRAWN, POCKET = "assets/pocket_outsiders", "assets/pocket_museum"
@@ -135,3 +136,164 @@ def _ablations(results: Results, track: str) -> Titled:
 
 def _lines(frame: pd.DataFrame) -> Sequence[tuple[str, list[str]]]:
     return [(str(name), list(row)) for name, row in zip(frame.index, frame.values, strict=True)]
+
+
+# What a curator asks first: what fits the right exhibit, and true words about it.
+KEY = (
+    "embedding_distance",
+    "identity_at_1",
+    "number_recall",
+    "invented_number_rate",
+    "name_recall",
+    "invented_name_rate",
+)
+
+Score = Mapping[str, Any]  # mean, ci_low, ci_high, n
+Own = Mapping[str, Mapping[str, Score]]  # system -> metric -> score
+
+
+def cell(score: Score, metric: Metric) -> str:
+    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"."""
+    if score["ci_low"] is None:
+        return metric.show(score["mean"])
+    interval = f"[{metric.show(score['ci_low'])}, {metric.show(score['ci_high'])}]"
+    return f"{metric.show(score['mean'])} {interval}"
+
+
+def headed(name: str) -> str:
+    """A metric's label with the value that is best."""
+    return f"{METRICS[name].label} {METRICS[name].direction}".strip()
+
+
+def show(score: Score) -> str:
+    """A mean and its 95 % interval to three decimals, whatever the metric; "–" without a value."""
+    if score["mean"] is None:
+        return "–"
+    interval = (
+        "" if score["ci_low"] is None else f" [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
+    )
+    return f"{score['mean']:.3f}{interval}"
+
+
+def score_frame(own: Own) -> pd.DataFrame:
+    """One track of summary.json: a row a metric with its best value, a column a system or control.
+
+    Answers without the exhibit's photo have a table of their own (`ablation_frame`).
+    """
+    return pd.DataFrame(
+        {
+            name: {
+                f"{metric} {METRICS[metric].direction}".strip(): show(score)
+                for metric, score in scores.items()
+            }
+            for name, scores in own.items()
+            if not variant(name)[1]
+        }
+    )
+
+
+def difference_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a pair of systems, a column a key metric: first minus second, and what it means.
+
+    `rows` are those of one track of differences.json; pairs with ablations are left out. A track
+    without key metrics, such as that of things from outside, has its own as columns.
+    """
+    table: dict[str, dict[str, str]] = {}
+    there = dict.fromkeys(row["metric"] for row in rows)
+    shown = KEY if not there or set(KEY) & set(there) else tuple(there)
+    for row in rows:
+        if not variant(row["versus"])[1]:
+            pair = f"{system(row['system']).label} vs {system(row['versus']).label}"
+            own = table.setdefault(pair, dict.fromkeys(map(headed, shown), "–"))
+            if row["metric"] in shown:
+                own[headed(row["metric"])] = sentence(row)
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def key_rows(
+    rows: Iterable[Mapping[str, Any]], systems: Iterable[str] | None = None
+) -> list[Mapping[str, Any]]:
+    """Those rows of differences.json that are of key metrics, and between `systems` if given."""
+    wanted = None if systems is None else set(systems)
+    return [
+        row
+        for row in rows
+        if row["metric"] in KEY and (wanted is None or {row["system"], row["versus"]} <= wanted)
+    ]
+
+
+def ablation_frame(own: Own) -> pd.DataFrame:
+    """A row a system and each thing it was shown instead of the photo, a column a key metric.
+
+    `own` is one track of summary.json; systems without ablations are left out.
+    """
+    there = [name for name in own if variant(name)[1] in ABLATIONS]
+    names = ordered({*there, *(variant(name)[0] for name in there)})
+    table = {
+        system(name).label: {headed(m): cell(own[name][m], METRICS[m]) for m in KEY}
+        for name in names
+    }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def cost_frame(costs: pd.DataFrame) -> pd.DataFrame:
+    """costs.costs_of for readers: a row a system, only columns in which something is known."""
+    names = {
+        "hardware": "tuned on",
+        "minutes": "training minutes",
+        "memory_gib": "peak memory, GiB",
+        "usd": "rent, USD",
+        "disk_gib": "disk, GiB",
+        "index_mib": "index, MiB",
+        "answers_usd": "all answers, USD",
+        "ms": "milliseconds an answer",
+    }
+    table = costs[list(names)].set_axis([system(name).label for name in costs.approach])
+    table = table.replace("", None).dropna(axis="columns", how="all").dropna(how="all")
+    shown = table.map(lambda value: _figure(value))
+    return shown.rename(columns=names).rename_axis(None)
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "–" if value is None or pd.isna(value) else f"{value:,.3g}"
+
+
+def in_short(name: str, own: Own) -> str:
+    """One sentence on a system: what its answers fit, and how many numbers are right and wrong."""
+    scores = own[name]
+    parts = [
+        f"fits the right exhibit's text best in {_percent(scores['identity_at_1'])} of its answers",
+        f"states {_percent(scores['number_recall'])} of the ground truths' numbers",
+    ]
+    if scores["invented_number_rate"]["mean"] is None:
+        parts.append("states no numbers of its own")
+    else:
+        invented = _percent(scores["invented_number_rate"])
+        parts.append(f"of the numbers it states {invented} are invented")
+    return f"{system(name).label} {parts[0]}, {parts[1]}; {parts[2]}."
+
+
+def recognising(outside: Own) -> list[str]:
+    """A sentence a system on how often it takes other things for exhibits.
+
+    `outside` is the track of outsiders of summary.json; systems without a value have none.
+    """
+    rates = {name: scores["false_recognition_rate"] for name, scores in outside.items()}
+    return [
+        f"{system(name).label} claims one of the museum's exhibits for "
+        f"{rate['mean'] * rate['n']:.0f} of {rate['n']} photos of other things."
+        for name, rate in rates.items()
+        if rate["mean"] is not None
+    ]
+
+
+def _percent(score: Score) -> str:
+    if score["mean"] is None:
+        return "an unknown share"
+    mean = f"{score['mean']:.0%}"
+    if score["ci_low"] is None:
+        return mean
+    low, high = f"{score['ci_low']:.0%}", f"{score['ci_high']:.0%}"
+    return mean if low == high else f"{mean} ({low} to {high})"

@@ -17,9 +17,8 @@ from ..settings import Profile, load_profile
 from ..tables import read_table
 from .answers import Answers, gather
 from .costs import RECORDS, costs_of
-from .differences import Differences
+from .differences import Differences, Summary
 from .items import dataset_items, outsider_photos, photos_of
-from .summary import Summary
 from .systems import exhibits_path, ordered
 
 REPORT = "report.html"

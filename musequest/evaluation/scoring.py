@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..errors import LOGGER, MuseQuestError
@@ -23,16 +24,16 @@ from ..home import results_dir
 from ..settings import Profile, load_profile
 from ..tables import write_table
 from . import encoder as encoders
-from .answers import Answers, gather
+from .answers import Answers, Given, gather
 from .base_model import BaseModel
-from .differences import compare
+from .controls import control_answers
+from .differences import Summary, compare, summarize
+from .encoder import DECIMALS
 from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
 from .items import dataset_items
-from .metrics import METRICS
+from .metrics import METRICS, Metric, item_metrics, outsider_metrics
 from .results import REPORT
-from .scorer import compute_scores, with_controls
-from .sheet import DECIMALS
-from .summary import Summary, summarize
+from .scoring_batch import References, ScoringBatch
 from .systems import (
     ABLATIONS,
     CONTROLS,
@@ -192,3 +193,114 @@ def _files(answers: Answers, kinds: Any) -> dict[str, dict[str, object]]:
         for name, file in answers.files.items()
         if name in scored and variant(name)[1] in kinds
     }
+
+
+class Scorer:
+    """Scores one system after the other, so that memory holds the vectors of one at a time."""
+
+    def __init__(self, answers: Answers, base: BaseModel | None = None) -> None:
+        self.answers, self.base = answers, base
+        self.encoder = encoders.load_encoder()
+        truths = list(answers.items.ground_truth)
+        self.truth_vectors = self.encoder.encode(truths)
+        self.place_of_truth = {text: place for place, text in enumerate(truths)}
+        self.references = References.of(answers.items.item_name, self.truth_vectors)
+
+    def score(self, name: str, given: Given) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of scores.parquet and of facts.parquet for one system's answers."""
+        items = self.answers.items.iloc[given.places]
+        batch = self._batch(items, given)
+        nearest = np.array(self.references.item_names)[batch.placement.nearest]
+        rows = {
+            "model": name,
+            "data_id": items.data_id.to_numpy(),
+            "item_name": items.item_name.to_numpy(),
+            "track": items.track.to_numpy(),
+            **{metric.name: _values(metric, batch) for metric in item_metrics()},
+            "nearest_exhibit": np.where(batch.empty, None, nearest),
+            **{metric.name: np.nan for metric in outsider_metrics()},
+        }
+        return pd.DataFrame(rows), _facts(name, items.data_id, batch)
+
+    def score_outsiders(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of scores.parquet for answers about things from outside the collection."""
+        answers, titles = list(table.answer), self.answers.titles
+        none = np.zeros((0, 0))
+        batch = ScoringBatch(
+            [], [], answers, [], none, none, self.references, self.encoder, titles=titles
+        )
+        rows = {"model": name, "data_id": list(table.data_id), "item_name": list(table.item_name)}
+        missing = dict.fromkeys((metric.name for metric in item_metrics()), np.nan)
+        values = {metric.name: _values(metric, batch) for metric in outsider_metrics()}
+        return pd.DataFrame(
+            {**rows, "track": OUTSIDERS, **missing, "nearest_exhibit": None} | values
+        )
+
+    def _batch(self, items: pd.DataFrame, given: Given) -> ScoringBatch:
+        return ScoringBatch(
+            item_names=list(items.item_name),
+            ground_truths=list(items.ground_truth),
+            answers=given.answers,
+            sources=[self.answers.sources[name] for name in items.item_name],
+            truth_vectors=self.truth_vectors[given.places],
+            answer_vectors=self._encode(given.answers),
+            references=self.references,
+            encoder=self.encoder,
+            seconds=given.seconds,
+            base=self.base,
+            titles=self.answers.titles,
+        )
+
+    def _encode(self, answers: list[str]) -> np.ndarray:
+        """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
+        places = [self.place_of_truth.get(answer, -1) for answer in answers]
+        known = np.array(places) >= 0
+        vectors = self.truth_vectors[places]
+        if not known.all():
+            fresh = [answer for answer, there in zip(answers, known, strict=True) if not there]
+            vectors[~known] = self.encoder.encode(fresh)
+        return vectors
+
+
+def compute_scores(
+    answers: Answers, base: BaseModel | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """scores.parquet: a row a (model, data_id), a column a metric; and facts.parquet.
+
+    Controls and ablations are models of their own; NaN where a metric has no value.
+    """
+    scorer = Scorer(answers, base)
+    scored = [scorer.score(*each) for each in with_controls(answers).items()]
+    outside = [scorer.score_outsiders(*each) for each in answers.outsiders.items()]
+    scores = pd.concat([*(rows for rows, _ in scored), *outside], ignore_index=True)
+    return scores, pd.concat([facts for _, facts in scored], ignore_index=True)
+
+
+def with_controls(answers: Answers) -> dict[str, Given]:
+    """Every system's answers, its ablations', and the controls'."""
+    controls = {
+        name: Given(np.arange(len(own)), own, np.full(len(own), np.nan))
+        for name, own in control_answers(answers).items()
+    }
+    return {**answers.given, **controls}
+
+
+def _values(metric: Metric, batch: ScoringBatch) -> np.ndarray:
+    values = metric.compute(batch)
+    if np.isinf(values).any():
+        raise MuseQuestError(
+            f"The metric {metric.name} gave an infinite score; mend it in evaluation/metrics/."
+        )
+    return values
+
+
+def _facts(name: str, data_ids: pd.Series, batch: ScoringBatch) -> pd.DataFrame:
+    """Every fact that an answer recalled, left out or invented."""
+    rows = [
+        (name, data_id, kind, status, fact)
+        for kind, checks in (("number", batch.number_checks), ("name", batch.name_checks))
+        for data_id, check in zip(data_ids, checks, strict=True)
+        for status in ("recalled", "missing", "invented")
+        for fact in getattr(check, status)
+    ]
+    return pd.DataFrame(rows, columns=["model", "data_id", "kind", "status", "fact"], dtype=str)

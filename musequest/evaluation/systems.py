@@ -1,4 +1,4 @@
-"""The systems that are compared, and where their answers lie."""
+"""The systems that are compared, where their answers lie, and the tracks they are scored on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from ..errors import MuseQuestError
 from ..files import file_digest, read_json
@@ -185,3 +187,17 @@ def _of_another(record: dict[str, Any], fingerprint: str) -> bool:
 def _differing(record: dict[str, Any], fingerprint: str) -> str:
     theirs = str(record["dataset_fingerprint"])
     return f" (fingerprint {theirs[:12]}… instead of {fingerprint[:12]}…)"
+
+
+ITEM_TRACKS = ("unseen_photo", "seen_photo")  # of the items; an item may belong to neither
+TRACK_LABELS = {
+    "all": "All items",
+    "unseen_photo": "Photos unseen in training",
+    "seen_photo": "Photos seen in training",
+    OUTSIDERS: "Things that are not in the collection",
+}
+
+
+def on_track(scores: pd.DataFrame, track: str) -> pd.DataFrame:
+    """Those rows of scores.parquet; on "all", the answers about any item, and no outsiders."""
+    return scores[scores.track != OUTSIDERS] if track == "all" else scores[scores.track == track]

@@ -10,11 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from ..metrics import METRICS, Metric, item_metrics
 from ..style import INK, QUIET, WIDTH, Picture, grid_lines, picture
-from ..systems import ordered, system, variant
-from ..tracks import TRACK_LABELS
+from ..systems import TRACK_LABELS, ordered, system, variant
 
 if TYPE_CHECKING:
-    from ..summary import Summary
+    from ..differences import Summary
 
 HEAD, PITCH = 0.62, 0.23  # inches: around a panel's bars, and from one bar to the next
 

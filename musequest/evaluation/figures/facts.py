@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from ..style import LINE, QUIET, WIDTH, Picture, grid_lines, picture
-from ..systems import ordered, system, variant
-from ..tracks import TRACK_LABELS, on_track
+from ..systems import TRACK_LABELS, on_track, ordered, system, variant
 
 COLOURS = {"recalled": "#009e73", "missing": "#dfe2e6", "invented": "#d55e00"}
 KINDS = {"number": "Numbers and years", "name": "Proper names"}

@@ -12,8 +12,7 @@ from PIL import Image, ImageOps
 
 from ..metrics import METRICS, Metric
 from ..style import INK, LINE, WIDTH, Picture, picture
-from ..systems import OUTSIDERS, TUNED, is_system, ordered, system
-from ..tracks import TRACK_LABELS
+from ..systems import OUTSIDERS, TRACK_LABELS, TUNED, is_system, ordered, system
 
 MARGIN, LABELS, RIGHT = 0.15, 2.75, 0.25  # inches: left edge, titles, right edge
 FOOT, HEAD = 0.55, 0.9  # inches below and above the rows

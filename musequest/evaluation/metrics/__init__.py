@@ -1,9 +1,9 @@
 """The metrics, one column of scores.parquet each; every file of this folder holds some of them.
 
-A metric is a function from a Sheet (one system's answers beside their ground truths) to one value
-an item, NaN where it has none, registered by `@metric(...)` with its range, direction, formula and
-source. To add one, put a file with such a function into this folder: scores, summary, tables,
-figures and report take it from METRICS.
+A metric is a function from a ScoringBatch (one system's answers beside their ground truths) to one
+value an item, NaN where it has none, registered by `@metric(...)` with its range, direction,
+formula and source. To add one, put a file with such a function into this folder: scores, summary,
+tables, figures and report take it from METRICS.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..sheet import Sheet
+from ..scoring_batch import ScoringBatch
 from .registry import metric
 
 RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
@@ -18,12 +18,12 @@ RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
     "exhibit asked about, else 0; a tie is no win; an empty answer gets 0; chance is 1 / exhibits",
     source=RETRIEVAL,
 )
-def identity_at_1(sheet: Sheet) -> np.ndarray:
+def identity_at_1(batch: ScoringBatch) -> np.ndarray:
     """1 if the answer lies nearest to its own exhibit's reference among all exhibits', else 0.
 
     A tie is no win, nor is an empty answer. NaN where there is only one exhibit to choose from.
     """
-    return _within(sheet, 1)
+    return _within(batch, 1)
 
 
 @metric(
@@ -34,15 +34,15 @@ def identity_at_1(sheet: Sheet) -> np.ndarray:
     "else 0; an empty answer gets 0; chance is 3 / exhibits",
     source=RETRIEVAL,
 )
-def identity_at_3(sheet: Sheet) -> np.ndarray:
+def identity_at_3(batch: ScoringBatch) -> np.ndarray:
     """1 if the own exhibit's reference is among the three nearest, else 0; NaN below 4 exhibits."""
-    return _within(sheet, 3)
+    return _within(batch, 3)
 
 
-def _within(sheet: Sheet, k: int) -> np.ndarray:
-    if len(sheet.references.item_names) <= k:
-        return np.full(len(sheet.answers), np.nan)
-    return np.where(sheet.empty, 0.0, sheet.placement.ranks <= k)
+def _within(batch: ScoringBatch, k: int) -> np.ndarray:
+    if len(batch.references.item_names) <= k:
+        return np.full(len(batch.answers), np.nan)
+    return np.where(batch.empty, 0.0, batch.placement.ranks <= k)
 
 
 @metric(
@@ -53,13 +53,13 @@ def _within(sheet: Sheet, k: int) -> np.ndarray:
     "sibling is the exhibit whose reference lies nearest to the own one",
     source="this project; a cell of the confusion matrix",
 )
-def sibling_confusion(sheet: Sheet) -> np.ndarray:
+def sibling_confusion(batch: ScoringBatch) -> np.ndarray:
     """1 if the answer lies nearest to its exhibit's sibling, else 0 (best).
 
     NaN below 3 exhibits, where every mistake would be one of siblings.
     """
-    if len(sheet.references.item_names) < 3:
-        return np.full(len(sheet.answers), np.nan)
-    own, nearest = sheet.own, sheet.placement.nearest
-    taken = (nearest != own) & (nearest == sheet.references.siblings[own])
-    return np.where(sheet.empty, 0.0, taken)
+    if len(batch.references.item_names) < 3:
+        return np.full(len(batch.answers), np.nan)
+    own, nearest = batch.own, batch.placement.nearest
+    taken = (nearest != own) & (nearest == batch.references.siblings[own])
+    return np.where(batch.empty, 0.0, taken)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..sheet import DECIMALS, Sheet
+from ..encoder import DECIMALS
+from ..scoring_batch import ScoringBatch
 from .registry import metric
 
 
@@ -17,13 +18,13 @@ from .registry import metric
     "pieces of each; an empty answer gets 1",
     source="Reimers and Gurevych 2019 (Sentence-BERT); all-MiniLM-L6-v2",
 )
-def embedding_distance(sheet: Sheet) -> np.ndarray:
+def embedding_distance(batch: ScoringBatch) -> np.ndarray:
     """1 - cosine of answer and ground truth in the frozen encoder; an empty answer gets 1.
 
     0 (best) to 2; unrelated texts lie near 1.
     """
-    cosines = np.einsum("nd,nd->n", sheet.truth_vectors, sheet.answer_vectors, dtype=float)
-    return np.where(sheet.empty, 1.0, np.round(np.clip(1 - cosines, 0, 2), DECIMALS))
+    cosines = np.einsum("nd,nd->n", batch.truth_vectors, batch.answer_vectors, dtype=float)
+    return np.where(batch.empty, 1.0, np.round(np.clip(1 - cosines, 0, 2), DECIMALS))
 
 
 @metric(
@@ -35,12 +36,12 @@ def embedding_distance(sheet: Sheet) -> np.ndarray:
     "model for all systems; an empty answer gets 1",
     source="the published experiment, which used each system's own model",
 )
-def similarity_score(sheet: Sheet) -> np.ndarray:
+def similarity_score(batch: ScoringBatch) -> np.ndarray:
     """1 - cosine of mean-pooled last hidden states of the base model, 0 (best) to 2.
 
     NaN where no base model is at hand.
     """
-    if sheet.base is None:
-        return np.full(len(sheet.answers), np.nan)
-    distances = sheet.base.distances(sheet.ground_truths, sheet.answers)
-    return np.where(sheet.empty, 1.0, distances)
+    if batch.base is None:
+        return np.full(len(batch.answers), np.nan)
+    distances = batch.base.distances(batch.ground_truths, batch.answers)
+    return np.where(batch.empty, 1.0, distances)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..sheet import Sheet
+from ..scoring_batch import ScoringBatch
 from ..titles import claims, telling_titles
 from .registry import metric
 
@@ -21,12 +21,12 @@ from .registry import metric
     source="this project; the false positive rate of open-set recognition (Scheirer et al. 2013)",
     of_outsiders=True,
 )
-def false_recognition_rate(sheet: Sheet) -> np.ndarray:
+def false_recognition_rate(batch: ScoringBatch) -> np.ndarray:
     """1 if an answer about an outside thing names an exhibit of the collection, else 0 (best).
 
     NaN where no title of the collection can be told from the others.
     """
-    titles = telling_titles(sheet.titles)
+    titles = telling_titles(batch.titles)
     if not titles:
-        return np.full(len(sheet.answers), np.nan)
-    return np.array([float(bool(claims(answer, titles))) for answer in sheet.answers])
+        return np.full(len(batch.answers), np.nan)
+    return np.array([float(bool(claims(answer, titles))) for answer in batch.answers])

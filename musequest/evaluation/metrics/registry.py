@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..sheet import Sheet
+    from ..scoring_batch import ScoringBatch
 
-Compute = Callable[["Sheet"], np.ndarray]
+Compute = Callable[["ScoringBatch"], np.ndarray]
 
 
 @dataclass(frozen=True)

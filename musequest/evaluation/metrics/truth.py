@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..facts import FactCheck
-from ..sheet import Sheet, as_values
+from ..scoring_batch import ScoringBatch, as_values
 from .registry import metric
 
 RECALL = "recall of facts, as in slot error rates of data-to-text generation (Dusek et al. 2020)"
@@ -20,12 +20,12 @@ INVENTED = "rate of unsupported facts (Maynez et al. 2020: extrinsic hallucinati
     "the ground truth; no value where there are none",
     source=RECALL,
 )
-def number_recall(sheet: Sheet) -> np.ndarray:
+def number_recall(batch: ScoringBatch) -> np.ndarray:
     """Numbers of the ground truth that the answer states / numbers of the ground truth.
 
     0 to 1 (best); NaN where the ground truth has no number.
     """
-    return _recall(sheet.number_checks)
+    return _recall(batch.number_checks)
 
 
 @metric(
@@ -36,12 +36,12 @@ def number_recall(sheet: Sheet) -> np.ndarray:
     "state / different numbers of the answer; no value where it states none",
     source=INVENTED,
 )
-def invented_number_rate(sheet: Sheet) -> np.ndarray:
+def invented_number_rate(batch: ScoringBatch) -> np.ndarray:
     """Numbers the answer states that neither ground truth nor exhibit does / numbers it states.
 
     0 (best) to 1; NaN where the answer states no number.
     """
-    return _invented(sheet.number_checks)
+    return _invented(batch.number_checks)
 
 
 @metric(
@@ -52,12 +52,12 @@ def invented_number_rate(sheet: Sheet) -> np.ndarray:
     "names of the ground truth; no value where there are none",
     source=RECALL,
 )
-def name_recall(sheet: Sheet) -> np.ndarray:
+def name_recall(batch: ScoringBatch) -> np.ndarray:
     """Names of the ground truth that the answer holds / names of the ground truth.
 
     0 to 1 (best); NaN where the ground truth has no name.
     """
-    return _recall(sheet.name_checks)
+    return _recall(batch.name_checks)
 
 
 @metric(
@@ -68,12 +68,12 @@ def name_recall(sheet: Sheet) -> np.ndarray:
     "nor the exhibit's texts / different names of the answer; no value where it holds none",
     source=INVENTED,
 )
-def invented_name_rate(sheet: Sheet) -> np.ndarray:
+def invented_name_rate(batch: ScoringBatch) -> np.ndarray:
     """Names in the answer that neither ground truth nor exhibit holds / names in the answer.
 
     0 (best) to 1; NaN where the answer holds no name.
     """
-    return _invented(sheet.name_checks)
+    return _invented(batch.name_checks)
 
 
 def _recall(checks: list[FactCheck]) -> np.ndarray:

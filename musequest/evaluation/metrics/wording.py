@@ -7,7 +7,7 @@ import re
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
-from ..sheet import Sheet, as_values
+from ..scoring_batch import ScoringBatch, as_values
 from .registry import metric
 
 WORD = re.compile(r"[^\W_]+")
@@ -20,12 +20,12 @@ WORD = re.compile(r"[^\W_]+")
     formula="F-measure of the longest common subsequence of words",
     source="Lin 2004 (ROUGE); words of any script, not stemmed; the subsequence by RapidFuzz",
 )
-def rouge_l(sheet: Sheet) -> np.ndarray:
+def rouge_l(batch: ScoringBatch) -> np.ndarray:
     """F-measure of the longest common subsequence of words (Lin 2004), 0 to 1 (best).
 
     Words are not stemmed and may be of any script.
     """
-    pairs = zip(sheet.ground_truths, sheet.answers, strict=True)
+    pairs = zip(batch.ground_truths, batch.answers, strict=True)
     return as_values(_f_measure(truth, answer) for truth, answer in pairs)
 
 
@@ -37,9 +37,9 @@ def rouge_l(sheet: Sheet) -> np.ndarray:
     formula="word pieces of the whole answer in the frozen encoder's tokenizer",
     source="a measure that all systems share; `new_tokens` counts each system's own",
 )
-def answer_tokens(sheet: Sheet) -> np.ndarray:
+def answer_tokens(batch: ScoringBatch) -> np.ndarray:
     """Word pieces of the frozen encoder's tokenizer, so that systems share one measure."""
-    return sheet.encoder.count_tokens(sheet.answers).astype(float)
+    return batch.encoder.count_tokens(batch.answers).astype(float)
 
 
 @metric(
@@ -50,9 +50,9 @@ def answer_tokens(sheet: Sheet) -> np.ndarray:
     formula="`seconds` of predictions.parquet; no value where it is not a time",
     source="as the system recorded it; comparable on one machine only",
 )
-def seconds(sheet: Sheet) -> np.ndarray:
+def seconds(batch: ScoringBatch) -> np.ndarray:
     """Seconds the system took for an answer, 0 (best) and more; NaN where none were recorded."""
-    return np.asarray(sheet.seconds, float)
+    return np.asarray(batch.seconds, float)
 
 
 def _f_measure(truth: str, answer: str) -> float:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # Two references closer than this to an answer are a tie (float32 rounding is about 1e-7).
 TIE = 1e-6
-# Digits beyond this would show how a batch was rounded, not what was answered.
-DECIMALS = 6
 ROWS_AT_ONCE = 1024  # So that memory does not grow with answers x exhibits.
 
 
@@ -60,7 +58,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ScoringBatch:
     """One system's answers to n items, in the order of the items."""
 
     item_names: Sequence[str]
