@@ -99,8 +99,8 @@ def test_a_mistake_in_a_profile_is_a_sentence(write, text: str, sentence: str):
 
 
 def test_numbers_without_a_point_are_numbers(write):
-    profile = load_profile(write(NEEDED + "training: {learning_rate: 2e-4, output_dir: 2e-4x}\n"))
-    assert profile.training == {"learning_rate": 2e-4, "output_dir": "2e-4x"}
+    profile = load_profile(write(NEEDED + "training: {learning_rate: 2e-4, report_to: 2e-4x}\n"))
+    assert profile.training == {"learning_rate": 2e-4, "report_to": "2e-4x"}
 
 
 def test_overrides_are_read_as_yaml_and_checked(write):

@@ -317,7 +317,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(profile, home, 
     [
         ("learning_rat", "1", "unknown key 'learning_rat'.*'learning_rate'"),
         ("save_total_limit", "3", "'save_total_limit' cannot be chosen"),
-        ("lr_scheduler_type", "zigzag", "TrainingArguments refuses.*zigzag"),
+        ("lr_scheduler_type", "zigzag", "'lr_scheduler_type' is 'zigzag'; write one of linear"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(profile, home, key, value, message):
