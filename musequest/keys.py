@@ -87,5 +87,6 @@ def _check_kind(key: str, value: Any, kind: Any, path: Path) -> None:
     if wrong:
         names = " or ".join(each.__name__ for each in allowed)
         raise MuseQuestError(f"{path}: '{key}' is {value!r}; write a value of kind {names}.")
-    if isinstance(value, int) and not isinstance(value, bool) and value < 1 and key != "seed":
-        raise MuseQuestError(f"{path}: '{key}' is {value}; write a number of 1 or more.")
+    least = 0 if key == "seed" else 1
+    if isinstance(value, int) and not isinstance(value, bool) and value < least:
+        raise MuseQuestError(f"{path}: '{key}' is {value}; write a number of {least} or more.")

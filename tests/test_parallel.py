@@ -52,7 +52,7 @@ SETTINGS = {
     "adam_beta1": "0.8",
     "adam_beta2": "0.95",
     "adam_epsilon": "1e-6",
-    "max_grad_norm": "0.5",
+    "max_grad_norm": "0.01",
     "label_smoothing_factor": "0.1",
     "seed": "3",
     "data_seed": "5",
@@ -152,15 +152,42 @@ def test_all_that_changes_what_is_learned_is_set_here():
     assert learned == {*SETTINGS, *MOMENTUM, "per_device_train_batch_size"} - {"eval_steps"}
 
 
+# What the learning rate's schedule cannot be without is set otherwise, all else left out.
+OTHERWISE = {
+    "lr_scheduler_kwargs": "{min_lr: 1e-3}",
+    "lr_scheduler_type": "cosine_warmup_with_min_lr",
+}
+
+
 @pytest.mark.parametrize(
     "key", sorted(SETTINGS.keys() - {"max_steps", "optim", "seed", "eval_steps"})
 )
 def test_each_of_these_settings_acts(runs, tmp_path, monkeypatch, key):
     home, profile = runs
-    write_dataset(tmp_path / "without", "tiny")
-    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "without"))
-    run(profile, "full", {key: "null"})
-    assert not np.array_equal(losses(tmp_path, "full", "without"), losses(home, "full"))
+    write_dataset(tmp_path / "otherwise", "tiny")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "otherwise"))
+    run(profile, "full", {key: OTHERWISE.get(key, "null")})
+    assert not np.array_equal(losses(tmp_path, "full", "otherwise"), losses(home, "full"))
+
+
+def often_and_seldom(profile, home: Path) -> None:
+    """Adapters that drop inputs, with a validation at each step or at the last alone."""
+    for every in ("1", "1000"):
+        os.environ["MUSEQUEST_HOME"] = str(home / every)
+        train(profile, "lora_ddp", {"eval_steps": every, "max_steps": "4"}, progress=False)
+
+
+def test_how_often_is_validated_changes_nothing_in_several_processes(runs, tmp_path):
+    for every in ("1", "1000"):
+        write_dataset(tmp_path / every, "tiny")
+    in_processes(often_and_seldom, runs[1], tmp_path)
+    often, seldom = (
+        load_file(
+            folder(tmp_path, "lora_ddp", every) / "state/checkpoint-4/adapter_model.safetensors"
+        )
+        for every in ("1", "1000")
+    )
+    assert all(torch.equal(values, seldom[name]) for name, values in often.items())
 
 
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])

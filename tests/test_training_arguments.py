@@ -130,6 +130,7 @@ def test_what_would_train_something_else_is_refused_first(profile, approach, key
         ("lora", {"ddp_bucket_cap_mb": "5"}, "ddp_bucket_cap_mb"),
         ("lora", {"trackio_space_id": "a/b"}, "trackio_space_id"),
         ("full_fsdp", {"optim": "paged_adamw_8bit"}, "optim"),
+        ("full_fsdp", {"optim": "adafactor"}, "optim"),
     ],
 )
 def test_settings_that_do_not_go_together_are_one_sentence(profile, approach, overrides, key):

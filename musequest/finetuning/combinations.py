@@ -18,6 +18,8 @@ from .training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 
 ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")
+# Optimizers that take weights of which each process holds a share.
+SHARDED = ("adamw_torch", "adamw_torch_fused", "adamw_bf16_stochastic_round", "sgd", "rmsprop")
 STEPS_TRIED = 20
 
 
@@ -55,11 +57,10 @@ def check_device(settings: dict[str, Any]) -> None:
 def _check_optimizer(settings: dict[str, Any], approach: Approach) -> None:
     """The optimizer is installed, fits the approach, and reads what is meant for it."""
     optimizer = settings.get("optim", TrainingArguments.default_optim)
-    if _of_bitsandbytes(optimizer):
-        if find_spec("bitsandbytes") is None:
-            raise _wrong("optim", f"'{optimizer}' needs `pip install bitsandbytes`")
-        if approach.strategy == "fsdp":
-            raise _wrong("optim", f"'{optimizer}' takes no sharded weights; use adamw_torch")
+    if _of_bitsandbytes(optimizer) and find_spec("bitsandbytes") is None:
+        raise _wrong("optim", f"is '{optimizer}', which needs `pip install bitsandbytes`")
+    if approach.strategy == "fsdp" and optimizer not in SHARDED:
+        raise _wrong("optim", f"is '{optimizer}', which takes no shares; use {SHARDED[0]}")
     adam = [key for key in ADAM if key in settings]
     read = ADAM if "adamw" in optimizer else ADAM[:2] if "lion" in optimizer else ()
     for key in adam:
@@ -82,7 +83,8 @@ def _of_bitsandbytes(optimizer: str) -> bool:
 def _check_schedule(settings: dict[str, Any]) -> None:
     """Try the learning rate's schedule for a few steps."""
     name, chosen = settings.get("lr_scheduler_type", "linear"), settings.get("lr_scheduler_kwargs")
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    rate = settings.get("learning_rate", TrainingArguments.learning_rate)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
     options = {"num_warmup_steps": 1, "num_training_steps": STEPS_TRIED}
     try:
         schedule = get_scheduler(name, optimizer, **options, scheduler_specific_kwargs=chosen)

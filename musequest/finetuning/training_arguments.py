@@ -61,12 +61,10 @@ _RMSPROP = {
     "eps": Number(0, 1, above=True),
     "centered": Flag(),
 }
-_ROUNDING = {"bf16_stochastic_round": Flag()}
 OPTIMIZERS: dict[str, dict[str, Values]] = {
     "adamw_torch": {},
     "adamw_torch_fused": {},
-    "adamw_torch_8bit": _ROUNDING,
-    "adamw_torch_4bit": _ROUNDING,
+    "adamw_bf16_stochastic_round": {},
     "adafactor": {},
     "sgd": {"momentum": Number(0, 1)},
     "adagrad": {"lr_decay": Number(0, 1), "eps": Number(0, 1, above=True)},
