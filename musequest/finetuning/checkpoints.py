@@ -86,9 +86,8 @@ class RunFolder:
             publish(weights, self.folder / name)
         if not (self.folder / name).is_dir():
             raise MuseQuestError(
-                f"The run in {self.folder} came to its end without a validation, so it has no best "
-                "weights; give it more steps, or a smaller eval_steps, and start anew with "
-                "fresh=True (--fresh)."
+                f"{self.folder} holds no weights of its best step ({best_step}): it never "
+                "validated, or they were removed; start it anew with fresh=True (--fresh)."
             )
         shutil.rmtree(self.best, ignore_errors=True)
         self.clear_unfinished()

@@ -247,7 +247,10 @@ def read(key: str, value: Any) -> Any:
     rule = ARGUMENTS.get(key)
     if not isinstance(value, str) or not isinstance(rule, Allowed):
         return value
-    return None if value in ("null", "~") else rule.values.read(value.strip())
+    try:
+        return None if value in ("null", "~") else rule.values.read(value.strip())
+    except MuseQuestError:  # no YAML
+        return value
 
 
 def check(values: Mapping[str, Any], source: object) -> None:
