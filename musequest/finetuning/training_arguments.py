@@ -113,7 +113,8 @@ ARGUMENTS: dict[str, Fixed | Derived | Refused | Allowed] = {
     "gradient_accumulation_steps": Allowed(Number(1, 10**6, whole=True), learned=True),
     "auto_find_batch_size": Allowed(Flag()),
     # How a step is made.
-    "learning_rate": Allowed(Number(0, 10, above=True), learned=True),
+    # However large: one at which the loss breaks stops the run there.
+    "learning_rate": Allowed(Number(0, 1e30, above=True), learned=True),
     "lr_scheduler_type": Allowed(Choice(SCHEDULES), learned=True),
     "lr_scheduler_kwargs": Allowed(Block(), learned=True),
     "warmup_steps": Allowed(Number(0, 10**9, share=True), learned=True),
