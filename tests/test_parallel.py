@@ -60,8 +60,9 @@ SETTINGS = {
 }
 # Rows a step: 4 in each, given whole to the stages of a pipeline, half to each of two shares.
 BATCH = {"full": "2", "full_mp": "2", "full_fsdp": "1"}
-# Another optimizer, with an argument of its own.
+# Another optimizer, with an argument of its own, for as many steps, counted in epochs.
 MOMENTUM = {"optim": "sgd", "optim_args": "momentum=0.5", "learning_rate": "0.1"}
+MOMENTUM |= {"max_steps": "null", "num_train_epochs": "1.5"}
 STOP_AT = 3
 
 

@@ -107,7 +107,7 @@ _FORKED = Refused("the processes that read ahead are those of the operating syst
 
 ARGUMENTS: dict[str, Fixed | Derived | Refused | Allowed] = {
     # How long, and from how many rows a step.
-    "num_train_epochs": Allowed(Number(0, 100_000, above=True)),
+    "num_train_epochs": Allowed(Number(0, 100_000, above=True), learned=True),
     "max_steps": Allowed(Number(1, 10**9, whole=True, also=(-1,)), learned=True),
     "per_device_train_batch_size": Allowed(_ROWS, learned=True),
     "gradient_accumulation_steps": Allowed(Number(1, 10**6, whole=True), learned=True),
