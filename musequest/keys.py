@@ -39,7 +39,11 @@ def _numbers(value: Any) -> Any:
 
 def typed_value(text: Any) -> Any:
     """A value as typed in a shell: `--set bf16=true`, `--set learning_rate=2e-4`."""
-    return _numbers(yaml.safe_load(text) if isinstance(text, str) else text)
+    try:
+        return _numbers(yaml.safe_load(text) if isinstance(text, str) else text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        shown = text if len(text) <= 40 else f"{text[:40]}..."
+        raise MuseQuestError(f"--set: {shown!r} is no readable value; write it as YAML.") from None
 
 
 def keys_of(cls: type) -> set[str]:
@@ -51,10 +55,14 @@ def check_keys(values: Iterable[str], known: set[str], source: object) -> None:
     """Raise MuseQuestError at the first unknown key, naming it, its source and the nearest."""
     for key in values:
         if key not in known:
-            nearest = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)[0]
             raise MuseQuestError(
-                f"{source}: unknown key '{key}'; the nearest known is '{nearest}'."
+                f"{source}: unknown key '{key}'; the nearest known is '{nearest_of(key, known)}'."
             )
+
+
+def nearest_of(key: str, known: Iterable[str]) -> str:
+    """The known key that is spelled most like it."""
+    return difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)[0]
 
 
 def check_kinds(cls: type, values: dict[str, Any], path: Path) -> None:
@@ -79,5 +87,6 @@ def _check_kind(key: str, value: Any, kind: Any, path: Path) -> None:
     if wrong:
         names = " or ".join(each.__name__ for each in allowed)
         raise MuseQuestError(f"{path}: '{key}' is {value!r}; write a value of kind {names}.")
-    if isinstance(value, int) and not isinstance(value, bool) and value < 1 and key != "seed":
-        raise MuseQuestError(f"{path}: '{key}' is {value}; write a number of 1 or more.")
+    least = 0 if key == "seed" else 1
+    if isinstance(value, int) and not isinstance(value, bool) and value < least:
+        raise MuseQuestError(f"{path}: '{key}' is {value}; write a number of {least} or more.")

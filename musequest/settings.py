@@ -111,7 +111,7 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
     for name, training in {"training": values.get("training", {}), **by_approach}.items():
         if not isinstance(training, dict):
             raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
-        check_keys(training, training_keys(), path)
+        check_training(training, path)
     _check_lora(values.get("lora"), path)
     return Profile(name=plain_name(path.stem, "profile"), **values)
 
@@ -146,12 +146,18 @@ def training_settings(
 ) -> dict[str, Any]:
     """Keys for TrainingArguments; of two values for one key the later counts.
 
-    The profile's, the approach's, what the profile says for this approach, what was typed.
+    The profile's, the approach's, what the profile says for this approach, what was typed. A key
+    that is null is left open.
     """
-    typed = {key: typed_value(text) for key, text in (overrides or {}).items()}
-    check_keys(typed, training_keys(), "--set")
+    from .finetuning.training_arguments import RENAMED
+
     for_both = profile.approach_training.get(approach.name, {})
-    return {**profile.training, **approach.training, **for_both, **typed}
+    merged = {
+        RENAMED.get(key, key): value
+        for values in (profile.training, approach.training, for_both, typed_training(overrides))
+        for key, value in values.items()
+    }
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def approach_names() -> list[str]:
@@ -170,10 +176,26 @@ def profile_keys() -> set[str]:
 
 
 def training_keys() -> set[str]:
-    """The keys of `transformers.TrainingArguments`, as installed."""
-    from transformers import TrainingArguments
+    """The keys of `transformers.TrainingArguments`."""
+    from .finetuning.training_arguments import ARGUMENTS
 
-    return keys_of(TrainingArguments)
+    return set(ARGUMENTS)
+
+
+def check_training(values: dict[str, Any], source: object) -> None:
+    """Raise MuseQuestError at a training setting that is unknown, not to be chosen or wrong."""
+    from .finetuning.training_arguments import check
+
+    check(values, source)
+
+
+def typed_training(overrides: dict[str, str] | None) -> dict[str, Any]:
+    """Training settings as typed in a shell, each read as its key wants it, and checked."""
+    from .finetuning.training_arguments import read
+
+    typed = {key: read(key, value) for key, value in (overrides or {}).items()}
+    check_training(typed, "--set")
+    return typed
 
 
 def _check_lora(values: dict[str, Any] | None, path: Path) -> None:
@@ -188,7 +210,7 @@ def _check_blocks(values: dict[str, Any], path: Path) -> None:
     """Hold each block of an approach against the class it is passed to."""
     if values.get("tuning") not in ("lora", "full"):
         raise MuseQuestError(f"{path}: 'tuning' is {values.get('tuning')!r}; write lora or full.")
-    check_keys(values.get("training", {}), training_keys(), path)
+    check_training(values.get("training", {}), path)
     _check_lora(values.get("lora"), path)
     if values.get("quantization"):
         from transformers import BitsAndBytesConfig

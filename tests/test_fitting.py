@@ -124,6 +124,7 @@ def test_without_a_gpu_a_paged_optimizer_in_8_bits_trains_unpaged(home, tmp_path
     profile = write_profile(tmp_path, docent, lora={"r": 64})
     monkeypatch.setattr(RunFolder, "drop_optimizer", lambda folder: None)
     chosen = {"optim": "paged_adamw_8bit", "max_steps": "4", "eval_steps": "1"}
+    chosen["learning_rate"] = "0.001"
     with pytest.warns(UserWarning, match="Paged optimizers are not supported on CPU"):
         record = train(profile, "qlora", chosen, progress=False)
     assert (record["status"], record["steps"]) == ("done", 4)
@@ -338,8 +339,8 @@ def test_a_fitted_run_learns_the_same_and_remembers_what_fits(profile, home, mon
         torch.testing.assert_close(parted[name], values, rtol=1e-3, atol=1e-5)
     assert [rows for rows, _ in small.tried[:3]] == [4, 2, 1]
     # What it remembers is not tried again.
-    (home / RUN / "adapter").rename(home / RUN / "best")
-    (home / RUN / "best").rename(home / RUN / "lost")
+    (home / RUN / "best").mkdir()
+    (home / RUN / "adapter").rename(home / RUN / "best" / "checkpoint-3")
     (home / RUN / "run.json").write_text(
         (home / RUN / "run.json").read_text().replace('"done"', '"interrupted"')
     )

@@ -34,18 +34,42 @@ from musequest.finetuning.splitting import devices_here
 from musequest.finetuning.strategies import prepare
 from musequest.finetuning.trainer import build_trainer
 from musequest.finetuning.training import train
+from musequest.finetuning.training_arguments import ARGUMENTS
 from musequest.home import root
 from musequest.settings import Approach, load_approach
 from musequest.tables import read_table
 
+# All that changes what is learned, none of it as it would be by itself.
+SETTINGS = {
+    "max_steps": "5",
+    "gradient_accumulation_steps": "2",
+    "learning_rate": "0.003",
+    "lr_scheduler_type": "cosine_with_min_lr",
+    "lr_scheduler_kwargs": "{min_lr: 1e-4}",
+    "warmup_steps": "2",
+    "optim": "adamw_torch",
+    "weight_decay": "0.2",
+    "adam_beta1": "0.8",
+    "adam_beta2": "0.95",
+    "adam_epsilon": "1e-6",
+    "max_grad_norm": "0.01",
+    "label_smoothing_factor": "0.1",
+    "seed": "3",
+    "data_seed": "5",
+    "eval_steps": "1",
+}
 # Rows a step: 4 in each, given whole to the stages of a pipeline, half to each of two shares.
-SETTINGS = {"learning_rate": "0.003", "eval_steps": "1", "max_steps": "5", "seed": "3"}
-BATCH = {"full": "4", "full_mp": "4", "full_fsdp": "2"}
+BATCH = {"full": "2", "full_mp": "2", "full_fsdp": "1"}
+# Another optimizer, with an argument of its own, for as many steps, counted in epochs.
+MOMENTUM = {"optim": "sgd", "optim_args": "momentum=0.5", "learning_rate": "0.1"}
+MOMENTUM |= {"max_steps": "null", "num_train_epochs": "1.5"}
 STOP_AT = 3
 
 
-def run(profile, name: str) -> dict:
-    overrides = {**SETTINGS, "per_device_train_batch_size": BATCH[name]}
+def run(profile, name: str, changes: dict[str, str] | None = None) -> dict:
+    overrides = {**SETTINGS, "per_device_train_batch_size": BATCH[name], **(changes or {})}
+    if "optim" in (changes or {}):
+        overrides = {key: value for key, value in overrides.items() if not key.startswith("adam_")}
     return train(profile, name, overrides, progress=False)
 
 
@@ -68,6 +92,8 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
         return trainer
 
     for name in ("full_mp", "full_fsdp"):
+        os.environ["MUSEQUEST_HOME"] = str(home / "momentum")
+        run(profile, name, MOMENTUM)
         os.environ["MUSEQUEST_HOME"] = str(home / "whole")
         with pytest.MonkeyPatch.context() as patch:
             if name == "full_mp" and os.environ["RANK"] == "1":
@@ -94,10 +120,12 @@ def recomputing(name: str) -> Approach:
 def runs(tmp_path_factory, tiny_docent):
     """All runs, made once: their home and profile."""
     home = tmp_path_factory.mktemp("parallel")
-    for kind in ("whole", "interrupted"):
+    for kind in ("whole", "interrupted", "momentum"):
         write_dataset(home / kind, "tiny")
     profile = write_profile(home, tiny_docent)
     patch = pytest.MonkeyPatch()
+    patch.setenv("MUSEQUEST_HOME", str(home / "momentum"))
+    run(profile, "full", MOMENTUM)
     patch.setenv("MUSEQUEST_HOME", str(home / "whole"))
     run(profile, "full")
     in_processes(whole_and_interrupted, profile, home)
@@ -120,10 +148,55 @@ def losses(home: Path, name: str, kind: str = "whole") -> np.ndarray:
     return metrics[["train_loss", "eval_loss"]].to_numpy(float)
 
 
+def test_all_that_changes_what_is_learned_is_set_here():
+    learned = {key for key, rule in ARGUMENTS.items() if getattr(rule, "learned", False)}
+    assert learned == {*SETTINGS, *MOMENTUM, "per_device_train_batch_size"} - {"eval_steps"}
+
+
+# What the learning rate's schedule cannot be without is set otherwise, all else left out.
+OTHERWISE = {
+    "lr_scheduler_kwargs": "{min_lr: 1e-3}",
+    "lr_scheduler_type": "cosine_warmup_with_min_lr",
+}
+
+
+@pytest.mark.parametrize(
+    "key", sorted(SETTINGS.keys() - {"max_steps", "optim", "seed", "eval_steps"})
+)
+def test_each_of_these_settings_acts(runs, tmp_path, monkeypatch, key):
+    home, profile = runs
+    write_dataset(tmp_path / "otherwise", "tiny")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "otherwise"))
+    run(profile, "full", {key: OTHERWISE.get(key, "null")})
+    assert not np.array_equal(losses(tmp_path, "full", "otherwise"), losses(home, "full"))
+
+
+def often_and_seldom(profile, home: Path) -> None:
+    """Adapters that drop inputs, with a validation at each step or at the last alone."""
+    for every in ("1", "1000"):
+        os.environ["MUSEQUEST_HOME"] = str(home / every)
+        train(profile, "lora_ddp", {"eval_steps": every, "max_steps": "4"}, progress=False)
+
+
+def test_how_often_is_validated_changes_nothing_in_several_processes(runs, tmp_path):
+    for every in ("1", "1000"):
+        write_dataset(tmp_path / every, "tiny")
+    in_processes(often_and_seldom, runs[1], tmp_path)
+    often, seldom = (
+        load_file(
+            folder(tmp_path, "lora_ddp", every) / "state/checkpoint-4/adapter_model.safetensors"
+        )
+        for every in ("1", "1000")
+    )
+    assert all(torch.equal(values, seldom[name]) for name, values in often.items())
+
+
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])
 def test_step_by_step_it_is_full_fine_tuning(runs, name):
     home, _ = runs
     np.testing.assert_allclose(losses(home, name), losses(home, "full"), rtol=1e-4)
+    with_momentum = losses(home, name, "momentum")
+    np.testing.assert_allclose(with_momentum, losses(home, "full", "momentum"), rtol=1e-4)
     one, many = weights(home, "full"), weights(home, name)
     assert one.keys() == many.keys()
     for key, tensor in one.items():
@@ -326,7 +399,8 @@ def test_two_machines_meet_on_loopback(runs, tmp_path):
     home, _ = runs
     write_dataset(tmp_path, "tiny")
     (tmp_path / "tiny.yaml").write_text((home / "tiny.yaml").read_text())
-    values = SETTINGS | {"per_device_train_batch_size": "2", "max_steps": "2"}
+    batch = {"per_device_train_batch_size": BATCH["full_fsdp"]}
+    values = SETTINGS | batch | {"max_steps": "2"}
     chosen = [f"{key}={value}" for key, value in values.items()]
     train_command = ["-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
     train_command += ["--approach", "full_fsdp", "--set", *chosen]

@@ -85,6 +85,7 @@ def test_an_unknown_profile_is_answered_with_the_known_ones():
         (NEEDED.replace("64", "large"), "'image_size' is 'large'; write a value of kind int"),
         (NEEDED.replace("64", "true"), "'image_size' is True; write a value of kind int"),
         (NEEDED.replace("64", "0"), "'image_size' is 0; write a number of 1 or more"),
+        (NEEDED + "seed: -1\n", "'seed' is -1; write a number of 0 or more"),
         (NEEDED + "museum: 4\n", "'museum' is 4; write a value of kind str or NoneType"),
         ("collection: c\n", "lacks the key 'base_model'"),
         ("- a\n- b\n", "holds no 'key: value' lines"),
@@ -99,8 +100,8 @@ def test_a_mistake_in_a_profile_is_a_sentence(write, text: str, sentence: str):
 
 
 def test_numbers_without_a_point_are_numbers(write):
-    profile = load_profile(write(NEEDED + "training: {learning_rate: 2e-4, output_dir: 2e-4x}\n"))
-    assert profile.training == {"learning_rate": 2e-4, "output_dir": "2e-4x"}
+    profile = load_profile(write(NEEDED + "training: {learning_rate: 2e-4, report_to: 2e-4x}\n"))
+    assert profile.training == {"learning_rate": 2e-4, "report_to": "2e-4x"}
 
 
 def test_overrides_are_read_as_yaml_and_checked(write):

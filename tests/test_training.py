@@ -12,15 +12,18 @@ import torch
 from safetensors.torch import load_file
 from tiny_dialogs import ROWS, write_dataset, write_profile
 from transformers import TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LabelSmoother
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
 from musequest.finetuning import training
 from musequest.finetuning.checkpoints import RunFolder
-from musequest.finetuning.collator import IGNORED, DocentCollator
+from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
+from musequest.finetuning.losses import smooth_labels
 from musequest.finetuning.models import base_fingerprint, load_model, load_processor, load_tuned
 from musequest.finetuning.records import RunRecord
+from musequest.finetuning.sharing import FilledRows
 from musequest.finetuning.trainer import build_trainer, chosen_settings
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
@@ -153,6 +156,51 @@ def test_the_saved_adapter_has_the_recorded_validation_loss(in_finished):
     tuned = load_tuned(profile, "lora").cpu()
     assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
     assert validation_loss(profile, load_model(profile, device="cpu")) > record["best_eval_loss"]
+
+
+def last_state(home):
+    return load_file(home / RUN / "state" / "checkpoint-10" / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_how_often_is_validated_changes_nothing_that_is_learned(profile, home, finished, workers):
+    """The adapter drops a tenth of its inputs, by random numbers that validation has to leave."""
+    overrides = {"eval_steps": "1000", "dataloader_num_workers": str(workers)}
+    seldom = train(profile, overrides=overrides, progress=False)
+    often = read_table("metrics", finished[0] / RUN / "metrics.parquet")
+    assert seldom["best_step"] == 10 and seldom["best_eval_loss"] == often.eval_loss.iloc[-1]
+    expected = last_state(finished[0])
+    assert all(torch.equal(values, expected[name]) for name, values in last_state(home).items())
+
+
+def test_smoothed_labels_are_those_of_the_next_token(profile, home, finished):
+    record = train(profile, overrides={"label_smoothing_factor": "0.2"}, progress=False)
+    tuned = load_tuned(profile, "lora").cpu()
+    assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
+    assert abs(record["best_eval_loss"] - finished[2]["best_eval_loss"]) > 1e-4
+    collator = DocentCollator(load_processor(profile))
+    batch = collator(list(load_split(profile.collection, "validation")))
+    tokens = int((batch["labels"] != IGNORED).sum())
+    plain = tuned(**batch, num_items_in_batch=tokens)
+    smooth_labels(tuned, 0.2)
+    assert tuned.eval()(**batch, num_items_in_batch=tokens).loss == plain.loss
+    with torch.no_grad():  # of a PEFT model only its training flag differs: no dropout
+        tuned.get_base_model().training = True
+        smoothed = tuned(**batch, num_items_in_batch=tokens).loss
+    shifted = LabelSmoother(0.2)(plain, batch["labels"], shift_labels=True)
+    torch.testing.assert_close(smoothed, shifted)
+
+
+def test_a_run_without_best_weights_is_not_done(home):
+    with pytest.raises(MuseQuestError, match=r"no weights of its best step \(None\).*--fresh"):
+        RunFolder(home / RUN).finish(None, "adapter")
+
+
+def test_filled_rows_have_an_end(profile):
+    collator = DocentCollator(load_processor(profile))
+    rows = FilledRows(EncodedDialogs(load_split(profile.collection, "train"), collator), 4)
+    assert len(list(rows)) == len(rows) == 12
+    assert [bool((row["labels"] != IGNORED).any()) for row in rows] == [True] * 10 + [False] * 2
 
 
 def test_the_adapter_file_holds_adapter_tensors_and_names_its_base(in_finished):
@@ -317,7 +365,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(profile, home, 
     [
         ("learning_rat", "1", "unknown key 'learning_rat'.*'learning_rate'"),
         ("save_total_limit", "3", "'save_total_limit' cannot be chosen"),
-        ("lr_scheduler_type", "zigzag", "TrainingArguments refuses.*zigzag"),
+        ("lr_scheduler_type", "zigzag", "'lr_scheduler_type' is 'zigzag'; write one of linear"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(profile, home, key, value, message):

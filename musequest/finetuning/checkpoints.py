@@ -26,6 +26,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..tables import write_table
 from .ranks import meet
@@ -76,10 +77,18 @@ class RunFolder:
         _drop_others(self.best, best_step)
 
     def finish(self, best_step: int, name: str) -> None:
-        """Give the best weights their final name, unless a process killed just after did so."""
+        """Give the best weights their final name, unless a process killed just after did so.
+
+        Raises MuseQuestError if there are none: a run without weights is never done.
+        """
         weights = self.best / f"checkpoint-{best_step}"
         if weights.is_dir():
             publish(weights, self.folder / name)
+        if not (self.folder / name).is_dir():
+            raise MuseQuestError(
+                f"{self.folder} holds no weights of its best step ({best_step}): it never "
+                "validated, or they were removed; start it anew with fresh=True (--fresh)."
+            )
         shutil.rmtree(self.best, ignore_errors=True)
         self.clear_unfinished()
 

@@ -36,6 +36,8 @@ class FilledRows(Dataset):
         """Row `index`; beyond the last, the first row with nothing to learn from it."""
         if index < len(self.rows):
             return self.rows[index]
+        if index >= self.length:
+            raise IndexError(index)  # by which whoever reads all rows notices the end
         blank = dict(self.rows[0])
         blank["labels"] = torch.full_like(blank["labels"], IGNORED)
         return blank

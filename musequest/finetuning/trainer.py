@@ -19,8 +19,10 @@ from .batch_size import fit
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
+from .combinations import check_device, check_together
 from .disk import check_disk, written_by
 from .loading import loader_settings, undisturbed
+from .losses import smooth_labels
 from .models import (
     default_device,
     load_processor,
@@ -30,11 +32,13 @@ from .models import (
 )
 from .nan_guard import broken, rows_learning
 from .planner import Plan
+from .randomness import own_random_numbers
 from .ranks import all_say, rank
 from .records import RECOMPUTE, RunRecord
 from .row_shape import largest_row
 from .sharing import EpochOrder, FilledRows
 from .trackers import tracker_callbacks, tracker_settings
+from .training_arguments import FIXED
 
 # A share of all steps below 1, a number of steps from 1 on.
 DEFAULTS = {
@@ -43,27 +47,6 @@ DEFAULTS = {
     "seed": 0,
     "activation_checkpointing_kwargs": {"use_reentrant": False},
 }
-# Names that the library is about to drop, and what it calls the same now.
-RENAMED = {
-    "gradient_checkpointing": "activation_checkpointing",
-    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
-}
-# How a run is logged, saved and judged is the same for all; no setting changes it.
-FIXED = {
-    "eval_strategy": "steps",
-    "logging_strategy": "steps",
-    "save_strategy": "steps",
-    "metric_for_best_model": "eval_loss",
-    "greater_is_better": False,
-    "load_best_model_at_end": False,
-    "prediction_loss_only": True,
-    "average_tokens_across_devices": True,
-    "logging_nan_inf_filter": False,
-    "remove_unused_columns": False,
-    "disable_tqdm": True,
-}
-# The steps at which a run is logged and saved are those at which it is validated.
-DERIVED = ("output_dir", "logging_steps", "save_steps", "save_total_limit")
 
 
 class DocentTrainer(Trainer):
@@ -74,6 +57,8 @@ class DocentTrainer(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.label_smoother = None  # which would not shift the labels of these models
+        smooth_labels(self.model, self.args.label_smoothing_factor)
         # The labels of the batches since the last optimizer step, to name the rows of a broken one.
         self.labels_of_step: list[torch.Tensor] = []
 
@@ -123,6 +108,11 @@ class DocentTrainer(Trainer):
         self.labels_of_step.clear()
         return norm
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The validation loss; how often it is asked for changes no random number of training."""
+        with own_random_numbers(self.model):
+            return super().evaluate(*args, **kwargs)
+
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """One batch of validation; a loss that is no finite number raises with its rows."""
         labels = [inputs["labels"]]
@@ -156,23 +146,15 @@ def chosen_settings(
 ) -> dict[str, Any]:
     """Keys of TrainingArguments: our defaults, then the profile's, the approach's, the typed.
 
-    One that is the same for every run raises MuseQuestError.
+    One that may not be chosen, or has no effect beside the others, raises MuseQuestError.
     """
     settings = {**DEFAULTS, **training_settings(profile, approach, overrides)}
-    for old, new in RENAMED.items():
-        if old in settings:
-            settings[new] = settings.pop(old)
-    for key in (*FIXED, *DERIVED):
-        if key in settings:
-            raise MuseQuestError(
-                f"The training setting '{key}' cannot be chosen, the same holds for every run; "
-                "remove it from the profile, the approach's config.yaml or --set."
-            )
+    check_together(settings, approach)
     return settings
 
 
 def check_precision(profile: Profile, approach: Approach, settings: dict[str, Any]) -> None:
-    """Raise MuseQuestError if float16 is asked for where its gradients could not be scaled."""
+    """Raise MuseQuestError if numbers are asked for that cannot be learned or computed in here."""
     if approach.tuning == "full" and weights_dtype(profile) == torch.float16:
         raise MuseQuestError(
             f"'{approach.name}' learns the weights themselves, which cannot be done in float16; "
@@ -184,6 +166,7 @@ def check_precision(profile: Profile, approach: Approach, settings: dict[str, An
             f"The stages of '{approach.name}' cannot scale their gradients together as fp16=true "
             "asks; use bf16=true, fp16=false, or another approach such as full_fsdp."
         )
+    check_device(settings)
 
 
 def build_trainer(
