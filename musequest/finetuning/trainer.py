@@ -16,7 +16,7 @@ from ..errors import MuseQuestError
 from ..settings import Approach, Profile, training_settings
 from .activations import empty_model
 from .batch_size import fit
-from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
+from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, StopOnUnlearned
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import check_disk, written_by
@@ -215,6 +215,7 @@ def build_trainer(
     written = written_by(saved, approach, {**settings, **fitted})
     record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
+    watchers += [StopOnUnlearned()]
     watchers += tracker_callbacks(settings, folder.folder)
     settings = {**settings, **fitted, **loading, **trackers, "auto_find_batch_size": False}
     approach, settings = _sharded_own(approach, settings)
