@@ -29,6 +29,7 @@ from .models import (
     weights_dtype,
 )
 from .nan_guard import broken, rows_learning
+from .optimizer import as_arguments, default_optimizer, optimizer_of
 from .planner import Plan
 from .ranks import all_say, rank
 from .records import RECOMPUTE, RunRecord
@@ -146,6 +147,12 @@ class DocentTrainer(Trainer):
         """The loss of one batch, its gradients added."""
         return super().training_step(*args, **kwargs)
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The library's, or where weights are learned in bfloat16, one that can (optimizer.py)."""
+        ours = optimizer_of(self.args)
+        self.optimizer_cls_and_kwargs = ours or self.optimizer_cls_and_kwargs
+        return super().create_optimizer(model)
+
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters, over all processes."""
         return parameter_counts(self.model)
@@ -158,7 +165,8 @@ def chosen_settings(
 
     One that is the same for every run raises MuseQuestError.
     """
-    settings = {**DEFAULTS, **training_settings(profile, approach, overrides)}
+    chosen = training_settings(profile, approach, overrides)
+    settings = {**DEFAULTS, **default_optimizer(profile, approach, chosen), **chosen}
     for old, new in RENAMED.items():
         if old in settings:
             settings[new] = settings.pop(old)
@@ -258,7 +266,7 @@ def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments
     # Without the second key, processes without a GPU would train each for itself.
     device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
     try:
-        arguments = TrainingArguments(**{**device, **settings, **FIXED, **derived})
+        arguments = TrainingArguments(**{**device, **as_arguments(settings), **FIXED, **derived})
     except (TypeError, ValueError) as error:
         raise MuseQuestError(
             f"transformers.TrainingArguments refuses the settings ({str(error).splitlines()[0]}); "
