@@ -15,11 +15,13 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..errors import MuseQuestError
 from .nan_guard import broken
-from .ranks import any_rank, launched
+from .ranks import all_say, any_rank, launched
 
 SHARE_SHOWN = 0.05
 ECHO_SECONDS = 2.0
+NAMED = 3  # parameters in a sentence
 
 
 class StopOnSignal(TrainerCallback):
@@ -100,6 +102,36 @@ class StopOnBrokenLoss(TrainerCallback):
         loss = state.log_history[-1].get("eval_loss", 0.0)
         if not math.isfinite(loss):
             raise broken("validation loss", loss, state.global_step)
+
+
+class StopOnUnlearned(TrainerCallback):
+    """Whatever is trainable has a gradient in a process's first step, else the run stops there.
+
+    A gradient of zeros counts as one: the first matrix of a fresh adapter has it. Of a parameter
+    that is sharded, a process without any of its numbers has an empty one.
+    """
+
+    def __init__(self) -> None:
+        self.checked = False
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called when all batches of a step have added their gradients, and no weight has moved."""
+        if self.checked:
+            return
+        self.checked = True
+        named = kwargs["model"].named_parameters()
+        without = [name for name, p in named if p.requires_grad and p.grad is None]
+        names = sorted({name for each in all_say(without) for name in each})
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            raise MuseQuestError(
+                f"{len(names)} of the trainable parameters got no gradient in step "
+                f"{state.global_step + 1} and would never learn: {', '.join(names[:NAMED])}{more}; "
+                "leave them out of what is trained (`lora` in the profile or the approach's "
+                "config.yaml)."
+            )
 
 
 class ShowProgress(TrainerCallback):

@@ -14,6 +14,7 @@ from ..settings import Approach, Profile
 from .hub import of_base_model
 from .kept_for_backward import Activations, RowShape, probe
 from .models import TUNINGS, vision_models, weights_dtype
+from .optimizer import MASTER_WEIGHTS
 from .ranks import local_world_size
 from .records import STEPS
 
@@ -24,10 +25,20 @@ USABLE = 0.92
 # two numbers in the parameter's own dtype. Adafactor keeps rows and columns only
 # (arXiv:1804.04235); of bitsandbytes, 8-bit optimizers keep two bytes and their scales, and 32-bit
 # ones whole numbers whatever the parameter's dtype. Paged ones move to the processor's memory.
-OPTIMIZER_BYTES = {"sgd": 0.0, "adafactor": 0.02, "8bit": 2.04, "lion": 4.0, "32bit": 8.0}
+# Master weights are 8-bit states and what rounding leaves over of a weight (optimizer.py).
+OPTIMIZER_BYTES = {
+    MASTER_WEIGHTS: 4.04,
+    "sgd": 0.0,
+    "adafactor": 0.02,
+    "8bit": 2.04,
+    "lion": 4.0,
+    "32bit": 8.0,
+}
 PAGED = "paged_"
 # PyTorch's own updates all weights in one go, for which each has a number more for a moment.
 TOGETHER = "adamw_torch"
+# One that takes weights to float32 has weight, gradient and sum of the largest so for a moment.
+ONE_BY_ONE = 12
 BLOCK, BLOCKS = 64, 256  # weights that share a scale, and scales that share one (arXiv:2305.14314)
 
 
@@ -92,7 +103,7 @@ def memory_of(
         weights=weights + added,
         gradients=sum(p.nbytes for p in trainable),
         optimizer=0 if optimizer.startswith(PAGED) else optimizer_bytes(trainable, optimizer),
-        scratch=sum(p.nbytes for p in trainable) if optimizer == TOGETHER else 0,
+        scratch=scratch_bytes(trainable, optimizer),
         row=row,
         activations=probe(config, tune, dtype, autocast_dtype(settings)),
         accumulates=int(settings.get(STEPS, 1)) > 1,
@@ -161,6 +172,13 @@ def optimizer_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
         if mark in optimizer:
             return int(sum(p.numel() for p in trainable) * each)
     return 2 * sum(p.nbytes for p in trainable)
+
+
+def scratch_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
+    """Bytes that the optimizer needs for a moment beside its states."""
+    if optimizer == TOGETHER:
+        return sum(p.nbytes for p in trainable)
+    return ONE_BY_ONE * max(p.numel() for p in trainable) if optimizer == MASTER_WEIGHTS else 0
 
 
 def autocast_dtype(settings: dict[str, Any]) -> torch.dtype | None:

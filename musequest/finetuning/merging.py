@@ -133,12 +133,23 @@ def _behaviour(model: Any, profile: Profile, rows: list[dict[str, Any]]) -> dict
 
 
 @torch.inference_mode()
-def reference_loss(model: Any, collator: DocentCollator, rows: list[dict[str, Any]]) -> float:
-    """The mean loss over all tokens of the reference answers, a row at a time."""
+def reference_loss(
+    model: Any,
+    collator: DocentCollator,
+    rows: Any,
+    at_once: int = 1,
+    autocast: torch.dtype | None = None,
+) -> float:
+    """The mean loss over all tokens of the reference answers, `at_once` rows at a time.
+
+    `autocast` is the dtype of mixed precision, if there is any.
+    """
     total, count = 0.0, 0
-    for row in rows:
-        batch = {name: values.to(model.device) for name, values in collator([row]).items()}
+    for first in range(0, len(rows), at_once):
+        chosen = [rows[index] for index in range(first, min(first + at_once, len(rows)))]
+        batch = {name: values.to(model.device) for name, values in collator(chosen).items()}
         tokens = int((batch["labels"] != IGNORED).sum())
-        total += float(model(**batch).loss) * tokens
+        with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
+            total += float(model(**batch).loss) * tokens
         count += tokens
     return total / count

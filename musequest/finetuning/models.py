@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ from .records import finished_record
 PROJECTIONS = (
     r".*\b(text_model|connector)\..*\b((q|k|v|o|gate|up|down)_proj|modality_projection\.proj)"
 )
+# How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is.
+STARTS = (True, False, "gaussian", "orthogonal")
 PARTS = ("vision_model", "connector", "text_model", "lm_head")
 HASHED_BYTES = 2**30
 
@@ -69,6 +72,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The base model in eval mode on `device` (a GPU if there is one), its vision model frozen.
 
+    What is given an adapter later learns all the same (`freeze_vision`).
+
     `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig, which computes
     in that dtype unless it says otherwise. A base model that is neither a folder nor on the Hub
     raises MuseQuestError.
@@ -93,21 +98,55 @@ def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
 
     Of a quantised model norms, embeddings and head are kept in float32, as QLoRA asks
     (arXiv:2305.14314); the vision model, which is frozen and large, in its own dtype.
+    An adapter that would be put nowhere, or that could not be kept, raises MuseQuestError.
     """
+    check_adapter(approach)
     if getattr(model, "is_quantized", False):
         dtype = model.dtype
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         for module in vision_models(model):
             module.to(dtype)
-    with _peft_calling_old_names():
-        return get_peft_model(model, LoraConfig(**{"target_modules": PROJECTIONS, **approach.lora}))
+    try:
+        config = LoraConfig(**{"target_modules": PROJECTIONS, **approach.lora})
+        with _peft_calling_old_names():
+            return get_peft_model(model, config)
+    except (TypeError, ValueError) as error:
+        raise MuseQuestError(
+            f"peft cannot put the adapter of '{approach.name}' on a {type(model).__name__} "
+            f"({str(error).splitlines()[0].rstrip('.')}); correct the block `lora` of the profile "
+            "or of the approach's config.yaml."
+        ) from error
+
+
+def check_adapter(approach: Approach) -> None:
+    """Raise MuseQuestError if the adapter begins in a way that would be lost when it is kept.
+
+    Several change the base model's weights as they begin (pissa, olora, corda, loftq) and would do
+    so again, otherwise, wherever the adapter is read; others want data first (eva, lora_ga).
+    """
+    start = approach.lora.get("init_lora_weights", True)
+    if not any(start is known or start == known and isinstance(start, str) for known in STARTS):
+        raise MuseQuestError(
+            f"The adapter of '{approach.name}' is to begin with init_lora_weights: {start}, which "
+            "needs more than the adapter to be read back as it was learned (another base model, or "
+            "data to begin with); use true, false, gaussian or orthogonal in the block `lora`."
+        )
 
 
 def free_projections(model: PreTrainedModel, approach: Approach) -> PreTrainedModel:
-    """Make the projections of text model and connector trainable and freeze all else."""
+    """Make the projections of text model and connector trainable and freeze all else.
+
+    A model that has none of that name raises MuseQuestError.
+    """
     for name, parameter in model.named_parameters():
         chosen = re.fullmatch(PROJECTIONS, name.removesuffix(".weight"))
         parameter.requires_grad_(chosen is not None)
+    if not learns(model):
+        raise MuseQuestError(
+            f"Full tuning finds nothing to learn in a {type(model).__name__}: it looks for modules "
+            f"named {PROJECTIONS}; take a base model of the Idefics family, or an approach with an "
+            "adapter whose `lora.target_modules` names this model's own."
+        )
     return model
 
 
@@ -137,6 +176,18 @@ def load_tuned(
             f"{folder} was made from another base model than {profile.base_model} is now; train "
             "again with fresh=True (--fresh), or bring the old base model back."
         )
+    return load_kept(profile, approach, folder, dequantized=dequantized, device=device)
+
+
+def load_kept(
+    profile: Profile,
+    approach: Approach,
+    folder: Path,
+    *,
+    dequantized: bool = False,
+    device: str | None = None,
+) -> PreTrainedModel | PeftModel:
+    """The weights that the run in `folder` keeps, in eval mode, whatever its record says."""
     weights = folder / WEIGHTS[approach.tuning]
     if approach.tuning == "full":
         options = {"dtype": profile.dtype, **_straight_to(device or default_device())}
@@ -243,12 +294,13 @@ def freeze_vision(model: nn.Module) -> None:
     """No gradients for the vision model, nor through it, and eval mode while the rest is training.
 
     Else, where activations are recomputed, the library has its photos learn too, and all its layers
-    keep what that takes (`enable_input_require_grads`).
+    keep what that takes (`enable_input_require_grads`). All of this ends where something in it is
+    made trainable afterwards, as by an adapter that names its modules.
     """
     for module in vision_models(model):
         module.requires_grad_(False)
         module.register_forward_pre_hook(_stay_in_eval_mode)
-        module.forward = torch.no_grad()(module.forward)
+        module.forward = _without_gradients(module, module.forward)
 
 
 def vision_models(model: nn.Module) -> list[nn.Module]:
@@ -258,7 +310,24 @@ def vision_models(model: nn.Module) -> list[nn.Module]:
 
 
 def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    module.eval()
+    if not learns(module):
+        module.eval()
+
+
+def _without_gradients(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """`forward` of a module, in which no gradients are kept unless the module learns."""
+
+    @functools.wraps(forward)
+    def run(*inputs: Any, **options: Any) -> Any:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns(module)):
+            return forward(*inputs, **options)
+
+    return run
+
+
+def learns(module: nn.Module) -> bool:
+    """Whether any of the module's parameters is trainable."""
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _straight_to(device: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..errors import MuseQuestError
 from ..settings import Approach, Profile, training_settings
 from .activations import empty_model
 from .batch_size import fit
-from .callbacks import Clock, ShowProgress, StopOnBrokenLoss
+from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, StopOnUnlearned
 from .checkpoints import KeepBestAndLast, RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .combinations import check_device, check_together
@@ -31,6 +31,7 @@ from .models import (
     weights_dtype,
 )
 from .nan_guard import broken, rows_learning
+from .optimizer import as_arguments, default_optimizer, optimizer_of
 from .planner import Plan
 from .randomness import own_random_numbers
 from .ranks import all_say, rank
@@ -136,6 +137,12 @@ class DocentTrainer(Trainer):
         """The loss of one batch, its gradients added."""
         return super().training_step(*args, **kwargs)
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The library's, or where weights are learned in bfloat16, one that can (optimizer.py)."""
+        ours = optimizer_of(self.args)
+        self.optimizer_cls_and_kwargs = ours or self.optimizer_cls_and_kwargs
+        return super().create_optimizer(model)
+
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters, over all processes."""
         return parameter_counts(self.model)
@@ -148,7 +155,8 @@ def chosen_settings(
 
     One that may not be chosen, or has no effect beside the others, raises MuseQuestError.
     """
-    settings = {**DEFAULTS, **training_settings(profile, approach, overrides)}
+    chosen = training_settings(profile, approach, overrides)
+    settings = {**DEFAULTS, **default_optimizer(profile, approach, chosen), **chosen}
     check_together(settings, approach)
     return settings
 
@@ -198,6 +206,7 @@ def build_trainer(
     written = written_by(saved, approach, {**settings, **fitted})
     record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
     watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
+    watchers += [StopOnUnlearned()]
     watchers += tracker_callbacks(settings, folder.folder)
     settings = {**settings, **fitted, **loading, **trackers, "auto_find_batch_size": False}
     approach, settings = _sharded_own(approach, settings)
@@ -240,7 +249,7 @@ def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments
     # Without the second key, processes without a GPU would train each for itself.
     device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
     try:
-        arguments = TrainingArguments(**{**device, **settings, **FIXED, **derived})
+        arguments = TrainingArguments(**{**device, **as_arguments(settings), **FIXED, **derived})
     except (TypeError, ValueError) as error:
         raise MuseQuestError(
             f"transformers.TrainingArguments refuses the settings ({str(error).splitlines()[0]}); "

@@ -22,8 +22,9 @@ from .holdings import CountHeld
 from .launching import launch, processes_for
 from .machine import peak_memory_gib
 from .model_info import write_model_info
-from .models import WEIGHTS, base_fingerprint, name_base_model
+from .models import WEIGHTS, base_fingerprint, check_adapter, name_base_model
 from .ranks import all_say, decided_by_main, launched, prefixed_output
+from .reading_back import check_kept, free_memory
 from .records import UNFINISHED, RunRecord, asked_of, finished_record
 from .sharing import rows_by_rank
 from .trackers import own_page, tracker_settings
@@ -55,6 +56,7 @@ def train(
     settings = chosen_settings(profile, approach, overrides)
     tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
     check_precision(profile, approach, settings)
+    check_adapter(approach)
     asked = asked_of(
         profile,
         approach,
@@ -188,7 +190,10 @@ def _run(
         )
     decided_by_main(lambda: _place_weights(folder, state, profile, approach))
     outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
-    return decided_by_main(lambda: _end(record, folder, outcome))
+    arguments = trainer.args
+    del trainer
+    free_memory()
+    return decided_by_main(lambda: _end(record, folder, outcome, profile, approach, arguments))
 
 
 def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
@@ -198,8 +203,21 @@ def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
     return record.values
 
 
-def _end(record: RunRecord, folder: RunFolder, outcome: dict[str, Any]) -> dict[str, Any]:
-    """Say that the run is done, let go of what only an unfinished one needs, and count the rest."""
+def _end(
+    record: RunRecord,
+    folder: RunFolder,
+    outcome: dict[str, Any],
+    profile: Profile,
+    approach: Approach,
+    arguments: TrainingArguments,
+) -> dict[str, Any]:
+    """Say that the run is done, once what it keeps is seen to be what it learned.
+
+    Then let go of what only an unfinished one needs, and count the rest.
+    """
+    recorded = outcome["best_eval_loss"]
+    read = check_kept(profile, approach, folder.folder, arguments, recorded)
+    outcome = {**outcome, "read_back_eval_loss": read}
     record.finish(**outcome)
     folder.drop_optimizer()
     return record.finish(**outcome)

@@ -1,0 +1,73 @@
+"""What a run keeps is read back from disk before the run is done: it must be what was learned."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+
+from ..creation.dataset import load_split
+from ..errors import MuseQuestError
+from ..settings import Approach, Profile
+from .collator import DocentCollator
+from .memory import autocast_dtype
+from .merging import reference_loss
+from .models import default_device, load_kept, load_processor, weights_dtype
+
+LOGGER = logging.getLogger("musequest")
+# By how much the validation loss may differ from the recorded one: rounding of what is computed in.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+
+
+def check_kept(
+    profile: Profile,
+    approach: Approach,
+    folder: Path,
+    arguments: TrainingArguments,
+    recorded: float,
+) -> float:
+    """The validation loss of the weights in `folder`, as whoever uses them will load them.
+
+    It is that of all validation rows, computed once more as the run did, on one device; where a
+    GPU is too small for the whole model, on the processor. One further from `recorded` than
+    rounding explains raises MuseQuestError.
+    """
+    free_memory()
+    loss = _loss(profile, approach, folder, arguments, default_device())
+    computed = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
+    tolerance = TOLERANCES[computed or weights_dtype(profile)]
+    if not abs(loss - recorded) <= tolerance:
+        raise MuseQuestError(
+            f"The weights kept in {folder} are not those that were learned: read back from disk, "
+            f"their validation loss is {loss:.5f} where {recorded:.5f} was recorded (by rounding "
+            f"it may differ by {tolerance:g}); check the disk, and train anew with fresh=True "
+            "(--fresh)."
+        )
+    return loss
+
+
+def free_memory() -> None:
+    """Let go of what nobody refers to any more, as a trainer that has done its work."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _loss(
+    profile: Profile, approach: Approach, folder: Path, arguments: TrainingArguments, device: str
+) -> float:
+    rows = load_split(profile.collection, "validation")
+    autocast = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
+    try:
+        model = load_kept(profile, approach, folder, device=device)
+        collator = DocentCollator(load_processor(profile))
+        return reference_loss(model, collator, rows, arguments.per_device_eval_batch_size, autocast)
+    except torch.OutOfMemoryError:
+        if device == "cpu":
+            raise
+    LOGGER.warning("%s is too small to read the model back; the processor does it.", device)
+    free_memory()
+    return _loss(profile, approach, folder, arguments, "cpu")
