@@ -64,6 +64,7 @@ _RMSPROP = {
 OPTIMIZERS: dict[str, dict[str, Values]] = {
     "adamw_torch": {},
     "adamw_torch_fused": {},
+    "adamw_8bit_master_weights": {},  # our own, in optimizer.py
     "adamw_bf16_stochastic_round": {},
     "adafactor": {},
     "sgd": {"momentum": Number(0, 1)},
