@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from .errors import LOGGER
-from .files import read_json, write_json
+from .files import read_remade, write_json
 from .tables import read_table, write_table
 
 # What came out of asking; everything else in infer.json decides the answers.
@@ -20,7 +20,7 @@ LOGGED = 3  # problems that are told; all of them are written down
 def kept_answers(folder: Path, asked: dict[str, Any]) -> pd.DataFrame | None:
     """The answers in `folder` if they were asked the same and none is missing, else None."""
     path = folder / "predictions.parquet"
-    record = read_json(folder / "infer.json") if (folder / "infer.json").exists() else {}
+    record = read_remade(folder / "infer.json")
     same = {key: record[key] for key in record.keys() - OUTCOME} == json.loads(json.dumps(asked))
     if not (same and path.exists()) or record.get("unanswered"):
         return None

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MuseQuestError
-from ..files import read_json, write_json
+from ..files import read_json, read_remade, write_json
+from ..json_shapes import FinishedRun
 from ..settings import Approach, Profile
 from .machine import disk_gib, git_commit, hardware, peak_memory_gib, versions
 from .ranks import rank
@@ -63,8 +64,8 @@ class RunRecord:
         return (earlier.get("fitted") or {}) if same and gpus == hardware()["gpus"] else {}
 
     def earlier(self) -> dict[str, Any] | None:
-        """The record that is there already; None if there is none."""
-        return read_json(self.path) if self.path.exists() else None
+        """The record that is there already; None if there is none, or it cannot be read."""
+        return read_remade(self.path) or None
 
     def check_same(self, earlier: dict[str, Any]) -> None:
         """Raise MuseQuestError if the earlier run was asked something else."""
@@ -171,7 +172,9 @@ def recomputing(approach: Approach, settings: dict[str, Any]) -> bool | None:
 def finished_record(folder: Path) -> dict[str, Any]:
     """The record in `folder`; raises MuseQuestError unless it says `done`."""
     record = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
-    if record.get("status") != "done":
+    if record.get("status") == "done":
+        record = read_json(folder / "run.json", FinishedRun)
+    else:
         state = record.get("status", "not started")
         raise MuseQuestError(
             f"The run in {folder} is {state}, so it has no tuned weights yet; run "
