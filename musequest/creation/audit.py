@@ -19,6 +19,7 @@ from PIL import Image
 from ..errors import MuseQuestError
 from ..files import write_json
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..photos import SAME_BITS, Likeness, likeness, same_photo
 from ..tables import iterate_table
 from .card import write_card
@@ -30,6 +31,7 @@ Found = list[dict[str, str]]
 AT_ONCE = 1000
 
 
+@holds_collection
 def audit(collection: str) -> dict[str, Any]:
     """Check a collection's dataset, write data/<collection>/audit.json and return its content.
 

@@ -25,6 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..photos import open_photo, save_photo
 from ..tables import read_table, write_table
 from .exhibits import Exhibit, load_exhibits
@@ -49,6 +50,7 @@ class Copy:
         return {"recipe": RECIPE, "seed": self.seed, "parent_sha256": digest}
 
 
+@holds_collection
 def augment(
     collection: str, *, seed: int = 0, processes: int | None = None, progress: bool = True
 ) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 from ..errors import MuseQuestError, leave_out
 from ..files import clear_temporaries, write_csv
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..tables import SCHEMAS, read_table, table_writer
 from .card import write_card
 from .credits import write_credits
@@ -33,6 +34,7 @@ PROVENANCE = (
 )
 
 
+@holds_collection
 def build_dataset(collection: str) -> dict[str, Any]:
     """Write the dataset of a collection; the same photos and dialogs give the same bytes.
 

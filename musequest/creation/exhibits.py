@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
@@ -79,6 +80,7 @@ def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
     return exhibits, problems
 
 
+@holds_collection
 def collect_folder(folder: str | Path, collection: str, *, progress: bool = True) -> pd.DataFrame:
     """Read a folder museum into data/<collection>: exhibits.parquet, credits.csv and originals/.
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..digests import check_digests
 from ..errors import MuseQuestError
 from ..files import read_json, read_remade, write_json
 from ..json_shapes import FinishedRun
@@ -170,17 +171,23 @@ def recomputing(approach: Approach, settings: dict[str, Any]) -> bool | None:
 
 
 def finished_record(folder: Path) -> dict[str, Any]:
-    """The record in `folder`; raises MuseQuestError unless it says `done`."""
+    """The record in `folder`; MuseQuestError unless it says `done` and the weights are its own."""
     record = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
-    if record.get("status") == "done":
-        record = read_json(folder / "run.json", FinishedRun)
-    else:
+    if record.get("status") != "done":
         state = record.get("status", "not started")
         raise MuseQuestError(
             f"The run in {folder} is {state}, so it has no tuned weights yet; run "
             "`python -m musequest train` with its profile and approach first."
         )
+    record = read_json(folder / "run.json", FinishedRun)
+    check_weights(folder, record)
     return record
+
+
+def check_weights(folder: Path, record: dict[str, Any]) -> None:
+    """Raise MuseQuestError if a done run's weights are not its own; older runs do not say."""
+    remedy = "bring it back, or train again with fresh=True (--fresh)"
+    check_digests(folder, record.get("weights_sha256") or {}, remedy)
 
 
 def asked_of(
