@@ -7,9 +7,9 @@ later versions write need not be there, so files made before stay readable.
 from __future__ import annotations
 
 import functools
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 Values = dict[str, Any]
@@ -105,6 +105,26 @@ class Said(TypedDict):
     """error.json, in which torchrun keeps what a rank said last."""
 
     message: str | Values
+
+
+class Part(TypedDict):
+    """A photo's place, or a text, of a message."""
+
+    type: str
+    text: NotRequired[str | None]
+
+
+class Message(TypedDict):
+    """What one of the two says."""
+
+    role: str
+    content: list[Part]
+
+
+class Dialog(TypedDict):
+    """The column `dialog` of a dataset: the visitor's question and the docent's answer at least."""
+
+    messages: Annotated[list[Message], Field(min_length=2)]
 
 
 SHAPES: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint, load_split
+from ..creation.dataset_files import dialog_of
 from ..errors import MuseQuestError
 from ..home import run_dir
 from ..locks import hold
@@ -146,7 +146,7 @@ def _answer(
 
 def given(row: Mapping[str, Any]) -> dict[str, str]:
     """The columns of a prediction that come from the dataset."""
-    *_, user, assistant = json.loads(row["dialog"])["messages"]
+    *_, user, assistant = dialog_of(row)
     question, truth = (
         "".join(part["text"] for part in message["content"] if part["type"] == "text")
         for message in (user, assistant)
