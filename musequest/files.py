@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import filecmp
 import hashlib
 import json
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import MuseQuestError
+from .errors import LOGGER, MuseQuestError
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
 
@@ -36,8 +37,24 @@ def write_whole(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
             os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk, so that a power cut does not undo a rename in it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # where a folder cannot be opened, as on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that syncs no folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def clear_temporaries(folder: str | Path) -> None:
@@ -79,13 +96,46 @@ def file_digest(path: str | Path | None) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a missing or broken one raises MuseQuestError."""
+def read_json(path: str | Path, shape: Any = None) -> Any:
+    """Read a JSON file and check its shape, that of its name in json_shapes.py unless given.
+
+    A file of another name holds an object. One that is missing, broken or of another shape raises
+    MuseQuestError.
+    """
+    from .json_shapes import SHAPES, remedy
+
+    path = Path(path)
+    shape = shape or SHAPES.get(path.name, dict[str, Any])
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"), shape)
     except FileNotFoundError:
         raise MuseQuestError(f"{path} does not exist; run the step that writes it first.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
+        told = str(error) or type(error).__name__
         raise MuseQuestError(
-            f"{path} is not a readable JSON file ({error}); delete it and run its step again."
+            f"{path} is not a readable JSON file ({told}); {remedy(path.name)}."
         ) from None
+
+
+def parse_json(text: str | bytes, shape: Any) -> Any:
+    """What a JSON text holds; ValueError says what is wrong with it, or with its shape."""
+    from .json_shapes import misfit
+
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if (flaw := misfit(content, shape)) is not None:
+        raise ValueError(flaw)
+    return content
+
+
+def read_remade(path: str | Path, shape: Any = None) -> dict[str, Any]:
+    """A JSON file that its step makes anew at need: {} without one, or with one that is broken."""
+    if not Path(path).is_file():
+        return {}
+    try:
+        return read_json(path, shape)
+    except MuseQuestError as error:
+        LOGGER.warning("Made anew: %s", str(error).partition(";")[0])
+        return {}

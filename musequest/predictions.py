@@ -9,22 +9,31 @@ from typing import Any
 import pandas as pd
 
 from .errors import LOGGER
-from .files import read_json, write_json
+from .files import file_digest, read_remade, write_json
 from .tables import read_table, write_table
 
 # What came out of asking; everything else in infer.json decides the answers.
-OUTCOME = {"seconds", "problems", "unanswered", "cost"}
+OUTCOME = {"seconds", "problems", "unanswered", "cost", "predictions_sha256"}
 LOGGED = 3  # problems that are told; all of them are written down
 
 
 def kept_answers(folder: Path, asked: dict[str, Any]) -> pd.DataFrame | None:
     """The answers in `folder` if they were asked the same and none is missing, else None."""
     path = folder / "predictions.parquet"
-    record = read_json(folder / "infer.json") if (folder / "infer.json").exists() else {}
+    record = read_remade(folder / "infer.json")
     same = {key: record[key] for key in record.keys() - OUTCOME} == json.loads(json.dumps(asked))
     if not (same and path.exists()) or record.get("unanswered"):
         return None
+    if not vouched(path, record):
+        LOGGER.warning("%s is not what infer.json vouches for, and is asked for again.", path)
+        return None
     return read_table("predictions", path)
+
+
+def vouched(predictions: Path, record: dict[str, Any]) -> bool:
+    """Whether a predictions.parquet is what its infer.json was written for; older ones say so."""
+    digest = record.get("predictions_sha256")
+    return digest is None or digest == file_digest(predictions)
 
 
 def keep_answers(
@@ -51,6 +60,7 @@ def keep_answers(
     record["cost"] = {"milliseconds_per_answer": _mean_ms(predictions), **(cost or {})}
     (folder / "infer.json").unlink(missing_ok=True)  # it vouches for the table beside it
     write_table("predictions", folder / "predictions.parquet", predictions)
+    record["predictions_sha256"] = file_digest(folder / "predictions.parquet")
     write_json(folder / "infer.json", record)
     return read_table("predictions", folder / "predictions.parquet")
 

@@ -71,6 +71,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             pa.field("facts", TEXT, metadata=OPTIONAL),
             # A JSON list, an object of license, credit, record and source for each photo.
             pa.field("photo_credits", TEXT, metadata=OPTIONAL),
+            # A JSON list, the SHA-256 of each photo as it was collected.
+            pa.field("photo_digests", TEXT, metadata=OPTIONAL),
             # A JSON object, the numbers of its photos by split, where a museum lists them so.
             pa.field("splits", TEXT, metadata=OPTIONAL),
         ]
@@ -174,7 +176,9 @@ def write_table(kind: str, path: str | Path, rows: list[dict[str, Any]] | pd.Dat
     except pa.ArrowException as error:
         raise MuseQuestError(f"{path} was not written: {str(error).splitlines()[0]}.") from None
     with write_whole(path) as temporary:
-        pq.write_table(table, temporary, row_group_size=_rows_a_group(kind))
+        pq.write_table(
+            table, temporary, row_group_size=_rows_a_group(kind), write_page_checksum=True
+        )
 
 
 @contextmanager
@@ -185,7 +189,10 @@ def table_writer(kind: str, path: str | Path) -> Iterator[Callable[[dict[str, An
     """
     path, schema, waiting = Path(path), SCHEMAS[kind], []
 
-    with write_whole(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with (
+        write_whole(path) as temporary,
+        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+    ):
 
         def flush() -> None:
             writer.write_table(_checked(kind, _as_table(schema, waiting), path))
@@ -214,7 +221,7 @@ def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
     if not path.is_file():
         raise MuseQuestError(f"{path} does not exist; {_remedy(kind)} first.")
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]

@@ -51,6 +51,36 @@ def test_a_good_dataset_passes_and_its_report_is_written(folder: Path):
     assert {name: kept[name] for name in report} == report
 
 
+@pytest.mark.parametrize(
+    ("photo", "flaw"),
+    [(b"", "has no photo"), (None, "has no photo"), ("cut", "is truncated or damaged")],
+)
+def test_a_photo_that_cannot_be_shown_is_named(folder: Path, photo, flaw: str):
+    table = read_table("dataset", split_path("t", "train"))
+    assert table.at[7, "augmented"]
+    image = table.at[7, "image"]
+    content = image["bytes"][:2000] if photo == "cut" else photo
+    table.at[7, "image"] = None if photo is None else {**image, "bytes": content}
+    write_table("dataset", split_path("t", "train"), table)
+    with pytest.raises(MuseQuestError, match=f"train-00000-of-00001.parquet.*{flaw}.*dataset"):
+        audit("t")
+
+
+@pytest.mark.parametrize("dialog", ["", "[]", '{"messages": []}', '{"messages": [{}, {}]}', None])
+def test_a_dialog_of_another_shape_is_named(folder: Path, dialog):
+    change("train", 7, dialog=dialog)
+    with pytest.raises(MuseQuestError, match="The dialog of the row .* is none"):
+        audit("t")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"fingerprint": "x"}'])
+def test_a_damaged_audit_is_made_anew(folder: Path, content: str):
+    report = audit("t")
+    (folder / "audit.json").write_text(content)
+    build_dataset("t")
+    assert audit("t") == report == json.loads((folder / "audit.json").read_text())
+
+
 def test_a_copy_of_a_test_photo_in_training_is_a_leak(folder: Path):
     change("train", 40, source_photo="the-sela-bowl-00.jpg")
     with pytest.raises(MuseQuestError, match="test photo the-sela-bowl-00.jpg is the origin of"):

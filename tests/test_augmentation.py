@@ -1,6 +1,9 @@
 """Every exhibit gets 15 photos; copies depend on seed, exhibit and slot alone."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from musequest.creation import augmentation
 from musequest.creation.augmentation import augment, pipeline
 from musequest.creation.exhibits import collect_folder
 from musequest.creation.split import assign
+from musequest.errors import MuseQuestError
+from musequest.tables import read_table, write_table
 
 
 @pytest.fixture
@@ -99,12 +104,13 @@ def test_a_second_run_makes_only_what_is_missing(collection: Path, monkeypatch: 
 
 
 def test_copies_of_a_changed_photo_are_made_again(
-    collection: Path, monkeypatch: pytest.MonkeyPatch
+    museum: Path, collection: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run()
-    parent = collection / "originals/harbour-bell-of-ost/02.jpg"
-    with Image.open(parent) as image:
-        image.rotate(180).save(parent)
+    photo = museum / "photos/harbour-bell-of-ost/02.png"
+    with Image.open(photo) as image:
+        image.rotate(180).save(photo)
+    collect_folder(museum, "t", progress=False)
     names = made(monkeypatch)
     run()
     assert names == [f"harbour-bell-of-ost/{slot:02d}.jpg" for slot in range(3, 15)]
@@ -130,6 +136,69 @@ def test_after_an_interruption_finished_copies_are_kept(
     names = made(monkeypatch)
     table = run()
     assert len(names) == table["augmented"].sum() - 20
+
+
+def killed_after(collection: Path, copies: int, seed: int = 0) -> None:
+    """Run the command, and kill it once so many copies are noted."""
+    command = [sys.executable, "-m", "musequest", "augment", "--collection", "t"]
+    process = subprocess.Popen([*command, "--seed", str(seed), "--processes", "1"])
+    noted = collection / augmentation.PROGRESS
+    while process.poll() is None:
+        if noted.exists() and noted.read_bytes().count(b"\n") >= copies:
+            process.kill()
+    assert process.wait() == -9
+
+
+def test_after_a_kill_only_the_rest_is_made(collection: Path, monkeypatch: pytest.MonkeyPatch):
+    killed_after(collection, 20)
+    lines = (collection / augmentation.PROGRESS).read_bytes().splitlines()
+    names = made(monkeypatch)
+    table = run()
+    assert len(lines) >= 20 and len(names) == table["augmented"].sum() - len(lines)
+    assert not (collection / augmentation.PROGRESS).exists()
+
+
+def test_another_seed_killed_half_way_leaves_no_copy_behind(collection: Path):
+    run(seed=0)
+    first = files(collection), (collection / "photos.parquet").read_bytes()
+    killed_after(collection, 20, seed=1)
+    assert files(collection) != first[0]
+    run(seed=0)
+    assert (files(collection), (collection / "photos.parquet").read_bytes()) == first
+
+
+@pytest.mark.parametrize("size", [0, 2000])
+def test_an_emptied_or_cut_copy_is_made_again(collection: Path, size: int):
+    run()
+    before = files(collection)
+    os.truncate(collection / "augmented/the-sela-bowl/07.jpg", size)
+    run()
+    assert files(collection) == before
+
+
+@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 2000), Path.unlink])
+def test_a_damaged_original_is_a_sentence_that_names_the_exhibit(collection: Path, damage):
+    run()
+    damage(collection / "originals/the-sela-bowl/01.jpg")
+    with pytest.raises(MuseQuestError, match="01.jpg.*of 'the-sela-bowl' and run collect again"):
+        run()
+
+
+def test_a_collection_of_an_older_version_goes_on(collection: Path):
+    """One that tells no digests: its copies are made again, and come out the same."""
+    run()
+    before = files(collection)
+    exhibits = read_table("exhibits", collection / "exhibits.parquet")
+    write_table("exhibits", collection / "exhibits.parquet", exhibits.drop(columns="photo_digests"))
+    photos = read_table("photos", collection / "photos.parquet")
+    photos["transform"] = photos["transform"].str.replace(r'"sha256": "\w+", ', "", regex=True)
+    write_table("photos", collection / "photos.parquet", photos)
+    table = run()
+    assert table["transform"][1:].str.contains('"sha256"').sum() == table["augmented"].sum()
+    assert files(collection) == before
+    os.truncate(collection / "originals/the-sela-bowl/01.jpg", 2000)
+    with pytest.raises(MuseQuestError, match="the-sela-bowl/01.jpg is truncated or damaged"):
+        run()
 
 
 @pytest.mark.parametrize("seed", range(12))

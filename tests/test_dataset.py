@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import datasets
@@ -187,6 +188,40 @@ def test_an_absent_photo_file_leaves_its_exhibit_out(folder: Path, caplog):
     with caplog.at_level(logging.WARNING, logger="musequest"):
         assert build_dataset("t")["exhibits"] == 4
     assert "the-sela-bowl/07.jpg is absent" in caplog.text
+
+
+@pytest.mark.parametrize("size", [0, 2000])
+@pytest.mark.parametrize(
+    "name", ["augmented/the-sela-bowl/07.jpg", "originals/the-sela-bowl/01.jpg"]
+)
+@pytest.mark.parametrize("older", [False, True])
+def test_a_photo_enters_only_as_it_was_written_and_if_it_decodes(
+    folder: Path, caplog, name: str, size: int, older: bool
+):
+    if older:  # versions that recorded no digests
+        exhibits = read_table("exhibits", folder / "exhibits.parquet")
+        write_table("exhibits", folder / "exhibits.parquet", exhibits.drop(columns="photo_digests"))
+        photos = read_table("photos", folder / "photos.parquet")
+        photos["transform"] = photos["transform"].str.replace('"sha256"', '"was"')
+        write_table("photos", folder / "photos.parquet", photos)
+        assert build_dataset("t")["exhibits"] == 5
+    os.truncate(folder / name, size)
+    assert build_dataset("t")["exhibits"] == 4
+    assert name in caplog.text and "again." in caplog.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../t/exhibits.parquet", "a\0b", None, "augmented"]
+)
+def test_a_foreign_path_in_the_table_of_photos_is_not_followed(folder: Path, caplog, path):
+    photos = read_table("photos", folder / "photos.parquet")
+    at = photos.index[photos["item_name"] == "the-sela-bowl"][7]
+    photos.at[at, "path"] = path
+    write_table("photos", folder / "photos.parquet", photos)
+    assert build_dataset("t")["exhibits"] == 4
+    assert "tells of another photo in slot 7 of 'the-sela-bowl'" in caplog.text
+    augment("t", progress=False)
+    assert build_dataset("t")["exhibits"] == 5
 
 
 def test_a_missing_column_stops_with_file_and_remedy(folder: Path):

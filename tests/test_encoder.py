@@ -1,5 +1,6 @@
 """The frozen encoder: unit vectors, known meanings, a checked digest."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,13 @@ import pytest
 
 from musequest.errors import MuseQuestError
 from musequest.evaluation import encoder as encoders
-from musequest.evaluation.encoder import check_weights, encoder_folder, load_encoder
+from musequest.evaluation.encoder import (
+    FILES,
+    Encoder,
+    check_files,
+    encoder_folder,
+    load_encoder,
+)
 
 
 def test_vectors_have_unit_length_and_the_order_of_the_texts():
@@ -52,19 +59,40 @@ def test_the_encoder_is_read_once():
     assert load_encoder() is load_encoder()
 
 
-def test_other_weights_are_refused(tmp_path: Path):
-    (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    with pytest.raises(MuseQuestError, match=r"not the encoder that scores are defined by"):
-        check_weights(tmp_path)
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The encoder's files in a folder of their own, to be changed."""
+    return Path(shutil.copytree(encoder_folder(), tmp_path / "model"))
 
 
-def test_absent_weights_are_refused(tmp_path: Path):
-    with pytest.raises(MuseQuestError, match=r"model.safetensors does not exist"):
-        check_weights(tmp_path)
+@pytest.mark.parametrize("name", FILES)
+def test_another_file_is_refused_whichever_it_is(copied: Path, name: str):
+    check_files(copied)
+    content = bytearray((copied / name).read_bytes())
+    content[len(content) // 2] ^= 3
+    (copied / name).write_bytes(content)
+    with pytest.raises(MuseQuestError, match=f"{name} is not the file.*scores are defined by"):
+        Encoder(copied)
+    (copied / name).unlink()
+    with pytest.raises(MuseQuestError, match=f"{name} is missing.*install that again"):
+        Encoder(copied)
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "1_Pooling/added.json", "custom.py"])
+def test_a_file_that_the_encoder_has_not_is_refused(copied: Path, name: str):
+    (copied / name).write_text("{}")
+    with pytest.raises(MuseQuestError, match=f"{name} is no file of the encoder"):
+        check_files(copied)
+
+
+def test_the_pinned_files_are_all_that_the_library_reads(copied: Path):
+    """Without them it cannot be read, or not alike; what is not pinned is not looked at."""
+    unpinned = {str(p.relative_to(copied)) for p in copied.rglob("*") if p.is_file()} - {*FILES}
+    assert unpinned == {"README.md", ".gitattributes"}
 
 
 def test_the_installed_package_is_preferred():
-    check_weights(encoder_folder())
+    check_files(encoder_folder())
 
 
 def test_without_package_and_hub_one_sentence_says_what_to_install(

@@ -1,11 +1,20 @@
 """Files are whole, or as they were before."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from musequest.errors import MuseQuestError
-from musequest.files import clear_temporaries, read_json, write_json, write_text, write_whole
+from musequest.files import (
+    clear_temporaries,
+    read_json,
+    read_remade,
+    write_json,
+    write_text,
+    write_whole,
+)
+from musequest.json_shapes import SHAPES
 
 
 def test_a_written_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path):
@@ -33,12 +42,61 @@ def test_a_number_that_json_has_not_is_refused(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00"])
-def test_broken_json_is_a_sentence(tmp_path: Path, content: bytes):
-    path = tmp_path / "run.json"
+BROKEN = [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b'"text"', b"[" * 100_000, b"9" * 5000]
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
+@pytest.mark.parametrize("name", [*SHAPES, "another.json"])
+def test_broken_json_is_a_sentence(tmp_path: Path, name: str, content: bytes):
+    path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(MuseQuestError, match="run.json is not a readable JSON file"):
+    with pytest.raises(MuseQuestError, match=f"(?s){name} is not a readable JSON file.*again"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "flaw"),
+    [
+        ("run.json", {"state": "done"}, "status: field required"),
+        ("run.json", {"status": 1}, "status: input should be a valid string"),
+        ("audit.json", {"fingerprint": "x"}, "exhibits: field required"),
+        ("similarity.json", {"base_model_fingerprint": "x", "distances": {"a": "b"}}, "distances"),
+        ("summary.json", {"all": []}, "all: input should be a valid dictionary"),
+    ],
+)
+def test_json_of_another_version_is_a_sentence_that_names_the_key(tmp_path, name, content, flaw):
+    write_json(tmp_path / name, content)
+    with pytest.raises(MuseQuestError, match=flaw):
+        read_json(tmp_path / name)
+
+
+def test_keys_may_be_added_and_are_kept(tmp_path: Path):
+    write_json(tmp_path / "run.json", {"status": "done", "later": [1]})
+    assert read_json(tmp_path / "run.json") == {"status": "done", "later": [1]}
+
+
+def test_what_is_made_anew_is_nothing_where_it_is_broken(tmp_path: Path, caplog):
+    assert read_remade(tmp_path / "infer.json") == {}
+    (tmp_path / "infer.json").write_text("[]")
+    assert read_remade(tmp_path / "infer.json") == {}
+    assert "infer.json is not a readable JSON file" in caplog.text
+
+
+def test_after_a_rename_the_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls, rename, sync = [], os.replace, os.fsync
+
+    def replace(source, target):
+        rename(source, target)
+        calls.append("rename")
+
+    def fsync(descriptor):
+        sync(descriptor)
+        calls.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "a.txt", "one")
+    assert calls[1:] == ["rename", tmp_path] and calls[0].parent == tmp_path
 
 
 def test_missing_json_is_a_sentence(tmp_path: Path):

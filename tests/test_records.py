@@ -10,7 +10,14 @@ from musequest.files import read_json
 from musequest.finetuning.machine import disk_gib, hardware, peak_memory_gib, versions
 from musequest.finetuning.records import RunRecord, finished_record
 
-ASKED = {"profile": "p", "training": {"learning_rate": 0.1, "bf16": True}, "lora": {"r": 8}}
+ASKED = {
+    "profile": "p",
+    "training": {"learning_rate": 0.1, "bf16": True},
+    "lora": {"r": 8},
+    "tuning": "lora",
+    "dataset_fingerprint": "d",
+    "base_model_fingerprint": "b",
+}
 
 
 def begun(folder):

@@ -23,6 +23,19 @@ ROW = {
 STEP = {"step": 1, "epoch": 0.1, "train_loss": 2.0, "eval_loss": None, "learning_rate": 1e-3}
 
 
+def test_flipped_bits_are_found_when_a_table_is_read(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    row = dict.fromkeys(SCHEMAS["predictions"].names, "An answer of some length.")
+    write_table("predictions", path, [{**row, "new_tokens": 1, "seconds": 0.1}])
+    whole = path.read_bytes()
+    place = whole.index(b"An answer")
+    path.write_bytes(whole[:place] + b"Xn" + whole[place + 2 :])
+    with pytest.raises(MuseQuestError, match="predictions.parquet is no readable parquet file"):
+        read_table("predictions", path)
+    path.write_bytes(whole)
+    assert len(read_table("predictions", path)) == 1
+
+
 @pytest.mark.parametrize("frame", [False, True])
 def test_rows_come_back_in_the_order_of_the_schema(tmp_path: Path, frame: bool):
     rows = [dict(reversed(ROW.items()))]

@@ -1,7 +1,10 @@
 """A run trains, stops, goes on and ends as it should, and leaves only what it should."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +19,20 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
-from musequest.files import read_json, write_json
-from musequest.finetuning import training
+from musequest.files import read_json
+from musequest.finetuning import models, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
+from musequest.finetuning.generation import infer
 from musequest.finetuning.losses import smooth_labels
 from musequest.finetuning.models import base_fingerprint, load_model, load_processor, load_tuned
-from musequest.finetuning.records import RunRecord
+from musequest.finetuning.publishing import make_folder
+from musequest.finetuning.records import RunRecord, finished_record
 from musequest.finetuning.sharing import FilledRows
 from musequest.finetuning.trainer import build_trainer, chosen_settings
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
-from musequest.tables import read_table
+from musequest.tables import read_table, write_table
 
 RUN = Path("runs/tiny/lora")
 
@@ -421,12 +426,119 @@ def test_settings_reach_the_trainer(profile, home):
     assert settings["eval_steps"] == trainer.args.save_steps == trainer.args.logging_steps
 
 
-def test_a_damaged_record_is_one_sentence(profile, home):
+def test_a_damaged_record_without_state_or_weights_is_nothing_to_lose(profile, home):
     (home / RUN).mkdir(parents=True)
     (home / RUN / "run.json").write_text("{")
-    with pytest.raises(MuseQuestError, match="run.json is not a readable JSON"):
+    with pytest.raises(MuseQuestError, match="run.json is not a readable JSON.*train. again"):
+        finished_record(home / RUN)
+    assert train(profile, overrides={"max_steps": "1"}, progress=False)["status"] == "done"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"stage": "done"}', None])
+def test_a_run_without_its_record_goes_on_from_its_state(
+    profile, home, finished, monkeypatch, caplog, content
+):
+    interrupting(monkeypatch, InterruptAt(6))
+    with pytest.raises(MuseQuestError, match="interrupted"):
         train(profile, progress=False)
-    write_json(home / RUN / "run.json", {"status": "failed"})
+    record = home / RUN / "run.json"
+    record.unlink() if content is None else record.write_text(content)
+    monkeypatch.setattr(training, "build_trainer", build_trainer)
+    assert train(profile, progress=False)["best_eval_loss"] == finished[2]["best_eval_loss"]
+    assert "has lost its run.json and goes on from its state" in caplog.text
+    weights, others = weights_of(home), weights_of(finished[0])
+    assert all(torch.equal(weights[key], tensor) for key, tensor in others.items())
+
+
+@pytest.fixture
+def copied(finished, tmp_path, monkeypatch):
+    """The finished run in a home of its own, to be damaged."""
+    shutil.copytree(finished[0], tmp_path / "copied")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "copied"))
+    return tmp_path / "copied", finished[1]
+
+
+def flip(path, place=-100):
+    """Flip two bits of a file."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 3
+    path.write_bytes(content)
+
+
+def test_a_done_run_that_lost_its_record_gets_it_back(copied, finished):
+    home, profile = copied
+    (home / RUN / "run.json").write_text("[]")
+    weights = weights_of(home)
+    record = train(profile, progress=False)
+    assert record["status"] == "done"
+    for key in ("steps", "best_step", "best_eval_loss", "weights_sha256"):
+        assert record[key] == finished[2][key]
+    assert all(torch.equal(weights[key], tensor) for key, tensor in weights_of(home).items())
+
+
+@pytest.mark.parametrize("damage", [flip, lambda path: os.truncate(path, 1000), Path.unlink])
+def test_weights_that_a_run_did_not_write_are_not_used(copied, damage):
+    home, profile = copied
+    infer(profile, "lora", progress=False)
+    damage(home / RUN / "adapter/adapter_model.safetensors")
+    for use in (
+        lambda: infer(profile, "lora", progress=False),
+        lambda: load_tuned(profile, "lora"),
+        lambda: train(profile, progress=False),
+        lambda: make_folder(profile, "lora", "museum/docent"),
+    ):
+        with pytest.raises(MuseQuestError, match="adapter_model.safetensors is .*; bring it back"):
+            use()
+
+
+def test_answers_that_infer_did_not_write_are_asked_again(copied, caplog):
+    home, profile = copied
+    path = home / RUN / "predictions.parquet"
+    answers = infer(profile, "lora", progress=False)
+    write_table("predictions", path, answers.assign(answer="another"))
+    assert infer(profile, "lora", progress=False).answer.tolist() == answers.answer.tolist()
+    assert "is not what infer.json vouches for" in caplog.text
+
+
+def test_a_state_that_was_changed_is_not_gone_on_from(profile, home, monkeypatch):
+    interrupting(monkeypatch, InterruptAt(6))
+    with pytest.raises(MuseQuestError, match="interrupted"):
+        train(profile, progress=False)
+    (state,) = (home / RUN / "state").iterdir()
+    flip(state / "optimizer.pt")
+    before = read_json(home / RUN / "run.json")
+    with pytest.raises(MuseQuestError, match="optimizer.pt is not the file that was written"):
+        train(profile, progress=False)
+    assert read_json(home / RUN / "run.json") == before
+
+
+def test_another_file_of_the_base_model_is_refused(copied, tiny_docent, tmp_path, monkeypatch):
+    """Also one that does not count for the fingerprint, as of a folder beyond 1 GiB."""
+    home, profile = copied
+    own = replace(profile, base_model=str(shutil.copytree(tiny_docent, tmp_path / "docent")))
+    monkeypatch.setattr(models, "HASHED_BYTES", 0)
+    train(own, overrides={"max_steps": "1"}, fresh=True, progress=False)
+    tokenizer = tmp_path / "docent/tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text()[::-1])
+    with pytest.raises(MuseQuestError, match="tokenizer.json is not the file.*made from another"):
+        load_tuned(own, "lora")
+
+
+def test_a_run_is_held_by_one_process(profile, home):
+    code = (
+        "import sys; from pathlib import Path; from musequest.locks import hold\n"
+        "with hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    folder = home / RUN
+    command = [sys.executable, "-c", code, str(folder)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"held\n"
+    with other, pytest.raises(MuseQuestError, match="lora is in use by another process"):
+        try:
+            train(profile, overrides={"max_steps": "1"}, progress=False)
+        finally:
+            other.kill()
+    assert not folder.exists()
     assert train(profile, overrides={"max_steps": "1"}, progress=False)["status"] == "done"
 
 

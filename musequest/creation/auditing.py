@@ -7,9 +7,8 @@ learned.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,11 @@ from PIL import Image
 from ..errors import MuseQuestError
 from ..files import write_json
 from ..home import collection_dir
-from ..photos import SAME_BITS, Likeness, likeness, same_photo
+from ..locks import holds_collection
+from ..photos import SAME_BITS, Likeness, likeness, open_photo, same_photo
 from ..tables import iterate_table
 from .card import write_card
-from .dataset import fingerprint, split_path
+from .dataset_files import AGAIN, dialog_of, fingerprint, photo_of, split_path
 from .split import SPLITS
 
 Found = list[dict[str, str]]
@@ -30,6 +30,7 @@ Found = list[dict[str, str]]
 AT_ONCE = 1000
 
 
+@holds_collection
 def audit(collection: str) -> dict[str, Any]:
     """Check a collection's dataset, write data/<collection>/audit.json and return its content.
 
@@ -68,14 +69,25 @@ def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
     """All rows without their photos, and the likenesses of photos that are no copies."""
     rows, likenesses = [], {}
     for split in SPLITS:
-        for row in iterate_table("dataset", split_path(collection, split)):
-            photo = row.pop("image")["bytes"]
+        path = split_path(collection, split)
+        for row in iterate_table("dataset", path):
+            photo = _opened(row, path)
             # Of an imported dataset it may not be known what is a copy.
             if not row["augmented"]:
-                likenesses[row["image_name"]] = likeness(Image.open(io.BytesIO(photo)))
-            answer = json.loads(row.pop("dialog"))["messages"][1]["content"][0]["text"]
-            rows.append(row | {"split": split, "answer": answer})
+                likenesses[row["image_name"]] = likeness(photo)
+            answer = dialog_of(row)[-1]["content"][0].get("text")
+            kept = {name: value for name, value in row.items() if name not in ("image", "dialog")}
+            rows.append(kept | {"split": split, "answer": answer})
     return pd.DataFrame(rows), likenesses
+
+
+def _opened(row: dict[str, Any], path: Path) -> Image.Image:
+    """A row's photo, which every row has to have whole."""
+    place = f"{path}: the photo {row['image_name']}"
+    try:
+        return open_photo(photo_of(row, path), name=place)
+    except MuseQuestError as error:
+        raise MuseQuestError(f"{str(error).partition(';')[0]}; {AGAIN}.") from None
 
 
 def _lineage_leaks(test: pd.DataFrame, learned: pd.DataFrame) -> Found:

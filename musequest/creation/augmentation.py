@@ -15,6 +15,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,11 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from ..digests import check_digests
+from ..errors import MuseQuestError
+from ..files import clear_temporaries, file_digest, parse_json
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..photos import open_photo, save_photo
 from ..tables import read_table, write_table
 from .exhibits import Exhibit, load_exhibits
@@ -33,6 +38,10 @@ from .exhibits import Exhibit, load_exhibits
 RECIPE = 1
 # Below this number of copies for each, a further process takes longer to start than it saves.
 COPIES_A_PROCESS = 150
+
+
+# In data/<collection>/, a line for each copy as it is made, until photos.parquet tells of all.
+PROGRESS = ".augmented.jsonl"
 
 
 @dataclass(frozen=True)
@@ -45,30 +54,61 @@ class Copy:
 
     def origin(self) -> dict[str, Any]:
         """Return what the copy depends on besides the library."""
-        digest = hashlib.sha256(self.parent.read_bytes()).hexdigest()
-        return {"recipe": RECIPE, "seed": self.seed, "parent_sha256": digest}
+        return {"recipe": RECIPE, "seed": self.seed, "parent_sha256": file_digest(self.parent)}
 
 
+@holds_collection
 def augment(
     collection: str, *, seed: int = 0, processes: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """Write data/<collection>/photos.parquet and the copies augmented/<item_name>/<slot>.jpg.
 
     `processes` is the number of processes at most, as many as there are cores if None. Copies on
-    disk whose parent and seed are unchanged are kept, after an interruption too. Returns the
-    lineage, 15 rows an exhibit.
+    disk are kept, after a kill too, where each is the very file that was made of the same parent
+    with the same seed. A photo that was not collected as it is, or cannot be opened, raises
+    MuseQuestError. Returns the lineage, 15 rows an exhibit.
     """
     folder = collection_dir(collection)
     exhibits = load_exhibits(collection)
-    rows = [row for exhibit in exhibits for row in _lineage(exhibit)]
+    clear_temporaries(folder / "augmented")
+    for exhibit in exhibits:
+        check_originals(exhibit, folder)
+    rows = [row for exhibit in exhibits for row in lineage(exhibit)]
     jobs = _missing(rows, folder, seed)
     try:
-        for index, transform in _made(jobs, processes, progress):
-            rows[index]["transform"] = transform
+        with (folder / PROGRESS).open("a", encoding="utf-8", newline="\n") as noted:
+            for index, transform in _made(jobs, processes, progress):
+                rows[index]["transform"] = transform
+                line = {"path": rows[index]["path"], "transform": transform}
+                print(json.dumps(line), file=noted, flush=True)
     finally:
         done = [row for row in rows if row["transform"] or not row["augmented"]]
         write_table("photos", folder / "photos.parquet", done)
+    (folder / PROGRESS).unlink()
     return read_table("photos", folder / "photos.parquet")
+
+
+def check_originals(exhibit: Exhibit, folder: Path) -> None:
+    """Raise MuseQuestError unless an exhibit's photos are the files that were collected.
+
+    Collections of older versions do not say which those are.
+    """
+    remedy = f"mend the museum's photos of '{exhibit.item_name}' and run collect again"
+    if exhibit.photo_digests:
+        recorded = dict(zip(exhibit.photos, exhibit.photo_digests, strict=True))
+        check_digests(folder, recorded, remedy)
+
+
+def check_copy(path: Path, transform: str) -> None:
+    """Raise MuseQuestError unless a copy is the file whose making its transform tells.
+
+    Those of older versions tell how it was made, not what came out.
+    """
+    told, found = _told(transform), file_digest(path)
+    older = "recipe" in told and "sha256" not in told
+    if found is None or not (older or told.get("sha256") == found):
+        flaw = "is absent" if found is None else "is not the copy that photos.parquet tells of"
+        raise MuseQuestError(f"{path} {flaw}; run `python -m musequest augment` again.")
 
 
 def pipeline(seed: int) -> Any:
@@ -100,8 +140,8 @@ def pipeline(seed: int) -> Any:
     )
 
 
-def _lineage(exhibit: Exhibit) -> list[dict[str, Any]]:
-    """The 15 rows of photos.parquet, those of copies without their transform."""
+def lineage(exhibit: Exhibit) -> list[dict[str, Any]]:
+    """The exhibit's 15 rows of photos.parquet, those of copies without their transform."""
     name, rows = exhibit.item_name, []
     for slot in exhibit.slots():
         copy = f"augmented/{name}/{slot.slot:02d}.jpg"
@@ -128,30 +168,42 @@ def _missing(rows: list[dict[str, Any]], folder: Path, seed: int) -> dict[int, C
         if row["augmented"]:
             key = f"{seed}/{row['item_name']}/{row['slot']}"
             copy = Copy(paths[row["source_photo"]], folder / row["path"], key)
-            transform = known.get(row["path"], "")
-            if _is_current(transform, copy):
-                row["transform"] = transform
+            made = [told for told in known.get(row["path"], []) if _is_current(told, copy)]
+            if made:
+                row["transform"] = made[-1]
             else:
                 jobs[index] = copy
     return jobs
 
 
-def _on_disk(folder: Path) -> dict[str, str]:
-    """The transforms of the copies that exist, by path."""
-    path = folder / "photos.parquet"
-    if not path.is_file():
-        return {}
-    table = read_table("photos", path)
-    pairs = zip(table["path"], table["transform"], strict=True)
-    return {name: applied for name, applied in pairs if applied and (folder / name).is_file()}
+def _on_disk(folder: Path) -> dict[str, list[str]]:
+    """The transforms that are on record for a copy's path, of earlier runs first."""
+    known: dict[str, list[str]] = {}
+    if (path := folder / "photos.parquet").is_file():
+        table = read_table("photos", path)
+        for name, applied in zip(table["path"], table["transform"], strict=True):
+            known.setdefault(name, []).append(applied)
+    if (path := folder / PROGRESS).is_file():
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError):  # the last line of a run that was killed
+                told = parse_json(line, dict[str, str])
+                known.setdefault(told.get("path", ""), []).append(told.get("transform", ""))
+    return known
 
 
 def _is_current(transform: str, copy: Copy) -> bool:
+    """Whether this is how the copy would be made now, and the file on disk is what was made."""
+    expected = {**copy.origin(), "sha256": file_digest(copy.target)}
+    told = _told(transform)
+    return {name: told.get(name) for name in expected} == expected
+
+
+def _told(transform: str) -> dict[str, Any]:
+    """What a transform tells; nothing where it is none."""
     try:
-        known = json.loads(transform)
-    except ValueError:
-        return False
-    return {name: known.get(name) for name in ("recipe", "seed", "parent_sha256")} == copy.origin()
+        return parse_json(transform or "{}", dict[str, Any])
+    except (ValueError, TypeError):
+        return {}
 
 
 def _made(
@@ -191,7 +243,7 @@ def make_copy(copy: Copy) -> str:
     result = pipeline(number)(image=np.asarray(open_photo(copy.parent)))
     save_photo(Image.fromarray(result["image"]), copy.target)
     steps = [_step(name, values) for name, values in result["applied_transforms"]]
-    return json.dumps({**origin, "steps": steps})
+    return json.dumps({**origin, "sha256": file_digest(copy.target), "steps": steps})
 
 
 def _step(name: str, values: dict[str, Any]) -> dict[str, Any]:

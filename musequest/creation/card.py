@@ -7,14 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
-from ..files import read_json, write_text
+from ..files import read_remade, write_text
 from ..home import collection_dir
 from ..tables import read_table
 from .card_text import CARD, NOT_AUDITED
@@ -131,7 +130,7 @@ def _dialogs(dialogs: pd.DataFrame, folder: Path) -> list[str]:
 
 def _audit(collection: str, path: Path) -> str:
     """What the audit found, if it looked at this very dataset."""
-    found: dict[str, Any] = read_json(path) if path.is_file() else {}
+    found = read_remade(path)
     if found.get("fingerprint") != fingerprint(collection):
         return NOT_AUDITED
     tracks = ", ".join(f"{count} of the track `{name}`" for name, count in found["tracks"].items())

@@ -17,7 +17,10 @@ import pandas as pd
 from ..errors import MuseQuestError, leave_out
 from ..files import clear_temporaries, write_csv
 from ..home import collection_dir
+from ..locks import holds_collection
+from ..photos import open_photo
 from ..tables import SCHEMAS, read_table, table_writer
+from .augmentation import check_copy, check_originals, lineage
 from .card import write_card
 from .credits import write_credits
 from .dataset_files import fingerprint, load_split, split_path
@@ -33,6 +36,7 @@ PROVENANCE = (
 )
 
 
+@holds_collection
 def build_dataset(collection: str) -> dict[str, Any]:
     """Write the dataset of a collection; the same photos and dialogs give the same bytes.
 
@@ -135,13 +139,14 @@ def _rows(
                 f"the exhibit '{name}' has {len(found.get(name, []))} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
+    _check_photos(exhibit, photos[name], folder)
     together = zip(exhibit.slots(), photos[name], pairs[name], strict=True)
     return [
         (
             slot.split,
             {
                 "image": {
-                    "bytes": _photo_bytes(folder / photo["path"]),
+                    "bytes": _photo_bytes(folder / photo["path"], exhibit),
                     "path": photo["image_name"],
                 },
                 "data_id": f"{name}-{slot.slot:02d}",
@@ -158,10 +163,29 @@ def _rows(
     ]
 
 
-def _photo_bytes(path: Path) -> bytes:
+def _check_photos(exhibit: Exhibit, rows: list[dict[str, Any]], folder: Path) -> None:
+    """Raise MuseQuestError unless the photos are those that collect and augment wrote."""
+    check_originals(exhibit, folder)
+    for row, expected in zip(rows, lineage(exhibit), strict=True):
+        if any(row[name] != value for name, value in expected.items() if name != "transform"):
+            raise MuseQuestError(
+                f"{folder / 'photos.parquet'} tells of another photo in slot {row['slot']} of "
+                f"'{exhibit.item_name}' than the exhibit has; run `python -m musequest augment` "
+                "again."
+            )
+        if row["augmented"]:
+            check_copy(folder / row["path"], row["transform"])
+
+
+def _photo_bytes(path: Path, exhibit: Exhibit) -> bytes:
+    """The file of a photo, once it proves to be one."""
     try:
-        return path.read_bytes()
-    except OSError:
+        content = path.read_bytes()
+        open_photo(content, name=str(path))
+    except (OSError, MuseQuestError) as error:
+        told = str(error).partition(";")[0] if isinstance(error, MuseQuestError) else "is absent"
         raise MuseQuestError(
-            f"the photo {path} is absent; run `python -m musequest collect` and `augment` again."
+            f"the exhibit '{exhibit.item_name}' has a photo that cannot be used ({told}); run "
+            "`python -m musequest collect` and `augment` again."
         ) from None
+    return content

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MuseQuestError
+from ..files import parse_json
 from ..home import collection_dir
+from ..json_shapes import Dialog
 from ..tables import iterate_table
 from .split import SPLITS
 
 if TYPE_CHECKING:
     import datasets
+
+
+AGAIN = "run `python -m musequest dataset` again, or mend the dataset that was imported"
 
 
 def split_path(collection: str, split: str) -> Path:
@@ -33,10 +38,29 @@ def fingerprint(collection: str) -> str:
     digest = hashlib.sha256()
     for split in SPLITS:
         for row in iterate_table("dataset", split_path(collection, split)):
-            photo = hashlib.sha256(row.pop("image")["bytes"]).hexdigest()
+            photo = hashlib.sha256(photo_of(row, split_path(collection, split))).hexdigest()
+            del row["image"]
             line = json.dumps([split, photo, row], ensure_ascii=False, sort_keys=True)
             digest.update(line.encode("utf-8"))
     return digest.hexdigest()
+
+
+def photo_of(row: dict[str, Any], path: Path) -> bytes:
+    """The file of a row's photo; MuseQuestError where the row has none."""
+    image = row["image"]
+    if not (image and image["bytes"]):
+        raise MuseQuestError(f"{path}: the row {row['data_id']} has no photo; {AGAIN}.")
+    return image["bytes"]
+
+
+def dialog_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a row's dialog, two or more; MuseQuestError where it holds none."""
+    try:
+        return parse_json(row["dialog"] or "", Dialog)["messages"]
+    except ValueError as error:
+        raise MuseQuestError(
+            f"The dialog of the row {row['data_id']} is none ({error}); {AGAIN}."
+        ) from None
 
 
 def load_split(collection: str, split: str) -> datasets.Dataset:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..errors import MuseQuestError, leave_out
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..tables import SCHEMAS, read_table, write_table
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS
@@ -31,6 +32,7 @@ SAVE_SECONDS = 10.0  # at most so much of a writer's work is lost when the machi
 SAVE_SHARE = 0.02  # or more where saving would hold up the writer for more than this share
 
 
+@holds_collection
 def synthesize(
     collection: str, writer: Writer, *, seed: int = 0, progress: bool = True
 ) -> pd.DataFrame:

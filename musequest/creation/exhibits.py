@@ -12,13 +12,15 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pandas as pd
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
+from ..files import file_digest, parse_json
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
@@ -48,6 +50,7 @@ class Exhibit:
     credit: str
     facts: dict[str, str] = field(default_factory=dict)
     photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
+    photo_digests: list[str] = field(default_factory=list)  # SHA-256 of each, once collected
     splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
 
     def slots(self) -> list[Slot]:
@@ -79,6 +82,7 @@ def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
     return exhibits, problems
 
 
+@holds_collection
 def collect_folder(folder: str | Path, collection: str, *, progress: bool = True) -> pd.DataFrame:
     """Read a folder museum into data/<collection>: exhibits.parquet, credits.csv and originals/.
 
@@ -111,10 +115,26 @@ def load_exhibits(collection: str) -> list[Exhibit]:
     exhibits = []
     for row in rows:
         values = {name: row[name] for name in names} | {"photos": list(row["photos"])}
-        for name, nothing in (("facts", "{}"), ("photo_credits", "[]"), ("splits", "{}")):
-            values[name] = json.loads(row[name] if isinstance(row[name], str) else nothing)
+        for name, nothing in (
+            ("facts", "{}"),
+            ("photo_credits", "[]"),
+            ("splits", "{}"),
+            ("photo_digests", "[]"),
+        ):
+            values[name] = _cell(row[name] if isinstance(row[name], str) else nothing, name, path)
         exhibits.append(Exhibit(**values))
     return exhibits
+
+
+def _cell(text: str, name: str, path: Path) -> Any:
+    """The JSON in a cell of exhibits.parquet."""
+    try:
+        return parse_json(text, get_type_hints(Exhibit)[name])
+    except ValueError as error:
+        raise MuseQuestError(
+            f"{path}: a cell of the column '{name}' is not what collect writes ({error}); run "
+            "`python -m musequest collect` again."
+        ) from None
 
 
 def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
@@ -235,7 +255,7 @@ def _row(exhibit: Exhibit) -> dict[str, Any]:
     texts = {
         name: json.dumps(value, ensure_ascii=False) if value else None
         for name, value in vars(exhibit).items()
-        if name in ("facts", "photo_credits", "splits")
+        if name in ("facts", "photo_credits", "splits", "photo_digests")
     }
     return asdict(exhibit) | texts
 
@@ -261,4 +281,5 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     for number, image in enumerate(images):
         copies.append(f"originals/{exhibit.item_name}/{number:02d}.jpg")
         save_photo(image, target / copies[-1])
-    return replace(exhibit, photos=copies, photo_credits=rights)
+    digests = [file_digest(target / copy) or "" for copy in copies]
+    return replace(exhibit, photos=copies, photo_credits=rights, photo_digests=digests)

@@ -19,6 +19,7 @@ from PIL import Image
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_text
 from ..home import collection_dir
+from ..locks import holds_collection
 from ..tables import table_writer
 from .dataset_files import split_path
 from .split import SPLITS
@@ -30,6 +31,7 @@ NEEDED = ("image", "data_id", "item_name", "image_name", "dialog")
 TOLD = ("source_photo", "augmented", "temperature", "track")
 
 
+@holds_collection
 def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
     """Write data/<collection>/dataset/ from a dataset's folder or its name on the Hub.
 

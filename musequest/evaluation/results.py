@@ -13,6 +13,7 @@ from PIL import Image
 from ..errors import MuseQuestError
 from ..files import read_json
 from ..home import results_dir, root, run_dir
+from ..json_shapes import Scored
 from ..settings import Profile, load_profile
 from ..tables import read_table
 from .answers import Answers, gather
@@ -157,5 +158,5 @@ def load_results(profile: Profile | str) -> Results:
         folder,
         read_table("scores", folder / "scores.parquet"),
         read_json(folder / "summary.json"),
-        read_json(folder / "scoring.json"),
+        read_json(folder / "scoring.json", Scored),
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from ..errors import MuseQuestError
 from ..files import file_digest, read_json
 from ..home import collection_dir, home, plain_name
+from ..predictions import vouched
 from ..settings import Profile
 
 
@@ -161,6 +162,8 @@ def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
     run = record_beside(trained / predictions.name, "run.json")
     if not infer:
         return "no infer.json vouches for its answers, so run infer for it again"
+    if not vouched(predictions, infer):
+        return "its infer.json vouches for other answers, so run infer for it again"
     if _of_another(run, fingerprint):
         return f"it was trained on another dataset{_differing(run, fingerprint)}, so train it again"
     if "dataset_fingerprint" not in infer:

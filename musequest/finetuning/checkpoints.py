@@ -27,10 +27,12 @@ from transformers import (
 )
 
 from ..errors import MuseQuestError
+from ..digests import check_digests, digests_of
 from ..files import read_json, write_json
 from ..tables import write_table
 from .ranks import meet
 
+DIGESTS = "digests.json"  # SHA-256 of the files of a state
 # What a checkpoint of the trainer holds besides weights and their configuration.
 STATE_FILES = (
     "optimizer.*",
@@ -40,6 +42,7 @@ STATE_FILES = (
     "rng_state*",
     "trainer_state.json",
     "asked.json",
+    "digests.json",
     "training_args.bin",
     "README.md",
 )
@@ -98,7 +101,19 @@ class RunFolder:
         A sharded run keeps them in a folder, others in a file, a pipeline in one a stage.
         """
         for held in self.state.glob("checkpoint-*/optimizer*"):
+            record_digests(held.parent, without=held.name)
             shutil.rmtree(held) if held.is_dir() else held.unlink()
+
+    def weights_digests(self, name: str) -> dict[str, str]:
+        """The SHA-256 of the files of adapter/ or model/, by their path in the run's folder."""
+        return digests_of(self.folder, (self.folder / name).rglob("*"))
+
+    def check_state(self) -> None:
+        """Raise MuseQuestError if the last state is not what was written; older ones do not say."""
+        state = self.last_state()
+        if state is not None and (state / DIGESTS).exists():
+            remedy = "bring it back, or discard the run with fresh=True (--fresh)"
+            check_digests(state, read_json(state / DIGESTS), remedy)
 
     def asked_of_state(self) -> dict[str, Any] | None:
         """What the run was asked that wrote the last state, if there is one and it says so."""
@@ -134,6 +149,7 @@ class KeepBestAndLast(TrainerCallback):
         written = self.folder.unfinished / f"checkpoint-{state.global_step}"
         state.save_to_json(str(written / "trainer_state.json"))
         write_json(written / "asked.json", self.asked)
+        record_digests(written)
         self.folder.keep(state.global_step, state.best_global_step)
         self.folder.write_metrics(state)
 
@@ -153,6 +169,17 @@ def metrics_of(state: TrainerState) -> list[dict[str, float | None]]:
         row["learning_rate"] = entry.get("learning_rate", row.get("learning_rate"))
         row["seconds"] = entry["seconds"]
     return [rows[step] for step in sorted(rows)]
+
+
+def record_digests(checkpoint: Path, without: str | None = None) -> None:
+    """Write which files a checkpoint holds, but for those of the name `without`."""
+    path = checkpoint / DIGESTS
+    if without is None:
+        write_json(path, digests_of(checkpoint))
+    elif path.exists():
+        recorded: dict[str, str] = read_json(path)
+        left = {name: each for name, each in recorded.items() if name.split("/")[0] != without}
+        write_json(path, left)
 
 
 def _step(checkpoint: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,10 @@ from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint, load_split
+from ..creation.dataset_files import dialog_of
 from ..errors import MuseQuestError
 from ..home import run_dir
+from ..locks import hold
 from ..predictions import keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
 from .collator import END, DocentCollator
@@ -46,12 +47,13 @@ def infer(
     if (kept := kept_answers(folder, asked)) is not None:
         return kept
     transformers_logging.disable_progress_bar()
-    start = time.monotonic()
-    model = load_model(profile) if system == BASE else load_tuned(profile, system)
-    rows = load_split(profile.collection, asked["split"])
-    predictions = generate(model, load_processor(profile), rows, profile, progress=progress)
-    seconds, problems = time.monotonic() - start, find_problems(predictions)
-    return keep_answers(folder, asked, predictions, seconds=seconds, problems=problems)
+    with hold(folder):
+        start = time.monotonic()
+        model = load_model(profile) if system == BASE else load_tuned(profile, system)
+        rows = load_split(profile.collection, asked["split"])
+        predictions = generate(model, load_processor(profile), rows, profile, progress=progress)
+        seconds, problems = time.monotonic() - start, find_problems(predictions)
+        return keep_answers(folder, asked, predictions, seconds=seconds, problems=problems)
 
 
 def generate(
@@ -144,7 +146,7 @@ def _answer(
 
 def given(row: Mapping[str, Any]) -> dict[str, str]:
     """The columns of a prediction that come from the dataset."""
-    *_, user, assistant = json.loads(row["dialog"])["messages"]
+    *_, user, assistant = dialog_of(row)
     question, truth = (
         "".join(part["text"] for part in message["content"] if part["type"] == "text")
         for message in (user, assistant)

@@ -15,7 +15,6 @@ number does not follow from the devices. A strategy of ONE_PROCESS uses many dev
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -224,7 +223,7 @@ def main(path: str) -> None:
     from .training import train
 
     _stop_when_left_alone()
-    asked = json.loads(Path(path).read_text(encoding="utf-8"))
+    asked = read_json(path)
     train(**{**asked, "profile": Profile(**asked["profile"])})
     torch.distributed.destroy_process_group()
 

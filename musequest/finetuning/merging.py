@@ -18,9 +18,11 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import load_split
+from ..digests import check_digests, digests_of
 from ..errors import MuseQuestError
-from ..files import read_json, write_json
+from ..files import read_remade, write_json
 from ..home import run_dir
+from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from .checkpoints import RunFolder, publish
 from .collator import IGNORED, DocentCollator
@@ -30,7 +32,7 @@ from .models import default_device, load_processor, load_tuned
 from .records import finished_record
 
 LOGGER = logging.getLogger("musequest")
-MERGED = "merged"
+MERGED, AGREEMENT = "merged", "agreement.json"
 # By how much the mean loss of the reference answers may differ, relatively: rounding of the dtype.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 
@@ -54,17 +56,32 @@ def merge(
             f"The approach '{approach_name}' trains the model itself, so there is no adapter to "
             f"merge; its weights lie in {folder / 'model'}."
         )
-    told = folder / MERGED / "agreement.json"
-    if told.exists() and read_json(told)["run_finished_at"] == record["finished_at"]:
-        return read_json(told)
+    if (agreement := kept_agreement(folder, record)) is not None:
+        return agreement
     transformers_logging.disable_progress_bar()
-    agreement = _merge(profile, approach_name, folder, rows)
-    agreement["run_finished_at"] = record["finished_at"]
-    written = folder / "unfinished" / MERGED
-    write_json(written / told.name, agreement)
-    publish(written, folder / MERGED)
-    RunFolder(folder).clear_unfinished()
+    with hold(folder):
+        agreement = _merge(profile, approach_name, folder, rows)
+        written = folder / "unfinished" / MERGED
+        agreement["run_finished_at"] = record["finished_at"]
+        agreement["weights_sha256"] = digests_of(written)
+        write_json(written / AGREEMENT, agreement)
+        publish(written, folder / MERGED)
+        RunFolder(folder).clear_unfinished()
     return agreement
+
+
+def kept_agreement(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+    """What merged/agreement.json says, if merged/ is whole and of this very run; else None."""
+    told = read_remade(folder / MERGED / AGREEMENT)
+    if told.get("run_finished_at") != record["finished_at"]:
+        return None
+    try:
+        remedy = "it is merged again"
+        check_digests(folder / MERGED, told.get("weights_sha256", {}), remedy)
+    except MuseQuestError as error:
+        LOGGER.warning("%s", error)
+        return None
+    return told
 
 
 def merged_model(

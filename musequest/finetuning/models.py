@@ -26,6 +26,7 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
+from ..digests import check_digests, digests_of
 from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import run_dir
@@ -42,6 +43,7 @@ PROJECTIONS = (
 STARTS = (True, False, "gaussian", "orthogonal")
 PARTS = ("vision_model", "connector", "text_model", "lm_head")
 HASHED_BYTES = 2**30
+READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
 def load_processor(profile: Profile) -> ProcessorMixin:
@@ -176,6 +178,7 @@ def load_tuned(
             f"{folder} was made from another base model than {profile.base_model} is now; train "
             "again with fresh=True (--fresh), or bring the old base model back."
         )
+    check_base_model(profile, record, folder)
     return load_kept(profile, approach, folder, dequantized=dequantized, device=device)
 
 
@@ -253,6 +256,30 @@ def base_fingerprint(profile: Profile) -> str:
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         digest.update(file.read_bytes() if small else b"")
     return digest.hexdigest()
+
+
+def base_digests(profile: Profile) -> dict[str, str]:
+    """The SHA-256 of each file of the base model that is read, tokenizer and templates included."""
+    folder = _base_folder(profile)
+    return digests_of(folder, (path for kind in READ for path in folder.glob(kind)))
+
+
+def check_base_model(profile: Profile, record: dict[str, Any], run: Path) -> None:
+    """Raise MuseQuestError if a file of the base model is not the one that the run was made from.
+
+    Runs of older versions do not say; what the Hub's cache has let go of is fetched again.
+    """
+    remedy = f"{run} was made from another one, so bring that back, or train again with --fresh"
+    recorded = record.get("base_model_sha256") or {}
+    check_digests(_base_folder(profile), recorded, remedy, absent=True)
+
+
+def _base_folder(profile: Profile) -> Path:
+    """Where the base model's files lie: its folder, or its snapshot in the Hub's cache."""
+    folder = Path(profile.base_model_source)
+    if folder.is_dir():
+        return folder
+    return Path(of_base_model(cached_file, profile, "config.json")).parent
 
 
 @contextmanager

@@ -13,18 +13,20 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..digests import check_digests
 from ..errors import MuseQuestError
-from ..files import write_text
+from ..files import read_json, write_text
 from ..home import run_dir
+from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from .generation import generation_config
+from .merging import AGREEMENT, MERGED
 from .model_card import model_card
 from .model_info import NAME as MODEL_INFO
 from .models import WEIGHTS, load_processor
 from .records import finished_record
 
 FOLDER = "published"
-MERGED = "merged"
 RECORDS = ("run.json", "metrics.parquet", MODEL_INFO)
 
 
@@ -50,9 +52,10 @@ def publish(
         raise MuseQuestError(
             "Publishing needs HF_TOKEN, a token that may write, in the environment or in .env."
         )
-    folder = make_folder(profile, approach_name, repo_id, merged, license_name)
-    if upload:
-        _upload(folder, repo_id, private)
+    with hold(run_dir(profile.name, approach_name)):
+        folder = make_folder(profile, approach_name, repo_id, merged, license_name)
+        if upload:
+            _upload(folder, repo_id, private)
     return folder
 
 
@@ -67,6 +70,10 @@ def make_folder(
     run = run_dir(profile.name, approach_name)
     record = finished_record(run)
     weights = _weights(run, approach_name, merged)
+    if merged:
+        told = read_json(weights / AGREEMENT)
+        remedy = "merge again"
+        check_digests(weights, told.get("weights_sha256", {}), remedy)
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(weights, unfinished, copy_function=_link)

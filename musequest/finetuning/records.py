@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..digests import check_digests
 from ..errors import MuseQuestError
-from ..files import read_json, write_json
+from ..files import read_json, read_remade, write_json
+from ..json_shapes import FinishedRun
 from ..settings import Approach, Profile
 from .machine import disk_gib, git_commit, hardware, peak_memory_gib, versions
 from .ranks import rank
@@ -63,8 +65,8 @@ class RunRecord:
         return (earlier.get("fitted") or {}) if same and gpus == hardware()["gpus"] else {}
 
     def earlier(self) -> dict[str, Any] | None:
-        """The record that is there already; None if there is none."""
-        return read_json(self.path) if self.path.exists() else None
+        """The record that is there already; None if there is none, or it cannot be read."""
+        return read_remade(self.path) or None
 
     def check_same(self, earlier: dict[str, Any]) -> None:
         """Raise MuseQuestError if the earlier run was asked something else."""
@@ -169,7 +171,7 @@ def recomputing(approach: Approach, settings: dict[str, Any]) -> bool | None:
 
 
 def finished_record(folder: Path) -> dict[str, Any]:
-    """The record in `folder`; raises MuseQuestError unless it says `done`."""
+    """The record in `folder`; MuseQuestError unless it says `done` and the weights are its own."""
     record = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
     if record.get("status") != "done":
         state = record.get("status", "not started")
@@ -177,7 +179,15 @@ def finished_record(folder: Path) -> dict[str, Any]:
             f"The run in {folder} is {state}, so it has no tuned weights yet; run "
             "`python -m musequest train` with its profile and approach first."
         )
+    record = read_json(folder / "run.json", FinishedRun)
+    check_weights(folder, record)
     return record
+
+
+def check_weights(folder: Path, record: dict[str, Any]) -> None:
+    """Raise MuseQuestError if a done run's weights are not its own; older runs do not say."""
+    remedy = "bring it back, or train again with fresh=True (--fresh)"
+    check_digests(folder, record.get("weights_sha256") or {}, remedy)
 
 
 def asked_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import Trainer, TrainerState, TrainingArguments
 from ..creation.dataset import fingerprint
 from ..errors import MuseQuestError
 from ..home import run_dir
+from ..locks import hold
 from ..settings import Approach, Profile, load_approach, load_profile, suited
 from .activations import empty_model
 from .callbacks import StopOnSignal
@@ -22,10 +24,17 @@ from .holdings import CountHeld
 from .launching import launch, processes_for
 from .machine import peak_memory_gib
 from .model_info import write_model_info
-from .models import WEIGHTS, base_fingerprint, check_adapter, name_base_model
+from .models import (
+    WEIGHTS,
+    base_digests,
+    base_fingerprint,
+    check_adapter,
+    check_base_model,
+    name_base_model,
+)
 from .ranks import all_say, decided_by_main, launched, prefixed_output
 from .reading_back import check_kept, free_memory
-from .records import UNFINISHED, RunRecord, asked_of, finished_record
+from .records import UNFINISHED, RunRecord, asked_of, check_weights, finished_record
 from .sharing import rows_by_rank
 from .trackers import own_page, tracker_settings
 from .trainer import build_trainer, check_precision, chosen_settings
@@ -67,10 +76,29 @@ def train(
     )
     folder = RunFolder(run_dir(profile.name, approach.name))
     record = RunRecord(folder.folder, asked)
-    if done := decided_by_main(lambda: _begun(record, folder, approach, fresh)):
+    if not fresh and (done := decided_by_main(lambda: _finished(record, folder, approach))):
         return done
+    with ExitStack() as held:
+        decided_by_main(lambda: held.enter_context(hold(folder.folder)))
+        if done := decided_by_main(lambda: _begun(record, folder, approach, fresh)):
+            return done
+        return _train(record, folder, profile, approach, settings, processes, overrides, progress)
+
+
+def _train(
+    record: RunRecord,
+    folder: RunFolder,
+    profile: Profile,
+    approach: Approach,
+    settings: dict[str, Any],
+    processes: int,
+    overrides: dict[str, str] | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Train what is not done yet, in this process or in those that it starts."""
     if processes > 1 and not launched():
         return _launched(record, profile, approach, processes, overrides, progress)
+    decided_by_main(lambda: _check_what_is_read(record, folder, profile))
     try:
         with prefixed_output(), own_page(settings, folder.folder):
             return _run(record, folder, profile, approach, settings, progress)
@@ -98,7 +126,19 @@ def _begun(
     """Discard an earlier run if asked to; the record of one that is done, else None."""
     if fresh:
         folder.discard()
-    return _finished(record, folder, approach)
+    if done := _finished(record, folder, approach):
+        return done
+    if (record.earlier() or {}).get("status") == "done" and folder.last_state():
+        LOGGER.warning("%s has lost its weights and is trained anew.", folder.folder)
+        folder.discard()
+    return None
+
+
+def _check_what_is_read(record: RunRecord, folder: RunFolder, profile: Profile) -> None:
+    """Raise MuseQuestError unless an unfinished run's base model and last state are its own."""
+    if folder.last_state():
+        folder.check_state()
+        check_base_model(profile, record.earlier() or {}, folder.folder)
 
 
 def _launched(
@@ -133,19 +173,22 @@ def _finished(record: RunRecord, folder: RunFolder, approach: Approach) -> dict[
     has_weights = (folder.folder / WEIGHTS[approach.tuning]).is_dir()
     if not (has_weights or folder.last_state()):
         return None
-    if earlier is None:
+    asked = folder.asked_of_state()
+    if earlier is None and asked is None:
         raise MuseQuestError(
             f"{folder.folder} holds weights or a state without the run.json that says what they "
             "learned; bring it back, or discard them with fresh=True (--fresh)."
         )
-    record.check_same(earlier)
-    if asked := folder.asked_of_state():
-        record.check_same(asked)
-    if earlier["status"] == "done" and not has_weights:
-        LOGGER.warning("%s has lost its weights and is trained anew.", folder.folder)
-        folder.discard()
+    for known in (earlier, asked):
+        if known is not None:
+            record.check_same(known)
+    if earlier is None:
+        LOGGER.warning("%s has lost its run.json and goes on from its state.", folder.folder)
         return None
-    return earlier if earlier["status"] == "done" else None
+    if earlier["status"] != "done" or not has_weights:
+        return None
+    check_weights(folder.folder, earlier)
+    return earlier
 
 
 def _run(
@@ -171,6 +214,7 @@ def _run(
         global_batch=global_batch(trainer.args),
         rows_by_rank=rows_by_rank(trainer),
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
+        base_model_sha256=decided_by_main(lambda: base_digests(profile)),
     )
     if trainer.is_world_process_zero():
         whole = empty_model(profile, approach) if trainer.plan else trainer.model
@@ -217,7 +261,8 @@ def _end(
     """
     recorded = outcome["best_eval_loss"]
     read = check_kept(profile, approach, folder.folder, arguments, recorded)
-    outcome = {**outcome, "read_back_eval_loss": read}
+    digests = folder.weights_digests(WEIGHTS[approach.tuning])
+    outcome = {**outcome, "read_back_eval_loss": read, "weights_sha256": digests}
     record.finish(**outcome)
     folder.drop_optimizer()
     return record.finish(**outcome)

@@ -15,6 +15,7 @@ from ..evaluation.systems import ordered
 from ..files import read_json
 from ..finetuning.generation import BASE
 from ..home import home, plain_name, run_dir
+from ..locks import hold
 from ..predictions import keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
 from .conditions import CONDITIONS, UNDER, asked_under, rows_under
@@ -48,6 +49,19 @@ def answer(
     asked |= asked_under(condition, profile) if condition else {}
     if (kept := kept_answers(folder, asked)) is not None:
         return kept
+    with hold(folder):
+        return _asked_anew(profile, system, condition, folder, asked, progress)
+
+
+def _asked_anew(
+    profile: Profile,
+    system: System,
+    condition: str | None,
+    folder: Path,
+    asked: dict[str, Any],
+    progress: bool,
+) -> pd.DataFrame:
+    """Ask about all rows, and keep what was answered."""
     rows: Rows = load_split(profile.collection, profile.evaluation_split)
     shown = rows_under(condition, rows, profile) if condition else None
     start = time.monotonic()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ..creation.dataset_files import dialog_of
 from ..errors import MuseQuestError
 from ..settings import Profile
 from .outsiders import outsider_rows, outsiders_folder
@@ -111,7 +112,7 @@ def _blank(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_photo(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row's dialog as if it had been asked without a photo."""
-    messages = json.loads(row["dialog"])["messages"]
+    messages = dialog_of(row)
     for message in messages:
         message["content"] = [part for part in message["content"] if part["type"] != "image"]
     dialog = json.dumps({"messages": messages}, ensure_ascii=False)

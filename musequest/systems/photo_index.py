@@ -83,7 +83,8 @@ def open_index(
     seconds = round(time.monotonic() - start, 3)
     metadata = {"made_for": made_for, "seconds": json.dumps(seconds)}
     with write_whole(path) as temporary:
-        pq.write_table(pa.table(columns, metadata=metadata), temporary, compression="zstd")
+        table = pa.table(columns, metadata=metadata)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
     index = _read(path, made_for)
     if index is None:
         raise MuseQuestError(f"{path} changed while it was written; run one at a time.")
@@ -144,19 +145,20 @@ def _stacked(group: list[tuple[int, torch.Tensor]]) -> tuple[list[int], torch.Te
 def _read(path: Path, made_for: str) -> PhotoIndex | None:
     """The index, unless there is none or it was made for something else."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
         return None
     metadata = {
         key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
     }
-    if metadata.get("made_for") != made_for:
+    whole = {*TEXTS, "photo", "question_vector"} <= {*table.column_names}
+    if not whole or metadata.get("made_for") != made_for:
         return None
     return PhotoIndex(
         texts={name: table[name].to_pylist() for name in TEXTS},
         photo_vectors=_matrix(table["photo"]),
         question_vectors=_matrix(table["question_vector"]),
-        seconds=json.loads(metadata["seconds"]),
+        seconds=float(metadata["seconds"]),
         size_bytes=path.stat().st_size,
     )
 

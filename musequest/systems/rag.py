@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..creation.dataset_files import dialog_of
 from ..creation.exhibits import Exhibit, load_exhibits
 from ..errors import MuseQuestError
 from ..files import file_digest
@@ -115,7 +116,7 @@ def _exhibit(texts: Mapping[str, Exhibit], name: str) -> Exhibit:
 
 def _with_text(row: Mapping[str, Any], text: str) -> dict[str, Any]:
     """The row with its question put into the prompt behind a text."""
-    messages = json.loads(row["dialog"])["messages"]
+    messages = dialog_of(row)
     for part in messages[-2]["content"]:
         if part["type"] == "text":
             part["text"] = PROMPT.format(text=text, question=part["text"])
