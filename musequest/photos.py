@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import functools
 import io
+import os
+import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import imagehash
 import numpy as np
@@ -15,8 +20,12 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from .errors import MuseQuestError
 from .files import write_whole
 
+# What Pillow may take a file for, by its content. None of these hands it to another program, as EPS
+# does.
 FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF")
 SMALLEST_EDGE = 16  # px
+MOST_PIXELS = 178_956_970 // 2  # half of where Pillow itself speaks of a bomb
+LARGEST_FILE_MIB = 512
 # Longest edge of a collected photo, px: as much as any Idefics model looks at.
 LONGEST_EDGE = 1536
 JPEG_QUALITY = 90
@@ -26,40 +35,79 @@ SAME_BITS = 24  # of 256
 SAME_COLOURS = 6.0  # mean difference, of 255
 
 
-def open_photo(path: str | Path, *, max_pixels: int = 178_956_970 // 2) -> Image.Image:
+def open_photo(
+    photo: str | Path | bytes, *, max_pixels: int = MOST_PIXELS, name: str = "the photo"
+) -> Image.Image:
     """Return the photo as RGB, upright by its EXIF, first frame only, colours converted to sRGB.
 
-    Transparent parts become white. A photo that is missing, empty, truncated, no image at all,
-    smaller than 16 px or larger than `max_pixels` (width x height, px) raises MuseQuestError.
+    All of the package opens photos here: by path, or as the bytes of a file, which messages call
+    `name`. Transparent parts become white. A photo that is missing, empty, truncated, no plain file
+    (a FIFO, a device), no image of FORMATS, smaller than 16 px, larger than `max_pixels` (width x
+    height, px) or than 512 MiB raises MuseQuestError.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MuseQuestError(
-            f"{path} does not exist as a file; add the photo, or correct its path."
-        )
-    if path.stat().st_size == 0:
-        raise MuseQuestError(f"{path} is empty; copy the photo again.")
+    name = name if isinstance(photo, bytes) else str(photo)
     try:
-        with warnings.catch_warnings():
+        with _opened(photo, name) as file, warnings.catch_warnings():
             # Pillow warns of many harmless oddities (such as damaged EXIF); a bomb is not one.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_formats()) as image:
-                _check_size(image.size, path, max_pixels)
+            with Image.open(file, formats=_formats()) as image:
+                _check_size(image.size, name, max_pixels)
                 return _plain(image)
     except MuseQuestError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large(path, max_pixels) from None
+        raise _too_large(name, max_pixels) from None
     except UnidentifiedImageError:
         raise MuseQuestError(
-            f"{path} is not an image of a known format; save it as JPEG or PNG."
+            f"{name} is not an image of a known format; save it as JPEG or PNG."
         ) from None
     # A damaged file can make the decoders raise almost anything.
     except Exception as error:
+        reason = " ".join(str(error).split())
         raise MuseQuestError(
-            f"{path} is truncated or damaged ({error}); copy the photo again."
+            f"{name} is truncated or damaged ({reason}); copy the photo again."
         ) from None
+
+
+def read_photo(path: str | Path) -> bytes:
+    """Return the bytes of a photo's file, refused on the same grounds as `open_photo` does."""
+    with _opened(path, str(path)) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(photo: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
+    """The file of a photo: a plain one within bounds, whatever lay there a moment ago."""
+    if isinstance(photo, bytes):
+        _check_bytes(len(photo), name)
+        yield io.BytesIO(photo)
+        return
+    try:
+        # Whoever opens a FIFO waits for its other end, unless told not to.
+        number = os.open(photo, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError):
+        raise _absent(name) from None
+    found = os.fstat(number)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(number)
+        raise _absent(name)
+    with os.fdopen(number, "rb") as file:
+        _check_bytes(found.st_size, name)
+        yield file
+
+
+def _absent(name: str) -> MuseQuestError:
+    return MuseQuestError(f"{name} does not exist as a file; add the photo, or correct its path.")
+
+
+def _check_bytes(size: int, name: str) -> None:
+    if size == 0:
+        raise MuseQuestError(f"{name} is empty; copy the photo again.")
+    if size > LARGEST_FILE_MIB * 2**20:
+        raise MuseQuestError(
+            f"{name} takes more than {LARGEST_FILE_MIB} MiB; save a smaller copy of it."
+        )
 
 
 def prepared_photo(path: str | Path) -> Image.Image:
@@ -82,18 +130,18 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _check_size(size: tuple[int, int], path: Path, max_pixels: int) -> None:
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     if size[0] * size[1] > max_pixels:
-        raise _too_large(path, max_pixels)
+        raise _too_large(name, max_pixels)
     if min(size) < SMALLEST_EDGE:
         raise MuseQuestError(
-            f"{path} is only {size[0]} x {size[1]} px; use a photo of {SMALLEST_EDGE} px or more."
+            f"{name} is only {size[0]} x {size[1]} px; use a photo of {SMALLEST_EDGE} px or more."
         )
 
 
-def _too_large(path: Path, max_pixels: int) -> MuseQuestError:
+def _too_large(name: str, max_pixels: int) -> MuseQuestError:
     return MuseQuestError(
-        f"{path} claims more than {max_pixels:,} pixels, as a decompression bomb would; "
+        f"{name} claims more than {max_pixels:,} pixels, as a decompression bomb would; "
         "save a smaller copy of it."
     )
 

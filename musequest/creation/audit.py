@@ -7,19 +7,17 @@ learned.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ..errors import MuseQuestError
 from ..files import write_json
 from ..home import collection_dir
-from ..photos import SAME_BITS, Likeness, likeness, same_photo
+from ..photos import SAME_BITS, Likeness, likeness, open_photo, same_photo
 from ..tables import iterate_table
 from .card import write_card
 from .dataset import fingerprint, split_path
@@ -72,7 +70,9 @@ def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
             photo = row.pop("image")["bytes"]
             # Of an imported dataset it may not be known what is a copy.
             if not row["augmented"]:
-                likenesses[row["image_name"]] = likeness(Image.open(io.BytesIO(photo)))
+                likenesses[row["image_name"]] = likeness(
+                    open_photo(photo, name=f"{split}, {row['image_name']}")
+                )
             answer = json.loads(row.pop("dialog"))["messages"][1]["content"][0]["text"]
             rows.append(row | {"split": split, "answer": answer})
     return pd.DataFrame(rows), likenesses
