@@ -8,10 +8,13 @@ pair was written, whether a test photo is seen in training) stays unknown and is
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_text
@@ -63,6 +66,7 @@ def _load(source: str) -> datasets.DatasetDict:
     import datasets
 
     try:
+        _check_addresses(Path(source))
         files = datasets.load_dataset_builder(source).config.data_files or {}
         _check_files(source, (str(file) for own in files.values() for file in own))
         return datasets.load_dataset(source)
@@ -74,6 +78,30 @@ def _load(source: str) -> datasets.DatasetDict:
         raise MuseQuestError(
             f"{source} cannot be loaded as a dataset ({told}); check the path or the name."
         ) from None
+
+
+def _check_addresses(folder: Path) -> None:
+    """The library would ask each address that a folder's card names for its files."""
+    for name in ("README.md", ".huggingface.yaml"):
+        if (path := _inside(folder, name)) is None or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if name == "README.md":
+            head = re.match(r"\s*---\r?\n(.*?)\r?\n---", text, re.DOTALL)
+            text = head[1] if head else ""
+        told = yaml.safe_load(text)
+        configs = told.get("configs") if isinstance(told, dict) else None
+        _check_files(str(folder), (text for text in _texts(configs, set()) if "://" in text))
+
+
+def _texts(value: Any, seen: set[int]) -> Iterator[str]:
+    """All texts within a YAML value, each part of which is looked at once however often it stands."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list) and id(value) not in seen:
+        seen.add(id(value))
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part, seen)
 
 
 def _check_files(source: str, files: Iterable[str]) -> None:
