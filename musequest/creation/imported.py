@@ -95,7 +95,7 @@ def _check_addresses(folder: Path) -> None:
 
 
 def _texts(value: Any, seen: set[int]) -> Iterator[str]:
-    """All texts within a YAML value, each part of which is looked at once however often it stands."""
+    """All texts within a YAML value; a part that stands in many places is looked at once."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list) and id(value) not in seen:

@@ -6,7 +6,10 @@ import html
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 from bs4 import BeautifulSoup, Tag
 
 from .texts import UNFIT
@@ -103,8 +106,21 @@ def main_photo(page: str) -> str | None:
 
 
 def is_web_address(text: object) -> bool:
-    """Whether a text is an address that can be asked over HTTP."""
-    return isinstance(text, str) and re.match(r"https?://[^\s/]+", text.strip()) is not None
+    """Whether a text is an address that can be asked over HTTP, and written down."""
+    if not isinstance(text, str) or not re.match(r"https?://[^\s/]+", text.strip()):
+        return False
+    try:
+        text.encode("utf-8")
+        return bool(urlsplit(text.strip()).hostname and httpx.URL(text.strip()).host)
+    except (ValueError, httpx.InvalidURL):  # half a sign, a bracket that does not close
+        return False
+
+
+def many(value: Any) -> list[Any]:
+    """A list as it is, nothing as an empty one, a single thing as a list of it."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def details_text(pairs: list[tuple[str, str]]) -> str:
