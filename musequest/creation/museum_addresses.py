@@ -27,7 +27,10 @@ class Addresses:
     """
 
     def __init__(self, base_url: str | None = None) -> None:
-        url = httpx.URL(base_url or "")
+        try:
+            url = httpx.URL(base_url or "")
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise NotFound(f"{base_url!r} is no address ({error}); check it.") from None
         self._own = (url.host, _port(url))
 
     def check(self, url: httpx.URL) -> None:
