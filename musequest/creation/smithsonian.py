@@ -47,8 +47,8 @@ class Smithsonian:
     def __init__(self, client: MuseumClient, base_url: str | None = None):
         self.client = client
         self.base_url = (base_url or BASE_URL).rstrip("/")
-        client.allow(self.base_url)
         self._key = {"api_key": _key(self.base_url)}
+        client.allow(self.base_url)
         self._pages_closed = False  # whether pages turned out to be out of reach
 
     @staticmethod
