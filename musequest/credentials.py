@@ -39,6 +39,8 @@ def unsafe_way(name: str, url: str) -> str | None:
     Without encryption it may not leave this machine, unless MUSEQUEST_PLAIN_HTTP says that the
     network between is one's own.
     """
+    if not os.environ.get(name, "").strip():
+        return None
     allowed = os.environ.get(PLAIN_HTTP, "").strip().lower() in ("1", "true", "yes", "on")
     if allowed or urlsplit(url).scheme.lower() != "http" or _is_here(urlsplit(url).hostname or ""):
         return None

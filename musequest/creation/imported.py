@@ -18,6 +18,7 @@ import yaml
 
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_text
+from ..finetuning.hub import check_hub
 from ..home import collection_dir
 from ..photos import open_photo, read_photo
 from ..tables import table_writer
@@ -65,6 +66,8 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
 def _load(source: str) -> datasets.DatasetDict:
     import datasets
 
+    if not Path(source).exists():
+        check_hub()
     try:
         _check_addresses(Path(source))
         files = datasets.load_dataset_builder(source).config.data_files or {}
