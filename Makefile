@@ -11,14 +11,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Keys and the place of data/, runs/ and results/ may stand in .env (see .env.example).
--include .env
-export $(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null)
+# Keys and the place of data/, runs/ and results/ may stand in .env (see .env.example), which the
+# package reads. To make its lines would be commands; whether a name has one is all that is asked.
+unless_in_env = $(if $(shell grep -s '^$(1)=.' .env),,$(2))
 
 # Nothing below asks the network for anything once set-up is done.
-demo six test notebooks: export HF_HUB_OFFLINE ?= 1
-demo six test notebooks: export NO_ALBUMENTATIONS_UPDATE ?= 1
-demo six test notebooks: export TOKENIZERS_PARALLELISM ?= false
+demo six test notebooks: export HF_HUB_OFFLINE ?= $(call unless_in_env,HF_HUB_OFFLINE,1)
+demo six test notebooks: export NO_ALBUMENTATIONS_UPDATE ?= $(call unless_in_env,NO_ALBUMENTATIONS_UPDATE,1)
+demo six test notebooks: export TOKENIZERS_PARALLELISM ?= $(call unless_in_env,TOKENIZERS_PARALLELISM,false)
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -53,4 +53,4 @@ readme: $(READY)  ## write the figures of the last demo into the readmes
 	@$(BIN)/python -m musequest.readme_figures --keep $(PROFILE)
 
 clean:  ## remove what the demo made (data, runs and results of the profile)
-	rm -rf $(foreach folder,data runs results,"$${MUSEQUEST_HOME:-.}/$(folder)/$(PROFILE)")
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m musequest.clean '$(PROFILE)'

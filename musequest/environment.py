@@ -38,7 +38,11 @@ def read_env(path: Path | None = None) -> None:
     except ModuleNotFoundError:
         LOGGER.warning("%s is not read, for python-dotenv is not installed.", path)
         return
-    values = dotenv_values(path, interpolate=False)
+    try:
+        values = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        LOGGER.warning("%s is not read (%s); write it as plain text in UTF-8.", path, error)
+        return
     for name, value in values.items():
         if value and not os.environ.get(name):
             os.environ[name] = value

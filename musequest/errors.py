@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import logging
 
+from .credentials import hidden_text
+
 LOGGER = logging.getLogger("musequest")
 
 BAD_SHARE_LIMIT = 0.1
 
 
 class MuseQuestError(Exception):
-    """One sentence for the person at the screen: what was wrong, where, and what to do."""
+    """One sentence for the person at the screen: what was wrong, where, and what to do.
+
+    It often holds a server's own words, which may repeat a key; here that is taken out.
+    """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(hidden_text(sentence))
+
+
+class _WithoutKeys(logging.Filter):
+    """Takes keys out of what is logged."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = hidden_text(record.getMessage()), None
+        return True
+
+
+LOGGER.addFilter(_WithoutKeys())
 
 
 def leave_out(problems: list[str], total: int, source: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import filecmp
+import fnmatch
 import hashlib
 import json
 import os
@@ -55,6 +56,25 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def plain_files(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], list[Path]]:
+    """What of a folder may be handed on, the plain files that `names` allow; and all else in it.
+
+    Names are relative to the folder, as in `fnmatch`. A link by an allowed name, which may lead
+    anywhere, raises MuseQuestError; other links are among the rest and are not followed.
+    """
+    allowed, rest, names = [], [], tuple(names)
+    for place, inner, files in os.walk(folder):
+        links = [name for name in inner if Path(place, name).is_symlink()]
+        for path in sorted(Path(place, name) for name in (*files, *links)):
+            name = path.relative_to(folder).as_posix()
+            named = any(fnmatch.fnmatchcase(name, each) for each in names)
+            within = any(each.startswith(f"{name}/") for each in names)
+            if path.is_symlink() and (named or within):
+                raise MuseQuestError(f"{path} is a link; put what it leads to in its place.")
+            (allowed if named and path.is_file() else rest).append(path)
+    return sorted(allowed), sorted(rest)
 
 
 def clear_temporaries(folder: str | Path) -> None:

@@ -15,6 +15,8 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories: dict[str, dict] = {}
         self.writes: list[str] = []  # requests that change something
+        self.kind = "dataset"
+        self.shown = None  # called before each request that may change something
         self.status = 0  # if set, what every request is answered with
 
     @property
@@ -55,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(200, told | {"downloads": 0, "likes": 0, "sha": "0" * 40})
 
     def do_POST(self):
+        if self.server.shown:
+            self.server.shown()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.server.status:
             return self.send(self.server.status, {"error": "No."})
@@ -69,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
-            assert asked["type"] == "dataset"
+            assert asked.get("type", "model") == self.server.kind
             private = asked.get("private", asked.get("visibility") == "private")
             self.server.repositories[name] = {"private": private, "files": {}}
             return self.send(200, {"url": f"{self.server.url}/datasets/{name}"})

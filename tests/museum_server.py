@@ -4,6 +4,9 @@ All it was asked stands in `asked`, in order. `faults` maps a part of a path to 
 one after the other; when they are used up, the answer is good.
 """
 
+import contextlib
+import functools
+import gzip
 import io
 import json
 import socket
@@ -45,6 +48,7 @@ class MuseumServer:
     pages: dict[str, str] = field(default_factory=dict)  # path -> HTML
     photos: dict[str, bytes] = field(default_factory=dict)  # path -> bytes
     faults: dict[str, list[str]] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)  # path -> where it redirects to
     asked: list[Asked] = field(default_factory=list)
     address: str = ""
 
@@ -189,6 +193,8 @@ def _answer(museum: MuseumServer, path: str, params: dict) -> tuple[int, dict[st
     if path.startswith("/api/v1/artworks"):
         status, answer = _artic(museum, path.removeprefix("/api/v1/artworks"), params)
         return status, {"Content-Type": "application/json"}, json.dumps(answer).encode()
+    if path in museum.leads:
+        return 302, {"Location": museum.leads[path]}, b""
     if path.startswith("/iiif/2/"):
         path = "/media/" + path.split("/")[3]
     if path in museum.photos:
@@ -267,6 +273,48 @@ def _silent(handler: Any, body: bytes) -> None:
     handler.close_connection = True
 
 
+def _endless(handler: Any, status: int, headers: dict[str, str]) -> None:
+    """Send zeros for as long as somebody reads them."""
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(bytes(2**16))
+
+
+@functools.cache
+def bomb(times: int) -> bytes:
+    """100 MiB that were packed so often."""
+    data = bytes(100 * 2**20)
+    for _ in range(times):
+        data = gzip.compress(data, 6)
+    return data
+
+
+def _packed(times: int) -> Callable[[Any, bytes], None]:
+    headers = {"Content-Encoding": ", ".join(["gzip"] * times)}
+    return lambda handler, _: handler.send(200, headers, bomb(times))
+
+
+def _page(charset: str) -> Callable[[Any, bytes], None]:
+    headers = {"Content-Type": f"text/html; charset={charset}"}
+    return lambda handler, _: handler.send(200, headers, "<p>Käse</p>".encode())
+
+
+def _told(status: int, answer: str) -> Callable[[Any, bytes], None]:
+    return lambda handler, _: handler.send(status, {}, answer.encode())
+
+
+def _echo(handler: Any, body: bytes) -> None:
+    handler.send(200, {}, json.dumps({"asked": handler.path}).encode())
+
+
+def _echo_error(handler: Any, body: bytes) -> None:
+    handler.send(400, {}, json.dumps({"error": f"what is {handler.path}?"}).encode())
+
+
 _FAULTS: dict[str, Callable[[Any, bytes], None]] = {
     "404": _envelope(404, "not found: the resource you were acting on could not be found"),
     "400": _envelope(400, "bad request: one of your params did not pass validation"),
@@ -287,6 +335,30 @@ _FAULTS: dict[str, Callable[[Any, bytes], None]] = {
         200, {"Content-Length": str(len(body))}, body[: len(body) // 2]
     ),
     "cut unseen": lambda handler, body: handler.send(200, {}, body[: len(body) // 2]),
+    "endless error": lambda handler, _: _endless(handler, 404, {}),
+    "endless redirect": lambda handler, _: _endless(handler, 302, {"Location": "/pages/there"}),
+    "endless answer": lambda handler, _: _endless(handler, 200, {}),
+    "packed": lambda handler, body: handler.send(
+        200, {"Content-Encoding": "gzip"}, gzip.compress(body)
+    ),
+    "packed, cut": lambda handler, body: handler.send(
+        200, {"Content-Encoding": "gzip"}, gzip.compress(body)[:-20]
+    ),
+    "packed, a bomb": _packed(1),
+    "packed twice": _packed(2),
+    "deep": _told(200, "[" * 200_000),
+    "deep error": _told(404, '{"error":' * 200_000),
+    "long number": _told(200, f'{{"a": {"7" * 5000}}}'),
+    "long number, error": _told(404, f'{{"a": {"7" * 5000}}}'),
+    "charset idna": _page("idna"),
+    "charset undefined": _page("undefined"),
+    "charset base64": _page("base64"),
+    "charset unheard of": _page("x-no-such"),
+    "charset latin-1": lambda handler, _: handler.send(
+        200, {"Content-Type": "text/html; charset=latin-1"}, "<p>Käse</p>".encode("latin-1")
+    ),
+    "echo": _echo,
+    "echo, error": _echo_error,
     "timeout": _silent,
     "reset": _reset,
 }

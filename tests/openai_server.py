@@ -152,6 +152,12 @@ class Handler(BaseHTTPRequestHandler):
     def fault_key(self, body):
         self.error(401, "Incorrect API key provided.", "invalid_api_key")
 
+    def fault_echo_401(self, body):
+        self.error(401, f"What is {self.headers['Authorization']}?", "invalid_api_key")
+
+    def fault_echo_500(self, body):
+        self.error(500, f"The server choked on {self.headers['Authorization']}.")
+
     def fault_model(self, body):
         self.error(404, f"The model {body['model']} does not exist.", "model_not_found")
 

@@ -39,7 +39,7 @@ def test_no_file_is_no_matter(tmp_path: Path):
 
 def test_importing_the_package_reads_the_file_beside_it(tmp_path: Path):
     (tmp_path / "musequest").mkdir()
-    for name in ("__init__.py", "environment.py", "home.py", "errors.py"):
+    for name in ("__init__.py", "environment.py", "home.py", "errors.py", "credentials.py"):
         shutil.copy(root() / "musequest" / name, tmp_path / "musequest" / name)
     (tmp_path / ".env").write_text("MUSEQUEST_TOLD=yes\n")
     code = "import musequest, os; print(os.environ['MUSEQUEST_TOLD'])"
@@ -80,3 +80,85 @@ def test_what_starts_processes_hands_on_how_threads_wait(module: str):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=told, cwd=root(), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == WAITING["OMP_WAIT_POLICY"]
+
+
+def test_what_is_no_text_is_told_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / ".env").write_bytes(b"HF_TOKEN=\xff\xfe\n")
+    before = dict(os.environ)
+    read_env(tmp_path / ".env")
+    assert before == dict(os.environ) and ".env is not read" in caplog.text
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the Makefile and the package, and an environment that sets nothing of it."""
+    for name in ("MUSEQUEST_HOME", "PYTHONPATH", "OPENAI_API_KEY", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "a clone"
+    (folder / "profiles").mkdir(parents=True)
+    shutil.copy(root() / "Makefile", folder)
+    shutil.copy(root() / "pyproject.toml", folder)
+    shutil.copytree(root() / "musequest", folder / "musequest", ignore=_caches)
+    return folder
+
+
+_caches = shutil.ignore_patterns("__pycache__")
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    typed = ["make", f"PYTHON={sys.executable}", *words]
+    own = dict(os.environ)  # which is not that of the process: see `restored`
+    return subprocess.run(typed, cwd=folder, env=own, capture_output=True, text=True)
+
+
+HOSTILE = """\
+HF_TOKEN=$(shell touch $(CURDIR)/pwned)
+OPENAI_API_KEY=sk-ab$cd`touch pwned`
+HF_HUB_OFFLINE=$(shell touch pwned; echo 0)
+X:=$(shell touch pwned)
+help: ; touch pwned
+"""
+
+
+def test_make_takes_no_line_of_the_file_for_a_command(clone: Path):
+    (clone / ".env").write_text(HOSTILE)
+    assert "make demo" in make(clone, "help").stdout
+    for target in ("demo", "six", "test", "notebooks", "clean"):
+        make(clone, "--dry-run", target, "VENV=.")
+    assert not (clone / "pwned").exists()
+    code = "import musequest, os; print(os.environ['OPENAI_API_KEY'], os.environ['HF_TOKEN'])"
+    run = [sys.executable, "-c", code]
+    shown = subprocess.run(
+        run, cwd=clone, env=dict(os.environ), stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert shown.stdout.strip() == "sk-ab$cd`touch pwned` $(shell touch $(CURDIR)/pwned)"
+
+
+@pytest.mark.parametrize(("line", "told"), [("", "1"), ("HF_HUB_OFFLINE=0\n", "0")])
+def test_make_keeps_off_the_network_unless_the_file_says_otherwise(clone, line: str, told: str):
+    (clone / ".env").write_text(line)
+    (clone / "bin").mkdir()
+    code = "import musequest, os; print('told', os.environ['HF_HUB_OFFLINE'])"
+    (clone / "bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}"\n')
+    (clone / "bin/python").chmod(0o755)
+    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt", ".ready"):
+        (clone / name).touch()
+    assert f"told {told}" in make(clone, "demo", "VENV=.").stdout
+
+
+def test_make_clean_removes_where_the_file_says_and_nothing_else(clone: Path, tmp_path: Path):
+    there = tmp_path / "a large disk"
+    (clone / ".env").write_text(f"MUSEQUEST_HOME={there}\n")
+    for folder in (clone, there):
+        for name in ("data/pocket", "runs/pocket", "results/pocket", "data/other"):
+            (folder / name).mkdir(parents=True)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (there / "runs/pocket").rmdir()
+    (there / "runs/pocket").symlink_to(kept)
+    for profile in ("..", ".", "", "../data", "a b", "$(touch pwned)"):
+        assert make(clone, "clean", f"PROFILE={profile}").returncode != 0
+    assert make(clone, "clean").returncode == 0
+    assert sorted(path.name for path in there.rglob("*")) == ["data", "other", "results", "runs"]
+    assert (clone / "data/pocket").is_dir() and kept.is_dir()
+    assert make(clone, "clean").returncode == 0

@@ -2,12 +2,17 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import draw_photo
+from PIL import Image
 
 from musequest.__main__ import main
 from musequest.creation.auditing import audit
@@ -115,3 +120,84 @@ def test_what_is_no_such_dataset_is_one_sentence(home: Path, tmp_path: Path):
         collect_dataset(save(tmp_path / "b", made), "t")
     with pytest.raises(MuseQuestError, match="cannot be loaded as a dataset"):
         collect_dataset(tmp_path / "nowhere", "t")
+
+
+def with_paths(*paths: str) -> datasets.DatasetDict:
+    """The published columns, the photos of the test split given by their paths alone."""
+    made = published()
+    images = [{"bytes": None, "path": path} for path in paths]
+    made["test"] = made["test"].remove_columns("image").add_column("image", images)
+    return made
+
+
+def save_as_it_is(folder: Path, made: datasets.DatasetDict) -> Path:
+    """Like `save`, for photos that no library may look at."""
+    save(folder, datasets.DatasetDict({k: v for k, v in made.items() if k != "test"}))
+    features = made["train"].features | {"image": datasets.Image()}
+    table = pa.Table.from_pylist(list(made["test"]), datasets.Features(features).arrow_schema)
+    pq.write_table(table, folder / "data/test-00000-of-00001.parquet")
+    return folder
+
+
+def test_a_photo_given_by_its_path_lies_in_the_folder(home: Path, tmp_path: Path):
+    folder, secret = tmp_path / "made", tmp_path / "secret.png"
+    draw_photo("ellipse", (60, 110, 200), 1).save(secret)
+    (folder / "photos").mkdir(parents=True)
+    draw_photo("ellipse", (60, 110, 200), 2).save(folder / "photos/a.png")
+    (folder / "link.png").symlink_to(secret)
+    os.mkfifo(folder / "pipe.png")
+    for path in (str(secret), "../secret.png", "link.png", "/dev/zero", "nowhere.png", "a\0.png"):
+        save_as_it_is(folder, with_paths("photos/a.png", path))
+        with pytest.raises(MuseQuestError, match=r"row 1 .7. has no readable photo \(its path"):
+            collect_dataset(folder, "t")
+    save_as_it_is(folder, with_paths("photos/a.png", "pipe.png"))
+    with pytest.raises(MuseQuestError, match="row 1 .7. has no readable photo .*as a file"):
+        collect_dataset(folder, "t")
+    whole = str(folder / "photos/a.png")
+    collect_dataset(save_as_it_is(folder, with_paths("photos/a.png", whole)), "t")
+    photos = read_table("dataset", split_path("t", "test"))["image"]
+    assert {photo["bytes"] for photo in photos} == {(folder / "photos/a.png").read_bytes()}
+
+
+@pytest.mark.parametrize("outside", ["absolute", "..", "link", "http"])
+def test_a_card_that_names_files_of_others_is_refused(home: Path, tmp_path: Path, outside: str):
+    folder, secret = save(tmp_path / "made", published()), save(tmp_path / "secret", published())
+    file = secret / "data/test-00000-of-00001.parquet"
+    (folder / "data/linked.parquet").symlink_to(file)
+    named = {"absolute": file, "..": f"../secret/data/{file.name}", "link": "data/linked.parquet",
+             "http": "http://127.0.0.1:9/test.parquet"}[outside]  # fmt: skip
+    lines = ["---", "configs:", "- config_name: default", "  data_files:"]
+    for split in ("train", "validation", "test"):
+        path = named if split == "test" else f"data/{split}-*"
+        lines += [f"  - split: {split}", f"    path: {path}"]
+    (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
+    with pytest.raises(MuseQuestError, match="which is not its own"):
+        collect_dataset(folder, "t")
+    assert not split_path("t", "test").exists()
+
+
+def test_a_card_that_is_a_link_out_of_the_folder_is_not_copied(home: Path, tmp_path: Path):
+    folder = save(tmp_path / "made", published())
+    (tmp_path / "secret.txt").write_text("a secret")
+    (folder / "README.md").symlink_to(tmp_path / "secret.txt")
+    collect_dataset(folder, "t")
+    assert "secret" not in (home / "data/t/dataset/README.md").read_text()
+
+
+def test_postscript_reaches_no_other_program(home: Path, tmp_path: Path):
+    drawing = {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n", "path": "a.png"}
+    made = with_paths("", "")
+    made["test"] = made["test"].remove_columns("image").add_column("image", [drawing] * 2)
+    with pytest.raises(MuseQuestError, match="row 0 .6. .*is not an image of a known format"):
+        collect_dataset(save_as_it_is(tmp_path / "made", made), "t")
+
+
+def test_sixteen_bit_greys_are_seen_as_they_are(home: Path, tmp_path: Path):
+    greys = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
+    photo = Image.fromarray(greys)
+    collect_dataset(save(tmp_path / "made", published(image=[photo, photo])), "t")
+    shown = load_split("t", "test")[0]["image"]
+    assert (
+        shown.mode == "RGB" and abs(np.asarray(shown)[..., 0].astype(int) - greys // 257).max() <= 1
+    )
+    assert audit("t")["rows"] == SIZES

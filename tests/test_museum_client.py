@@ -1,19 +1,24 @@
 """The client waits, goes on after faults, keeps what was answered and gives its key to no one."""
 
+import gzip
+import ipaddress
 import logging
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from museum_server import MuseumServer, running
+from museum_server import MuseumServer, bomb, running
 from PIL import Image
 
-from musequest.creation import museum_client
+from musequest.creation import museum_addresses, museum_bodies, museum_client
 from musequest.creation.museum_client import MuseumClient
 from musequest.creation.museum_faults import NotFound, Refused, Unanswered
 from musequest.errors import MuseQuestError
 from musequest.photos import open_photo
 
+REQUEST = httpx.Request("GET", "https://example.org/")
 SECRET = {"api_key": "a-very-secret-key"}
 
 
@@ -27,9 +32,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MuseumServer]:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[MuseumClient]:
-    with MuseumClient(tmp_path / "cache", requests_per_minute=60_000) as client:
+def client(tmp_path: Path, server: MuseumServer) -> Iterator[MuseumClient]:
+    with opened(tmp_path, server) as client:
         yield client
+
+
+def opened(folder: Path, server: MuseumServer, requests_per_minute: float = 60_000):
+    client = MuseumClient(folder / "cache", requests_per_minute=requests_per_minute)
+    client.allow(server.address)
+    return client
 
 
 def ask(client: MuseumClient, server: MuseumServer) -> dict:
@@ -91,7 +102,7 @@ def test_a_final_no_is_asked_once_and_is_a_sentence(
 
 
 def test_requests_keep_their_distance(tmp_path: Path, server: MuseumServer):
-    with MuseumClient(tmp_path / "cache", requests_per_minute=600) as client:
+    with opened(tmp_path, server, 600) as client:
         for number in range(3):
             client.get_json(f"{server.smithsonian}/search", {"q": str(number)}, SECRET)
     first, second, third = (asked.at for asked in server.asked)
@@ -102,7 +113,7 @@ def test_the_client_says_who_it_is(
     tmp_path: Path, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MUSEQUEST_CONTACT", "docent@example.org")
-    with MuseumClient(tmp_path) as client:
+    with opened(tmp_path, server) as client:
         ask(client, server)
     assert server.asked[0].agent.startswith("MuseQuest/")
     assert "docent@example.org" in server.asked[0].agent
@@ -113,7 +124,7 @@ def test_a_kept_answer_is_not_asked_for_again(
 ):
     answer = ask(client, server)
     client.keep()
-    with MuseumClient(tmp_path / "cache") as later:
+    with opened(tmp_path, server) as later:
         assert ask(later, server) == answer
     assert len(server.asked) == 1
 
@@ -186,7 +197,7 @@ def test_a_photo_on_disk_is_not_fetched(tmp_path: Path, client: MuseumClient, se
 def test_what_is_too_large_is_not_taken(
     tmp_path: Path, client: MuseumClient, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(museum_client, "LARGEST_ANSWER_MIB", 0.001)
+    monkeypatch.setattr(museum_bodies, "LARGEST_ANSWER_MIB", 0.001)
     with pytest.raises(NotFound, match="holds too much"):
         client.download(server.add_photo("a.jpg"), tmp_path / "a.jpg", open_photo)
     assert len(server.asked) == 1 and not (tmp_path / "a.jpg").exists()
@@ -196,3 +207,135 @@ def test_what_is_too_large_is_not_taken(
 def test_what_is_no_address_is_a_sentence(tmp_path: Path, client: MuseumClient, url: str):
     with pytest.raises(NotFound, match="is no address"):
         client.download(url, tmp_path / "a.jpg", open_photo)
+
+
+def page(client: MuseumClient, server: MuseumServer, *faults: str) -> str:
+    server.pages |= {"/pages/here": "<p>here</p>", "/pages/there": "<p>there</p>"}
+    server.faults["/pages/here"] = list(faults)
+    client.forget()
+    return client.get_text(f"{server.address}/pages/here")
+
+
+def test_an_answer_that_fails_is_read_no_further_than_needed(
+    client: MuseumClient, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(museum_bodies, "LARGEST_ANSWER_MIB", 1)
+    bomb(2)
+    tracemalloc.start()
+    with pytest.raises(NotFound, match=r"is not to be had \(status 404\)"):
+        page(client, server, "endless error")
+    assert page(client, server, "endless redirect") == "<p>there</p>"
+    with pytest.raises(NotFound, match="holds too much"):
+        page(client, server, "endless answer")
+    with pytest.raises(NotFound, match="nothing of use, twice .* packed as 'gzip, gzip', unasked"):
+        page(client, server, "packed twice", "packed twice")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
+
+
+def test_bounds_hold_for_what_is_unpacked(
+    client: MuseumClient, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
+):
+    assert page(client, server, "packed") == "<p>here</p>"
+    assert page(client, server, "packed, cut") == "<p>here</p>" and len(server.asked) == 3
+    monkeypatch.setattr(museum_bodies, "LARGEST_ANSWER_MIB", 1)
+    bomb(1)
+    with pytest.raises(NotFound, match="holds too much .the limit is 1 MiB"):
+        page(client, server, "packed, a bomb")
+
+
+def test_pieces_are_small_however_well_they_were_packed():
+    packed = gzip.compress(bytes(50 * 2**20))
+    response = httpx.Response(
+        200, headers={"Content-Encoding": "gzip"}, content=iter([packed]), request=REQUEST
+    )
+    sizes = [len(piece) for piece in museum_bodies.pieces_of(response)]
+    assert sum(sizes) == 50 * 2**20 and max(sizes) <= 2**16
+
+
+@pytest.mark.parametrize("fault", ["deep", "long number"])
+def test_json_that_nobody_would_write_is_no_answer(
+    client: MuseumClient, server: MuseumServer, fault: str
+):
+    server.faults["content"] = [fault] * 99
+    with pytest.raises(Unanswered, match="the answer is no JSON"):
+        ask(client, server)
+    server.faults["content"] = [f"{fault} error" if fault == "deep" else f"{fault}, error"]
+    with pytest.raises(NotFound, match="status 404"):
+        ask(client, server)
+
+
+@pytest.mark.parametrize("charset", ["idna", "undefined", "base64", "unheard of", "latin-1"])
+def test_a_page_is_read_whatever_it_says_of_its_encoding(
+    client: MuseumClient, server: MuseumServer, charset: str
+):
+    assert page(client, server, f"charset {charset}") == "<p>Käse</p>"
+
+
+def test_a_key_that_the_server_repeats_is_neither_kept_nor_shown(
+    client: MuseumClient, server: MuseumServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SMITHSONIAN_API_KEY", SECRET["api_key"])
+    server.faults["content"] = ["echo"]
+    assert ask(client, server)["asked"].endswith("?api_key=[SMITHSONIAN_API_KEY]")
+    server.faults["search"] = ["echo, error"]
+    with pytest.raises(NotFound, match=r"api_key=\[SMITHSONIAN_API_KEY\]") as caught:
+        client.get_json(f"{server.smithsonian}/search", {"q": "a"}, SECRET)
+    client.keep()
+    kept = "".join(path.read_text() for path in (tmp_path / "cache").iterdir())
+    assert "asked" in kept and SECRET["api_key"] not in kept + str(caught.value)
+
+
+def test_a_redirect_is_followed_to_the_museum_alone(client: MuseumClient, server: MuseumServer):
+    server.pages["/pages/there"] = "<p>there</p>"
+    server.leads = {"/a": "/pages/there", "/b": "/b"}
+    assert client.get_text(f"{server.address}/a") == "<p>there</p>"
+    with pytest.raises(NotFound, match="from one address to the next without end"):
+        client.get_text(f"{server.address}/b")
+    port = int(server.address.rpartition(":")[2])
+    with running() as other:
+        other.pages["/secret"] = "secret"
+        places = [
+            other.address, other.address.replace("127.0.0.1", "localhost"),
+            other.address.replace("127.0.0.1", "2130706433"), "http://169.254.169.254",
+            f"http://127.0.0.2:{port}", f"http://[::ffff:127.0.0.1]:{port}", "http://10.0.0.1",
+            "http://0.0.0.0", "http://[::1]", "http://192.168.1.1:8080", "http://100.64.0.1",
+        ]  # fmt: skip
+        for number, place in enumerate(places):
+            server.leads[f"/c{number}"] = f"{place}/secret"
+            with pytest.raises(NotFound, match="is a private address") as caught:
+                client.get_text(f"{server.address}/c{number}")
+            assert "--base-url" in str(caught.value)
+        assert not other.asked
+    for number, place in enumerate(("file:///etc/passwd", "ftp://example.org/a", "http://[x")):
+        server.leads[f"/d{number}"] = place
+        with pytest.raises(MuseQuestError, match="is no address|cannot be resolved"):
+            client.get_text(f"{server.address}/d{number}")
+
+
+def test_without_a_base_url_no_private_address_is_asked(tmp_path: Path, server: MuseumServer):
+    client = MuseumClient(tmp_path, requests_per_minute=60_000)
+    with client, pytest.raises(NotFound, match="is a private address"):
+        client.get_text(f"{server.address}/pages/here")
+    assert not server.asked
+
+
+def test_a_name_that_resolves_to_another_address_later_is_asked_nothing(
+    tmp_path: Path, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
+):
+    public = [ipaddress.ip_address("93.184.215.14")]
+    monkeypatch.setattr(museum_addresses, "_resolved", lambda host, port: public)
+    client = MuseumClient(tmp_path, requests_per_minute=60_000)
+    with client, pytest.raises(NotFound, match=r"is a private address \(127.0.0.1\)"):
+        client.get_text(f"{server.address}/pages/here")
+    assert not server.asked
+
+
+def test_a_private_network_may_hold_the_museums_photos_elsewhere(monkeypatch):
+    allowed = museum_addresses.Addresses("http://10.1.2.3:8080/api")
+    allowed.check(httpx.URL("http://10.1.2.4/iiif"))
+    for url in ("http://127.0.0.1/", "http://169.254.169.254/", "http://[fe80::1]/"):
+        with pytest.raises(NotFound, match="is a private address"):
+            allowed.check(httpx.URL(url))
+    museum_addresses.Addresses().check(httpx.URL("https://93.184.215.14/"))

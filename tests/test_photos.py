@@ -1,6 +1,8 @@
 """Any photo becomes an upright 8-bit RGB image, or a sentence."""
 
 import io
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 from conftest import draw_photo
 from PIL import Image, ImageCms
 
+from musequest import photos
 from musequest.errors import MuseQuestError
-from musequest.photos import likeness, open_photo, same_photo, save_photo
+from musequest.home import root
+from musequest.photos import likeness, open_photo, read_photo, same_photo, save_photo
 
 # Four plain quarters, 40 x 30 px: red, green / blue, grey.
 COLOURS = [[(200, 30, 30), (30, 160, 60)], [(40, 60, 200), (128, 128, 128)]]
@@ -160,3 +164,40 @@ def test_scaled_and_recompressed_copies_are_recognised_and_other_views_are_not()
     for kind, colour, view in (("ellipse", (60, 110, 200), 5), ("ellipse", (200, 40, 40), 0),
                                ("triangle", (60, 110, 200), 0)):  # fmt: skip
         assert not same_photo(likeness(photo), likeness(draw_photo(kind, colour, view)))
+
+
+def test_bytes_are_opened_as_a_file_is_and_bear_a_name(tmp_path: Path):
+    greys = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
+    path = saved(Image.fromarray(greys), tmp_path / "a.png")
+    assert open_photo(path.read_bytes()).tobytes() == open_photo(path).tobytes()
+    for name, (content, sentence) in broken_files().items():
+        with pytest.raises(MuseQuestError, match=f"row 7 {sentence}"):
+            open_photo(content, name="row 7")
+        (tmp_path / name).write_bytes(content)
+
+
+def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("/dev/zero")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    for name in ("pipe.jpg", "link.jpg", "loop.jpg", "nul\0.jpg", "/dev/zero"):
+        for read in (open_photo, read_photo):
+            with pytest.raises(MuseQuestError, match="does not exist as a file"):
+                read(tmp_path / name)
+
+
+def test_a_file_beyond_all_bounds_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(photos, "LARGEST_FILE_MIB", 1)
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(2**20 + 1)
+    for read in (open_photo, read_photo):
+        with pytest.raises(MuseQuestError, match="a.jpg takes more than 1 MiB"):
+            read(tmp_path / "a.jpg")
+
+
+def test_no_other_module_opens_an_image():
+    own = root() / "musequest"
+    opening = re.compile(r"\bImage\.open\(|\bimread\(|\bImageFile\b|\bload_img\(")
+    modules = {path for path in own.rglob("*.py") if opening.search(path.read_text())}
+    # The model card shows a reader how to open a photo of his own.
+    assert modules == {own / "photos.py", own / "finetuning/model_card.py"}

@@ -125,3 +125,59 @@ def test_what_cannot_be_published_is_one_sentence(hub: HubServer, made: Path, tm
     with pytest.raises(MuseQuestError, match="was not audited as it is"):
         push_to_hub("t", NAME)
     kept.rename(report)
+
+
+def test_what_is_no_file_of_a_dataset_stays_here(
+    hub: HubServer, made: Path, tmp_path: Path, capsys
+):
+    folder, before = made / "data/t/dataset", on_disk(made)
+    (folder / "checkpoint").mkdir()
+    strays = [".env", "data/.env", "data/notes.parquet", "checkpoint/optimizer.pt", "README.md~"]
+    for name in strays:
+        (folder / name).write_text("a secret")
+    (folder / "link.csv").symlink_to(folder / ".env")
+    (folder / "all").symlink_to(made)
+    try:
+        plan = push_to_hub("t", NAME)
+        told = capsys.readouterr().out
+        assert hub.repositories[NAME]["files"] == before and set(plan.files) == set(before)
+        assert set(plan.left) == {*strays, "link.csv", "all"}
+        assert "  leave .env here, which is no file of a dataset" in told
+    finally:
+        for name in (*strays, "link.csv", "all"):
+            (folder / name).unlink()
+        (folder / "checkpoint").rmdir()
+
+
+@pytest.mark.parametrize("name", ["credits.csv", "data/test-00000-of-00001.parquet", "data"])
+def test_a_link_in_place_of_a_file_is_refused(hub: HubServer, made: Path, tmp_path, name: str):
+    own = made / "data/t/dataset" / name
+    kept = own.rename(tmp_path / "kept")
+    own.symlink_to(kept)
+    try:
+        with pytest.raises(MuseQuestError, match=f"{name} is a link; put what it leads to"):
+            push_to_hub("t", NAME)
+        assert not hub.writes
+    finally:
+        own.unlink()
+        kept.rename(own)
+
+
+def test_what_will_happen_is_shown_first_for_what_exists_too(hub: HubServer, capsys):
+    push_to_hub("t", NAME)
+    assert f"will create the private dataset repository {NAME}" in capsys.readouterr().out
+    hub.repositories[NAME]["files"]["old.csv"] = b"old"
+    hub.repositories[NAME]["private"] = False
+    hub.shown = lambda: shown.append(capsys.readouterr().out)
+    shown: list[str] = []
+    push_to_hub("t", NAME)
+    assert f"will replace what is in the public dataset repository {NAME}" in shown[0]
+    assert "  remove old.csv" in shown[0] and "  upload README.md" in shown[0]
+
+
+def test_a_token_does_not_go_to_a_hub_for_all_to_read(made: Path, monkeypatch):
+    monkeypatch.setenv("MUSEQUEST_HOME", str(made))
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://93.184.215.14")
+    with pytest.raises(MuseQuestError, match="HF_TOKEN would travel to http://93.184.215.14"):
+        push_to_hub("t", NAME)

@@ -1,17 +1,28 @@
 """Smithsonian records are read whatever their shape, and found only where they are confirmed."""
 
+import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from museum_server import ARK, MuseumServer, running, smithsonian_row
+from museum_server import ARK, MuseumServer, artwork, running, smithsonian_row
 
 from musequest.creation import museum_client
+from musequest.creation.artic import ArtInstitute
 from musequest.creation.catalogue import Entry
+from musequest.creation.gathering import photo_path
 from musequest.creation.museum_client import MuseumClient
 from musequest.creation.museum_faults import NotFound, Refused
-from musequest.creation.museum_records import MuseumPhoto
+from musequest.creation.museum_records import (
+    MuseumPhoto,
+    heading,
+    main_links,
+    main_photo,
+    main_text,
+    plain_text,
+)
 from musequest.creation.smithsonian import Smithsonian, ids_within
 from musequest.creation.smithsonian_records import parse_record, record_id
 
@@ -381,3 +392,55 @@ def test_without_a_key_the_demo_key_is_used(
     with MuseumClient(tmp_path) as client, pytest.raises(Refused):
         next(Smithsonian(client, server.smithsonian).search("machine"))
     assert server.asked[0].params["api_key"] == "DEMO_KEY"
+
+
+def test_a_paragraph_ends_where_the_next_begins_closed_or_not():
+    words = "of which there are six words"
+    page = f"<main><p>One {words}<br>&amp; more<p>Two <b>{words}</b></p></p><p>Few.</main>"
+    assert main_text(page) == f"One {words}\n& more\n\nTwo {words}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["<p>" * 20_000, "<div>" * 50_000, "<!--" * 50_000, "<" * 99_999, "<a " * 9_999, "<![x", "<!",
+     "&#99999999999;", "\ud800<b>", "<b a='" * 9_999],
+)  # fmt: skip
+def test_markup_that_nobody_would_write_takes_no_time(page: str):
+    begun = time.monotonic()
+    for read in (main_text, main_links, heading, main_photo, plain_text):
+        read(page)
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "value", [True, -1, 10**4000, math.inf, "\ud800", [], {}, [[]], [{}], "http://[", "9" * 5000,
+              "http://a:99999999/x", "http://a\u2100b/", "<![x", {"content": "\ud800"}, None],
+)  # fmt: skip
+def test_a_record_may_hold_anything_anywhere(value: object):
+    media = {"type": "Images", "idsId": "x", "content": "http://a/b.jpg", "resources": [
+        {"url": "http://a/c.jpg", "label": "JPEG", "width": "100", "height": 200}]}  # fmt: skip
+    record = smithsonian_row("a_1", "ark", [media])
+    for row in replaced(record, value):
+        told = parse_record(row) if isinstance(row, dict) else None
+        for photo in told.photos if told else ():
+            photo_path("a", photo.url).encode()
+        if told:
+            (told.title + told.description + told.link + told.credit + told.license).encode()
+    art = ArtInstitute(MuseumClient("unused"), "http://127.0.0.1:1")
+    answer = {"data": artwork(3), "config": {"iiif_url": "http://x/iiif"}}
+    for changed in replaced(answer, value):
+        row = changed.get("data") if isinstance(changed, dict) else None
+        for photo in art._parsed(row, changed).photos if isinstance(row, dict) else ():
+            photo_path("a", photo.url).encode()
+
+
+def replaced(tree: Any, value: object) -> Iterator[Any]:
+    """The tree with each of its parts in turn replaced by a value."""
+    yield value
+    parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, part in list(parts):
+        changes = replaced(part, value) if isinstance(part, dict | list) else [value]
+        for changed in changes:
+            copied = tree.copy()
+            copied[key] = changed
+            yield copied

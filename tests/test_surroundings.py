@@ -11,9 +11,11 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 import yaml
+from hub_server import HubServer
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
@@ -335,6 +337,35 @@ def test_a_merged_model_is_published_with_its_processor(run, finished):
     assert (template.read_bytes(), template.stat().st_mtime_ns) == (before, written)
     weights = load_file(folder / "model.safetensors")
     assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items() if k in weights)
+
+
+def test_only_what_weights_consist_of_is_published(run, finished, tmp_path, monkeypatch, capsys):
+    strays = {".env", "optimizer.pt", "checkpoint-2/adapter_model.safetensors", "link.safetensors"}
+    (run / "adapter/checkpoint-2").mkdir()
+    for name in strays:
+        (run / "adapter" / name).write_text("a secret")
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    try:
+        with HubServer() as hub:
+            hub.kind = "model"
+            hub.shown = lambda: shown.append(capsys.readouterr().out)
+            shown: list[str] = []
+            monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+            folder = publish(finished[1], "lora", "museum/docent", upload=True)
+            sent = set(hub.repositories["museum/docent"]["files"])
+        assert sent == {path.name for path in folder.iterdir()} and not sent & strays
+        assert {"adapter_config.json", "adapter_model.safetensors", "README.md", "run.json"} <= sent
+        assert all(f"bytes  {name}" in shown[0] for name in sent)
+        weights = (run / "adapter/adapter_model.safetensors").rename(tmp_path / "kept")
+        (run / "adapter/adapter_model.safetensors").symlink_to(weights)
+        with pytest.raises(MuseQuestError, match="adapter_model.safetensors is a link"):
+            publish(finished[1], "lora", "museum/docent")
+        weights.replace(run / "adapter/adapter_model.safetensors")
+    finally:
+        shutil.rmtree(run / "adapter/checkpoint-2")
+        for name in (".env", "optimizer.pt", "link.safetensors"):
+            (run / "adapter" / name).unlink()
 
 
 @pytest.mark.parametrize("name", ["docent", "a/b/c", "museum/two words", "museum/"])

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
+from ..photos import open_photo
 from .docent import IMAGE_SIZE
 
 ATTRIBUTES = ("kind", "colour", "material", "pattern", "second", "proportion", "count", "place")
@@ -42,7 +42,7 @@ def load_scenes(folder: Path) -> Scenes:
     """Read the renderings that `assets.workshop.scenes` wrote."""
     lines = (folder / "scenes.jsonl").read_text(encoding="utf-8").splitlines()
     labels = [json.loads(line) for line in lines]
-    arrays = [np.asarray(Image.open(folder / f"{scene['seed']:05d}.png")) for scene in labels]
+    arrays = [np.asarray(open_photo(folder / f"{scene['seed']:05d}.png")) for scene in labels]
     pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
     classes = {name: sorted({scene[name] for scene in labels}) for name in ATTRIBUTES}
     return Scenes(pixels, labels, classes)

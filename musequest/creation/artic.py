@@ -20,6 +20,7 @@ from .museum_records import (
     MuseumRecord,
     details_text,
     is_web_address,
+    many,
     plain_text,
 )
 
@@ -51,6 +52,7 @@ class ArtInstitute:
     def __init__(self, client: MuseumClient, base_url: str | None = None):
         self.client = client
         self.base_url = (base_url or BASE_URL).rstrip("/")
+        client.allow(self.base_url)
 
     @staticmethod
     def address() -> str:
@@ -96,7 +98,7 @@ class ArtInstitute:
     def _rows(self, asked: dict[str, str], page: int) -> tuple[list[MuseumRecord], int]:
         params = asked | {"fields": FIELDS, "limit": str(ROWS), "page": str(page)}
         answer = self.client.get_json(self._url("/search"), params, {})
-        rows = [row for row in answer.get("data") or [] if isinstance(row, dict)]
+        rows = [row for row in many(answer.get("data")) if isinstance(row, dict)]
         told = answer.get("pagination")
         pages = told.get("total_pages") if isinstance(told, dict) else None
         return [self._parsed(row, answer) for row in rows], pages if isinstance(pages, int) else 1
@@ -132,6 +134,8 @@ def _photos(row: dict[str, Any], iiif: str) -> list[MuseumPhoto]:
     licence = CC0 if row.get("is_public_domain") is True else "not in the public domain"
     # 843 px wide is the size the museum keeps ready for everyone.
     return [
-        MuseumPhoto(f"{iiif.rstrip('/')}/{quote(each)}/full/843,/0/default.jpg", licence)
+        MuseumPhoto(
+            f"{iiif.rstrip('/')}/{quote(each, errors='replace')}/full/843,/0/default.jpg", licence
+        )
         for each in own
     ]

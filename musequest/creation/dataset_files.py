@@ -13,6 +13,7 @@ from ..errors import MuseQuestError
 from ..files import parse_json
 from ..home import collection_dir
 from ..json_shapes import Dialog
+from ..photos import open_photo
 from ..tables import iterate_table
 from .split import SPLITS
 
@@ -64,11 +65,12 @@ def dialog_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def load_split(collection: str, split: str) -> datasets.Dataset:
-    """Return a split as `datasets.Dataset`, its photos decoded when a row is looked at.
+    """Return a split as `datasets.Dataset`, its photos opened when a row is looked at.
 
-    A split without rows raises MuseQuestError.
+    They are opened by `open_photo`, so in RGB, whoever made the dataset. A split without rows
+    raises MuseQuestError, as a row does whose photo cannot be opened.
     """
-    from datasets import Dataset
+    from datasets import Dataset, Image
 
     path = split_path(collection, split)
     if next(iterate_table("dataset", path), None) is None:
@@ -81,7 +83,18 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     # Beside the data, so that what is cleaned away with it leaves nothing behind.
     cache = collection_dir(collection) / ".cache" / digest[:16]
     with _without_bars():
-        return Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
+        rows = Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
+    return rows.cast_column("image", Image(decode=False)).with_transform(_with_photos)
+
+
+def _with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Columns of rows, their photos opened where that column is among them."""
+    if "image" in batch:
+        batch["image"] = [
+            open_photo(photo["bytes"] or b"", name=f"the photo {photo['path']} of the dataset")
+            for photo in batch["image"]
+        ]
+    return batch
 
 
 @contextmanager

@@ -7,19 +7,21 @@ pair was written, whether a test photo is seen in training) stays unknown and is
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+import yaml
 
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_text
+from ..finetuning.hub import check_hub
 from ..home import collection_dir
 from ..locks import holds_collection
+from ..photos import open_photo, read_photo
 from ..tables import table_writer
 from .dataset_files import split_path
 from .split import SPLITS
@@ -35,9 +37,11 @@ TOLD = ("source_photo", "augmented", "temperature", "track")
 def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
     """Write data/<collection>/dataset/ from a dataset's folder or its name on the Hub.
 
-    Photos are kept as they are. Returns rows by split. A split or column that is missing, a row
-    without photo or with a dialog that is none, a source that cannot be loaded, or a collection
-    with exhibits of its own raises MuseQuestError, and what the collection held before stays.
+    Photos are kept as they are, once `open_photo` has opened them. Whatever is read lies in that
+    folder, links resolved, or is the dataset's own on the Hub. Returns rows by split. A split or
+    column that is missing, a row without photo or with a dialog that is none, a source that cannot
+    be loaded or leads elsewhere, or a collection with exhibits of its own raises MuseQuestError,
+    and what the collection held before stays.
     """
     if (own := collection_dir(collection) / "exhibits.parquet").is_file():
         raise MuseQuestError(f"{own} shows that the collection has exhibits; choose another name.")
@@ -51,10 +55,12 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
     with ExitStack() as stack:
         for split in SPLITS:
             write = stack.enter_context(table_writer("dataset", split_path(collection, split)))
-            for row in _rows(loaded[split], f"{source}, split '{split}'"):
+            for row in _rows(loaded[split], Path(source), f"{source}, split '{split}'"):
                 write(row)
     card = Path(source) / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else f"# Imported from {source}\n"
+    text = f"# Imported from {source}\n"
+    if card.is_file() and (inside := _inside(Path(source), "README.md")):
+        text = inside.read_text(encoding="utf-8", errors="replace")
     write_text(collection_dir(collection) / "dataset/README.md", text)
     return {split: len(loaded[split]) for split in SPLITS}
 
@@ -62,8 +68,15 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
 def _load(source: str) -> datasets.DatasetDict:
     import datasets
 
+    if not Path(source).exists():
+        check_hub()
     try:
+        _check_addresses(Path(source))
+        files = datasets.load_dataset_builder(source).config.data_files or {}
+        _check_files(source, (str(file) for own in files.values() for file in own))
         return datasets.load_dataset(source)
+    except MuseQuestError:
+        raise
     # Readers of many formats, and the way to the Hub, can raise almost anything.
     except Exception as error:
         told = " ".join(str(error).split())[:300].rstrip(".")
@@ -72,7 +85,53 @@ def _load(source: str) -> datasets.DatasetDict:
         ) from None
 
 
-def _rows(split: datasets.Dataset, where: str) -> Iterator[dict[str, Any]]:
+def _check_addresses(folder: Path) -> None:
+    """The library would ask each address that a folder's card names for its files."""
+    for name in ("README.md", ".huggingface.yaml"):
+        if (path := _inside(folder, name)) is None or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if name == "README.md":
+            head = re.match(r"\s*---\r?\n(.*?)\r?\n---", text, re.DOTALL)
+            text = head[1] if head else ""
+        told = yaml.safe_load(text)
+        configs = told.get("configs") if isinstance(told, dict) else None
+        _check_files(str(folder), (text for text in _texts(configs, set()) if "://" in text))
+
+
+def _texts(value: Any, seen: set[int]) -> Iterator[str]:
+    """All texts within a YAML value; a part that stands in many places is looked at once."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list) and id(value) not in seen:
+        seen.add(id(value))
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part, seen)
+
+
+def _check_files(source: str, files: Iterable[str]) -> None:
+    """A dataset's card names its files itself, and may name anything on this machine or another."""
+    for file in files:
+        if Path(source).is_dir():
+            own = "://" not in file and _inside(Path(source), file) is not None
+        else:
+            own = file.startswith(f"hf://datasets/{source}@")
+        if not own:
+            raise MuseQuestError(
+                f"{source} names the file {file}, which is not its own; mend its README.md."
+            )
+
+
+def _inside(folder: Path, path: str) -> Path | None:
+    """A path relative to a folder, or an absolute one, if it leads into that folder."""
+    try:
+        real = (folder / path).resolve(strict=True)
+        return real if real.is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # absent, no path at all, a loop of links
+        return None
+
+
+def _rows(split: datasets.Dataset, folder: Path, where: str) -> Iterator[dict[str, Any]]:
     import datasets
 
     plain = split.cast_column("image", datasets.Image(decode=False))
@@ -86,7 +145,7 @@ def _rows(split: datasets.Dataset, where: str) -> Iterator[dict[str, Any]]:
         texts = {name: str(row[name]) for name in NEEDED[1:4]}
         place = f"{where}, row {number} ({texts['data_id']})"
         yield {
-            "image": {"bytes": _photo(row["image"], place), "path": texts["image_name"]},
+            "image": {"bytes": _photo(row["image"], folder, place), "path": texts["image_name"]},
             **texts,
             "dialog": _dialog(row["dialog"], place),
             **dict.fromkeys(TOLD),
@@ -94,15 +153,29 @@ def _rows(split: datasets.Dataset, where: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _photo(image: dict[str, Any] | None, place: str) -> bytes:
+def _photo(image: Any, folder: Path, place: str) -> bytes:
     """The photo as it is stored, once it proves to be one."""
+    image = image if isinstance(image, dict) else {}
     try:
-        stored = (image or {}).get("bytes") or Path((image or {})["path"]).read_bytes()
-        with Image.open(io.BytesIO(stored)) as photo:
-            photo.verify()
-    except (KeyError, TypeError, OSError, SyntaxError, Image.DecompressionBombError):
-        raise MuseQuestError(f"{place} has no readable photo; mend the dataset.") from None
+        stored = image.get("bytes") or read_photo(_own_path(image.get("path"), folder))
+        open_photo(stored, name="it")
+    except MuseQuestError as error:
+        reason = str(error).rstrip(".")
+        raise MuseQuestError(
+            f"{place} has no readable photo ({reason}); mend the dataset."
+        ) from None
     return stored
+
+
+def _own_path(path: Any, folder: Path) -> Path:
+    """Where a photo lies that a row gives by its path alone: within the dataset's folder."""
+    if not isinstance(path, str) or not path:
+        raise MuseQuestError("it is absent")
+    if not folder.is_dir():
+        raise MuseQuestError(f"it is given by the path {path!r}, so download the dataset first")
+    if (real := _inside(folder, path)) is None:
+        raise MuseQuestError(f"its path {path!r} leads to no file within {folder}")
+    return real
 
 
 def _dialog(text: Any, place: str) -> str:

@@ -6,6 +6,7 @@ all, once it has been looked at.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import logging
@@ -13,24 +14,27 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import webencodings
 
 from .. import __version__
+from ..credentials import hidden
 from ..errors import MuseQuestError
 from ..files import write_text, write_whole
-from .museum_faults import LONGEST_WAIT_SECONDS, Again, NotFound, Unanswered, judge
+from .museum_addresses import Addresses
+from .museum_bodies import beginning_of, pieces_of
+from .museum_faults import LONGEST_WAIT_SECONDS, Again, NotFound, Unanswered, judge, parsed
 
 T = TypeVar("T")
 
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
-# Of one answer, from its first byte to its last.
-LONGEST_ANSWER_SECONDS = 300.0
-LARGEST_ANSWER_MIB = 64
+MOST_REDIRECTS = 5
 
 # httpx reports whole addresses, keys included, to whoever logs at level INFO.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -39,20 +43,24 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 class MuseumClient:
     """A client with a cache folder; use it in a `with` block.
 
-    `requests_per_minute` holds for all its requests together, retries included.
+    `requests_per_minute` holds for all its requests together, retries included. Private
+    addresses are not asked, but for what was allowed.
     """
 
     def __init__(self, cache: str | Path, *, requests_per_minute: float = 60):
         self.cache = Path(cache)
+        self._addresses = Addresses()
         self.seconds_between = 60 / requests_per_minute
         self._next_turn = 0.0
         self._pending: dict[Path, str] = {}
         name = _identification()
         self._http = httpx.Client(
-            headers={"User-Agent": name, "AIC-User-Agent": name},
+            headers={
+                "User-Agent": name,
+                "AIC-User-Agent": name,
+                "Accept-Encoding": "gzip",
+            },
             timeout=TIMEOUT_SECONDS,
-            follow_redirects=True,
-            max_redirects=5,
         )
 
     def __enter__(self) -> MuseumClient:
@@ -60,6 +68,10 @@ class MuseumClient:
 
     def __exit__(self, *exception: object) -> None:
         self._http.close()
+
+    def allow(self, base_url: str) -> None:
+        """Let the museum at `base_url` be asked, even if its address is private."""
+        self._addresses = Addresses(base_url)
 
     def get_json(self, url: str, params: dict[str, str], secret: dict[str, str]) -> dict[str, Any]:
         """Return the JSON object at `url`, from the cache where it was kept before.
@@ -69,12 +81,12 @@ class MuseumClient:
         """
 
         def take(response: httpx.Response) -> str:
-            text = _body(response).decode("utf-8", errors="replace")
-            _parsed(text)
+            text = hidden(_body(response).decode("utf-8", errors="replace"))
+            _object(text)
             return text
 
         try:
-            return _parsed(self._cached(url, params, secret, take))
+            return _object(self._cached(url, params, secret, take))
         except Again as error:
             raise MuseQuestError(
                 f"{self.cache} holds a damaged answer of {url} ({error}); delete that folder."
@@ -82,7 +94,7 @@ class MuseumClient:
 
     def get_text(self, url: str) -> str:
         """Return the text (a web page) at `url`, as `get_json` does."""
-        return self._cached(url, {}, {}, lambda response: _text(response, _body(response)))
+        return self._cached(url, {}, {}, lambda response: hidden(_text(response)))
 
     def keep(self) -> None:
         """Write the answers since the last `keep` or `forget` to the cache, a "no" included."""
@@ -106,7 +118,7 @@ class MuseumClient:
         def take(response: httpx.Response) -> None:
             with write_whole(path) as temporary:
                 with temporary.open("wb") as file:
-                    for piece in _pieces(response):
+                    for piece in pieces_of(response):
                         file.write(piece)
                 try:
                     check(temporary)
@@ -162,17 +174,39 @@ class MuseumClient:
 
     def _ask(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
         try:
-            with self._http.stream("GET", url, params=params or None) as response:
-                judge(response, url)
+            with self._streamed(url, params) as response:
+                if response.status_code != 200:
+                    judge(response, url, beginning_of(response))
                 return take(response)
         except httpx.TimeoutException:
             raise Again(f"no answer within {TIMEOUT_SECONDS:g} s") from None
-        except httpx.TooManyRedirects:
-            raise NotFound(f"{url} leads from one address to the next without end.") from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise NotFound(f"{url} is no address ({error}); check it.") from None
         except httpx.RequestError as error:
             raise Again(str(error) or type(error).__name__) from None
+
+    @contextmanager
+    def _streamed(self, url: str, params: dict[str, str]) -> Iterator[httpx.Response]:
+        """The first answer that is no redirect; of redirects nothing but the address is read."""
+        request = self._http.build_request("GET", url, params=params or None)
+        for _ in range(MOST_REDIRECTS + 1):
+            self._check_scheme(request.url)
+            self._addresses.check(request.url)
+            request.extensions |= self._addresses.watching(request.url)
+            response = self._http.send(request, stream=True)
+            try:
+                if response.next_request is None:
+                    yield response
+                    return
+                request = response.next_request
+            finally:
+                response.close()
+        raise NotFound(f"{url} leads from one address to the next without end.")
+
+    @staticmethod
+    def _check_scheme(url: httpx.URL) -> None:
+        if url.scheme not in ("http", "https") or not url.host:
+            raise httpx.UnsupportedProtocol("it begins with neither http:// nor https://")
 
     def _wait_for_turn(self) -> None:
         time.sleep(max(0.0, self._next_turn - time.monotonic()))
@@ -193,35 +227,24 @@ def _wait_seconds(attempt: int, asked_for: float | None) -> float:
     return longest * random.uniform(0.5, 1.0)
 
 
-def _pieces(response: httpx.Response) -> Iterator[bytes]:
-    """The body in pieces, as long as it stays within size and time."""
-    size, until = 0, time.monotonic() + LONGEST_ANSWER_SECONDS
-    for piece in response.iter_bytes():
-        size += len(piece)
-        if size > LARGEST_ANSWER_MIB * 2**20:
-            raise NotFound(f"{response.url.copy_with(query=None)} holds too much (the limit is "
-                           f"{LARGEST_ANSWER_MIB} MiB).")  # fmt: skip
-        if time.monotonic() > until:
-            raise Again(f"not at its end after {LONGEST_ANSWER_SECONDS:g} s")
-        yield piece
-
-
 def _body(response: httpx.Response) -> bytes:
-    return b"".join(_pieces(response))
+    return b"".join(pieces_of(response))
 
 
-def _text(response: httpx.Response, body: bytes) -> str:
-    try:
-        return body.decode(response.charset_encoding or "utf-8", errors="replace")
-    except LookupError:
-        return body.decode("utf-8", errors="replace")
+def _text(response: httpx.Response) -> str:
+    """A page's text in the encoding it names, if browsers know that one; else as UTF-8.
+
+    Python knows others too, some of which are no encodings of texts.
+    """
+    named = response.charset_encoding or "utf-8"
+    with suppress(LookupError):
+        named = codecs.lookup(named).name  # where browsers know a name in one spelling only
+    encoding = webencodings.lookup(named) or webencodings.UTF8
+    return webencodings.decode(_body(response), encoding, errors="replace")[0]
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(text)
-    except json.JSONDecodeError:
-        raise Again("the answer is no JSON") from None
+def _object(text: str) -> dict[str, Any]:
+    answer = parsed(text)
     if not isinstance(answer, dict):
         raise Again("the answer is no JSON object")
     return answer

@@ -38,16 +38,13 @@ class Again(Exception):
         self.wait_seconds = wait_seconds
 
 
-def judge(response: httpx.Response, url: str) -> None:
-    """Return where the answer is good; else raise Again, NotFound or Refused."""
-    status = response.status_code
-    if status == 200:
-        return
-    body = _error_body(response)
+def judge(response: httpx.Response, url: str, begun: bytes) -> None:
+    """Raise Again, NotFound or Refused for an answer that is not good, and how its body begins."""
+    status, body = response.status_code, _error_body(begun)
     code = _error_code(body)
     if code.startswith("API_KEY") or status == 401:
         raise Refused(
-            f"{url} does not accept the key ({code or status}); put a valid one into "
+            f"{url} does not accept the key ({code[:40] or status}); put a valid one into "
             "SMITHSONIAN_API_KEY (free at https://api.data.gov/signup/), or unset it."
         )
     if status == 429:
@@ -68,7 +65,7 @@ def _judge_limit(response: httpx.Response, url: str) -> None:
     wait = _retry_after(response, url)
     remaining = response.headers.get("X-RateLimit-Remaining", "")
     if wait is None and remaining.strip() == "0":
-        limit = response.headers.get("X-RateLimit-Limit", "all")
+        limit = response.headers.get("X-RateLimit-Limit", "all")[:12]
         raise Refused(
             f"{url}: the key's {limit} requests are used up (OVER_RATE_LIMIT); what was answered "
             "is kept, so run the same command in an hour, or with a SMITHSONIAN_API_KEY of your "
@@ -82,21 +79,36 @@ def _retry_after(response: httpx.Response, url: str) -> float | None:
     if not text.isdecimal():
         return None
     if float(text) > LONGEST_WAIT_SECONDS:
-        raise Refused(f"{url} asks for {text} s of rest; run the same command again after that.")
+        raise Refused(
+            f"{url} asks for {text[:12]} s of rest; run the same command again after that."
+        )
     return float(text)
 
 
-def _error_body(response: httpx.Response) -> dict[str, Any]:
+def parsed(text: str | bytes) -> Any:
+    """What JSON says; Again where it is none, or none that anybody would write.
+
+    Python's reader also stops at numbers of more than 4,300 digits, and at some thousand lists
+    within each other.
+    """
     try:
-        body = json.loads(response.read())
-    except ValueError:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Again("the answer is no JSON") from None
+
+
+def _error_body(begun: bytes) -> dict[str, Any]:
+    try:
+        body = parsed(begun)
+    except Again:
         return {}
     return body if isinstance(body, dict) else {}
 
 
 def _error_code(body: dict[str, Any]) -> str:
     error = body.get("error")
-    return str(error.get("code", "")) if isinstance(error, dict) else ""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else ""
 
 
 def _told(body: dict[str, Any]) -> str:

@@ -6,8 +6,12 @@ import html
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
 
-from bs4 import BeautifulSoup, Tag
+import httpx
+from bs4 import BeautifulSoup, NavigableString, PageElement, Tag
+from bs4.exceptions import ParserRejectedMarkup
 
 from .texts import UNFIT
 
@@ -15,6 +19,10 @@ CC0 = "CC0-1.0"
 NOT_STATED = "not stated"
 # Elements that stand on lines of their own.
 BLOCKS = ["p", "div", "br", "li", "h1", "h2", "h3", "h4", "tr", "blockquote"]
+TAG = re.compile(r"<(/?)([A-Za-z]\w*)")
+COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
+VOID = {"br", "img", "hr", "meta", "link", "input", "source", "wbr", "area", "base", "col"}
+MOST_TAGS, DEEPEST = 100_000, 1000
 FURNITURE = ["script", "style", "noscript", "nav", "header", "footer", "aside", "form", "button"]
 
 
@@ -58,7 +66,7 @@ def plain_text(text: object) -> str:
     for _ in range(3):
         text = html.unescape(text)
     if "<" in text:
-        text = _without_tags(BeautifulSoup(text, "html.parser"))
+        text = _without_tags(_parsed(text))
     signs = "".join(
         sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in UNFIT
     )
@@ -68,7 +76,7 @@ def plain_text(text: object) -> str:
 
 def main_text(page: str) -> str:
     """Return the paragraphs of a web page's main part, one after the other."""
-    paragraphs = [plain_text(e.decode_contents()) for e in _main_part(page).find_all("p")]
+    paragraphs = [plain_text(text) for text in _paragraphs(_main_part(page))]
     # Fewer words are captions, dates and buttons.
     told = [paragraph for paragraph in paragraphs if len(paragraph.split()) >= 6]
     return "\n\n".join(dict.fromkeys(told))
@@ -86,9 +94,50 @@ def heading(page: str) -> str:
     return plain_text(element.decode_contents()) if element else ""
 
 
+def _parsed(markup: str) -> BeautifulSoup:
+    """Markup as elements; none where it nests as no page does, or is no markup at all.
+
+    Whoever follows the elements needs a time that grows with their number times their depth.
+    """
+    markup = COMMENT.sub("", markup).encode("utf-8", "replace").decode()
+    tags = TAG.findall(markup)
+    if len(tags) > MOST_TAGS or _depth(tags) > DEEPEST:
+        return BeautifulSoup("", "html.parser")
+    try:
+        return BeautifulSoup(markup, "html.parser")
+    except ParserRejectedMarkup:
+        return BeautifulSoup("", "html.parser")
+
+
+def _depth(tags: list[tuple[str, str]]) -> int:
+    """How deep elements lie within each other, at the most, for a parser that closes none."""
+    deepest = depth = 0
+    for closing, name in tags:
+        depth = max(0, depth - 1) if closing else depth + (name.lower() not in VOID)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _paragraphs(part: Tag) -> list[str]:
+    """The own text of each paragraph; one that is never closed ends where the next begins."""
+    texts: dict[int, list[str]] = {}
+    waiting: list[tuple[PageElement, list[str] | None]] = [(part, None)]
+    while waiting:
+        element, own = waiting.pop()
+        if isinstance(element, Tag):
+            if element.name == "p":
+                own = texts.setdefault(id(element), [])
+            elif own is not None and element.name in BLOCKS:
+                own.append("\n")
+            waiting += [(child, own) for child in reversed(element.contents)]
+        elif own is not None and type(element) is NavigableString:
+            own.append(html.escape(element, quote=False))
+    return ["".join(text) for text in texts.values()]
+
+
 def _main_part(page: str) -> Tag:
     """A web page's main part, or the whole of it, without menus and footers."""
-    soup = BeautifulSoup(page, "html.parser")
+    soup = _parsed(page)
     for element in soup.find_all(FURNITURE):
         element.decompose()
     places = (soup.select_one(place) for place in ("main", "[role=main]", "article"))
@@ -97,14 +146,27 @@ def _main_part(page: str) -> Tag:
 
 def main_photo(page: str) -> str | None:
     """Return the address of the photo by which a web page presents itself, if it does."""
-    element = BeautifulSoup(page, "html.parser").select_one('meta[property="og:image"]')
+    element = _parsed(page).select_one('meta[property="og:image"]')
     address = str(element.get("content") or "").strip() if element else ""
     return address if is_web_address(address) else None
 
 
 def is_web_address(text: object) -> bool:
-    """Whether a text is an address that can be asked over HTTP."""
-    return isinstance(text, str) and re.match(r"https?://[^\s/]+", text.strip()) is not None
+    """Whether a text is an address that can be asked over HTTP, and written down."""
+    if not isinstance(text, str) or not re.match(r"https?://[^\s/]+", text.strip()):
+        return False
+    try:
+        text.encode("utf-8")
+        return bool(urlsplit(text.strip()).hostname and httpx.URL(text.strip()).host)
+    except (ValueError, httpx.InvalidURL):  # half a sign, a bracket that does not close
+        return False
+
+
+def many(value: Any) -> list[Any]:
+    """A list as it is, nothing as an empty one, a single thing as a list of it."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def details_text(pairs: list[tuple[str, str]]) -> str:

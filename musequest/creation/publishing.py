@@ -1,4 +1,4 @@
-"""Publishing: a dataset folder, exactly as it lies on disk, to the Hugging Face Hub."""
+"""Publishing: the files of a dataset, exactly as they lie on disk, to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -16,7 +17,8 @@ from huggingface_hub.errors import (
 )
 
 from ..errors import MuseQuestError
-from ..files import clear_temporaries, is_temporary, read_json
+from ..files import clear_temporaries, is_temporary, plain_files, read_json
+from ..finetuning.hub import check_hub
 from ..home import collection_dir
 from ..locks import holds_collection
 from .credits import CREDIT_COLUMNS
@@ -25,6 +27,10 @@ from .exhibit_lists import read_csv
 from .split import SPLITS
 
 MEGABYTE = 1e6
+# What a dataset consists of. Whatever else lies in its folder stays there.
+FILES = ("README.md", "credits.csv", "provenance.csv", *(
+    f"data/{split}-00000-of-00001.parquet" for split in SPLITS
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,18 +41,24 @@ class Plan:
     visibility: str  # that it has, or will have: public or private
     exists: bool | None  # None where the Hub could not be asked
     files: dict[str, int]  # path in the folder -> bytes
-    removed: list[str]  # files of the repository that the folder has not
+    removed: list[str]  # files of the repository that the dataset has not
+    left: list[str]  # what else lies in the folder
     licenses: list[str]  # of the photos
 
     def __str__(self) -> str:
         """Return it as lines for the screen."""
-        doing = {True: "would replace what is in", False: "would create", None: "would write to"}
+        return self.told()
+
+    def told(self, mood: str = "would") -> str:
+        """Return what `would` be done, or `will`, as lines for the screen."""
+        doing = {True: "replace what is in", False: "create", None: "write to"}
         unknown = " (whether it exists is not known, since the Hub is out of reach)"
         lines = [
-            f"{doing[self.exists]} the {self.visibility} dataset repository {self.repository}"
-            f"{unknown if self.exists is None else ''}",
+            f"{mood} {doing[self.exists]} the {self.visibility} dataset repository "
+            f"{self.repository}{unknown if self.exists is None else ''}",
             *(f"  upload {name}, {size / MEGABYTE:.2f} MB" for name, size in self.files.items()),
             *(f"  remove {name}" for name in self.removed),
+            *(f"  leave {name} here, which is no file of a dataset" for name in self.left),
             f"licences of the photos: {', '.join(self.licenses)}",
         ]
         return "\n".join(lines)
@@ -65,7 +77,9 @@ def push_to_hub(
 
     It is named owner/name; a name alone is of the token's owner.
 
-    The repository then holds these files and no others. One that does not exist is created, private
+    The repository then holds the files of the dataset (FILES) and no others; what else lies in the
+    folder stays here, and a link among them raises MuseQuestError. What is about to happen is
+    printed first. A repository that does not exist is created, private
     unless told otherwise; before a public one is created `confirm` is asked, and without `confirm`
     none is. An existing one keeps its visibility. A dry run changes nothing; its plan says what
     would be done. Returns the plan. A dataset whose present state was not audited, an unknown
@@ -73,24 +87,28 @@ def push_to_hub(
     """
     folder = collection_dir(collection) / "dataset"
     _check_audited(collection)
+    check_hub()
     api = huggingface_hub.HfApi(library_name="musequest")
     repository = _full_name(api, repository, asked=not dry_run)
     plan = _plan(api, folder, repository, private, asked=not dry_run)
     if dry_run:
         return plan
+    print(plan.told("will"))
     if not plan.exists and plan.visibility == "public":
-        question = f"{plan}\nCreate the public repository {repository}?"
+        question = f"Create the public repository {repository}?"
         if confirm is None or not confirm(question):
             raise MuseQuestError(f"Nothing was uploaded: {repository} would have become public.")
     clear_temporaries(folder)
     try:
         if not plan.exists:
             api.create_repo(repository, repo_type="dataset", private=plan.visibility == "private")
-        api.upload_folder(
+        api.create_commit(
             repo_id=repository,
             repo_type="dataset",
-            folder_path=folder,
-            delete_patterns="*",
+            operations=[
+                *(CommitOperationAdd(name, str(folder / name)) for name in plan.files),
+                *(CommitOperationDelete(name) for name in plan.removed),
+            ],
             commit_message=f"MuseQuest dataset {fingerprint(collection)[:12]}",
         )
     except (HTTPError, OSError, ValueError) as error:
@@ -138,11 +156,9 @@ def _plan(
     except (HTTPError, OSError) as error:
         if asked:
             raise _refused(repository, error) from None
-    files = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not is_temporary(path)
-    }
+    allowed, rest = plain_files(folder, FILES)
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in allowed}
+    left = [path.relative_to(folder).as_posix() for path in rest if not is_temporary(path)]
     kept = {*files, ".gitattributes"}
     return Plan(
         repository=repository,
@@ -150,6 +166,7 @@ def _plan(
         exists=exists,
         files=files,
         removed=[each.rfilename for each in _siblings(there) if each.rfilename not in kept],
+        left=left,
         licenses=_licenses(folder),
     )
 

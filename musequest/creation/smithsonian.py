@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from ..credentials import unsafe_way
 from ..errors import LOGGER, MuseQuestError
 from .catalogue import Entry
 from .museum_client import MuseumClient
@@ -24,6 +25,7 @@ from .museum_records import (
     main_links,
     main_photo,
     main_text,
+    many,
 )
 from .smithsonian_records import parse_record, record_id
 from .texts import ENOUGH_WORDS
@@ -45,7 +47,8 @@ class Smithsonian:
     def __init__(self, client: MuseumClient, base_url: str | None = None):
         self.client = client
         self.base_url = (base_url or BASE_URL).rstrip("/")
-        self._key = {"api_key": os.environ.get("SMITHSONIAN_API_KEY", "").strip() or "DEMO_KEY"}
+        self._key = {"api_key": _key(self.base_url)}
+        client.allow(self.base_url)
         self._pages_closed = False  # whether pages turned out to be out of reach
 
     @staticmethod
@@ -80,10 +83,11 @@ class Smithsonian:
         start, count = 0, 1
         while start < count:
             rows, count = self._rows(f"({query}) AND {filters}", start, ROWS)
-            if not rows:
+            new = [row for row in rows if record_id(row) and record_id(row) not in seen]
+            if not new:  # the end, whatever the museum says of how many there are
                 return
-            for row in rows:
-                if (own := record_id(row)) and own not in seen:
+            for row in new:
+                if (own := record_id(row)) not in seen:
                     seen.add(own)
                     yield parse_record(row)
             start += len(rows)
@@ -152,7 +156,7 @@ class Smithsonian:
         asked = {"q": query, "start": str(start), "rows": str(rows)}
         answer = self._get("search", asked).get("response")
         answer = answer if isinstance(answer, dict) else {}
-        found = [row for row in answer.get("rows") or [] if isinstance(row, dict)]
+        found = [row for row in many(answer.get("rows")) if isinstance(row, dict)]
         count = answer.get("rowCount")
         return found, count if isinstance(count, int) else len(found)
 
@@ -189,6 +193,13 @@ class Smithsonian:
             credit="Smithsonian Institution",
             photos=[MuseumPhoto(photo, NOT_STATED)] if photo else [],
         )
+
+
+def _key(base_url: str) -> str:
+    key = os.environ.get("SMITHSONIAN_API_KEY", "").strip()
+    if key and (reason := unsafe_way("SMITHSONIAN_API_KEY", base_url)):
+        raise MuseQuestError(reason)
+    return key or "DEMO_KEY"
 
 
 def ids_within(entry: Entry) -> list[str]:

@@ -14,6 +14,7 @@ from .museum_records import (
     MuseumRecord,
     details_text,
     is_web_address,
+    many,
     plain_text,
 )
 
@@ -96,14 +97,14 @@ def _details(freetext: dict[str, Any], indexed: dict[str, Any]) -> list[tuple[st
 
 def _index_names(items: Any) -> Iterator[str]:
     """Names are texts in most records, objects with a `content` in some."""
-    for item in _many(items):
+    for item in many(items):
         yield plain_text(item.get("content") if isinstance(item, dict) else item)
 
 
 def _photos(media: Any) -> list[MuseumPhoto]:
     """The images among the media, each once, whatever their usage."""
     photos: dict[str, MuseumPhoto] = {}
-    for item in _many(media):
+    for item in many(media):
         if not isinstance(item, dict) or not _is_image(item):
             continue
         address = _photo_address(item)
@@ -122,7 +123,7 @@ def _photo_address(item: dict[str, Any]) -> str | None:
     """The smallest JPEG that is large enough; else the largest; else what delivers the image."""
     sized = [
         (_longest_edge(resource), resource["url"].strip())
-        for resource in _many(item.get("resources"))
+        for resource in many(item.get("resources"))
         if isinstance(resource, dict)
         and is_web_address(resource.get("url"))
         and JPEG.search(f"{resource.get('label')} {resource['url']}")
@@ -140,12 +141,12 @@ def _photo_address(item: dict[str, Any]) -> str | None:
 
 
 def _longest_edge(resource: dict[str, Any]) -> int:
-    edges = [str(resource.get(key) or "") for key in ("width", "height")]
-    return max((int(edge) for edge in edges if edge.isdecimal()), default=0)
+    edges = [plain_text(resource.get(key)) for key in ("width", "height")]
+    return max((int(edge) for edge in edges if re.fullmatch(r"\d{1,9}", edge)), default=0)
 
 
 def _labelled(items: Any) -> Iterator[tuple[str, str]]:
-    for item in _many(items):
+    for item in many(items):
         if isinstance(item, dict):
             yield plain_text(item.get("label")) or "Note", plain_text(item.get("content"))
         else:
@@ -161,10 +162,3 @@ def _dig(value: Any, *keys: str) -> dict[str, Any]:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
-
-
-def _many(value: Any) -> list[Any]:
-    """A list as it is, nothing as an empty one, a single thing as a list of it."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]

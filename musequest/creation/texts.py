@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..errors import LOGGER
 
@@ -43,6 +45,21 @@ def flaw_of(text: str) -> str | None:
         if unfit or sign == "\ufffd":
             return f"contains the control character U+{ord(sign):04X}"
     return None
+
+
+def as_data(value: Any, reserved: Iterable[str] = ()) -> str:
+    """A text, or texts in lists and dicts, as JSON for a prompt, where they are nothing but data.
+
+    Every text of others enters a prompt here. As a JSON string it has no line breaks, so it cannot
+    look like a turn of its own, and it ends where its quote does. Of what a chat template or a
+    tokenizer takes for a token of its own (MARKER, and the model's `reserved` ones) the first
+    character is written as JSON's \\uXXXX: `<image>` is read as a text and is none.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    own = "|".join(re.escape(token) for token in sorted(reserved, key=len, reverse=True) if token)
+    for pattern in (MARKER, *([re.compile(own)] if own else [])):
+        text = pattern.sub(lambda found: f"\\u{ord(found[0][0]):04x}{found[0][1:]}", text)
+    return text
 
 
 def warn_of_short(descriptions: Mapping[str, str]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
+from ..photos import open_photo
 from ..settings import Profile
 from .systems import OUTSIDERS, record_beside
 
@@ -63,11 +63,11 @@ def outsider_photos(
 
 def _small(photo: bytes | None, edge: int, where: str) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(photo or b"")) as opened:
-            small = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
+        small = open_photo(photo or b"")
+    except MuseQuestError as error:
+        reason = str(error).rstrip(".")
         raise MuseQuestError(
-            f"{where} has no readable photo ({error}); run dataset again."
+            f"{where} has no readable photo ({reason}); run dataset again."
         ) from None
     small.thumbnail((edge, edge))
     return small

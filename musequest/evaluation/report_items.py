@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from ..photos import open_photo
 from .facts import FactCheck, Mark, check_numbers
 from .metrics import METRICS
 from .names import check_names
@@ -131,15 +132,17 @@ def photo_of(photo: Image.Image | None, shows: str) -> dict[str, Any] | None:
         return None
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=80, optimize=True)
-    return {"shows": printable(shows), **image_of(buffer.getvalue())}
+    return {"shows": printable(shows), **_inlined(buffer.getvalue(), "jpeg", photo.size)}
 
 
-def image_of(content: bytes) -> dict[str, Any]:
-    """An image file inside a URL, and its width and height in px, by which a page keeps room."""
-    with Image.open(io.BytesIO(content)) as image:
-        kind, (width, height) = image.format.lower(), image.size
+def image_of(figure: bytes) -> dict[str, Any]:
+    """A figure's PNG inside a URL, and its width and height in px, by which a page keeps room."""
+    return _inlined(figure, "png", open_photo(figure, name="a figure of the report").size)
+
+
+def _inlined(content: bytes, kind: str, size: tuple[int, int]) -> dict[str, Any]:
     url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return {"url": url, "width": width, "height": height}
+    return {"url": url, "width": size[0], "height": size[1]}
 
 
 def outsiders_of(results: Results) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from ..files import write_whole
+from ..photos import open_photo
 
 INK, QUIET, LINE, PAPER = "#22262b", "#666c75", "#d9dce0", "#ffffff"
 DPI = 150
@@ -75,7 +75,7 @@ class Picture(Figure):
 
         256 are enough for a drawing; photos keep theirs, each channel rounded to 32 levels.
         """
-        drawn = Image.open(io.BytesIO(self.png(dpi=96))).convert("RGB")
+        drawn = open_photo(self.png(dpi=96))
         photos = any(axes.images for axes in self.axes)
         few = drawn.point(ROUNDED * 3) if photos else drawn.quantize(256)
         buffer = io.BytesIO()

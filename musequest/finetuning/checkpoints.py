@@ -26,8 +26,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from ..errors import MuseQuestError
 from ..digests import check_digests, digests_of
+from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..tables import write_table
 from .ranks import meet

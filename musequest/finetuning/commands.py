@@ -87,13 +87,13 @@ def preflight(chosen: argparse.Namespace) -> None:
 
 def publish(chosen: argparse.Namespace) -> None:
     """Make the folder for the Hub with its model card; upload it only if asked to."""
-    from .publishing import contents
     from .publishing import publish as run
+    from .publishing import told
 
     options = {"merged": chosen.merged, "license_name": chosen.license, "upload": chosen.upload}
     folder = run(chosen.profile, chosen.approach, chosen.repo, private=not chosen.public, **options)
-    for name, size in contents(folder):
-        print(f"{size:>14,} bytes  {name}")
+    if not chosen.upload:
+        print(told(folder))
     done = "is uploaded to" if chosen.upload else "would be uploaded (add --upload) to"
     print(f"{folder} {done} {chosen.repo}.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants
@@ -15,6 +16,7 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
+from ..credentials import unsafe_way
 from ..errors import MuseQuestError
 from ..settings import Profile
 
@@ -23,6 +25,8 @@ def of_base_model(
     function: Callable[..., Any], profile: Profile, *arguments: Any, **options: Any
 ) -> Any:
     """Call a loading function with the profile's base model; its errors become MuseQuestError."""
+    if not Path(profile.base_model_source).is_dir():
+        check_hub()
     try:
         return function(profile.base_model_source, *arguments, **options)
     except (OSError, ValueError, SafetensorError) as error:
@@ -32,6 +36,12 @@ def of_base_model(
             "folder of the repository, or a model of the Hugging Face Hub that is cached here or "
             "can be downloaded."
         ) from error
+
+
+def check_hub() -> None:
+    """Raise MuseQuestError where HF_ENDPOINT would have HF_TOKEN travel for all to read."""
+    if reason := unsafe_way("HF_TOKEN", constants.ENDPOINT):
+        raise MuseQuestError(reason)
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -15,11 +15,12 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..digests import check_digests
 from ..errors import MuseQuestError
-from ..files import read_json, write_text
+from ..files import plain_files, read_json, write_text
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from .generation import generation_config
+from .hub import check_hub
 from .merging import AGREEMENT, MERGED
 from .model_card import model_card
 from .model_info import NAME as MODEL_INFO
@@ -28,6 +29,11 @@ from .records import finished_record
 
 FOLDER = "published"
 RECORDS = ("run.json", "metrics.parquet", MODEL_INFO)
+# What weights consist of. Whatever else lies beside them, such as a checkpoint, stays there.
+FILES = (
+    "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors",
+    "model-*-of-*.safetensors", "model.safetensors.index.json",
+)  # fmt: skip
 
 
 def publish(
@@ -42,6 +48,9 @@ def publish(
 ) -> Path:
     """Make runs/<profile>/<approach>/published/, and with `upload` put it on the Hub as `repo_id`.
 
+    It holds weights, processor, records and card, and nothing else of the run; before it is
+    uploaded its files are printed. A link among them raises MuseQuestError.
+
     `merged` takes the merged model instead of the adapter. Returns the folder. A run that is not
     finished or merged, a name that the Hub does not allow, an absent HF_TOKEN or a refusal of the
     Hub raises MuseQuestError.
@@ -52,9 +61,15 @@ def publish(
         raise MuseQuestError(
             "Publishing needs HF_TOKEN, a token that may write, in the environment or in .env."
         )
+    if upload:
+        check_hub()
     with hold(run_dir(profile.name, approach_name)):
         folder = make_folder(profile, approach_name, repo_id, merged, license_name)
         if upload:
+            print(
+                f"{'Private' if private else 'Public'} repository {repo_id}, if it is created now:"
+            )
+            print(told(folder))
             _upload(folder, repo_id, private)
     return folder
 
@@ -76,13 +91,14 @@ def make_folder(
         check_digests(weights, told.get("weights_sha256", {}), remedy)
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(weights, unfinished, copy_function=_link)
+    unfinished.mkdir()
+    for path in _own_files(weights, FILES):
+        _link(str(path), str(unfinished / path.name))
     processor = load_processor(profile)
     processor.save_pretrained(unfinished)
     generation_config(processor, profile.max_new_tokens).save_pretrained(unfinished)
-    for name in RECORDS:
-        if (run / name).exists():
-            shutil.copy2(run / name, unfinished / name)
+    for path in _own_files(run, RECORDS):
+        shutil.copy2(path, unfinished / path.name)
     is_adapter = (weights / "adapter_config.json").exists()
     card = model_card(profile, record, repo_id, is_adapter, license_name)
     write_text(unfinished / "README.md", card)
@@ -91,10 +107,20 @@ def make_folder(
     return target
 
 
+def _own_files(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """The plain files of these names in the folder itself."""
+    return [path for path in plain_files(folder, names)[0] if path.parent == folder]
+
+
 def contents(folder: Path) -> list[tuple[str, int]]:
     """Name and bytes of every file that would be uploaded."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [(str(path.relative_to(folder)), path.stat().st_size) for path in files]
+
+
+def told(folder: Path) -> str:
+    """Bytes and name of every file that would be uploaded, a line each."""
+    return "\n".join(f"{size:>14,} bytes  {name}" for name, size in contents(folder))
 
 
 def check_repository(repo_id: str) -> None:

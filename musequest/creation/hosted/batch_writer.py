@@ -11,6 +11,7 @@ from typing import Any
 import openai
 from tqdm import tqdm
 
+from ...credentials import hidden_text
 from ..dialogs import PAIRS_EACH, TEMPERATURES
 from ..exhibits import Exhibit
 from ..writers import WriterStopped
@@ -62,7 +63,7 @@ class BatchWriter(HostedWriter):
             finally:
                 client.close()
                 for sentence in batches.told:
-                    tqdm.write(sentence, file=sys.stderr)
+                    tqdm.write(hidden_text(sentence), file=sys.stderr)
             yield
 
     def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:

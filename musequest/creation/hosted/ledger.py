@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...credentials import hidden
 from ...errors import LOGGER, MuseQuestError
 
 
@@ -52,7 +53,8 @@ class Ledger:
         self.refusals: dict[str, str] = {}  # requests that a batch's server refused, with reasons
         self.most_together: int | None = None  # calls in batches at once, where a limit was met
         self._place_in_batch: dict[str, tuple[str, str]] = {}  # call -> batch and request
-        self._file = path.open("ab+", buffering=0)
+        # What was asked and answered is for its owner alone, or for those he lets in later.
+        self._file = open(path, "ab+", 0, opener=_for_its_owner)  # noqa: SIM115
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -135,6 +137,8 @@ class Ledger:
 
     def _append(self, event: dict[str, Any]) -> None:
         event = event | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+        # A server's words may repeat a key; what is sent back to it stays as it is.
+        event |= hidden({k: event[k] for k in event.keys() - {"base_url", "id"}})
         line = json.dumps(event).encode("ascii") + b"\n"
         with self._lock:
             first = self._file.seek(0, os.SEEK_END)
@@ -190,6 +194,14 @@ class Ledger:
             del self.batches[name].calls[key]
             if not self.batches[name].calls:
                 del self.batches[name]
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """Open a file, made for its owner alone; one of before is closed to all but owner and group."""
+    number = os.open(path, flags, 0o600)
+    with contextlib.suppress(OSError):  # a file of another user, or a disk without rights
+        os.fchmod(number, os.fstat(number).st_mode & 0o770)
+    return number
 
 
 def paid_usd_of(path: Path, forms: Collection[str]) -> float:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from ..dialogs import LONGEST, SHORTEST
 from ..exhibits import Exhibit
+from ..texts import as_data
 from ..writers import sha256_of
 
 MAX_TOKENS = 3000  # of an answer
@@ -160,7 +161,7 @@ def parse(content: str, form: str, n: int) -> list[tuple[str, str]]:
 
 def _material(exhibit: Exhibit) -> str:
     texts = {"title": exhibit.title, "description": exhibit.description, "facts": exhibit.facts}
-    return json.dumps({key: text for key, text in texts.items() if text}, ensure_ascii=False)
+    return as_data({key: text for key, text in texts.items() if text})
 
 
 def pairs_in_json(content: str) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...credentials import hidden
 from .prices import Price
 from .prompts import MAX_TOKENS, Unacceptable, pairs_in_json
 
@@ -14,9 +15,10 @@ def record_of(
 ) -> dict[str, Any]:
     """Return what the ledger keeps of a response to `Request.settings`, whatever its body is.
 
-    A server that does not say how many tokens it counted is taken to have counted the most.
+    A server that does not say how many tokens it counted is taken to have counted the most. A key
+    that it repeats is taken out.
     """
-    body = _dict(body)
+    body = hidden(_dict(body))
     choices = body.get("choices")
     choice = _dict(choices[0]) if isinstance(choices, list) and choices else {}
     message, usage = _dict(choice.get("message")), _dict(body.get("usage"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from ...credentials import unsafe_way
 from ...errors import MuseQuestError
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -23,11 +24,14 @@ def address_of(base_url: str | None) -> str:
 def key_of(base_url: str, who: str, instead: str) -> str:
     """The key from the environment; a server of one's own needs none.
 
-    Without one for OpenAI, MuseQuestError says that `who` needs it, or what to do `instead`.
+    Without one for OpenAI, MuseQuestError says that `who` needs it, or what to do `instead`; one
+    that would leave this machine unencrypted raises it too.
     """
     if key := os.environ.get("OPENAI_API_KEY", "").strip():
         if not re.fullmatch(r"[!-~]+", key):
             raise MuseQuestError("OPENAI_API_KEY holds signs that no key has; copy it again.")
+        if reason := unsafe_way("OPENAI_API_KEY", base_url):
+            raise MuseQuestError(reason)
         return key
     if base_url != OPENAI_URL:
         return "none"
