@@ -150,7 +150,7 @@ def _rows(
                 "dialog": messages(pair["question"], pair["answer"]),
                 "source_photo": photo["source_photo"],
                 "augmented": bool(photo["augmented"]),
-                "temperature": float(pair["temperature"]),
+                "temperature": pair["temperature"],
                 "track": slot.track,
             },
         )
