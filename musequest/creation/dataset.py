@@ -150,7 +150,7 @@ def _rows(
                 "dialog": messages(pair["question"], pair["answer"]),
                 "source_photo": photo["source_photo"],
                 "augmented": bool(photo["augmented"]),
-                "temperature": pair["temperature"],
+                "temperature": None if pd.isna(pair["temperature"]) else pair["temperature"],
                 "track": slot.track,
             },
         )

@@ -21,12 +21,21 @@ from ..writers import WriterStopped
 from .disk import Disk
 from .estimate import most_usd
 from .faults import (
-    FREE, SCHEMA_WORDS, Fault, Limited, NoSchema, Untaken, as_refusal, elsewhere, lacks_model,
-    lost, told_error,
-)  # fmt: skip
+    FREE,
+    SCHEMA_WORDS,
+    Fault,
+    Limited,
+    NoSchema,
+    Untaken,
+    as_refusal,
+    elsewhere,
+    lacks_model,
+    lost,
+    told_error,
+)
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
-from .parameters import TOLD, body_without, settings_without, untaken_in
+from .parameters import body_without, sentence_of, settings_without, untaken_in
 from .prices import Price
 from .prompts import JSON, Request
 from .responses import keeps_schema, record_of, words_of
@@ -150,13 +159,11 @@ class Calls:
 
     def _without(self, request: Request) -> dict[str, str]:
         """The parameters that are not sent, each told once a run, with the server's reasons."""
-        without = self.ledger.untaken(str(self.client.base_url), request.model)
+        url, model = str(self.client.base_url), request.model
+        without = self.ledger.untaken(url, model)
         for name in without.keys() - self._told:
             self._told.add(name)
-            LOGGER.warning(
-                "The model '%s' at %s does not take %s (%s); %s.",
-                request.model, self.client.base_url, name, without[name], TOLD[name],
-            )  # fmt: skip
+            LOGGER.warning("%s", sentence_of(url, model, name, without[name]))
         return dict(without)
 
     async def _response(
@@ -172,7 +179,7 @@ class Calls:
                 )
             body = json.loads(raw.text)
             told = told_error(body) if isinstance(body, dict) else None
-            if not told and (not isinstance(body, dict) or not isinstance(body.get("choices"), list)):
+            if not (told or isinstance(body, dict) and isinstance(body.get("choices"), list)):
                 raise ValueError(f"it has no choices: {raw.text[:200]}")
         except TimeoutError:
             reason = f"no whole answer within {self.longest_s:.0f} s"

@@ -4,8 +4,8 @@
 it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
 sent and never heard of again, because the process was killed or the connection broke, counts with
 the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it,
-`too_many` tells how many calls were under way when the server took no more. `failed` is a call whose
-answer was an error that cost something, `untaken` a parameter that a model does not take.
+`too_many` tells how many calls were under way when the server took no more. `failed` is a call
+whose answer was an error that cost something, `untaken` a parameter that a model does not take.
 What is written is surely on the disk after `flush`, and a response can be found from then on.
 """
 

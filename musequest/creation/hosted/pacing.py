@@ -1,7 +1,7 @@
 """The gate every call passes: how many at once, not before when, and never above the limit in USD.
 
-It opens for one call, and fully after the first answer that could be used, so that a wrong key costs
-a single call, and a server whose answers are of no use a few.
+It opens for one call, and fully after the first answer that could be used, so that a wrong key
+costs a single call, and a server whose answers are of no use a few.
 A 429 halves what is let through and pauses all until the server's headers say; every answer widens
 it again by a little.
 """

@@ -24,9 +24,14 @@ UNTAKEN = re.compile(
 )
 
 
-def untaken_in(
-    status: int, param: object, words: str, without: Container[str] = ()
-) -> str | None:
+def sentence_of(url: str, model: str, name: str, reason: str) -> str:
+    """Say that a parameter is not taken, and what becomes of it."""
+    return (
+        f"The model '{model}' at {url} does not take {name} ({reason.rstrip('.')}); {TOLD[name]}."
+    )
+
+
+def untaken_in(status: int, param: object, words: str, without: Container[str] = ()) -> str | None:
     """Return the parameter that a refusal is about, or None; `without` were not sent.
 
     `param` is what the refusal itself names, if it does; `words` are its message and its code.

@@ -63,9 +63,7 @@ class Session:
         """Wait for the response to a request."""
         return self._run(self.calls.ask(asked))
 
-    def judge(
-        self, key: str, response: dict[str, Any], flaw: str, *, again: bool = False
-    ) -> None:
+    def judge(self, key: str, response: dict[str, Any], flaw: str, *, again: bool = False) -> None:
         """Say of a new response whether it could be used: `flaw` is empty, or why it could not.
 
         `again` is one to a request of which an earlier run had useless responses. Raises

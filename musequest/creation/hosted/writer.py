@@ -93,7 +93,7 @@ class HostedWriter(Writer):
             planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.terms.room(planned, ledger)}", file=sys.stderr)
             self._session = Session(self.terms, ledger, planned)
-            self._session.calls.verdicts.proven = _has_rows(folder / "dialogs.parquet")
+            self._session.calls.verdicts.proven = has_rows(folder / "dialogs.parquet")
             try:
                 yield
             finally:
@@ -224,7 +224,7 @@ def past_of(ledger: Ledger) -> Iterator[dict[str, Any]]:
     return (response for response in ledger.responses() if response["form"] in FORMS)
 
 
-def _has_rows(path: Path) -> bool:
+def has_rows(path: Path) -> bool:
     """Whether a parquet file is there and has any."""
     try:
         return path.is_file() and pq.read_metadata(path).num_rows > 0
