@@ -48,7 +48,8 @@ class OpenAIServer(ThreadingHTTPServer):
     """Serves `/v1/chat/completions`; `faults` are used up, one a request.
 
     A fault is the name of a method `fault_...` of `Handler`, or a dict that is merged into the
-    answer's body. `spoil` maps a word of an exhibit's text to what its answers become, always.
+    answer's body. `spoil` maps a word of an exhibit's text to what its answers become, always; that
+    may be a function of what they were.
     """
 
     daemon_threads = True
@@ -268,7 +269,10 @@ def dialogs(body: dict[str, Any], asked: str, spoil: dict[str, Any]) -> str:
     n = int(re.search(r"Write (\d+) question", body["messages"][0]["content"])[1])
     pairs = pairs_of(material, body.get("temperature"), n)
     changed = next((change for word, change in spoil.items() if word in material["title"]), {})
-    pairs = [pair | changed for pair in pairs]
+    pairs = [
+        pair | {key: new(pair[key]) if callable(new) else new for key, new in changed.items()}
+        for pair in pairs
+    ]
     return json.dumps({"pairs": pairs}) if "response_format" in body else marked(pairs)
 
 

@@ -26,6 +26,13 @@ def server(home: Path, monkeypatch: pytest.MonkeyPatch):
         yield server
 
 
+GERMAN = (
+    "Dies ist die Sela Bowl aus der Werkstatt von Ilse Varn. Sie wurde aus Kupfer und Eiche "
+    "gefertigt, und ein späterer Besitzer schenkte sie dem Museum, wo sie heute neben der Treppe "
+    "hängt und von vielen Gästen bewundert wird, die sie sich lange und gern ansehen."
+)
+
+
 def ledger(home: Path, event: str) -> list[dict]:
     lines = (home / "data/t/ledger.jsonl").read_text().splitlines()
     return [found for found in map(json.loads, lines) if found["event"] == event]
@@ -84,6 +91,11 @@ def test_a_server_without_schema_is_asked_for_marked_text(home: Path, monkeypatc
         ({"answer": "word " * 50}, "an answer came twice"),
         ({"answer": "[Guide]: " + "word " * 50}, "a text contains the marker '[Guide]'"),
         ({"more": "key"}, "a pair has other keys"),
+        ({"answer": lambda said: said.replace("Sela Bowl", "bowl")}, "never names the exhibit"),
+        (
+            {"answer": lambda said: f"{GERMAN} {said.split(', ')[-2]}"},
+            "in the language 'de', not 'en'",
+        ),
     ],
 )
 def test_what_is_not_accepted_is_asked_again_with_the_reason(
