@@ -40,7 +40,7 @@ ENGLISH = [
     "Moritzburg, Dresden.",
     "The Chocolatière à anse latérale, marked Manufacture Royale de Porcelaine de Sèvres, was "
     "painted by Charles-Nicolas Dodin after François Boucher's Les Amours de Vénus et de Mars; "
-    "Madame de Pompadour and the Duc de Choiseul owned it before the Musée des Arts Décoratifs did.",
+    "Madame de Pompadour and the Duc de Choiseul owned it before the Musée des Arts Décoratifs.",
     "Sackler Gallery, Nelson A. Duncan Sr.",
     "",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from openai_server import OpenAIServer, choice
 
 from musequest.creation.dialogs import TEMPERATURES
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.hosted import HostedWriter
+from musequest.creation.hosted import BatchWriter, HostedWriter
 from musequest.creation.hosted.ledger import Ledger, paid_usd_of
 from musequest.creation.hosted.prompts import FORMS
 from musequest.errors import MuseQuestError
@@ -93,7 +93,7 @@ def test_a_server_without_schema_is_asked_for_marked_text(home: Path, monkeypatc
         ({"more": "key"}, "a pair has other keys"),
         ({"answer": lambda said: said.replace("Sela Bowl", "bowl")}, "never names the exhibit"),
         (
-            {"answer": lambda said: f"{GERMAN} {said.split(', ')[-2]}"},
+            {"answer": lambda said: f"{GERMAN} {said.split(', ')[-3]}"},
             "in the language 'de', not 'en'",
         ),
     ],
@@ -400,6 +400,13 @@ def test_a_missing_key_and_an_unknown_price_are_told_before_anything(home, monke
     (home / "prices.yaml").write_text("llama: {input: -1, output: 0, as_of: 2026-01-31}\n")
     with pytest.raises(MuseQuestError, match="write two amounts of 0 or more"):
         HostedWriter("llama", base_url="http://127.0.0.1:1/v1")
+
+
+@pytest.mark.parametrize("limit", [float("nan"), -1.0])
+@pytest.mark.parametrize("writer", [HostedWriter, BatchWriter])
+def test_a_limit_that_is_none_is_told(server, writer, limit: float):
+    with pytest.raises(MuseQuestError, match="limit of (nan|-1.0) USD .* 0 or more"):
+        writer(base_url=server.url, max_cost_usd=limit)
 
 
 def test_a_second_run_reads_the_ledger_first(server, home: Path):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import openai
 
+from ...errors import MuseQuestError
 from ..writers import WriterStopped
 from .calls import Calls
 from .estimate import Estimate
@@ -34,6 +35,12 @@ class Terms:
     concurrency: int  # calls at once
     timeout_s: float  # without a sign of the answer; twice as long for the whole of it
     backoff_s: float  # before the first repeat
+
+    def __post_init__(self) -> None:
+        if not self.max_cost_usd >= 0:
+            raise MuseQuestError(
+                f"A limit of {self.max_cost_usd} USD is none; give --max-cost-usd 0 or more."
+            )
 
     def room(self, planned: Estimate, ledger: Ledger) -> str:
         """What was spent before, the limit, and whether it will be enough."""
