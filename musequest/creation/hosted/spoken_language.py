@@ -38,6 +38,12 @@ def other_language(text: str, language: str) -> str | None:
     return found
 
 
+def prepare() -> None:
+    """Load what languages are told by, which takes most of a second once."""
+    with _loading:
+        _model()
+
+
 def _verdict(text: str, expected: str) -> str | None:
     with _loading:
         identifier = _identifier(expected)

@@ -28,6 +28,7 @@ from .prompts import FORMS, JSON, MARKED, Request, Unacceptable, base_prompt, pa
 from .responses import text_of
 from .server import address_of, key_of
 from .session import Session, Terms
+from .spoken_language import prepare
 
 MODEL = "gpt-4o-mini"
 MAX_COST_USD = 1.0
@@ -92,6 +93,7 @@ class HostedWriter(Writer):
                 )
             planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.terms.room(planned, ledger)}", file=sys.stderr)
+            prepare()  # now, since the first reply's verdict opens the gate
             self._session = Session(self.terms, ledger, planned)
             self._session.calls.verdicts.proven = has_rows(folder / "dialogs.parquet")
             try:
