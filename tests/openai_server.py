@@ -170,6 +170,9 @@ class Handler(BaseHTTPRequestHandler):
     def fault_redirect(self, body):
         self.send(307, "", Location=f"{self.server.url}/chat/completions")
 
+    def fault_page(self, body):
+        self.send(200, "<html>Sign in</html>", "text/html")
+
     def fault_refused(self, body):
         self.error(400, "The prompt was flagged.", "content_policy_violation")
 

@@ -319,6 +319,21 @@ def test_a_hopeless_batch_is_one_sentence_and_costs_nothing(server, home: Path, 
     assert not server.batches and (home / "data/t/ledger.jsonl").read_text() == ""
 
 
+def test_a_web_page_in_the_place_of_a_batch_is_one_sentence(server, home: Path):
+    server.faults.append("after:batches:page")
+    with pytest.raises(MuseQuestError, match="is not known .*tells no id: '<html>"):
+        run(server)
+    server.faults.append("page")
+    with pytest.raises(MuseQuestError, match="v1/batches is not there"):
+        run(server)
+    assert len(run(server)) == 0
+    server.faults.append("page")
+    with pytest.raises(MuseQuestError, match="v1/batches/batch_0 is not there"):
+        run(server)
+    server.end = "completed"
+    assert len(run(server)) == 75 and len(server.submitted) == 1
+
+
 def test_one_by_one_waits_for_the_batch(server):
     run(server)
     with pytest.raises(MuseQuestError, match="tells of a batch under way"):

@@ -281,6 +281,26 @@ def test_a_run_whose_replies_are_of_no_use_ends_after_a_few(
     assert len(server.traffic.bodies) <= 2 * 6 and not server.traffic.asked_twice
 
 
+@pytest.mark.parametrize(
+    ("useless", "told"),
+    [
+        ({"choices": []}, "5 replies in a row .*the reply was empty"),
+        ({"choices": [choice("{", "length")]}, "5 replies .*did not end within 3000 tokens.*'{'"),
+        ({"choices": [choice(None, refusal="I will not.")]}, "5 replies .*refused: 'I will not.'"),
+        ({"id": "No such route", "choices": None}, "gives no answer .*No such route"),
+        ("page", "gives no answer .*cannot be read"),
+    ],
+)
+def test_a_server_whose_answers_are_of_no_use_is_left_after_a_few(server, home, useless, told):
+    server.faults.extend([useless] * 60)
+    with pytest.raises(MuseQuestError, match=told):
+        run(server.url)
+    assert len(server.traffic.bodies) <= 6
+    ends = ledger(home, "paid") + ledger(home, "free")
+    open_calls = len(ledger(home, "sent")) - len(ends)
+    assert open_calls == (0 if "replies" in told else 4)
+
+
 def test_a_run_whose_replies_become_useless_ends_too_and_known_bad_exhibits_end_none(
     server, home: Path, caplog
 ):

@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import openai
+from openai import types
+from openai.pagination import SyncCursorPage
 
 from ..writers import WriterStopped
 from .estimate import most_usd
@@ -143,7 +145,9 @@ class Batches:
         self.told.append(f"Batch {server_id} is handed over: {len(requests)} requests.")
 
     def _state(self, server_id: str) -> Any:
-        return self._ask(f"batches/{server_id}", lambda: self.client.batches.retrieve(server_id))
+        return self._ask(
+            f"batches/{server_id}", lambda: self.client.batches.retrieve(server_id), types.Batch
+        )
 
     def _find(self, name: str, batch: Batch) -> bool:
         """Look for a batch whose id was never heard, in all that the server has; whether there is.
@@ -153,7 +157,8 @@ class Batches:
         listed = self._ask(
             "batches", lambda: self.client.batches.with_raw_response.list(limit=LISTED)
         )
-        for there in self._ask("batches", lambda: list(listed.parse())):
+        page = self._ask("batches", lambda: _page(listed), SyncCursorPage)
+        for there in self._ask("batches", lambda: list(page)):
             named = (there.metadata or {}).get(NAME) == name
             if named or (batch.file and there.input_file_id == batch.file):
                 self.ledger.accepted(name, there.id)
@@ -252,10 +257,18 @@ class Batches:
             return found
         raise WriterStopped(f"{self.client.base_url}{what} tells no id: {text[:200]!r}.")
 
-    def _ask(self, what: str, call: Any) -> Any:
-        """A call that may be repeated, with what goes wrong as one sentence."""
+    def _ask(self, what: str, call: Callable[[], Any], kind: type = object) -> Any:
+        """A call that may be repeated, with what goes wrong as one sentence.
+
+        That is also an answer of another kind, such as a web page.
+        """
         try:
-            return call()
+            if isinstance(found := call(), kind):
+                return found
+            raise WriterStopped(
+                f"{self.client.base_url}{what} is not there, but {str(found)[:200]!r}; check "
+                "--base-url."
+            )
         except openai.APIStatusError as error:
             raise self._refused(what, error) from None
         except openai.OpenAIError as error:
@@ -285,6 +298,14 @@ def _reason(line: dict[str, Any]) -> str:
 def _moment(batch: Batch) -> float:
     """When a batch was sent, in seconds since 1970."""
     return datetime.fromisoformat(batch.sent_at).astimezone(UTC).timestamp()
+
+
+def _page(listed: Any) -> Any:
+    """The page in an answer; its text where that is no JSON object, which `parse` cannot take."""
+    try:
+        return listed.parse() if isinstance(json.loads(listed.text), dict) else listed.text
+    except (ValueError, RecursionError):
+        return listed.text
 
 
 def _server_time(headers: Mapping[str, str]) -> float | None:

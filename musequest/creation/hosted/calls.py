@@ -108,9 +108,8 @@ class Calls:
                 if faults > REPEATS or (self.failed > REPEATS and not self.answered):
                     raise await self._give_up(fault, request) from None
                 await self._back_off(faults)
-            except Untaken as refusal:
-                url, model = str(self.client.base_url), request.model
-                self.ledger.not_taken(url, model, refusal.name, str(refusal))
+            except Untaken:
+                continue  # without it, which the ledger knows by now
             except OSError as error:
                 text = f"{self.ledger.path} cannot be written ({error}); make room and run again."
                 await self.gate.stop_soon(WriterStopped(text))
@@ -144,6 +143,9 @@ class Calls:
                 self.gate.stop(error)
             if isinstance(error, NoSchema):
                 self.schema = False
+            if isinstance(error, Untaken):
+                url = str(self.client.base_url)
+                self.ledger.not_taken(url, request.model, error.name, str(error))
             raise
         finally:
             await self.gate.leave()
