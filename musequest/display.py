@@ -149,7 +149,7 @@ def text_of(exhibit: Exhibit) -> HTML:
 def dialog_table(dialogs: pd.DataFrame, item_name: str, each: int = 1) -> HTML:
     """The first pairs of an exhibit at every temperature."""
     mine = dialogs[dialogs.item_name == item_name].sort_values("pair_index")
-    first = mine.groupby("temperature").head(each)
+    first = mine.groupby("temperature", dropna=False).head(each)
     return table(first[["temperature", "question", "answer"]].to_dict("records"))
 
 
@@ -177,7 +177,9 @@ def dialog_preview(
 def temperatures(dialogs: pd.DataFrame) -> pd.DataFrame:
     """Per temperature: pairs, mean words an answer, different words among all words."""
     words = dialogs.answer.str.lower().str.split()
-    grouped = dialogs.assign(words=words, count=words.str.len()).groupby("temperature")
+    grouped = dialogs.assign(words=words, count=words.str.len()).groupby(
+        "temperature", dropna=False
+    )
     return pd.DataFrame(
         {
             "pairs": grouped.size(),

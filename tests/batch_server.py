@@ -9,9 +9,9 @@ import email.policy
 import json
 import time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from openai_server import Handler, OpenAIServer, completion
+from openai_server import Handler, OpenAIServer, completion, untaken
 
 Json = dict[str, Any]
 
@@ -29,8 +29,15 @@ class BatchServer(OpenAIServer):
         self.refused: set[str] = set()  # words of an exhibit whose request gets a 400
         self.emptied: set[str] = set()  # words of an exhibit whose answers have no choices
         self.most: int | None = None  # requests that may be under way; a batch beyond them fails
+        self.changes: Json = {}  # merged into every response
         self.unlisted = False  # whether its list of batches lags
+        self.ahead_s = 0.0  # how far its clock is ahead of this machine's
+        self.nameless = False  # whether it forgets what a batch was told besides its file
         self.submitted: list[list[str]] = []
+
+    def now(self) -> int:
+        """Its time, in seconds since 1970."""
+        return int(time.time() + self.ahead_s)
 
     def keep(self, content: bytes) -> str:
         name = f"file-{len(self.files)}"
@@ -62,11 +69,14 @@ class BatchServer(OpenAIServer):
             if number >= self.share * len(lines):
                 gone = {"code": "batch_expired", "message": "This request was not done in time."}
                 bad.append(result | {"response": None, "error": gone})
+            elif names := [name for name in self.untaken if name in line["body"]]:
+                told = {"error": untaken(names[0], self.untaken[names[0]])}
+                bad.append(result | {"response": {"status_code": 400, "body": told}})
             elif any(word in material for word in self.refused):
                 told = {"error": {"message": "The prompt was flagged."}}
                 bad.append(result | {"response": {"status_code": 400, "body": told}})
             else:
-                body = completion(line["body"], self.spoil)
+                body = completion(line["body"], self.spoil) | self.changes
                 if any(word in material for word in self.emptied):
                     del body["choices"]
                 good.append(result | {"response": {"status_code": 200, "body": body}})
@@ -79,6 +89,10 @@ class BatchServer(OpenAIServer):
 
 class BatchHandler(Handler):
     server: BatchServer
+
+    def date_time_string(self, timestamp=None):
+        """What the header `Date` says."""
+        return super().date_time_string(self.server.now() if timestamp is None else timestamp)
 
     def do_POST(self):
         if self.path.endswith("/chat/completions"):
@@ -102,7 +116,12 @@ class BatchHandler(Handler):
         elif len(parts) == 1:
             known = () if self.server.unlisted else self.server.batches.values()
             newest = sorted(known, key=lambda b: -b["created_at"])
-            self.send(200, json.dumps({"object": "list", "data": newest, "has_more": False}))
+            asked = parse_qs(urlsplit(self.path).query)
+            names = [batch["id"] for batch in newest]
+            first = names.index(asked["after"][0]) + 1 if "after" in asked else 0
+            last = first + int(asked["limit"][0])
+            listed = {"object": "list", "data": newest[first:last], "has_more": last < len(names)}
+            self.send(200, json.dumps(listed))
         elif parts[1] in self.server.batches:
             self.send(200, json.dumps(self.server.state(self.server.batches[parts[1]])))
         else:
@@ -130,7 +149,7 @@ class BatchHandler(Handler):
         assert parts["purpose"].get_content().strip() == "batch"
         name = self.server.keep(parts["file"].get_payload(decode=True))
         return {
-            "id": name, "object": "file", "bytes": len(raw), "created_at": int(time.time()),
+            "id": name, "object": "file", "bytes": len(raw), "created_at": self.server.now(),
             "filename": "requests.jsonl", "purpose": "batch", "status": "processed",
         }  # fmt: skip
 
@@ -141,7 +160,9 @@ class BatchHandler(Handler):
         self.server.submitted.append([json.loads(line)["custom_id"] for line in lines])
         name = f"batch_{len(self.server.batches)}"
         batch = {"id": name, "object": "batch", "status": "in_progress", "errors": None,
-                 "created_at": int(time.time()), "output_file_id": None, "error_file_id": None,
+                 "created_at": self.server.now(), "output_file_id": None, "error_file_id": None,
                  "request_counts": {"total": len(lines), "completed": 0, "failed": 0}}  # fmt: skip
+        if self.server.nameless:
+            del asked["metadata"]
         self.server.batches[name] = asked | batch
         return self.server.batches[name]

@@ -7,6 +7,7 @@ same answer: pairs made of the exhibit's own words, or to a question about a pho
 
 import argparse
 import hashlib
+import itertools
 import json
 import re
 import socket
@@ -15,12 +16,15 @@ import sys
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 QUESTIONS = ["What is it?", "What am I looking at?", "Who made this?", "What does it tell us?",
              "Why is it here?"]  # fmt: skip
+
+TIMES = itertools.count(1)  # that something was written without a temperature
 
 
 @dataclass
@@ -44,7 +48,8 @@ class OpenAIServer(ThreadingHTTPServer):
     """Serves `/v1/chat/completions`; `faults` are used up, one a request.
 
     A fault is the name of a method `fault_...` of `Handler`, or a dict that is merged into the
-    answer's body. `spoil` maps a word of an exhibit's text to what its answers become, always.
+    answer's body. `spoil` maps a word of an exhibit's text to what its answers become, always; that
+    may be a function of what they were.
     """
 
     daemon_threads = True
@@ -55,7 +60,8 @@ class OpenAIServer(ThreadingHTTPServer):
         self.latency_s, self.schema, self.room = latency_s, schema, room
         self.faults: deque[str | dict[str, Any]] = deque()
         self.spoil: dict[str, Any] = {}
-        self.fenced = False  # JSON that is asked for is wrapped in Markdown, whatever the schema
+        self.wrap: Callable[[Any], Any] | None = None  # what becomes of the content of all answers
+        self.untaken: dict[str, str | None] = {}  # parameters refused, with what to use instead
         self.headers: dict[str, str] = {}
         self.traffic, self.lock, self.at_once = Traffic(), threading.Lock(), 0
 
@@ -112,12 +118,15 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.schema and "response_format" in body:
             told = {"error": {"message": "response_format of this type is not supported"}}
             return self.send(400, json.dumps(told))
+        for name, instead in self.server.untaken.items():
+            if name in body:
+                return self.send(400, json.dumps({"error": untaken(name, instead)}))
         time.sleep(self.server.latency_s)
         self.make_room()
         answer = completion(body, self.server.spoil) | changes
-        if self.server.fenced and "response_format" in body:
+        if self.server.wrap:
             message = answer["choices"][0]["message"]
-            message["content"] = f"```json\n{message['content']}\n```"
+            message["content"] = self.server.wrap(message["content"])
         self.send(200, json.dumps(answer))
         with self.server.lock:
             self.server.traffic.answered.append(key)
@@ -163,6 +172,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def fault_firewall(self, body):
         self.send(403, "<html><body>Forbidden</body></html>", "text/html")
+
+    def fault_redirect(self, body):
+        self.send(307, "", Location=f"{self.server.url}/chat/completions")
+
+    def fault_page(self, body):
+        self.send(200, "<html>Sign in</html>", "text/html")
 
     def fault_refused(self, body):
         self.error(400, "The prompt was flagged.", "content_policy_violation")
@@ -242,13 +257,31 @@ def completion(body: dict[str, Any], spoil: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def untaken(name: str, instead: str | None) -> dict[str, Any]:
+    """How OpenAI's API refuses a parameter."""
+    if instead:
+        message = (
+            f"Unsupported parameter: '{name}' is not supported with this model. "
+            f"Use '{instead}' instead."
+        )
+        return {"message": message, "param": name, "code": "unsupported_parameter"}
+    message = (
+        f"Unsupported value: '{name}' does not support 0.4 with this model. Only the "
+        "default (1) value is supported."
+    )
+    return {"message": message, "param": name, "code": "unsupported_value"}
+
+
 def dialogs(body: dict[str, Any], asked: str, spoil: dict[str, Any]) -> str:
     """Pairs about the exhibit whose texts were sent."""
     material = json.loads(asked)
     n = int(re.search(r"Write (\d+) question", body["messages"][0]["content"])[1])
-    pairs = pairs_of(material, body["temperature"], n)
+    pairs = pairs_of(material, body.get("temperature"), n)
     changed = next((change for word, change in spoil.items() if word in material["title"]), {})
-    pairs = [pair | changed for pair in pairs]
+    pairs = [
+        pair | {key: new(pair[key]) if callable(new) else new for key, new in changed.items()}
+        for pair in pairs
+    ]
     return json.dumps({"pairs": pairs}) if "response_format" in body else marked(pairs)
 
 
@@ -264,10 +297,13 @@ def choice(content: str | None, finish_reason: str = "stop", **more: Any) -> dic
     return {"index": 0, "message": message, "finish_reason": finish_reason}
 
 
-def pairs_of(material: dict[str, Any], temperature: float, n: int) -> list[dict[str, str]]:
-    """Pairs whose answers differ and state only what the description does."""
+def pairs_of(material: dict[str, Any], temperature: float | None, n: int) -> list[dict[str, str]]:
+    """Pairs whose answers differ and state only what the description does.
+
+    Without a temperature they are other ones each time.
+    """
     words = " ".join(material["description"].split()[:40])
-    how = {0.4: "surely", 0.7: "well", 0.9: "gladly"}[temperature]
+    how = {0.4: "surely", 0.7: "well", 0.9: "gladly"}.get(temperature) or "so " * next(TIMES)
     ends = ["at dawn", "at noon", "by dusk", "at night", "by day"]
     return [
         {

@@ -148,6 +148,37 @@ def test_a_batch_whose_answer_is_lost_is_found_again(server, home: Path, fault: 
     assert len(run(server)) == 75 and len(server.batches) == 1
 
 
+@pytest.mark.parametrize("fault", ["reset", "408", "cut_json"])
+@pytest.mark.parametrize("hours", [-2, 2])
+@pytest.mark.parametrize("nameless", [False, True])
+def test_a_batch_is_found_whatever_the_clocks_say(
+    server, home: Path, fault: str, hours: float, nameless: bool
+):
+    server.ahead_s, server.nameless = 3600 * hours, nameless
+    server.faults.append(f"after:batches:{fault}")
+    with pytest.raises(MuseQuestError, match="run the same command again"):
+        run(server)
+    assert len(server.batches) == 1
+    for number in range(130):  # of other programs, on more than one page
+        other = {"id": f"other_{number}", "input_file_id": "file-x", "metadata": None}
+        server.batches[other["id"]] = server.batches["batch_0"] | other | {
+            "status": "completed", "created_at": server.now() + 60,
+        }  # fmt: skip
+    server.end = "completed"
+    assert len(run(server)) == 75 and len(server.submitted) == 1
+
+
+def test_a_clock_that_is_put_right_makes_no_second_batch(server, home: Path, capsys):
+    server.faults.append("after:batches:reset")
+    with pytest.raises(MuseQuestError, match="is not known"):
+        run(server)
+    server.unlisted = True
+    let_pass(home, minutes=120)  # by the clock of this machine alone
+    assert len(run(server)) == 0 and "not known yet" in capsys.readouterr().err
+    server.unlisted, server.end = False, "completed"
+    assert len(run(server)) == 75 and len(server.submitted) == 1
+
+
 def test_a_batch_that_was_never_made_is_handed_over_by_the_next_run(server, home: Path, capsys):
     server.faults.extend(["limited", "after:batches:reset"])  # the upload waits, then
     with pytest.raises(MuseQuestError, match="is not known"):
@@ -155,9 +186,56 @@ def test_a_batch_that_was_never_made_is_handed_over_by_the_next_run(server, home
     server.batches.clear()
     run(server)
     assert not server.batches and "not known yet; come back 15 minutes" in capsys.readouterr().err
-    let_pass(home, minutes=16)
+    server.ahead_s += 16 * 60
     run(server)
     assert len(server.batches) == 1 and len(events(home, "free")) == 15
+
+
+def test_a_server_that_tells_no_time_is_looked_at_after_a_while(server, home: Path):
+    server.faults.append("after:batches:reset")
+    with pytest.raises(MuseQuestError, match="is not known"):
+        run(server)
+    server.batches.clear()
+    path = home / "data/t/ledger.jsonl"  # as a ledger of an earlier release tells it
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    keep = [{k: v for k, v in line.items() if k not in ("file", "uploaded_at")} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in keep))
+    run(server)
+    assert not server.batches
+    let_pass(home, minutes=16)
+    run(server)
+    assert len(server.batches) == 1
+
+
+def test_a_redirect_hands_nothing_over(server, home: Path):
+    server.faults.append("redirect")
+    with pytest.raises(MuseQuestError, match="redirects to .*--base-url"):
+        run(server)
+    assert not server.submitted and (home / "data/t/ledger.jsonl").read_text() == ""
+    server.end = "completed"
+    assert len(run(server)) == 0 and len(run(server)) == 75 and len(server.submitted) == 1
+
+
+def test_a_batch_of_a_model_that_takes_not_all_parameters_goes_without(server, home: Path, capsys):
+    server.untaken = {"max_tokens": "max_completion_tokens", "temperature": None}
+    run(server)
+    server.end = "completed"
+    tables = [run(server) for _ in range(3)]
+    assert len(tables[-1]) == 75 and tables[-1]["temperature"].isna().all()
+    assert [len(batch) for batch in server.submitted] == [15, 15, 15]
+    told = capsys.readouterr().err
+    assert "does not take max_tokens (" in told and "does not take temperature (" in told
+    assert len(events(home, "paid")) == 15 and len(events(home, "free")) == 30
+
+
+def test_a_batch_whose_responses_are_of_no_use_is_not_followed_by_another(server, home: Path):
+    server.changes = {"choices": [], "error": {"message": "The pool is dry."}}
+    run(server)
+    server.end = "completed"
+    for _ in range(2):
+        with pytest.raises(MuseQuestError, match="None of 15 replies .*The pool is dry"):
+            run(server)
+    assert len(server.submitted) == 1 and len(events(home, "paid")) == 15
 
 
 def test_a_batch_that_is_listed_late_is_not_handed_over_twice(server, home: Path):
@@ -239,6 +317,21 @@ def test_a_hopeless_batch_is_one_sentence_and_costs_nothing(server, home: Path, 
     with pytest.raises(MuseQuestError, match=sentence):
         run(server)
     assert not server.batches and (home / "data/t/ledger.jsonl").read_text() == ""
+
+
+def test_a_web_page_in_the_place_of_a_batch_is_one_sentence(server, home: Path):
+    server.faults.append("after:batches:page")
+    with pytest.raises(MuseQuestError, match="is not known .*tells no id: '<html>"):
+        run(server)
+    server.faults.append("page")
+    with pytest.raises(MuseQuestError, match="v1/batches is not there"):
+        run(server)
+    assert len(run(server)) == 0
+    server.faults.append("page")
+    with pytest.raises(MuseQuestError, match="v1/batches/batch_0 is not there"):
+        run(server)
+    server.end = "completed"
+    assert len(run(server)) == 75 and len(server.submitted) == 1
 
 
 def test_one_by_one_waits_for_the_batch(server):

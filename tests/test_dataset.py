@@ -60,6 +60,15 @@ def test_test_and_validation_take_real_photos_and_lowest_temperature_pairs(folde
     assert sorted(rows("train")["temperature"].unique()) == [0.4, 0.7, 0.9]
 
 
+def test_a_temperature_that_is_not_known_stays_empty(folder: Path):
+    dialogs = read_table("dialogs", folder / "dialogs.parquet")
+    write_table("dialogs", folder / "dialogs.parquet", dialogs.assign(temperature=None))
+    build_dataset("t")
+    assert audit("t")["lineage_leaks"] == []
+    table = datasets.load_dataset(str(folder / "dataset"), split="train")
+    assert set(table["temperature"]) == {None}
+
+
 def test_no_training_photo_comes_from_an_unseen_test_photo(folder: Path):
     build_dataset("t")
     unseen = rows("test").query("track == 'unseen_photo'")["image_name"]

@@ -50,6 +50,9 @@ def test_temperatures_count_pairs_and_words():
     assert list(shown.pairs) == [2, 1]
     assert list(shown["words an answer"]) == [2.0, 1.0]
     assert list(shown["different words"]) == [3, 1]
+    unknown = pd.DataFrame(rows).assign(temperature=float("nan"), item_name="a", pair_index=0)
+    assert list(display.temperatures(unknown).pairs) == [3]
+    assert "one two three" in display.dialog_table(unknown, "a").data
 
 
 def test_answers_show_each_system_beside_the_ground_truth():

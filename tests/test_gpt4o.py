@@ -239,6 +239,8 @@ def test_a_dated_name_is_the_same_model_and_a_smaller_one_is_not(served, same):
         (choice("It is a", "length"), "It is a", "does not end"),
         (choice(None, "content_filter"), "", "is empty"),
         (choice("half \ud800 of it"), "half ? of it", None),
+        (choice("<think>A jug?</think>\n\nIt is a jug."), "It is a jug.", None),
+        (choice([{"type": "text", "text": "It is"}, {"text": " a jug."}]), "It is a jug.", None),
         (choice("<script>alert(1)</script>"), "<script>alert(1)</script>", None),
     ],
 )
@@ -248,6 +250,35 @@ def test_strange_answers_are_answers_and_are_told(server, home, given, answer_ke
     assert table.answer[0] == answer_kept and len(table) == ROWS
     problems = infer_json(home)["problems"]
     assert problems == [] if problem is None else problem in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("useless", "told"),
+    [
+        ({"choices": []}, "5 replies in a row .*the reply was empty"),
+        ({"choices": [choice("<think>Hm.")]}, "5 replies in a row .*<think>Hm"),
+        ({"choices": [], "error": {"message": "Dry."}, "usage": None}, "gives no answer .*Dry"),
+    ],
+)
+def test_a_server_whose_answers_are_of_no_use_is_left_after_a_few(server, home, useless, told):
+    server.faults.extend([useless] * 60)
+    with pytest.raises(MuseQuestError, match=told):
+        ask(server)
+    assert len(server.traffic.keys) <= 6
+
+
+def test_a_model_without_max_tokens_and_temperature_is_asked_without(server, home, caplog):
+    server.untaken = {"max_tokens": "max_completion_tokens", "temperature": None}
+    assert len(ask(server)) == ROWS and server.traffic.statuses.count(400) == 2
+    assert server.traffic.bodies[-1]["max_completion_tokens"] == 1000
+    assert "does not take temperature" in caplog.text
+
+
+def test_a_redirect_is_not_followed(server, home):
+    server.faults.extend(["redirect"] * 60)
+    with pytest.raises(MuseQuestError, match="redirects to"):
+        ask(server)
+    assert len(server.traffic.keys) == 1
 
 
 def test_a_condition_would_cost_and_is_refused(server):

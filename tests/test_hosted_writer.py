@@ -10,7 +10,9 @@ from openai_server import OpenAIServer, choice
 
 from musequest.creation.dialogs import TEMPERATURES
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.hosted import HostedWriter
+from musequest.creation.hosted import BatchWriter, HostedWriter
+from musequest.creation.hosted.ledger import Ledger, paid_usd_of
+from musequest.creation.hosted.prompts import FORMS
 from musequest.errors import MuseQuestError
 from musequest.tables import read_table, write_table
 
@@ -22,6 +24,13 @@ def server(home: Path, monkeypatch: pytest.MonkeyPatch):
     write_exhibits(home)
     with OpenAIServer() as server:
         yield server
+
+
+GERMAN = (
+    "Dies ist die Sela Bowl aus der Werkstatt von Ilse Varn. Sie wurde aus Kupfer und Eiche "
+    "gefertigt, und ein späterer Besitzer schenkte sie dem Museum, wo sie heute neben der Treppe "
+    "hängt und von vielen Gästen bewundert wird, die sie sich lange und gern ansehen."
+)
 
 
 def ledger(home: Path, event: str) -> list[dict]:
@@ -82,6 +91,11 @@ def test_a_server_without_schema_is_asked_for_marked_text(home: Path, monkeypatc
         ({"answer": "word " * 50}, "an answer came twice"),
         ({"answer": "[Guide]: " + "word " * 50}, "a text contains the marker '[Guide]'"),
         ({"more": "key"}, "a pair has other keys"),
+        ({"answer": lambda said: said.replace("Sela Bowl", "bowl")}, "never names the exhibit"),
+        (
+            {"answer": lambda said: f"{GERMAN} {said.split(', ')[-3]}"},
+            "in the language 'de', not 'en'",
+        ),
     ],
 )
 def test_what_is_not_accepted_is_asked_again_with_the_reason(
@@ -182,12 +196,199 @@ def test_a_server_that_refuses_all_ends_the_run_unless_it_answered_before(
 
 
 def test_a_server_that_ignores_the_schema_is_asked_for_marked_text(server, home: Path):
-    server.fenced = True
+    server.faults.append({"choices": [choice("[Visitor]: What is it?")]})
     assert len(run(server.url)) == 75
     asked = [body for body in server.traffic.bodies if "response_format" in body]
     assert len(asked) == 1 and len(server.traffic.bodies) == 16 == len(ledger(home, "paid"))
     (home / "data/t/dialogs.parquet").unlink()
     assert len(run(server.url)) == 75 and len(server.traffic.bodies) == 16
+
+
+def bare_list(content: str) -> str:
+    return json.dumps(json.loads(content)["pairs"])
+
+
+def bold(content: str) -> str:
+    return content.replace("[Visitor]:", "**[Visitor]:**").replace("[Guide]:", "**[Guide]**:")
+
+
+WRAPS = {
+    "a fence": lambda content: f"```json\n{content}\n```",
+    "reasoning": lambda content: f'<think>\nSay {{"pairs": []}}?\n</think>\n\n{content}',
+    "the end of reasoning": lambda content: f"So I begin.\n</think>\n{content}",
+    "a preamble": lambda content: f"Sure! Here are the {{pairs}}:\n\n{content}",
+    "a fence after words": lambda content: f"Here you are:\n```\n{content}\n```\nEnjoy [them]!",
+    "parts": lambda content: [
+        {"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": content[:9]},
+        {"type": "text", "text": content[9:]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", [True, False])
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_what_is_put_around_a_reply_is_taken_off(server, home: Path, wrap: str, schema: bool):
+    server.wrap, server.schema = WRAPS[wrap], schema
+    write_exhibits(home, 2)
+    table = run(server.url)
+    server.wrap, server.traffic.bodies[:] = None, []
+    for name in ("dialogs.parquet", "ledger.jsonl"):
+        (home / "data/t" / name).unlink()
+    plain = run(server.url)
+    assert table[["question", "answer"]].equals(plain[["question", "answer"]]) and len(table) == 30
+
+
+def test_bold_markers_and_a_bare_list_are_read(server, home: Path):
+    server.wrap = bare_list
+    assert len(run(server.url)) == 75 and len(server.traffic.bodies) == 15
+    server.wrap, server.schema = bold, False
+    write_exhibits(home, 6)
+    assert len(run(server.url)) == 90 and server.traffic.statuses.count(200) == 18
+
+
+def six_pairs(content: str) -> str:
+    pairs = json.loads(content)["pairs"]
+    return json.dumps({"pairs": [*pairs, {"question": "And why?", "answer": pairs[0]["answer"]}]})
+
+
+def two_lists(content: str) -> str:
+    other = content.replace("What is it?", "What might it be?")
+    return f"A draft: {content}\nBetter: {other}"
+
+
+@pytest.mark.parametrize(
+    ("wrap", "flaw"),
+    [
+        (six_pairs, "6 pairs came where 5 were asked"),
+        (two_lists, "(different lists of pairs|not made of)"),
+        (lambda content: content[: len(content) // 2], "(no JSON object|not made of|pairs came)"),
+        (lambda content: f"<think>{content}", "the reply was empty"),
+        (lambda content: "As a language model I cannot.", "not made of .*As a language model"),
+    ],
+)
+@pytest.mark.parametrize("concurrency", [1, 64])
+def test_a_run_whose_replies_are_of_no_use_ends_after_a_few(
+    server, home: Path, wrap, flaw: str, concurrency: int
+):
+    write_exhibits(home, 13)
+    server.wrap, server.latency_s = wrap, 0.01
+    with pytest.raises(MuseQuestError, match=f"5 replies in a row .*{flaw}.*what was paid is"):
+        run(server.url, concurrency=concurrency)
+    asked = len(server.traffic.bodies)
+    assert 5 <= asked <= 6 and len(ledger(home, "paid")) == asked
+    with pytest.raises(MuseQuestError, match="5 replies in a row"):
+        run(server.url, concurrency=concurrency)
+    assert len(server.traffic.bodies) <= 2 * 6 and not server.traffic.asked_twice
+
+
+@pytest.mark.parametrize(
+    ("useless", "told"),
+    [
+        ({"choices": []}, "5 replies in a row .*the reply was empty"),
+        ({"choices": [choice("{", "length")]}, "5 replies .*did not end within 3000 tokens.*'{'"),
+        ({"choices": [choice(None, refusal="I will not.")]}, "5 replies .*refused: 'I will not.'"),
+        ({"id": "No such route", "choices": None}, "gives no answer .*No such route"),
+        ("page", "gives no answer .*cannot be read"),
+    ],
+)
+def test_a_server_whose_answers_are_of_no_use_is_left_after_a_few(server, home, useless, told):
+    server.faults.extend([useless] * 60)
+    with pytest.raises(MuseQuestError, match=told):
+        run(server.url)
+    assert len(server.traffic.bodies) <= 6
+    ends = ledger(home, "paid") + ledger(home, "free")
+    open_calls = len(ledger(home, "sent")) - len(ends)
+    assert open_calls == (0 if "replies" in told else 4)
+
+
+def test_a_run_whose_replies_become_useless_ends_too_and_known_bad_exhibits_end_none(
+    server, home: Path, caplog
+):
+    write_exhibits(home, 65)
+    bad = [f"{chr(65 + index // 5 % 26)}{index}" for index in (9, 19, 29, 39, 49, 59)]
+    server.spoil = {word: {"answer": "Too short."} for word in bad}
+    server.latency_s = 0.005
+    for _ in range(2):
+        assert len(run(server.url, concurrency=4)) == 59 * 15
+    before = len(server.traffic.bodies)
+    server.spoil = {"": {"answer": "Too short."}}
+    write_exhibits(home, 120)
+    with pytest.raises(MuseQuestError, match="20 replies in a row"):
+        run(server.url, concurrency=4)
+    assert len(server.traffic.bodies) - before <= 20 + 6 * 4 + 4
+
+
+ERROR = {"message": "The pool is dry."}
+
+
+def test_an_error_that_comes_with_status_200_is_told_and_ends_the_run(server, home: Path):
+    server.faults.extend([{"choices": [], "error": ERROR, "usage": None}] * 60)
+    with pytest.raises(MuseQuestError, match=r"gives no answer .*The pool is dry"):
+        run(server.url)
+    assert len(server.traffic.bodies) == 4 == len(ledger(home, "sent"))
+    assert not ledger(home, "paid") and not ledger(home, "free")  # a model may have answered
+
+
+@pytest.mark.parametrize(
+    ("code", "event"), [(429, "free"), (503, "free"), (502, None), (None, None)]
+)
+def test_an_error_that_comes_with_status_200_is_waited_out(server, home: Path, code, event):
+    told = {"choices": [{"error": ERROR | {"code": code}}], "usage": None}
+    server.faults.extend([{}, told])
+    assert len(run(server.url)) == 75 and len(ledger(home, "sent")) == 16
+    assert len(ledger(home, "free")) == (event == "free")
+
+
+def test_an_error_that_cost_something_counts_with_what_it_cost(server, home: Path):
+    usage = {"prompt_tokens": 1000, "completion_tokens": 0}
+    server.faults.extend([{}, {"choices": [], "error": ERROR, "usage": usage}])
+    assert len(run(server.url)) == 75
+    (failed,) = ledger(home, "failed")
+    assert failed["cost_usd"] == pytest.approx(1000 * 0.15 / 1e6) and "pool" in failed["reason"]
+    paid = sum(each["response"]["cost_usd"] for each in ledger(home, "paid"))
+    again = Ledger(home / "data/t/ledger.jsonl")
+    assert again.committed_usd == again.paid_usd == pytest.approx(paid + failed["cost_usd"])
+    again.close()
+    assert paid_usd_of(again.path, FORMS) == pytest.approx(again.paid_usd)
+
+
+def test_a_redirect_is_told_and_never_followed(server, home: Path):
+    server.faults.extend(["redirect"] * 60)
+    with pytest.raises(MuseQuestError, match=r"redirects to 'http.*not followed.*--base-url"):
+        run(server.url)
+    assert len(server.traffic.bodies) == 1 == len(ledger(home, "sent"))
+
+
+@pytest.mark.parametrize(
+    "untaken",
+    [
+        {"max_tokens": "max_completion_tokens"},
+        {"temperature": None},
+        {"max_tokens": "max_completion_tokens", "temperature": None},
+    ],
+)
+def test_a_model_that_takes_not_all_parameters_is_asked_without(
+    server, home: Path, caplog, untaken
+):
+    server.untaken = untaken
+    table = run(server.url)
+    assert len(table) == 75 and table["temperature"].isna().all() == ("temperature" in untaken)
+    refused = len(untaken)
+    assert server.traffic.statuses.count(400) == refused == len(ledger(home, "free"))
+    assert [caplog.text.count(f"does not take {name} (") for name in untaken] == [1] * refused
+    bodies = server.traffic.bodies[refused:]
+    assert all(not untaken.keys() & body.keys() for body in bodies)
+    limits = [body.get("max_completion_tokens", body.get("max_tokens")) for body in bodies]
+    assert set(limits) == {3000}
+    write_exhibits(home, 6)
+    assert len(run(server.url)) == 90 and server.traffic.statuses.count(400) == refused
+
+
+def test_a_model_that_takes_no_limit_on_its_answers_is_not_asked(server):
+    server.untaken = {"max_tokens": "max_completion_tokens", "max_completion_tokens": None}
+    with pytest.raises(MuseQuestError, match="refused the first 3 requests .*max_completion_tok"):
+        run(server.url)
+    assert len(server.traffic.bodies) <= 5
 
 
 def test_a_server_that_never_answers_ends_the_run(server):
@@ -219,6 +420,13 @@ def test_a_missing_key_and_an_unknown_price_are_told_before_anything(home, monke
     (home / "prices.yaml").write_text("llama: {input: -1, output: 0, as_of: 2026-01-31}\n")
     with pytest.raises(MuseQuestError, match="write two amounts of 0 or more"):
         HostedWriter("llama", base_url="http://127.0.0.1:1/v1")
+
+
+@pytest.mark.parametrize("limit", [float("nan"), -1.0])
+@pytest.mark.parametrize("writer", [HostedWriter, BatchWriter])
+def test_a_limit_that_is_none_is_told(server, writer, limit: float):
+    with pytest.raises(MuseQuestError, match="limit of (nan|-1.0) USD .* 0 or more"):
+        writer(base_url=server.url, max_cost_usd=limit)
 
 
 def test_a_second_run_reads_the_ledger_first(server, home: Path):
@@ -291,11 +499,51 @@ def test_the_estimate_comes_first_and_learns_from_the_ledger(server, home: Path,
     assert after.calls == 3 and "means of 15 earlier responses" in after.basis
 
 
-def test_a_server_that_counts_no_tokens_is_taken_to_have_counted_the_most(server, home: Path):
-    server.faults.append({"usage": None})
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {"prompt_tokens": 10, "completion_tokens": -5},
+        {"prompt_tokens": -1e9, "completion_tokens": 5},
+        {"prompt_tokens": 10, "completion_tokens": 0},
+        {"prompt_tokens": 10.5, "completion_tokens": 5},
+        {"prompt_tokens": True, "completion_tokens": 10**400},
+    ],
+)
+def test_a_server_that_counts_no_tokens_is_taken_to_have_counted_the_most(
+    server, home: Path, usage
+):
+    server.faults.append({"usage": usage})
     run(server.url)
     costs = [each["response"]["cost_usd"] for each in ledger(home, "paid")]
     assert sum(cost > 3000 * 0.6 / 1e6 for cost in costs) == 1
+
+
+def test_tokens_counted_as_decimals_are_tokens(server, home: Path):
+    server.faults.append({"usage": {"prompt_tokens": 1000.0, "completion_tokens": 500.0}})
+    run(server.url)
+    first = ledger(home, "paid")[0]["response"]
+    assert (first["prompt_tokens"], first["completion_tokens"]) == (1000, 500)
+    assert first["cost_usd"] == pytest.approx((1000 * 0.15 + 500 * 0.6) / 1e6)
+
+
+@pytest.mark.parametrize("amount", ["-1000.0", "NaN", "-Infinity", "null", "true"])
+@pytest.mark.parametrize("event", ["sent", "paid"])
+def test_a_ledger_with_a_forged_amount_is_refused(server, home: Path, amount: str, event: str):
+    run(server.url, max_cost_usd=1.0)
+    path = home / "data/t/ledger.jsonl"
+    forged = {"event": event, "call": "x", "key": "y", "at": "2026-01-01T00:00:00+00:00"}
+    money = {"most_usd": 0.5} if event == "sent" else {"response": {"cost_usd": 0.5}}
+    lines = path.read_text().splitlines()
+    lines.insert(3, json.dumps(forged | money).replace("0.5", amount))
+    path.write_text("\n".join(lines) + "\n")
+    asked = len(server.traffic.bodies)
+    write_exhibits(home, 6)
+    with pytest.raises(MuseQuestError, match=r"ledger.jsonl, line 4, tells of .* USD"):
+        run(server.url)
+    assert len(server.traffic.bodies) == asked
+    path.write_text("\n".join(lines[:3] + lines[4:]) + "\n")
+    assert len(run(server.url)) == 90
 
 
 def test_exhibits_with_the_same_texts_share_their_calls(server, home: Path):
@@ -309,8 +557,6 @@ def test_exhibits_with_the_same_texts_share_their_calls(server, home: Path):
 
 
 def test_two_runs_at_once_are_refused(server, home: Path):
-    from musequest.creation.hosted.ledger import Ledger
-
     held = Ledger(home / "data/t/ledger.jsonl")
     with pytest.raises(MuseQuestError, match="Another run is writing to"):
         run(server.url)

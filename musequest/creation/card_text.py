@@ -18,7 +18,8 @@ Each exhibit has 15 rows; {photos} photos are real, the others augmented copies 
 - `dialog`: JSON, `{{"messages": [user: image and question, assistant: answer]}}`.
 - `source_photo`: the photo a copy was made from (a real photo names itself); `augmented`: whether
   it is one.
-- `temperature`: at which the pair was written; the lowest is the most complete in facts.
+- `temperature`: at which the pair was written; the lowest is the most complete in facts, and none
+  is given where the model chose its own.
 - `track`: on test rows, `unseen_photo`, or `seen_photo` where training has copies of that photo.
 
 ## The split

@@ -155,7 +155,7 @@ def _rows(
                 "dialog": messages(pair["question"], pair["answer"]),
                 "source_photo": photo["source_photo"],
                 "augmented": bool(photo["augmented"]),
-                "temperature": float(pair["temperature"]),
+                "temperature": None if pd.isna(pair["temperature"]) else pair["temperature"],
                 "track": slot.track,
             },
         )

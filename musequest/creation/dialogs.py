@@ -148,7 +148,7 @@ def _row(
         "dialog_id": f"{exhibit.item_name}-{index:02d}",
         "item_name": exhibit.item_name,
         "pair_index": index,
-        "temperature": temperature,
+        "temperature": temperature if pair.temperature_taken else None,
         "writer": writer.name,
     }
     return {name: (vars(pair) | place)[name] for name in SCHEMAS["dialogs"].names}

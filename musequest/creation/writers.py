@@ -26,6 +26,7 @@ class Pair:
     completion_tokens: int = 0
     cost_usd: float = 0.0
     created_at: datetime | None = None  # in UTC; None where it does not depend on the time
+    temperature_taken: bool = True  # False where the model took none and chose its own
     support: str | None = None  # JSON: what of the exhibit's texts bears the answer out
 
 

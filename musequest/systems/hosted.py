@@ -27,6 +27,7 @@ from ..creation.hosted.estimate import count_tokens, estimate
 from ..creation.hosted.ledger import Ledger
 from ..creation.hosted.prices import price_of
 from ..creation.hosted.prompts import Request
+from ..creation.hosted.replies import spoken
 from ..creation.hosted.server import address_of, key_of
 from ..creation.hosted.session import Session, Terms
 from ..creation.writers import WriterStopped, sha256_of
@@ -179,7 +180,9 @@ class HostedDocent(System):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _ask(self, session: Session, rows: Rows, index: int) -> dict[str, Any]:
-        response = session.ask(self._request(rows[index]))
+        asked = self._request(rows[index])
+        known = session.ledger.find(asked.key)
+        response = known or session.ask(asked)
         served = response["served_model"]
         if not is_of(self.model, served):
             raise WriterStopped(
@@ -187,6 +190,8 @@ class HostedDocent(System):
                 f"'{self.model}' was expected; nothing may stand in for it, so check --base-url "
                 "and OPENAI_BASE_URL."
             )
+        if not known:
+            session.judge(asked.key, response, "" if said(response) else "the reply was empty")
         return response
 
     def _request(self, row: Mapping[str, Any]) -> PhotoRequest:
@@ -201,7 +206,7 @@ class HostedDocent(System):
 
     def _prediction(self, row: Mapping[str, Any], response: dict[str, Any]) -> dict[str, Any]:
         """A refusal is an answer too; one that is empty or cut off is told."""
-        answer = str(response["content"] or response["refusal"] or "").strip()
+        answer = said(response)
         ended = response["finish_reason"] != "length"
         if not (answer and ended):
             flaw = "is empty" if not answer else "does not end"
@@ -224,6 +229,11 @@ class HostedDocent(System):
                 f"{self.model} left {unanswered} of {total} questions unanswered, which is too "
                 f"many (the limit is 10 %); run infer again. The first: {self.problems[0]}"
             )
+
+
+def said(response: Mapping[str, Any]) -> str:
+    """What a model answered, without its reasoning; a refusal is an answer too."""
+    return spoken(response["content"]).strip() or str(response["refusal"] or "").strip()
 
 
 def is_of(model: str, served: str) -> bool:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable
 
 from ...numbers import find_numbers, known_numbers
 from ..dialogs import flaw_of_pair
 from ..exhibits import Exhibit
+from ..texts import SMALL_WORDS, names_title
 from ..writers import Pair
 from .prompts import Unacceptable
+from .spoken_language import other_language
+
+STEM = 0.7  # of a word, at its beginning, which its endings leave as it is
+SHINGLES = 1 / 3  # of a name in a script without spaces, that a text must hold
 
 
 def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> None:
@@ -28,6 +35,51 @@ def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> 
             raise Unacceptable(f"an answer came twice ({pair.answer[:60]!r} ...)")
         questions.add(_plain(pair.question))
         answers.add(_plain(pair.answer))
+    for pair in pairs:
+        if not says_name(pair.answer, exhibit.title):
+            raise Unacceptable(f"an answer never names the exhibit ({pair.answer[:60]!r} ...)")
+    check_language(pairs, getattr(exhibit, "language", "en"))
+
+
+def check_language(pairs: list[Pair], language: str = "en") -> None:
+    """Raise Unacceptable where the questions or an answer are surely in another language."""
+    for text in (" ".join(pair.question for pair in pairs), *(pair.answer for pair in pairs)):
+        if other := other_language(text, language):
+            raise Unacceptable(
+                f"a text is in the language '{other}', not '{language}' ({text[:60]!r} ...)"
+            )
+
+
+def says_name(text: str, title: str) -> bool:
+    """Whether a text names an exhibit: says its title, or one word of it as a name is written.
+
+    A word that the title writes with a capital counts only with one ("the Bowl" of "Sela Bowl",
+    not "this bowl"), with whatever ending. In scripts without spaces a third of it is enough.
+    """
+    words = [word for word in re.findall(r"[^\W\d_]+", title) if _tells(word)]
+    if not words or names_title(text, title):
+        return True
+    said = re.findall(r"[^\W\d_]+", text)
+    return any(_says(word, text, said) for word in words)
+
+
+def _tells(word: str) -> bool:
+    return word.casefold() not in SMALL_WORDS and (len(word) > 2 or not _cased(word))
+
+
+def _says(word: str, text: str, said: list[str]) -> bool:
+    if not _cased(word):
+        pairs = [word[i : i + 2] for i in range(max(1, len(word) - 1))]
+        return sum(pair in text for pair in pairs) >= SHINGLES * len(pairs)
+    stem = word.casefold()[: max(3, math.ceil(STEM * len(word)))]
+    capital = word[0].isupper()
+    return any(
+        each.casefold().startswith(stem) and (each[0].isupper() or not capital) for each in said
+    )
+
+
+def _cased(word: str) -> bool:
+    return word.lower() != word.upper()
 
 
 def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:

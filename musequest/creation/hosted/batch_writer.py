@@ -20,7 +20,9 @@ from .calls import REPEATS
 from .estimate import estimate
 from .ledger import Ledger
 from .prompts import JSON, Request, Unacceptable, request
-from .writer import MAX_COST_USD, MODEL, TIMEOUT_S, HostedWriter, past_of
+from .responses import words_of
+from .verdicts import FEW
+from .writer import MAX_COST_USD, MODEL, TIMEOUT_S, HostedWriter, has_rows, past_of
 
 
 class BatchWriter(HostedWriter):
@@ -47,6 +49,7 @@ class BatchWriter(HostedWriter):
         )
         self.price = self.terms.price.in_batch()
         self.concurrency = 1
+        self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
 
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
@@ -54,11 +57,16 @@ class BatchWriter(HostedWriter):
         with self._reading(folder) as ledger:
             terms = self.terms
             client = openai.OpenAI(
-                api_key=terms.key, base_url=terms.base_url, timeout=terms.timeout_s, max_retries=3
+                api_key=terms.key,
+                base_url=terms.base_url,
+                timeout=terms.timeout_s,
+                max_retries=3,
+                http_client=openai.DefaultHttpxClient(follow_redirects=False),
             )
             batches = Batches(client, ledger, self.price)
             try:
                 batches.settle()
+                self._proven, self._useless = has_rows(folder / "dialogs.parquet"), []
                 self._submit(exhibits, ledger, batches)
             finally:
                 client.close()
@@ -73,6 +81,12 @@ class BatchWriter(HostedWriter):
     def _submit(self, exhibits: list[Exhibit], ledger: Ledger, batches: Batches) -> None:
         under_way = {key for batch in ledger.batches.values() for key in batch.calls}
         wanted = [asked for exhibit in exhibits for asked in self._next(exhibit) if asked]
+        if not self._proven and len(self._useless) >= FEW:
+            raise WriterStopped(
+                f"None of {len(self._useless)} replies of {self.name} could be used, the last "
+                f"because {self._useless[-1]}; what was paid is recorded, check --model and "
+                "--base-url, or run synthesize without --batch."
+            )
         # Exhibits with the same texts share one call.
         missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
         if not missing:
@@ -105,9 +119,12 @@ class BatchWriter(HostedWriter):
                     self._check_refusal(asked)
                     return asked
                 self._accepted(exhibit, temperature, PAIRS_EACH, response)
+                self._proven = True
                 return None
             except Unacceptable as flaw:
                 reason = str(flaw)
+                if response is not None:
+                    self._useless.append(f"{reason}: {words_of(response)!r}")
         return None
 
     def _asked(

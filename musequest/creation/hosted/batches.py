@@ -2,7 +2,8 @@
 
 Before a batch leaves, its calls are in the ledger under a name of our own, which goes along as
 metadata. So a process that dies at any moment leaves either a batch that the next one finds by that
-name, or calls that never left; nothing is handed over twice.
+name or by the file of its requests, or calls that never left; nothing is handed over twice,
+whatever the clocks say.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import openai
+from openai import types
+from openai.pagination import SyncCursorPage
 
 from ..writers import WriterStopped
 from .estimate import most_usd
+from .faults import elsewhere, told_error
 from .ledger import Batch, Ledger
+from .parameters import body_without, sentence_of, settings_without, untaken_in
 from .prices import Price
 from .prompts import Request
 from .responses import record_of
@@ -29,7 +35,8 @@ NAME = "musequest"  # of the metadata that holds a batch's own name
 # What the API takes at once; its own limits are 50,000 requests and 200 MB.
 MOST_REQUESTS, MOST_BYTES = 40_000, 150_000_000
 ENDED = ("completed", "failed", "expired", "cancelled")
-EARLIER_S = 3600  # how far the server's clock may be behind
+LISTED = 100  # batches at once, the most that the API gives
+LATE = 408  # a time-out on the way, behind which a batch may have been made
 LISTED_S = 900  # after which a batch surely stands in the server's list
 PASSING = (408, 409, 429)  # refusals that say nothing of the request
 
@@ -52,7 +59,6 @@ class Batches:
                     "--base-url and that address until it is collected."
                 )
             if batch.id is None and not self._find(name, batch):
-                self._miss(batch)
                 continue
             there = self._state(str(batch.id))
             counts = there.request_counts
@@ -90,53 +96,85 @@ class Batches:
         return room
 
     def _hand_over(self, requests: list[Request]) -> None:
-        lines = "".join(f"{_line(request)}\n" for request in requests).encode()
-        file = self._ask(
+        url = str(self.client.base_url)
+        for model in {request.model for request in requests}:
+            for name, reason in self.ledger.untaken(url, model).items():
+                self.told.append(sentence_of(url, model, name, reason))
+        withouts = [list(self.ledger.untaken(url, request.model)) for request in requests]
+        together = list(zip(requests, withouts, strict=True))
+        lines = "".join(f"{_line(request, without)}\n" for request, without in together).encode()
+        upload = self._ask(
             "files",
-            lambda: self.client.files.create(file=("requests.jsonl", lines), purpose="batch"),
+            lambda: self.client.files.with_raw_response.create(
+                file=("requests.jsonl", lines), purpose="batch"
+            ),
         )
+        file_id = self._id_in(upload.text, "files")
         name = uuid.uuid4().hex
         calls = [
-            {"key": r.key, "most_usd": most_usd(r, self.price), "settings": r.settings}
-            for r in requests
+            {
+                "key": request.key,
+                "most_usd": most_usd(request, self.price),
+                "settings": settings_without(request.settings, without),
+                "without": without,
+            }
+            for request, without in together
         ]
-        self.ledger.sent_together(name, str(self.client.base_url), calls)
+        uploaded_at = _server_time(upload.headers)
+        self.ledger.sent_together(name, url, calls, file=file_id, uploaded_at=uploaded_at)
         # Not repeated by the client: a batch whose answer is lost may exist.
         once = self.client.with_options(max_retries=0)
         try:
-            batch = once.batches.create(
-                input_file_id=file.id,
+            made = once.batches.with_raw_response.create(
+                input_file_id=file_id,
                 endpoint=ENDPOINT,
                 completion_window="24h",
                 metadata={NAME: name},
             )
+            server_id = self._id_in(made.text, "batches")
         except openai.APIStatusError as error:
-            if error.status_code < 500:
+            if error.status_code < 500 and error.status_code != LATE:
                 self._free(self.ledger.batches[name], error.message)
             raise self._refused("batches", error) from None
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, WriterStopped) as error:
             raise WriterStopped(
-                f"Whether {self.client.base_url} took the batch is not known ({error}); run the "
-                "same command again, which looks for it first."
+                f"Whether {url} took the batch is not known ({error}); run the same command again, "
+                "which looks for it first."
             ) from None
-        self.ledger.accepted(name, batch.id)
-        self.told.append(f"Batch {batch.id} is handed over: {len(requests)} requests.")
+        self.ledger.accepted(name, server_id)
+        self.told.append(f"Batch {server_id} is handed over: {len(requests)} requests.")
 
     def _state(self, server_id: str) -> Any:
-        return self._ask(f"batches/{server_id}", lambda: self.client.batches.retrieve(server_id))
+        return self._ask(
+            f"batches/{server_id}", lambda: self.client.batches.retrieve(server_id), types.Batch
+        )
 
     def _find(self, name: str, batch: Batch) -> bool:
-        """Look for a batch whose id was never heard; whether there is one."""
-        since = _moment(batch) - EARLIER_S
-        for there in self._ask("batches", lambda: list(self._since(since))):
-            if (there.metadata or {}).get(NAME) == name:
+        """Look for a batch whose id was never heard, in all that the server has; whether there is.
+
+        Its own name and its file tell it, and no clock does.
+        """
+        listed = self._ask(
+            "batches", lambda: self.client.batches.with_raw_response.list(limit=LISTED)
+        )
+        page = self._ask("batches", lambda: _page(listed), SyncCursorPage)
+        for there in self._ask("batches", lambda: list(page)):
+            named = (there.metadata or {}).get(NAME) == name
+            if named or (batch.file and there.input_file_id == batch.file):
                 self.ledger.accepted(name, there.id)
                 return True
+        self._miss(batch, _server_time(listed.headers))
         return False
 
-    def _miss(self, batch: Batch) -> None:
-        """Take a batch that the server does not list for one that never left, once that is sure."""
-        if time.time() - _moment(batch) > LISTED_S:
+    def _miss(self, batch: Batch, now: float | None) -> None:
+        """Take a batch that the server does not list for one that never left, once that is sure.
+
+        `now` is the server's time; only where it told none, when it had the file or now, do the
+        seconds pass by the clock of this machine.
+        """
+        known = now is not None and batch.uploaded_at is not None
+        age_s = now - batch.uploaded_at if known else time.time() - _moment(batch)  # type: ignore
+        if age_s > LISTED_S:
             self._free(batch, "never handed over")
             return
         self.told.append(
@@ -144,16 +182,10 @@ class Batches:
             f"known yet; come back {LISTED_S // 60} minutes after it was sent."
         )
 
-    def _since(self, moment: float) -> Iterator[Any]:
-        for there in self.client.batches.list(limit=100):
-            if there.created_at < moment:
-                return
-            yield there
-
     def _take(self, batch: Batch, there: Any) -> None:
         """Write an ended batch's responses into the ledger; calls without one are free."""
         answered = self._lines(there.output_file_id)
-        if there.request_counts and len(answered) < there.request_counts.completed:
+        if there.request_counts and len(answered) < (there.request_counts.completed or 0):
             raise WriterStopped(
                 f"The results of batch {there.id} came cut short; run the same command again."
             )
@@ -174,16 +206,29 @@ class Batches:
 
     def _keep(self, call: dict[str, Any], line: dict[str, Any]) -> bool:
         """Write one response or refusal into the ledger; whether it is a response."""
-        response = line.get("response") or {}
-        code = response.get("status_code") or 0
+        response = line.get("response")
+        response = response if isinstance(response, dict) else {}
+        code = response.get("status_code")
         if code != 200:
-            if 400 <= code < 500 and code not in PASSING:
+            if not isinstance(code, int) or not 400 <= code < 500 or code in PASSING:
+                return False
+            if not self._learns(call, code, response.get("body")):
                 reason = f"the server refused it ({_reason(line)[:200]})"
                 self.ledger.refused(call["call"], call["key"], reason)
             return False
         record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
         self.ledger.paid(call["call"], call["key"], record)
         return True
+
+    def _learns(self, call: dict[str, Any], code: int, body: Any) -> bool:
+        """Whether a refusal says that the model does not take a parameter; then it goes without."""
+        error = told_error(body if isinstance(body, dict) else {}) or {}
+        words = " ".join(f"{error.get('message')} {error.get('code')}".split())[:300]
+        name = untaken_in(code, error.get("param"), words, call.get("without") or ())
+        url, model = str(self.client.base_url), call["settings"]["model"]
+        if name and name not in self.ledger.untaken(url, model):
+            self.ledger.not_taken(url, model, name, words)
+        return name is not None
 
     def _free(self, batch: Batch, reason: str) -> None:
         for call in list(batch.calls.values()):
@@ -198,14 +243,32 @@ class Batches:
         for line in text.split("\n"):
             try:
                 found.append(dict(json.loads(line)))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 continue
         return found
 
-    def _ask(self, what: str, call: Any) -> Any:
-        """A call that may be repeated, with what goes wrong as one sentence."""
+    def _id_in(self, text: str, what: str) -> str:
+        """The id of what was made; WriterStopped with the server's words where it tells none."""
         try:
-            return call()
+            found = json.loads(text)["id"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            found = None
+        if found and isinstance(found, str):
+            return found
+        raise WriterStopped(f"{self.client.base_url}{what} tells no id: {text[:200]!r}.")
+
+    def _ask(self, what: str, call: Callable[[], Any], kind: type = object) -> Any:
+        """A call that may be repeated, with what goes wrong as one sentence.
+
+        That is also an answer of another kind, such as a web page.
+        """
+        try:
+            if isinstance(found := call(), kind):
+                return found
+            raise WriterStopped(
+                f"{self.client.base_url}{what} is not there, but {str(found)[:200]!r}; check "
+                "--base-url."
+            )
         except openai.APIStatusError as error:
             raise self._refused(what, error) from None
         except openai.OpenAIError as error:
@@ -216,6 +279,8 @@ class Batches:
 
     def _refused(self, what: str, error: openai.APIStatusError) -> WriterStopped:
         url, told = self.client.base_url, " ".join(error.message.split())[:300].rstrip(".")
+        if error.status_code < 400:
+            return WriterStopped(elsewhere(str(url), error))
         if error.status_code in (401, 403):
             return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
         if error.status_code in (404, 405):
@@ -235,8 +300,25 @@ def _moment(batch: Batch) -> float:
     return datetime.fromisoformat(batch.sent_at).astimezone(UTC).timestamp()
 
 
-def _line(request: Request) -> str:
-    line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": request.body}
+def _page(listed: Any) -> Any:
+    """The page in an answer; its text where that is no JSON object, which `parse` cannot take."""
+    try:
+        return listed.parse() if isinstance(json.loads(listed.text), dict) else listed.text
+    except (ValueError, RecursionError):
+        return listed.text
+
+
+def _server_time(headers: Mapping[str, str]) -> float | None:
+    """When an answer left, in seconds of the server's clock; None where it does not say."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except ValueError:
+        return None
+
+
+def _line(request: Request, without: Container[str] = ()) -> str:
+    body = body_without(request.body, without)
+    line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": body}
     return json.dumps(line, ensure_ascii=False)
 
 

@@ -16,16 +16,30 @@ from typing import Any
 
 import openai
 
-from ...errors import MuseQuestError
+from ...errors import LOGGER, MuseQuestError
 from ..writers import WriterStopped
 from .disk import Disk
 from .estimate import most_usd
-from .faults import FREE, SCHEMA_WORDS, Fault, Limited, NoSchema, lacks_model, lost
+from .faults import (
+    FREE,
+    SCHEMA_WORDS,
+    Fault,
+    Limited,
+    NoSchema,
+    Untaken,
+    as_refusal,
+    elsewhere,
+    lacks_model,
+    lost,
+    told_error,
+)
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
+from .parameters import body_without, sentence_of, settings_without, untaken_in
 from .prices import Price
 from .prompts import JSON, Request
-from .responses import keeps_schema, record_of
+from .responses import keeps_schema, record_of, words_of
+from .verdicts import Verdicts
 
 REPEATS = 3  # of a call that failed, or whose response was not accepted
 REPEATS_LIMITED = 20  # of a call that met a rate limit
@@ -52,6 +66,17 @@ class Calls:
 
     def __post_init__(self) -> None:
         self.disk = Disk(self.ledger)
+        self.verdicts = Verdicts(str(self.client.base_url))
+        self._told: set[str] = set()  # parameters that are not sent, as far as that was told
+
+    async def judge(self, key: str, response: dict[str, Any], flaw: str, again: bool) -> None:
+        """Take in a verdict on a new response; see `Session.judge`."""
+        if not flaw:
+            self.verdicts.used()
+            await self.gate.open()
+        elif stopped := self.verdicts.refuse(key, flaw, words_of(response), again):
+            await self.gate.stop_soon(stopped)
+            raise stopped
 
     async def ask(self, request: Request) -> dict[str, Any]:
         """Return the response to a request, which is in the ledger by then.
@@ -83,6 +108,8 @@ class Calls:
                 if faults > REPEATS or (self.failed > REPEATS and not self.answered):
                     raise await self._give_up(fault, request) from None
                 await self._back_off(faults)
+            except Untaken:
+                continue  # without it, which the ledger knows by now
             except OSError as error:
                 text = f"{self.ledger.path} cannot be written ({error}); make room and run again."
                 await self.gate.stop_soon(WriterStopped(text))
@@ -108,46 +135,79 @@ class Calls:
             self.gate.widen(headers)
             self.answered, self.failed, self.given_up = self.answered + 1, 0, 0
         except Fault as fault:
-            if fault.free:
-                self.ledger.free(call, str(fault))
+            self._book(call, request, fault, free=fault.free)
             raise
-        except (MuseQuestError, NoSchema) as error:
-            self.ledger.free(call, str(error))
+        except (MuseQuestError, NoSchema, Untaken) as error:
+            self._book(call, request, error, free=True)
             if isinstance(error, WriterStopped):
                 self.gate.stop(error)
             if isinstance(error, NoSchema):
                 self.schema = False
+            if isinstance(error, Untaken):
+                url = str(self.client.base_url)
+                self.ledger.not_taken(url, request.model, error.name, str(error))
             raise
         finally:
             await self.gate.leave()
         await self.disk.reached()
         return response
 
+    def _book(self, call: str, request: Request, error: Exception, *, free: bool) -> None:
+        """Write down what a call that failed has cost, where that is known."""
+        if cost_usd := getattr(error, "cost_usd", 0.0):
+            self.ledger.failed(call, request.form, str(error), cost_usd)
+        elif free:
+            self.ledger.free(call, str(error))
+
+    def _without(self, request: Request) -> dict[str, str]:
+        """The parameters that are not sent, each told once a run, with the server's reasons."""
+        url, model = str(self.client.base_url), request.model
+        without = self.ledger.untaken(url, model)
+        for name in without.keys() - self._told:
+            self._told.add(name)
+            LOGGER.warning("%s", sentence_of(url, model, name, without[name]))
+        return dict(without)
+
     async def _response(
         self, request: Request, worst_usd: float
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """What the server says, as the ledger keeps it, and its headers."""
+        without = self._without(request)
+        settings = settings_without(request.settings, without)
         try:
             async with asyncio.timeout(self.longest_s):
-                raw = await self.client.chat.completions.with_raw_response.create(**request.body)
+                raw = await self.client.chat.completions.with_raw_response.create(
+                    **body_without(request.body, without)
+                )
             body = json.loads(raw.text)
-            if not isinstance(body, dict) or not isinstance(body.get("choices"), list):
-                raise ValueError("it has no choices")
+            told = told_error(body) if isinstance(body, dict) else None
+            if not (told or isinstance(body, dict) and isinstance(body.get("choices"), list)):
+                raise ValueError(f"it has no choices: {raw.text[:200]}")
         except TimeoutError:
             reason = f"no whole answer within {self.longest_s:.0f} s"
             raise Fault(reason, free=False) from None
         except openai.APIConnectionError as error:
             raise lost(error) from None
         except openai.APIStatusError as error:
-            raise self._refused(error, request) from None
-        except (openai.OpenAIError, ValueError) as error:
+            raise self._refused(error, request, without) from None
+        except (openai.OpenAIError, ValueError, RecursionError) as error:
             raise Fault(f"a response that cannot be read ({error})", free=False) from None
-        return record_of(body, request.settings, self.price, worst_usd), raw.headers
+        record = record_of(body, settings, self.price, worst_usd)
+        if told:
+            refusal = self._refused(as_refusal(told, raw), request, without)
+            if record["usage_reported"]:
+                refusal.cost_usd = record["cost_usd"]  # type: ignore[attr-defined]
+            raise refusal
+        return record, raw.headers
 
-    def _refused(self, error: openai.APIStatusError, request: Request) -> Exception:
-        """What an answer of 400 or more means."""
+    def _refused(
+        self, error: openai.APIStatusError, request: Request, without: Mapping[str, str]
+    ) -> Exception:
+        """What an answer of 300 or more means."""
         told = " ".join(error.message.split())[:300]
         url, code = self.client.base_url, error.status_code
+        if code < 400:
+            return WriterStopped(elsewhere(str(url), error))
         if code == 429 and error.code != "insufficient_quota":
             return Limited(told, error.response.headers)
         if code in (408, 409) or code >= 500:
@@ -158,6 +218,8 @@ class Calls:
             return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
         if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):
             return NoSchema(told)
+        if name := untaken_in(code, error.param, f"{told} {error.code}", without):
+            return Untaken(name, told)
         if code == 404 or lacks_model(error, request.model):
             return WriterStopped(
                 f"{url} has no model '{request.model}' ({told}); check --model and --base-url."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import openai
 
@@ -20,6 +21,14 @@ NO_MODEL = (
 
 class NoSchema(Exception):
     """The server does not take a JSON schema."""
+
+
+class Untaken(Exception):
+    """The model does not take a parameter."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
 
 
 class Fault(Exception):
@@ -43,6 +52,37 @@ def lost(error: openai.APIConnectionError) -> Fault:
     cause = type(error.__cause__).__name__
     reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
     return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
+
+
+def told_error(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the error that an answer of status 200 tells of, or None."""
+    choices = body.get("choices")
+    for place in [body, *(choices if isinstance(choices, list) else [])][:2]:
+        if isinstance(place, dict) and (told := place.get("error")):
+            return told if isinstance(told, dict) else {"message": str(told)}
+    return None
+
+
+def as_refusal(told: dict[str, Any], answer: Any) -> openai.APIStatusError:
+    """Return an error told with status 200 as if it had come with its own status.
+
+    That is its code, where it has one from 400 to 599; else 502, since a model may have answered.
+    """
+    error = openai.APIStatusError(
+        str(told.get("message") or told), response=answer.http_response, body=told
+    )
+    code = str(error.code)
+    error.status_code = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 502
+    return error
+
+
+def elsewhere(url: str, error: openai.APIStatusError) -> str:
+    """What a redirect is called, which is never followed: the ledger would not know that call."""
+    there = error.response.headers.get("location", "nowhere")
+    return (
+        f"{url} redirects to {there[:200]!r} (status {error.status_code}), which is not followed; "
+        "if that is the right address, give it up to /v1 with --base-url."
+    )
 
 
 def lacks_model(error: openai.APIStatusError, model: str) -> bool:

@@ -4,7 +4,8 @@
 it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
 sent and never heard of again, because the process was killed or the connection broke, counts with
 the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it,
-`too_many` tells how many calls were under way when the server took no more.
+`too_many` tells how many calls were under way when the server took no more. `failed` is a call
+whose answer was an error that cost something, `untaken` a parameter that a model does not take.
 What is written is surely on the disk after `flush`, and a response can be found from then on.
 """
 
@@ -14,6 +15,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import threading
 import uuid
@@ -34,6 +36,8 @@ class Batch:
     sent_at: str  # in UTC
     base_url: str | None = None  # where it was handed over; None in ledgers that do not tell
     id: str | None = None  # what the server calls it, once that is known
+    file: str | None = None  # what the server calls the file of its requests
+    uploaded_at: float | None = None  # when the server had that file, in seconds of its own clock
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)  # request -> its `sent` event
 
 
@@ -53,6 +57,7 @@ class Ledger:
         self.refusals: dict[str, str] = {}  # requests that a batch's server refused, with reasons
         self.most_together: int | None = None  # calls in batches at once, where a limit was met
         self._place_in_batch: dict[str, tuple[str, str]] = {}  # call -> batch and request
+        self._untaken: dict[tuple[str, str], dict[str, str]] = {}
         # What was asked and answered is for its owner alone, or for those he lets in later.
         self._file = open(path, "ab+", 0, opener=_for_its_owner)  # noqa: SIM115
         try:
@@ -95,10 +100,15 @@ class Ledger:
         self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd, **more})
         return call
 
-    def sent_together(self, batch: str, base_url: str, calls: list[dict[str, Any]]) -> None:
-        """Write down the calls of a batch (arguments of `sent`); then they are on the disk."""
+    def sent_together(
+        self, batch: str, base_url: str, calls: list[dict[str, Any]], **more: Any
+    ) -> None:
+        """Write down the calls of a batch (arguments of `sent`); then they are on the disk.
+
+        `more` are fields of `Batch`.
+        """
         for call in calls:
-            self.sent(**call, batch=batch, base_url=base_url)
+            self.sent(**call, batch=batch, base_url=base_url, **more)
         self.flush()
 
     def accepted(self, batch: str, server_id: str) -> None:
@@ -113,6 +123,21 @@ class Ledger:
     def refused(self, call: str, key: str, reason: str) -> None:
         """Write down that the server refused a request of a batch, which costs nothing."""
         self.free(call, reason, refused=key)
+
+    def failed(self, call: str, form: str, reason: str, cost_usd: float) -> None:
+        """Write down that a call cost something and brought an error."""
+        self._append(
+            {"event": "failed", "call": call, "form": form, "reason": reason, "cost_usd": cost_usd}
+        )
+
+    def untaken(self, base_url: str, model: str) -> dict[str, str]:
+        """The parameters that a model at a server was found not to take, with its reasons."""
+        return self._untaken.setdefault((base_url, model), {})
+
+    def not_taken(self, base_url: str, model: str, name: str, reason: str) -> None:
+        """Write down that a model does not take a parameter."""
+        told = {"base_url": base_url, "model": model, "name": name, "reason": reason}
+        self._append({"event": "untaken", **told})
 
     def too_many(self) -> None:
         """Write down that the server takes fewer calls at once than are in batches now."""
@@ -151,10 +176,16 @@ class Ledger:
         """Take in the lines on disk; one cut short by a kill or a power cut is passed over."""
         first, line = 0, b"\n"
         with self.path.open("rb") as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 try:
                     self._note(json.loads(line), first, len(line))
-                except (ValueError, KeyError, TypeError):
+                except ForgedAmount as amount:
+                    self._file.close()
+                    raise MuseQuestError(
+                        f"{self.path}, line {number}, tells of {amount} USD, which no call costs; "
+                        "put the amount right, or the limit would be another."
+                    ) from None
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     LOGGER.warning("%s: a line cut short at byte %d is left.", self.path, first)
                 first += len(line)
         if not line.endswith(b"\n"):
@@ -171,17 +202,23 @@ class Ledger:
             half = max(1, event["calls"] // 2)
             self.most_together = min(half, self.most_together or half)
             return
+        if event["event"] == "untaken":
+            self.untaken(event["base_url"], event["model"])[event["name"]] = event["reason"]
+            return
         call = event["call"]
         if event["event"] == "sent":
-            self._open_usd[call] = float(event["most_usd"])
+            self._open_usd[call] = _usd(event["most_usd"])
             if name := event.get("batch"):
-                batch = self.batches.setdefault(name, Batch(event["at"], event.get("base_url")))
+                told = {each: event.get(each) for each in ("base_url", "file", "uploaded_at")}
+                batch = self.batches.setdefault(name, Batch(event["at"], **told))
                 batch.calls[event["key"]] = event
                 self._place_in_batch[call] = (name, event["key"])
             return
         if event["event"] == "paid":
-            self._paid_usd += float(event["response"]["cost_usd"])
+            self._paid_usd += _usd(event["response"]["cost_usd"])
             self._written[event["key"]] = (first, length)
+        if event["event"] == "failed":
+            self._paid_usd += _usd(event["cost_usd"])
         if key := event.get("refused"):
             self.refusals[key] = event["reason"]
         self._open_usd.pop(call, None)
@@ -204,12 +241,25 @@ def _for_its_owner(path: str, flags: int) -> int:
     return number
 
 
+class ForgedAmount(Exception):
+    """An amount of money that no call costs."""
+
+
+def _usd(amount: Any) -> float:
+    """An amount as the ledger may hold it; ForgedAmount where it would raise the limit."""
+    number = isinstance(amount, int | float) and not isinstance(amount, bool)
+    if not number or not math.isfinite(amount) or amount < 0:
+        raise ForgedAmount(f"{amount!r:.40}")
+    return float(amount)
+
+
 def paid_usd_of(path: Path, forms: Collection[str]) -> float:
-    """Return what a ledger's responses of these forms cost, without opening it; 0 without one."""
+    """Return what a ledger's calls of these forms cost, without opening it; 0 without one."""
     paid_usd = 0.0
     for line in path.read_bytes().splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, ForgedAmount):
             event = json.loads(line)
-            if event["event"] == "paid" and event["response"]["form"] in forms:
-                paid_usd += event["response"]["cost_usd"]
+            told = event["response"] if event["event"] == "paid" else event
+            if event["event"] in ("paid", "failed") and told["form"] in forms:
+                paid_usd += _usd(told["cost_usd"])
     return paid_usd

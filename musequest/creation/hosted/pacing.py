@@ -1,6 +1,7 @@
 """The gate every call passes: how many at once, not before when, and never above the limit in USD.
 
-It opens for one call, and fully after the first answer, so that a wrong key costs a single call.
+It opens for one call, and fully after the first answer that could be used, so that a wrong key
+costs a single call, and a server whose answers are of no use a few.
 A 429 halves what is let through and pauses all until the server's headers say; every answer widens
 it again by a little.
 """
@@ -62,11 +63,17 @@ class Gate:
             self.active -= 1
             self._changed.notify_all()
 
+    async def open(self) -> None:
+        """After the first answer that could be used: let all through."""
+        if not self.opened:
+            async with self._changed:
+                self.opened, self.width = True, float(self.most)
+                self._changed.notify_all()
+
     def widen(self, headers: Mapping[str, str]) -> None:
         """After an answer: let a little more through, unless its headers say that all is used."""
-        if not self.opened:
-            self.opened, self.width = True, float(self.most)
-        self.width = min(float(self.most), self.width + 1 / self.width)
+        if self.opened:
+            self.width = min(float(self.most), self.width + 1 / self.width)
         if pause := _exhausted_s(headers):
             self.pause(pause)
 

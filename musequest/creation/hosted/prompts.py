@@ -16,6 +16,7 @@ from ..dialogs import LONGEST, SHORTEST
 from ..exhibits import Exhibit
 from ..texts import as_data
 from ..writers import sha256_of
+from .replies import marked_lines, pair_lists
 
 MAX_TOKENS = 3000  # of an answer
 LONGEST_REASON = 400  # characters of a rejection that are told to the model
@@ -166,13 +167,12 @@ def _material(exhibit: Exhibit) -> str:
 
 def pairs_in_json(content: str) -> list[Any]:
     """Return what a reply in JSON has for pairs; Unacceptable if it is no such reply."""
-    try:
-        body = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise Unacceptable(f"the reply is no JSON ({error})") from None
-    if not isinstance(body, dict) or set(body) != {"pairs"} or not isinstance(body["pairs"], list):
+    found = pair_lists(content)
+    if len(found) > 1:
+        raise Unacceptable(f"the reply holds {len(found)} different lists of pairs")
+    if not found or not isinstance(found[0], list):
         raise Unacceptable('the reply is no JSON object with the one key "pairs"')
-    return body["pairs"]
+    return found[0]
 
 
 def _strings(pair: Any) -> tuple[str, str]:
@@ -184,7 +184,7 @@ def _strings(pair: Any) -> tuple[str, str]:
 
 
 def _parse_marked(content: str) -> list[tuple[str, str]]:
-    pairs, text, end = [], content.replace("\r\n", "\n").strip(), 0
+    pairs, text, end = [], marked_lines(content), 0
     while end < len(text):
         if not (match := LINES.match(text, end)):
             raise Unacceptable("the reply is not made of [Visitor]: and [Guide]: lines in turn")

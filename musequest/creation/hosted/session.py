@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import openai
 
+from ...errors import MuseQuestError
 from ..writers import WriterStopped
 from .calls import Calls
 from .estimate import Estimate
@@ -34,6 +35,12 @@ class Terms:
     concurrency: int  # calls at once
     timeout_s: float  # without a sign of the answer; twice as long for the whole of it
     backoff_s: float  # before the first repeat
+
+    def __post_init__(self) -> None:
+        if not self.max_cost_usd >= 0:
+            raise MuseQuestError(
+                f"A limit of {self.max_cost_usd} USD is none; give --max-cost-usd 0 or more."
+            )
 
     def room(self, planned: Estimate, ledger: Ledger) -> str:
         """What was spent before, the limit, and whether it will be enough."""
@@ -63,6 +70,14 @@ class Session:
         """Wait for the response to a request."""
         return self._run(self.calls.ask(asked))
 
+    def judge(self, key: str, response: dict[str, Any], flaw: str, *, again: bool = False) -> None:
+        """Say of a new response whether it could be used: `flaw` is empty, or why it could not.
+
+        `again` is one to a request of which an earlier run had useless responses. Raises
+        WriterStopped where too many in a row could not be used.
+        """
+        self._run(self.calls.judge(key, response, flaw, again))
+
     def stop(self) -> None:
         """Let no further call begin."""
         self._run(self.calls.gate.stop_soon(WriterStopped("The run was stopped.")))
@@ -87,7 +102,12 @@ class Session:
     async def _connect(self) -> Calls:
         terms = self.terms
         client = openai.AsyncOpenAI(
-            api_key=terms.key, base_url=terms.base_url, max_retries=0, timeout=terms.timeout_s
+            api_key=terms.key,
+            base_url=terms.base_url,
+            max_retries=0,
+            timeout=terms.timeout_s,
+            # A redirect that is followed is a call that the ledger does not know.
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
         )
         gate = Gate(self.ledger, terms.concurrency, terms.max_cost_usd)
         longest_s = WHOLE * terms.timeout_s

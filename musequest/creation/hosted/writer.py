@@ -10,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...errors import MuseQuestError
@@ -26,6 +28,7 @@ from .prompts import FORMS, JSON, MARKED, Request, Unacceptable, base_prompt, pa
 from .responses import text_of
 from .server import address_of, key_of
 from .session import Session, Terms
+from .spoken_language import prepare
 
 MODEL = "gpt-4o-mini"
 MAX_COST_USD = 1.0
@@ -90,7 +93,9 @@ class HostedWriter(Writer):
                 )
             planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.terms.room(planned, ledger)}", file=sys.stderr)
+            prepare()  # now, since the first reply's verdict opens the gate
             self._session = Session(self.terms, ledger, planned)
+            self._session.calls.verdicts.proven = has_rows(folder / "dialogs.parquet")
             try:
                 yield
             finally:
@@ -108,13 +113,22 @@ class HostedWriter(Writer):
             response = self._known(exhibit, temperature, n, attempt, reason)
             if response is None and asked > REPEATS:
                 break
+            known, flaw, pairs = response is not None, "", []
             try:
                 if response is None:
                     asked += 1
                     response = self._asked(exhibit, temperature, n, attempt, reason)
-                return self._accepted(exhibit, temperature, n, response)
-            except Unacceptable as flaw:
-                reason = str(flaw)
+                pairs = self._accepted(exhibit, temperature, n, response)
+            except Unacceptable as unacceptable:
+                flaw = str(unacceptable)
+            if response and not known:
+                key = request(
+                    self.name, exhibit, temperature, n, response["form"], attempt, reason
+                ).key
+                self._open.judge(key, response, flaw, again=attempt >= asked)
+            if not flaw:
+                return pairs
+            reason = flaw
         raise self._unusable(exhibit, temperature, reason)
 
     def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
@@ -212,6 +226,14 @@ def past_of(ledger: Ledger) -> Iterator[dict[str, Any]]:
     return (response for response in ledger.responses() if response["form"] in FORMS)
 
 
+def has_rows(path: Path) -> bool:
+    """Whether a parquet file is there and has any."""
+    try:
+        return path.is_file() and pq.read_metadata(path).num_rows > 0
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def _pairs(
     texts: list[tuple[str, str]], support: list[str], response: dict[str, Any], prompt_sha256: str
 ) -> list[Pair]:
@@ -233,6 +255,7 @@ def _pairs(
             response_id=response["id"],
             cost_usd=response["cost_usd"] / n,
             created_at=moment,
+            temperature_taken=response["temperature"] is not None,
             support=support[index],
             **shares[index],
         )
