@@ -24,7 +24,7 @@ from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
 from .exhibit_lists import Row, list_path, read_list
-from .split import MOST_HELD_OUT, SLOTS, Slot, assign, assign_listed
+from .split import SLOTS, Slot, assign, assign_listed
 from .texts import flaw_of, half_sign_of, warn_of_short
 
 NEEDED = ("item_name", "title", "description")
@@ -192,20 +192,12 @@ def _photos(
 
 def _splits(name: str, photos: list[str], by_split: dict[str, list[str]]) -> dict[str, list[int]]:
     """The listed splits by the photos' numbers; MuseQuestError where 15 slots cannot hold them."""
-    held = len(by_split["test"]) + len(by_split["validation"])
-    if not by_split["test"] or not by_split["validation"]:
-        raise MuseQuestError(f"'{name}' lists no test_images or no validation_images; add them.")
-    if held > MOST_HELD_OUT:
-        raise MuseQuestError(
-            f"'{name}' lists {held} photos for test and validation; list {MOST_HELD_OUT} at most, "
-            "as many as there are pairs of the lowest temperature."
-        )
-    if len(photos) > SLOTS or held + len(set(by_split["train"])) > SLOTS:
-        raise MuseQuestError(f"'{name}' lists more than {SLOTS} photos; unlist some.")
-    for split, listed in by_split.items():
-        if len(set(listed)) < len(listed):
-            raise MuseQuestError(f"'{name}' lists a photo twice in {split}_images; unlist one.")
-    return {split: [photos.index(photo) for photo in own] for split, own in by_split.items()}
+    splits = {split: [photos.index(photo) for photo in own] for split, own in by_split.items()}
+    try:
+        assign_listed(**splits)
+    except ValueError as flaw:
+        raise MuseQuestError(f"'{name}' lists {flaw}.") from None
+    return splits
 
 
 def _lines(cell: str) -> list[str]:
