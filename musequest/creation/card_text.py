@@ -42,6 +42,8 @@ Of the photos, each of which stands with its licence, credit line, record and so
 
 ## Dialogs
 
+{languages}
+
 {dialogs}
 
 `provenance.csv` holds for each row who wrote its pair, at which temperature, from which prompt, in

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
 from ..home import collection_dir
+from ..languages import ENGLISH, checked_language
 from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
@@ -49,19 +50,21 @@ class Exhibit:
     facts: dict[str, str] = field(default_factory=dict)
     photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
     splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
+    language: str = ENGLISH  # of its texts and dialogs, a code of ISO 639-1
 
     def slots(self) -> list[Slot]:
         """Return the 15 slots: by what the museum lists for each split, else by the split rule."""
         return assign_listed(**self.splits) if self.splits else assign(len(self.photos))
 
 
-def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
+def read_folder(folder: str | Path, language: str = ENGLISH) -> tuple[list[Exhibit], list[str]]:
     """Return the good exhibits of a folder museum, and one sentence for each bad one.
 
     The `photos` column lists paths relative to the folder, a line (or a semicolon) each; where it
     is empty, all images in photos/<item_name>/ are taken in the order of their names. The columns
     test_images, validation_images and train_images list them by split instead. Photos are looked
-    for, not opened. A `credits.csv` may give single photos rights of their own. A missing or
+    for, not opened. Texts are in `language`, unless a column of that name says otherwise. A
+    `credits.csv` may give single photos rights of their own. A missing or
     unreadable list raises MuseQuestError.
     """
     folder = Path(folder)
@@ -73,13 +76,17 @@ def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
     for row in rows:
         try:
             exhibit = _exhibit(row, folder, exhibits)
-            exhibits.append(replace(exhibit, photo_credits=credits_of(exhibit, own)))
+            spoken = checked_language(row.cells.get("language") or language, "its list")
+            rights = credits_of(exhibit, own)
+            exhibits.append(replace(exhibit, language=spoken, photo_credits=rights))
         except MuseQuestError as error:
             problems.append(f"{source}, {row.place}: {error}")
     return exhibits, problems
 
 
-def collect_folder(folder: str | Path, collection: str, *, progress: bool = True) -> pd.DataFrame:
+def collect_folder(
+    folder: str | Path, collection: str, *, language: str = ENGLISH, progress: bool = True
+) -> pd.DataFrame:
     """Read a folder museum into data/<collection>: exhibits.parquet, credits.csv and originals/.
 
     Photos become RGB JPEGs of at most 1536 px. Of an exhibit the first 15 photos are taken, and
@@ -89,7 +96,7 @@ def collect_folder(folder: str | Path, collection: str, *, progress: bool = True
     written, one row each.
     """
     target, source = collection_dir(collection), list_path(folder)
-    exhibits, problems = read_folder(folder)
+    exhibits, problems = read_folder(folder, checked_language(language, "collect"))
     total, kept = len(exhibits) + len(problems), []
     for exhibit in tqdm(exhibits, desc="Collecting", unit="exhibit", disable=not progress):
         try:
@@ -110,7 +117,9 @@ def load_exhibits(collection: str) -> list[Exhibit]:
     names = [item.name for item in Exhibit.__dataclass_fields__.values()]
     exhibits = []
     for row in rows:
-        values = {name: row[name] for name in names} | {"photos": list(row["photos"])}
+        values = {name: row.get(name) for name in names} | {"photos": list(row["photos"])}
+        own = row.get("language")
+        values["language"] = own if isinstance(own, str) else ENGLISH
         for name, nothing in (("facts", "{}"), ("photo_credits", "[]"), ("splits", "{}")):
             values[name] = json.loads(row[name] if isinstance(row[name], str) else nothing)
         exhibits.append(Exhibit(**values))
@@ -229,7 +238,10 @@ def _row(exhibit: Exhibit) -> dict[str, Any]:
         for name, value in vars(exhibit).items()
         if name in ("facts", "photo_credits", "splits")
     }
-    return asdict(exhibit) | texts
+    row = asdict(exhibit) | texts
+    if exhibit.language == ENGLISH:  # said only where it is another
+        del row["language"]
+    return row
 
 
 def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
