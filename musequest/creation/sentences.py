@@ -59,12 +59,12 @@ def told_sentences(text: str, language: str = ENGLISH) -> list[str]:
     if it ends in a stop ("Cartier, Inc.").
     """
     lines = list(_blocks(text))
-    marked = [line for line in lines if MARKED.search(line)]
+    marked = closing = [line for line in lines if MARKED.search(line)]
     if 2 * len(marked) < len(lines):
         marked = [line for line in marked if count_words(line) >= MANY_WORDS]
     long = [line for line in lines if line in marked or count_words(line) >= MANY_WORDS]
     enough = [told for told in (marked, long) if sum(map(count_words, told)) >= ENOUGH_WORDS]
-    told = next(iter(enough), long or lines)
+    told = next(iter(enough), long or closing or lines)
     return [closed(each) for line in told for each in _sentences(line, language)]
 
 
