@@ -10,12 +10,13 @@ from pathlib import Path
 
 import imagehash
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from .errors import MuseQuestError
 from .files import write_whole
 
-FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF", "HEIF")
 SMALLEST_EDGE = 16  # px
 # Longest edge of a collected photo, px: as much as any Idefics model looks at.
 LONGEST_EDGE = 1536
@@ -79,7 +80,15 @@ def save_photo(image: Image.Image, path: str | Path) -> None:
 def _formats() -> tuple[str, ...]:
     """Those of FORMATS that this Pillow was built with, loaded."""
     Image.init()
+    pillow_heif.register_heif_opener(thumbnails=False)
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@functools.cache
+def photo_suffixes() -> frozenset[str]:
+    """Return how the names of files in these formats end, in small letters: ".jpg", ".heic"."""
+    formats, known = _formats(), Image.registered_extensions()
+    return frozenset(suffix for suffix, name in known.items() if name in formats)
 
 
 def _check_size(size: tuple[int, int], path: Path, max_pixels: int) -> None:

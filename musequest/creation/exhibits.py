@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
@@ -25,11 +26,11 @@ from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
 from .exhibit_lists import Row, list_path, read_list
+from .photo_files import found_photo, images_of, warn_of_others
 from .split import SLOTS, Slot, assign, assign_listed
 from .texts import flaw_of, half_sign_of, warn_of_short
 
 NEEDED = ("item_name", "title", "description")
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif"}
 # Columns that give the photos of each split.
 LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
 
@@ -72,15 +73,19 @@ def read_folder(folder: str | Path, language: str = ENGLISH) -> tuple[list[Exhib
     rows, unreadable = read_list(source, NEEDED)
     own = read_credits(folder)
     exhibits: list[Exhibit] = []
+    listing: set[str] = set()  # exhibits whose photos are listed
     problems = [f"{source}, {problem}" for problem in unreadable]
     for row in rows:
         try:
             exhibit = _exhibit(row, folder, exhibits)
             spoken = checked_language(row.cells.get("language") or language, "its list")
             rights = credits_of(exhibit, own)
+            if any(row.cells.get(column) for column in ("photos", *LISTED)):
+                listing.add(exhibit.item_name)
             exhibits.append(replace(exhibit, language=spoken, photo_credits=rights))
         except MuseQuestError as error:
-            problems.append(f"{source}, {row.place}: {error}")
+            problems.append(f"{source}, {_place(row, str(error))}: {error}")
+    warn_of_others(folder, [e.item_name for e in exhibits if e.item_name not in listing])
     return exhibits, problems
 
 
@@ -126,6 +131,12 @@ def load_exhibits(collection: str) -> list[Exhibit]:
     return exhibits
 
 
+def _place(row: Row, flaw: str) -> str:
+    """Where a row stands, and of which exhibit it is, unless the flaw names it."""
+    name = " ".join(row.cells["item_name"].split())[:80]
+    return row.place if not name or repr(name) in flaw else f"{row.place}, exhibit {name!r}"
+
+
 def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
     cells = row.cells
     name = _item_name(cells, earlier)
@@ -134,6 +145,7 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
         if flaw := half_sign_of(cell):
             raise MuseQuestError(f"the {column} of '{name}' {flaw}; write it as plain text.")
     told = {f"fact {fact!r}": value for fact, value in facts.items() if value.strip()}
+    told |= {f"name of the fact {fact!r}": fact for fact in facts}
     for noun, text in {
         "title": cells["title"],
         "description": cells["description"],
@@ -185,17 +197,14 @@ def _photos(
     listed = [photo for photos in by_split.values() for photo in photos]
     if listed and cells.get("photos"):
         raise MuseQuestError(f"'{name}' lists photos and {', '.join(LISTED)}; empty one of them.")
-    listed = listed or _lines(cells.get("photos", "")) or _images_of(name, folder)
+    listed = listed or _lines(cells.get("photos", "")) or images_of(folder, name)
     if not listed:
         raise MuseQuestError(f"'{name}' has no photo; list one, or put it in photos/{name}/.")
-    for photo in listed:
-        if not (folder / photo).resolve().is_relative_to(folder.resolve()):
-            raise MuseQuestError(f"the photo {photo} lies outside {folder}; move it there.")
-        if not (folder / photo).is_file():
-            raise MuseQuestError(f"the photo {folder / photo} is absent; add it, or unlist it.")
-    photos = list(dict.fromkeys(listed))
+    found = {photo: found_photo(folder, photo) for photo in listed}
+    photos = list(dict.fromkeys(found.values()))
     if not any(by_split.values()):
         return photos, {}
+    by_split = {split: [found[photo] for photo in own] for split, own in by_split.items()}
     return photos, _splits(name, photos, by_split)
 
 
@@ -213,16 +222,10 @@ def _lines(cell: str) -> list[str]:
     return [part.strip() for part in re.split(r"[\n;]", cell) if part.strip()]
 
 
-def _images_of(name: str, folder: Path) -> list[str]:
-    found = sorted((folder / "photos" / name).glob("*"))
-    images = [path for path in found if path.suffix.lower() in PHOTO_SUFFIXES]
-    return [path.relative_to(folder).as_posix() for path in images]
-
-
 def _facts(cell: str) -> dict[str, str]:
     try:
         facts = json.loads(cell) if cell else {}
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MuseQuestError(f"the facts are no JSON ({error}); mend them.") from None
     if not isinstance(facts, dict) or any(
         isinstance(value, bool) or not isinstance(value, str | int | float)
@@ -254,7 +257,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     images, taken, copies, rights = [], [], [], []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = prepared_photo(folder / photo)
+        image = _opened(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)
@@ -266,3 +269,11 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
         copies.append(f"originals/{exhibit.item_name}/{number:02d}.jpg")
         save_photo(image, target / copies[-1])
     return replace(exhibit, photos=copies, photo_credits=rights)
+
+
+def _opened(path: Path) -> Image.Image:
+    """The photo; one that the disk does not give is its exhibit's flaw."""
+    try:
+        return prepared_photo(path)
+    except OSError as error:
+        raise MuseQuestError(f"{path} cannot be read ({error.strerror}); mend that.") from None
