@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import imagehash
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from .errors import MuseQuestError
@@ -22,7 +23,7 @@ from .files import write_whole
 
 # What Pillow may take a file for, by its content. None of these hands it to another program, as EPS
 # does.
-FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "AVIF", "HEIF")
 SMALLEST_EDGE = 16  # px
 MOST_PIXELS = 178_956_970 // 2  # half of where Pillow itself speaks of a bomb
 LARGEST_FILE_MIB = 512
@@ -127,7 +128,15 @@ def save_photo(image: Image.Image, path: str | Path) -> None:
 def _formats() -> tuple[str, ...]:
     """Those of FORMATS that this Pillow was built with, loaded."""
     Image.init()
+    pillow_heif.register_heif_opener(thumbnails=False)
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@functools.cache
+def photo_suffixes() -> frozenset[str]:
+    """Return how the names of files in these formats end, in small letters: ".jpg", ".heic"."""
+    formats, known = _formats(), Image.registered_extensions()
+    return frozenset(suffix for suffix, name in known.items() if name in formats)
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:

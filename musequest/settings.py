@@ -10,6 +10,7 @@ from typing import Any
 from .errors import MuseQuestError
 from .home import plain_name, root
 from .keys import check_keys, check_kinds, keys_of, read_yaml, typed_value
+from .languages import ENGLISH, checked_language
 
 # How several devices share the work, each with its keys; fsdp has those of Accelerate's plugin too.
 STRATEGIES = {
@@ -44,6 +45,7 @@ class Profile:
     evaluation_split: str = "test"  # the split that is answered and scored
     # Folder of photos from outside the collection, relative to the repository; null for none.
     outsiders: str | None = "assets/pocket_outsiders"
+    language: str = ENGLISH  # of the museum's texts and the dialogs, a code of ISO 639-1
     seed: int = 0  # of augmentation and dialogs
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
     approach_training: dict[str, Any] = field(default_factory=dict)  # the same, by approach
@@ -106,6 +108,8 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
     check_keys(overrides or {}, profile_keys(), "--set")
     values |= {key: typed_value(text) for key, text in (overrides or {}).items()}
     check_kinds(Profile, values, path)
+    if "language" in values:
+        values["language"] = checked_language(values["language"], path)
     by_approach = values.get("approach_training", {})
     check_keys(by_approach, set(approach_names()) if by_approach else set(), path)
     for name, training in {"training": values.get("training", {}), **by_approach}.items():

@@ -63,7 +63,9 @@ def test_a_museum_on_the_internet_is_asked_as_the_profile_says(home, monkeypatch
     monkeypatch.setattr("musequest.creation.chosen.collect_museum", collect_museum)
     profile = dataclasses.replace(POCKET, museum="artic", collection="t", query="bowl", limit=7)
     assert len(collect(profile)) == 5
-    assert asked == [("artic", "t", {"catalogue": None, "query": "bowl", "limit": 7})]
+    assert asked == [
+        ("artic", "t", {"catalogue": None, "query": "bowl", "limit": 7, "language": "en"})
+    ]
 
 
 @pytest.mark.parametrize("museum", ["smithsonian", "artic"])

@@ -79,7 +79,10 @@ def test_two_lists_are_one_too_many(museum: Path):
     [
         ("{not json", "line 2: it is no JSON"),
         ('["a"]', "line 2: it is no JSON object"),
-        ('{"item_name": "a", "title": "b"}', "line 2: .* lacks the column 'description'"),
+        ('{"item_name": "a", "title": "b"}', r'line 2 \("a"\): .* lacks the column'),
+        ('{"item_name": "a", "title": ' + "9" * 5000 + "}", r'line 2 \("a"\): it is no JSON'),
+        ("[" * 100_000, "line 2: it is no JSON"),
+        ('{"Title": "a", "title": "b", "item_name": "c", "description": "d"}', "'title' twice"),
     ],
 )
 def test_a_bad_line_is_a_problem_of_its_own(

@@ -1,13 +1,16 @@
 """Exhibits are read and checked row by row; a bad one is reported and left out."""
 
 import csv
+import io
 import json
 import logging
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from conftest import draw_photo
 from PIL import Image
@@ -111,6 +114,15 @@ BAD_CELLS = {
     "facts that are no JSON": ({"facts": "date 1803"}, "the facts are no JSON"),
     "facts that are a list": ({"facts": '["1803"]'}, "no JSON object of texts"),
     "a fact that is a list": ({"facts": '{"date": ["1803"]}'}, "no JSON object of texts"),
+    "endless number": ({"facts": '{"date": ' + "9" * 5000 + "}"}, "the facts are no JSON"),
+    "deep facts": ({"facts": '{"date": ' + "[" * 100_000 + "}"}, "the facts are no JSON"),
+    "a fact without a name": ({"facts": '{" ": "1742"}'}, "name of the fact ' ' .* is empty"),
+    "html in a fact's name": ({"facts": '{"<b>": "1742"}'}, "name of the fact .* contains HTML"),
+    "path with NUL": ({"photos": "photos/\0.jpg"}, r"'photos/\\x00.jpg' has a path that cannot"),
+    "long path": ({"photos": "p" * 300 + ".jpg"}, "'ppp.*' has a path that cannot be used"),
+    "long path of folders": ({"photos": "pp/" * 3000}, "'pp/.*' has a path that cannot be used"),
+    "loop of links": ({"photos": "loop/a.jpg"}, "'loop/a.jpg' has a path that cannot be used"),
+    "unknown language": ({"language": "klingon"}, "'language' is 'klingon'; write a code"),
     "absent photo": ({"photos": "photos/gone.jpg"}, "photos/gone.jpg is absent"),
     "photo elsewhere": ({"photos": "../../secret.jpg"}, "lies outside"),
     "photo by full path": ({"photos": "/etc/hostname"}, "lies outside"),
@@ -122,11 +134,14 @@ def test_a_bad_row_is_one_sentence_and_left_out(
     museum: Path, home: Path, caplog: pytest.LogCaptureFixture, case: str
 ):
     cells, sentence = BAD_CELLS[case]
+    (museum / "loop").symlink_to("loop")
+    write_rows(museum, [row | {"language": "en"} for row in read_rows(museum)])
     with caplog.at_level(logging.WARNING, logger="musequest"):
         names = collect(changed(museum, 3, **cells))
     assert len(names) == 4 and "the-orme-casket" not in names
     (message,) = caplog.messages
-    assert "exhibits.csv, row 5: " in message and "\n" not in message
+    assert "exhibits.csv, row 5" in message and "\n" not in message
+    assert cells.get("item_name", "the-orme-casket").strip() in message
     assert re.search(sentence, message)
 
 
@@ -236,4 +251,117 @@ def test_an_unusable_list_is_a_sentence(tmp_path: Path, content: bytes | None, s
 def test_a_row_with_another_number_of_cells_is_a_problem(tmp_path: Path, line: str):
     (tmp_path / "exhibits.csv").write_text(f"item_name,title,description\n{line}\n")
     exhibits, (problem,) = read_folder(tmp_path)
-    assert not exhibits and "row 2: it has not as many cells as the header" in problem
+    assert not exhibits and "row 2 ('a'): it has not as many cells as the header" in problem
+
+
+def spreadsheet(museum: Path, separator: str, first: str, encoding: str, end: str = "") -> None:
+    """The museum's list as other programs save it."""
+    rows = read_rows(museum)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator)
+    writer.writerow([name.replace("_", " ").title() for name in rows[0]])
+    writer.writerows([row.values() for row in rows])
+    (museum / "exhibits.csv").write_text(first + text.getvalue() + end, encoding, newline="")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    ("first", "encoding", "end"),
+    [
+        ("", "utf-8", ""),
+        ("sep={}\r\n", "utf-8-sig", ""),
+        ('"sep={}"\r\n', "utf-8", ""),
+        ("", "utf-8-sig", "\r\n\r\n"),
+        ("", "utf-16", "{}{}{}{}{}{}{}{}{}\r\n" * 3),
+    ],
+)
+def test_a_list_is_read_as_spreadsheets_save_it(
+    museum: Path, separator: str, first: str, encoding: str, end: str
+):
+    wanted = read_folder(museum)
+    spreadsheet(museum, separator, first.format(separator), encoding, end.replace("{}", separator))
+    assert read_folder(museum) == wanted
+
+
+def test_rows_are_counted_as_a_spreadsheet_does(museum: Path):
+    lines = "item_name;title;description\r\n\r\n;;\r\na;A;B;;\r\nb;C;;x\r\n"
+    (museum / "exhibits.csv").write_bytes(lines.encode())
+    _, problems = read_folder(museum)
+    assert "row 5 ('b'): it has not as many cells" in problems[0]
+    assert "row 4: 'a' has no photo" in problems[1]
+
+
+def test_a_cell_may_be_long_and_old_encodings_are_a_sentence(museum: Path):
+    changed(museum, 1, description="Made of oak. " * 12_000)
+    assert len(read_folder(museum)[0]) == 5
+    list_ = museum / "exhibits.csv"
+    list_.write_bytes(list_.read_text(encoding="utf-8").replace("oak", "ch\xeane").encode("cp1252"))
+    with pytest.raises(MuseQuestError, match=r"is not a CSV file in UTF-8 .* 'CSV UTF-8'"):
+        read_folder(museum)
+
+
+@pytest.mark.parametrize("suffix", ["heic", "jfif", "jp2", "JPG", "avif", "TIF", "hif"])
+def test_photos_of_every_kind_are_found_and_read(museum: Path, home: Path, suffix: str):
+    folder = museum / "photos/the-sela-bowl"
+    kinds = {"heic": "HEIF", "hif": "HEIF", "jp2": "JPEG2000", "avif": "AVIF", "TIF": "TIFF"}
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as photo:
+            pillow_heif.register_heif_opener()
+            photo.convert("RGB").save(path.with_suffix(f".{suffix}"), kinds.get(suffix, "JPEG"))
+        path.unlink()
+    collect(changed(museum, 1, photos=""))
+    assert len(load_exhibits("t")[1].photos) == 2
+
+
+def test_what_lies_beside_the_photos_is_counted_and_what_systems_leave_is_not(
+    museum: Path, home: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = museum / "photos/the-sela-bowl"
+    (folder / "._00.png").write_bytes(b"\0\5\x16\7")
+    (folder / ".DS_Store").write_bytes(b"")
+    (folder / "Thumbs.db").write_bytes(b"")
+    (museum / "photos/.DS_Store").write_bytes(b"")
+    changed(museum, 1, photos="")
+    assert len(collect(museum)) == 5 and not caplog.messages
+    (folder / "more/raw").mkdir(parents=True)
+    shutil.copy(folder / "00.png", folder / "more/raw/02.png")
+    (folder / "plan.pdf").write_bytes(b"%PDF")
+    assert len(collect(museum)) == 5 and len(load_exhibits("t")[1].photos) == 2
+    (message,) = caplog.messages
+    assert message.startswith("2 files in photos/ were left out, first") and "plan.pdf" in message
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_may_be_written_in_two_ways(museum: Path, form: str):
+    other = "NFD" if form == "NFC" else "NFC"
+    spelled = unicodedata.normalize(form, "photos/Sèla/Schüssel é.png")
+    (museum / spelled).parent.mkdir()
+    shutil.copy(museum / "photos/the-sela-bowl/00.png", museum / spelled)
+    listed = unicodedata.normalize(other, spelled)
+    (museum / "credits.csv").write_text(f"photo,license\n{listed},CC-BY-4.0\n", encoding="utf-8")
+    for photos in (listed, listed.replace("/", "\\")):
+        exhibits, problems = read_folder(changed(museum, 1, photos=photos))
+        assert problems == [] and exhibits[1].photos == [spelled]
+        assert exhibits[1].photo_credits[0]["license"] == "CC-BY-4.0"
+
+
+def test_a_photo_the_disk_does_not_give_leaves_out_its_exhibit_alone(
+    museum: Path, home: Path, caplog: pytest.LogCaptureFixture
+):
+    spelled = museum / "photos/the-orme-casket/02.png"
+    spelled.unlink()
+    spelled.symlink_to(spelled)
+    assert len(collect(museum)) == 4
+    (message,) = caplog.messages
+    assert "the-orme-casket" in message and "\n" not in message
+
+
+def test_a_collection_has_a_language(museum: Path, home: Path):
+    collect_folder(museum, "t", language="de", progress=False)
+    assert {exhibit.language for exhibit in load_exhibits("t")} == {"de"}
+    collect_folder(home / "data/t", "u", progress=False)
+    assert load_exhibits("u") == load_exhibits("t")
+    collect(museum)
+    assert {exhibit.language for exhibit in load_exhibits("t")} == {"en"}
+    with pytest.raises(MuseQuestError, match="'language' is 'xx'; write a code of ISO 639-1"):
+        collect_folder(museum, "t", language="xx", progress=False)

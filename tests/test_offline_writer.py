@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import re
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from musequest.creation.dialogs import TEMPERATURES, flaw_of_pair
 from musequest.creation.exhibits import Exhibit
 from musequest.creation.fact_forms import Facts
 from musequest.creation.offline_writer import QUESTIONS, OfflineWriter, compose, describe
-from musequest.creation.sentences import shortened, split_sentences
+from musequest.creation.phrases import PHRASES
+from musequest.creation.sentences import shortened, split_sentences, told_sentences
+from musequest.errors import MuseQuestError
+from musequest.languages import count_words
 
 TITLE = "The Sparrow Jar of Imla"
 FACTS = {
@@ -131,10 +135,51 @@ def test_facts_of_other_forms_still_read_well(facts: dict, allowed: str, forbidd
 
 def test_names_at_the_start_of_a_clause_keep_their_capital():
     facts = Facts({"detail": "Captain Orm sat on it", "significance": "The town ate from it"})
-    assert facts.fill("Notice that {detail}.", "It", "it") == "Notice that Captain Orm sat on it."
-    assert (
-        facts.fill("Above all, {significance}.", "It", "it") == "Above all, the town ate from it."
-    )
+    detail = facts.fill("Notice that {detail}.", ("detail",), "It", "it")
+    assert detail == "Notice that Captain Orm sat on it."
+    reason = facts.fill("Above all, {significance}.", ("significance",), "It", "it")
+    assert reason == "Above all, the town ate from it."
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"object type": "chair"}, "Its object type is chair."),
+        ({"object-type": "chair"}, "Its object-type is chair."),
+        ({"S": "small"}, "Its S is small."),
+        ({"s": "small"}, "Its s is small."),
+        ({"when": "at noon"}, "Its when is at noon."),
+        ({"Maker": "Ada Holm"}, r"(was made by|is the work of) Ada Holm\.|Ada Holm made it\."),
+        ({" DATE ": "1742"}, r"(from|is|in) 1742\."),
+        ({"name": "Rosinante"}, "Its name is Rosinante."),
+        ({"value": "3 marks"}, "Its value is 3 marks."),
+        ({"{maker}": "Ada {S} {}"}, r"Its \{maker\} is Ada \{S\} \{\}\."),
+        ({"title": "{value}"}, r"Its title is \{value\}\."),
+        ({"dimensions": "3 x 4 cm"}, "Its dimensions are 3 x 4 cm."),
+        ({"status": "on loan"}, "Its status is on loan."),
+        ({"glass": "green"}, "Its glass is green."),
+        (
+            {"history": "It was found. It was sold."},
+            r"the label says.*: It was found\. It was sold",
+        ),
+        ({"inscription": "Who goes there?"}, r"(is|as) Who goes there\?(?: |$)"),
+    ],
+)
+def test_facts_of_any_name_are_told_in_good_grammar(facts: dict[str, str], sentence: str):
+    answers_to = answers(0.4, facts, 40)
+    assert any(re.search(sentence, answer) for answer in answers_to), answers_to[0]
+    for answer in answers_to:
+        assert not re.search(r"\.\.|\?\.", answer)
+        if not any(sign in str(facts) for sign in ("{maker}", "{value}")):
+            assert not re.search(r"[{}]", answer), answer
+
+
+@pytest.mark.parametrize("title", ["The {maker} of {S}", "The {} Jar", "A Jar for J. Orm & Co."])
+def test_a_title_may_hold_braces_and_stops(title: str):
+    for facts in (FACTS, {}):
+        for pair in all_pairs(exhibit(title=title, facts=facts)):
+            assert title in pair.answer and f"{title}." not in pair.answer.replace(title[:-1], "")
+            assert ".." not in pair.answer
 
 
 def test_a_description_gives_whole_sentences_in_their_order():
@@ -152,7 +197,7 @@ def test_a_description_gives_whole_sentences_in_their_order():
 def test_odd_descriptions_still_give_answers_of_the_right_length(prose: str, title: str):
     for temperature in TEMPERATURES:
         answer = describe(title, prose, random.Random(0), temperature)
-        assert 40 <= words(answer) <= 90
+        assert 40 <= count_words(answer) <= 90
 
 
 def test_abbreviations_end_no_sentence():
@@ -162,10 +207,112 @@ def test_abbreviations_end_no_sentence():
     assert len(split_sentences(PROSE)) == 10
 
 
+SENTENCES = {
+    "en": [
+        "It was launched by a Saturn V rocket Dec. 21, 1968.",
+        "Lt. Col. Orm of the U.S. Army flew it approx. 3 mi. from St. Louis (cf. p. 7. Later).",
+        'He called it "oily."',
+        "This is No. 5, by J. P. Holm & Co. of Brod.",
+    ],
+    "de": [
+        "Die Vase wurde am 3. März 1742 von Dr. Holm gefertigt.",
+        "Sie ist z. B. 33 cm hoch.",
+        "Im 18. Jahrhundert stand sie in der Kirche St. Anna.",
+        "Ärzte kauften sie.",
+    ],
+    "fr": [
+        "Ce vase a été fait par M. Dupont.",
+        "« Quel beau vase ! » dit-il.",
+        "À Paris, il fut vendu 3,5 francs.",
+    ],
+    "es": ["El Sr. García lo hizo en 1742.", "¿Quién lo compró?", "Nadie lo sabe."],
+    "it": ["Fu fatto dal sig. Rossi nel sec. XVIII.", "È alto 33 cm."],
+    "nl": ["De vaas is in ca. 1742 gemaakt door dhr. Jansen.", "Hij is 33 cm hoog."],
+    "ru": [
+        "Ваза была сделана в 1742 г. мастером И. И. Ивановым.",
+        "Она стояла в г. Твери.",
+        "В XVIII в. её купили.",
+    ],
+    "zh": ["这件花瓶制于1742年。", "它高33厘米。", "谁买了它？", "没有人知道！"],
+    "ja": ["この花瓶は1742年に作られた。", "「美しい。」と彼は言った。", "高さは33センチである。"],
+}
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_sentences_are_found_in_their_language(language: str):
+    gap = "" if language in ("zh", "ja") else " "
+    assert split_sentences(gap.join(SENTENCES[language]), language) == SENTENCES[language]
+
+
+def test_a_heading_is_glued_to_no_sentence_and_a_wrapped_line_is():
+    text = (
+        "Object Details\nPhysical Description\n\nA jar of clay.\nSummary\nIt was found\nin a barn."
+    )
+    assert split_sentences(text)[:3] == ["Object Details", "Physical Description", "A jar of clay."]
+    assert told_sentences(text) == ["A jar of clay.", "It was found in a barn."]
+    wrapped = textwrap.fill(PROSE, 70)
+    assert split_sentences(f"History\n{wrapped}") == ["History", *split_sentences(PROSE)]
+    assert told_sentences("A jar\nClay") == ["A jar.", "Clay."]
+
+
+def test_of_a_long_sentence_nothing_is_told_where_there_are_shorter_ones():
+    long = "It was " + "very " * 100 + "old."
+    for seed in range(20):
+        answer = describe(TITLE, f"{long} {PROSE}", random.Random(seed), 0.4)
+        assert "very very" not in answer
+
+
 def test_a_long_sentence_is_cut_behind_a_comma():
     assert shortened("one two, three four, five six seven", 5) == "one two, three four."
     assert shortened("one two three four", 3) == "one two three."
     assert shortened("one two.", 3) == "one two."
+
+
+ABROAD = {
+    "de": (
+        "Die Bucht von Tarn",
+        "Die Vase wurde {n} in der Werkstatt von Tarn aus rotem Ton gedreht.",
+    ),
+    "fr": ("La Baie de Tarn", "Le vase fut tourné en {n} dans un atelier de Tarn en terre rouge."),
+    "es": ("La Bahía de Tarn", "El jarrón fue hecho en {n} en un taller de Tarn con barro rojo."),
+    "it": ("La Baia di Tarn", "Il vaso fu fatto nel {n} in una bottega di Tarn con argilla rossa."),
+    "nl": (
+        "De Baai van Tarn",
+        "De vaas is in {n} in een werkplaats in Tarn van rode klei gemaakt.",
+    ),
+    "ru": ("Залив Тарн", "Ваза была сделана в {n} году в мастерской города Тарн из глины."),
+    "zh": ("塔恩湾花瓶", "这件花瓶于{n}年在塔恩的作坊里用红色陶土制成。"),
+    "ja": ("タルンの花瓶", "この花瓶は{n}年にタルンの工房で赤い粘土から作られた。"),
+}
+
+
+@pytest.mark.parametrize("language", ABROAD)
+def test_other_languages_are_told_in_the_museums_own_sentences(language: str):
+    title, sentence = ABROAD[language]
+    gap = "" if language in ("zh", "ja") else " "
+    own = [sentence.format(n=1700 + index) for index in range(12)]
+    of = exhibit(title=title, description=gap.join(own), language=language)
+    pairs = all_pairs(of)
+    assert [flaw_of_pair(of, pair) for pair in pairs] == [None] * 15
+    assert len({pair.answer for pair in pairs}) == 15
+    for pair in pairs:
+        assert pair.question in PHRASES[language].questions
+        told = split_sentences(pair.answer, language)
+        assert title in told[0] and set(told[1:]) <= set(own)
+        assert not re.search(r"\b(this|the|label|museum|look)\b", pair.answer.lower())
+
+
+def test_a_language_it_does_not_speak_is_refused_with_what_to_do(tmp_path: Path):
+    with (
+        pytest.raises(MuseQuestError, match="is in Swedish, and .* asks in de, en, .* `hosted`"),
+        OfflineWriter().working([exhibit(language="sv")], tmp_path),
+    ):
+        pass
+
+
+def test_a_short_description_in_another_language_is_not_padded_with_english():
+    with pytest.raises(MuseQuestError, match="give it a longer description\\.$"):
+        all_pairs(exhibit(description="Ein alter Krug.", language="de"))
 
 
 def all_pairs(of: Exhibit, seed: int = 0) -> list:

@@ -70,16 +70,29 @@ def test_listed_photos_go_where_they_are_listed():
     assert {slot.parent for slot in slots[5:]} == {3, 4} and slots[0].track == "unseen_photo"
 
 
-def test_a_photo_listed_for_test_and_training_is_learned_from_its_copies_alone():
+def test_a_photo_listed_for_all_splits_is_shown_itself_in_test_alone():
     slots = assign_listed(test=[0], validation=[0], train=[0])
-    assert [slot.augmented for slot in slots] == [False] * 2 + [True] * 13
+    assert [slot.augmented for slot in slots] == [False] + [True] * 14
     assert {slot.parent for slot in slots} == {0} and slots[0].track == "seen_photo"
 
 
+def test_without_training_photos_copies_are_made_from_those_that_are_not_tested():
+    slots = assign_listed(test=[0], validation=[0, 1], train=[])
+    assert {slot.photo for slot in slots if slot.split == "train"} == {1}
+    assert slots[0].track == "unseen_photo"
+
+
 @pytest.mark.parametrize(
-    "listed",
-    [([], [1], [2]), ([0], [], [1]), ([0, 1, 2], [3, 4, 5], []), ([0], [1], list(range(2, 16)))],
+    ("listed", "flaw"),
+    [
+        (([], [1], [2]), "no test_images"),
+        (([0], [], [1]), "no validation_images"),
+        ((list(range(6)), [6], []), "6 photos for test; list 5"),
+        (([0, 1, 2], list(range(3, 15)), [2]), "more photos than 15"),
+        (([0], [1], list(range(2, 16))), "more photos than 15"),
+        (([0], [1, 1], [2]), "twice in validation_images"),
+    ],
 )
-def test_what_fifteen_slots_cannot_hold_is_refused(listed):
-    with pytest.raises(ValueError, match="no room"):
+def test_what_fifteen_slots_cannot_hold_is_refused(listed: tuple, flaw: str):
+    with pytest.raises(ValueError, match=flaw):
         assign_listed(*listed)

@@ -15,6 +15,7 @@ import yaml
 
 from ..files import read_remade, write_text
 from ..home import collection_dir
+from ..languages import ENGLISH, language_name
 from ..tables import read_table
 from .card_text import CARD, NOT_AUDITED
 from .credits import credit_rows
@@ -58,6 +59,7 @@ def dataset_card(collection: str) -> str:
         rights=_lines(_counted((row["license"] for row in credit_rows(exhibits)), "photos")),
         dialogs=_lines(_dialogs(dialogs, folder)),
         audit=_audit(collection, folder / "audit.json"),
+        languages=_languages(exhibits),
     )
 
 
@@ -79,13 +81,22 @@ def _head(collection: str, exhibits: list[Exhibit], rows: dict[str, int]) -> dic
     files = [{"split": split, "path": f"data/{split}-*"} for split in rows]
     return {
         "license": only if only in KNOWN_LICENSES else "other",
-        "language": ["en"],
+        "language": sorted({exhibit.language for exhibit in exhibits}),
         "pretty_name": f"MuseQuest {collection}",
         "task_categories": ["image-text-to-text", "visual-question-answering"],
         "tags": ["museum", "docent"],
         "size_categories": [next(name for limit, name in SIZES if total < limit)],
         "configs": [{"config_name": "default", "data_files": files}],
     }
+
+
+def _languages(exhibits: list[Exhibit]) -> str:
+    """In which languages the dialogs are, and what was not checked in others than English."""
+    codes = sorted({exhibit.language for exhibit in exhibits})
+    told = f"The dialogs are in {' and '.join(map(language_name, codes))}."
+    if codes == [ENGLISH]:
+        return told
+    return f"{told} Numbers written in words are known in English alone and were not checked."
 
 
 def _sources(exhibits: list[Exhibit]) -> list[str]:

@@ -24,8 +24,9 @@ Each exhibit has 15 rows; {photos} photos are real, the others augmented copies 
 
 ## The split
 
-Test and validation hold real photos and lowest-temperature pairs; training holds the rest. A test
-photo of the track `unseen_photo` is never the parent of a training photo. Report scores by track.
+Test holds real photos and lowest-temperature pairs, and so does validation as far as they go;
+training holds the rest. A test photo of the track `unseen_photo` is never the parent of a training
+photo. Report scores by track.
 
 ## Sources and rights
 
@@ -41,6 +42,8 @@ Of the photos, each of which stands with its licence, credit line, record and so
 {rights}
 
 ## Dialogs
+
+{languages}
 
 {dialogs}
 

@@ -32,9 +32,10 @@ def collect(profile: Profile) -> list[Exhibit]:
             catalogue=catalogue,
             query=profile.query,
             limit=profile.limit,
+            language=profile.language,
         )
     else:
-        collect_folder(profile.museum_folder, profile.collection)
+        collect_folder(profile.museum_folder, profile.collection, language=profile.language)
     return load_exhibits(profile.collection)
 
 

@@ -47,7 +47,7 @@ def collect(chosen: argparse.Namespace) -> None:
     if chosen.source == "folder":
         from .exhibits import collect_folder
 
-        table = collect_folder(chosen.folder, chosen.collection)
+        table = collect_folder(chosen.folder, chosen.collection, language=chosen.language)
     elif chosen.source == "dataset":
         from .auditing import audit
         from .imported import collect_dataset
@@ -73,6 +73,7 @@ def _collect_museum(chosen: argparse.Namespace) -> pd.DataFrame:
         base_url=chosen.base_url,
         any_license=chosen.any_license,
         requests_per_minute=chosen.requests_per_minute,
+        language=chosen.language,
     )
     if missing := len(missing_exhibits(chosen.collection)):
         print(f"{missing} were not found; data/{chosen.collection}/missing.csv says why.")
@@ -149,6 +150,7 @@ def _add_sources(sources: argparse._SubParsersAction) -> None:
     folder = sources.add_parser("folder", help="a folder of yours")
     folder.add_argument("folder", type=Path, metavar="DIR", help="exhibits.csv and its photos")
     add_collection(folder)
+    _add_language(folder)
     made = sources.add_parser("dataset", help="a dataset made elsewhere, photos and dialogs")
     made.add_argument("dataset", metavar="SOURCE", help="its folder, or its name on the Hub")
     add_collection(made)
@@ -159,8 +161,15 @@ def _add_sources(sources: argparse._SubParsersAction) -> None:
         _add_museum(sources.add_parser(name, help=museum, description=museum))
 
 
+def _add_language(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--language", default="en", metavar="CODE", help="of texts and dialogs (default: en)"
+    )
+
+
 def _add_museum(command: argparse.ArgumentParser) -> None:
     add_collection(command)
+    _add_language(command)
     which = command.add_mutually_exclusive_group()
     which.add_argument("--catalogue", type=Path, metavar="FILE", help="CSV of the exhibits wanted")
     which.add_argument("--query", metavar="Q", help="words the exhibits have to match")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from ..errors import MuseQuestError
 from ..files import write_csv
@@ -32,7 +33,9 @@ def read_credits(folder: Path) -> dict[str, dict[str, str]]:
     if problems:
         raise MuseQuestError(f"{path}, {problems[0]}")
     return {
-        row.cells["photo"]: {name: row.cells[name] for name in RIGHTS if row.cells.get(name)}
+        normalize("NFC", row.cells["photo"]): {
+            name: row.cells[name] for name in RIGHTS if row.cells.get(name)
+        }
         for row in rows
     }
 
@@ -45,7 +48,7 @@ def credits_of(exhibit: Exhibit, own: dict[str, dict[str, str]]) -> Credits:
         "record": exhibit.record,
         "source": exhibit.link,
     }
-    return [shared | own.get(photo, {}) for photo in exhibit.photos]
+    return [shared | own.get(normalize("NFC", photo), {}) for photo in exhibit.photos]
 
 
 def write_credits(

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..errors import MuseQuestError, leave_out
 from ..home import collection_dir
+from ..languages import count_words
 from ..locks import holds_collection
 from ..tables import SCHEMAS, read_table, write_table
 from .exhibits import Exhibit, load_exhibits
@@ -62,7 +63,7 @@ def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
     for noun, text in (("question", pair.question), ("answer", pair.answer)):
         if flaw := flaw_of(text):
             return f"the {noun} {flaw}"
-    words = len(pair.answer.split())
+    words = count_words(pair.answer)
     if not SHORTEST <= words <= LONGEST:
         return f"the answer has {words} words, not {SHORTEST} to {LONGEST}"
     if names_title(pair.question, exhibit.title):

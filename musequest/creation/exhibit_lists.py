@@ -5,9 +5,12 @@ Every reader gives the rows with their places ("row 5"), and one sentence for ea
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MuseQuestError
+
+SEPARATORS = (",", ";", "\t", "|")
+# What Excel reads, and some programs write, as a first line.
+SEP_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[;,\t]*\r?\n', re.IGNORECASE)
+LONGEST_CELL = 2**31 - 1  # characters
 
 
 class Row(NamedTuple):
@@ -54,26 +62,71 @@ def read_list(path: Path, needed: tuple[str, ...]) -> Rows:
 
 
 def read_csv(path: Path, needed: tuple[str, ...]) -> Rows:
-    """Return the rows of a CSV file in UTF-8, as `read_list` does."""
+    """Return the rows of a CSV file as `read_list` does, as spreadsheets write it.
+
+    UTF-8, or UTF-16 with its mark; parted by what gives the columns of `needed` (comma, semicolon,
+    tab or bar) or by what a line `sep=` says; cells of any length. Empty rows are skipped.
+    """
     if not path.is_file():
         raise MuseQuestError(f"{path} does not exist; check its path.")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            header, rows = reader.fieldnames or (), list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MuseQuestError(f"{path} is not a CSV file in UTF-8 ({error}); save it so.") from None
+        text = _csv_text(path)
+        first = SEP_LINE.match(text)
+        text = text[first.end() :] if first else text
+        separator = first[1] if first else _separator(text, needed)
+        records = list(_records(text, separator))
+    except (UnicodeError, csv.Error) as error:
+        raise MuseQuestError(
+            f"{path} is not a CSV file in UTF-8 ({error}); save it so (in Excel as 'CSV UTF-8')."
+        ) from None
+    header = [_column_name(name) for name in records[0]] if records else []
+    # The header is row 1, as a spreadsheet counts; an empty line is a row there, too.
+    rows = [
+        (n, cells) for n, cells in enumerate(records[1:], start=2) if any(map(str.strip, cells))
+    ]
     _check_columns(path, header, needed, len(rows))
     good, problems = [], []
-    # The header is row 1, as a spreadsheet counts.
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
+    for count, (number, cells) in enumerate(rows, start=1):
+        surplus = cells[len(header) :]
+        if len(cells) < len(header) or any(map(str.strip, surplus)):
+            named = dict(zip(header, cells, strict=False)).get("item_name", "").strip()
             problems.append(
-                f"row {number}: it has not as many cells as the header; mend its commas and quotes."
+                f"row {number}{f' ({named!r})' if named else ''}: it has not as many cells as the "
+                "header; mend its separators and quotes."
             )
         else:
-            good.append(Row(f"row {number}", number - 1, _texts(row)))
+            own = {name: cell for name, cell in zip(header, cells, strict=False) if name}
+            good.append(Row(f"row {number}", count, _texts(own)))
     return good, problems
+
+
+def _csv_text(path: Path) -> str:
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if marked and len(content) % 2 == 0 else "utf-8-sig")
+
+
+def _separator(text: str, needed: tuple[str, ...]) -> str:
+    """The separator that finds most of the needed columns in the first row; else the comma."""
+
+    def found(separator: str) -> int:
+        try:
+            header = next(_records(text, separator), [])
+        except csv.Error:
+            return 0
+        return len({*needed} & {*map(_column_name, header)})
+
+    return max(SEPARATORS, key=found)
+
+
+def _records(text: str, separator: str) -> Iterator[list[str]]:
+    csv.field_size_limit(LONGEST_CELL)  # the library's own limit, for all its readers
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+
+
+def _column_name(name: object) -> str:
+    """A column's name however a spreadsheet's author wrote it: "Item name " is item_name."""
+    return "_".join(str(name).split()).casefold()
 
 
 def _read_parquet(path: Path, needed: tuple[str, ...]) -> Rows:
@@ -102,16 +155,22 @@ def _read_jsonl(path: Path, needed: tuple[str, ...]) -> Rows:
             _check_columns(path, row, needed, 1)
             good.append(Row(f"line {number}", number, _texts(row)))
         except MuseQuestError as error:
-            problems.append(f"line {number}: {error}")
+            problems.append(f"line {number}{_name_in(line)}: {error}")
     if not good and not problems:
         raise MuseQuestError(f"{path} lists no exhibit; add a line for each.")
     return good, problems
 
 
+def _name_in(line: str) -> str:
+    """The exhibit that a line is about, in brackets, if it says so."""
+    named = re.search(r'"item_name"\s*:\s*("[^"\\]{1,80}")', line, re.IGNORECASE)
+    return f" ({named[1]})" if named else ""
+
+
 def _json_object(line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MuseQuestError(f"it is no JSON ({error}); mend it.") from None
     if not isinstance(row, dict):
         raise MuseQuestError('it is no JSON object; write {"item_name": ...}.')
@@ -119,15 +178,18 @@ def _json_object(line: str) -> dict[str, Any]:
 
 
 def _check_columns(path: Path, header: Iterable[str], needed: tuple[str, ...], rows: int) -> None:
+    names = [_column_name(name) for name in header]
     for name in needed:
-        if name not in header:
+        if name not in names:
             raise MuseQuestError(f"{path} lacks the column '{name}'; add it.")
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise MuseQuestError(f"{path} has the column '{twice[0]}' twice; rename one of them.")
     if not rows:
         raise MuseQuestError(f"{path} lists no exhibit; add a row for each.")
 
 
 def _texts(row: dict[str, Any]) -> dict[str, str]:
-    return {str(name): _text(value) for name, value in row.items()}
+    return {_column_name(name): _text(value) for name, value in row.items()}
 
 
 def _text(value: Any) -> str:

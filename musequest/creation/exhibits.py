@@ -15,22 +15,24 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
 from ..files import file_digest, parse_json
 from ..home import collection_dir
+from ..languages import ENGLISH, checked_language
 from ..locks import holds_collection
 from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
 from .exhibit_lists import Row, list_path, read_list
-from .split import MOST_HELD_OUT, SLOTS, Slot, assign, assign_listed
+from .photo_files import found_photo, images_of, warn_of_others
+from .split import SLOTS, Slot, assign, assign_listed
 from .texts import flaw_of, half_sign_of, warn_of_short
 
 NEEDED = ("item_name", "title", "description")
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".avif"}
 # Columns that give the photos of each split.
 LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
 
@@ -52,19 +54,21 @@ class Exhibit:
     photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
     photo_digests: list[str] = field(default_factory=list)  # SHA-256 of each, once collected
     splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
+    language: str = ENGLISH  # of its texts and dialogs, a code of ISO 639-1
 
     def slots(self) -> list[Slot]:
         """Return the 15 slots: by what the museum lists for each split, else by the split rule."""
         return assign_listed(**self.splits) if self.splits else assign(len(self.photos))
 
 
-def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
+def read_folder(folder: str | Path, language: str = ENGLISH) -> tuple[list[Exhibit], list[str]]:
     """Return the good exhibits of a folder museum, and one sentence for each bad one.
 
     The `photos` column lists paths relative to the folder, a line (or a semicolon) each; where it
     is empty, all images in photos/<item_name>/ are taken in the order of their names. The columns
     test_images, validation_images and train_images list them by split instead. Photos are looked
-    for, not opened. A `credits.csv` may give single photos rights of their own. A missing or
+    for, not opened. Texts are in `language`, unless a column of that name says otherwise. A
+    `credits.csv` may give single photos rights of their own. A missing or
     unreadable list raises MuseQuestError.
     """
     folder = Path(folder)
@@ -72,18 +76,26 @@ def read_folder(folder: str | Path) -> tuple[list[Exhibit], list[str]]:
     rows, unreadable = read_list(source, NEEDED)
     own = read_credits(folder)
     exhibits: list[Exhibit] = []
+    listing: set[str] = set()  # exhibits whose photos are listed
     problems = [f"{source}, {problem}" for problem in unreadable]
     for row in rows:
         try:
             exhibit = _exhibit(row, folder, exhibits)
-            exhibits.append(replace(exhibit, photo_credits=credits_of(exhibit, own)))
+            spoken = checked_language(row.cells.get("language") or language, "its list")
+            rights = credits_of(exhibit, own)
+            if any(row.cells.get(column) for column in ("photos", *LISTED)):
+                listing.add(exhibit.item_name)
+            exhibits.append(replace(exhibit, language=spoken, photo_credits=rights))
         except MuseQuestError as error:
-            problems.append(f"{source}, {row.place}: {error}")
+            problems.append(f"{source}, {_place(row, str(error))}: {error}")
+    warn_of_others(folder, [e.item_name for e in exhibits if e.item_name not in listing])
     return exhibits, problems
 
 
 @holds_collection
-def collect_folder(folder: str | Path, collection: str, *, progress: bool = True) -> pd.DataFrame:
+def collect_folder(
+    folder: str | Path, collection: str, *, language: str = ENGLISH, progress: bool = True
+) -> pd.DataFrame:
     """Read a folder museum into data/<collection>: exhibits.parquet, credits.csv and originals/.
 
     Photos become RGB JPEGs of at most 1536 px. Of an exhibit the first 15 photos are taken, and
@@ -93,7 +105,7 @@ def collect_folder(folder: str | Path, collection: str, *, progress: bool = True
     written, one row each.
     """
     target, source = collection_dir(collection), list_path(folder)
-    exhibits, problems = read_folder(folder)
+    exhibits, problems = read_folder(folder, checked_language(language, "collect"))
     total, kept = len(exhibits) + len(problems), []
     for exhibit in tqdm(exhibits, desc="Collecting", unit="exhibit", disable=not progress):
         try:
@@ -114,14 +126,17 @@ def load_exhibits(collection: str) -> list[Exhibit]:
     names = [item.name for item in Exhibit.__dataclass_fields__.values()]
     exhibits = []
     for row in rows:
-        values = {name: row[name] for name in names} | {"photos": list(row["photos"])}
+        values = {name: row.get(name) for name in names} | {"photos": list(row["photos"])}
+        own = row.get("language")
+        values["language"] = own if isinstance(own, str) else ENGLISH
         for name, nothing in (
             ("facts", "{}"),
             ("photo_credits", "[]"),
             ("splits", "{}"),
             ("photo_digests", "[]"),
         ):
-            values[name] = _cell(row[name] if isinstance(row[name], str) else nothing, name, path)
+            told = row.get(name)
+            values[name] = _cell(told if isinstance(told, str) else nothing, name, path)
         exhibits.append(Exhibit(**values))
     return exhibits
 
@@ -137,6 +152,12 @@ def _cell(text: str, name: str, path: Path) -> Any:
         ) from None
 
 
+def _place(row: Row, flaw: str) -> str:
+    """Where a row stands, and of which exhibit it is, unless the flaw names it."""
+    name = " ".join(row.cells["item_name"].split())[:80]
+    return row.place if not name or repr(name) in flaw else f"{row.place}, exhibit {name!r}"
+
+
 def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
     cells = row.cells
     name = _item_name(cells, earlier)
@@ -145,6 +166,7 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
         if flaw := half_sign_of(cell):
             raise MuseQuestError(f"the {column} of '{name}' {flaw}; write it as plain text.")
     told = {f"fact {fact!r}": value for fact, value in facts.items() if value.strip()}
+    told |= {f"name of the fact {fact!r}": fact for fact in facts}
     for noun, text in {
         "title": cells["title"],
         "description": cells["description"],
@@ -196,52 +218,35 @@ def _photos(
     listed = [photo for photos in by_split.values() for photo in photos]
     if listed and cells.get("photos"):
         raise MuseQuestError(f"'{name}' lists photos and {', '.join(LISTED)}; empty one of them.")
-    listed = listed or _lines(cells.get("photos", "")) or _images_of(name, folder)
+    listed = listed or _lines(cells.get("photos", "")) or images_of(folder, name)
     if not listed:
         raise MuseQuestError(f"'{name}' has no photo; list one, or put it in photos/{name}/.")
-    for photo in listed:
-        if not (folder / photo).resolve().is_relative_to(folder.resolve()):
-            raise MuseQuestError(f"the photo {photo} lies outside {folder}; move it there.")
-        if not (folder / photo).is_file():
-            raise MuseQuestError(f"the photo {folder / photo} is absent; add it, or unlist it.")
-    photos = list(dict.fromkeys(listed))
+    found = {photo: found_photo(folder, photo) for photo in listed}
+    photos = list(dict.fromkeys(found.values()))
     if not any(by_split.values()):
         return photos, {}
+    by_split = {split: [found[photo] for photo in own] for split, own in by_split.items()}
     return photos, _splits(name, photos, by_split)
 
 
 def _splits(name: str, photos: list[str], by_split: dict[str, list[str]]) -> dict[str, list[int]]:
     """The listed splits by the photos' numbers; MuseQuestError where 15 slots cannot hold them."""
-    held = len(by_split["test"]) + len(by_split["validation"])
-    if not by_split["test"] or not by_split["validation"]:
-        raise MuseQuestError(f"'{name}' lists no test_images or no validation_images; add them.")
-    if held > MOST_HELD_OUT:
-        raise MuseQuestError(
-            f"'{name}' lists {held} photos for test and validation; list {MOST_HELD_OUT} at most, "
-            "as many as there are pairs of the lowest temperature."
-        )
-    if len(photos) > SLOTS or held + len(set(by_split["train"])) > SLOTS:
-        raise MuseQuestError(f"'{name}' lists more than {SLOTS} photos; unlist some.")
-    for split, listed in by_split.items():
-        if len(set(listed)) < len(listed):
-            raise MuseQuestError(f"'{name}' lists a photo twice in {split}_images; unlist one.")
-    return {split: [photos.index(photo) for photo in own] for split, own in by_split.items()}
+    splits = {split: [photos.index(photo) for photo in own] for split, own in by_split.items()}
+    try:
+        assign_listed(**splits)
+    except ValueError as flaw:
+        raise MuseQuestError(f"'{name}' lists {flaw}.") from None
+    return splits
 
 
 def _lines(cell: str) -> list[str]:
     return [part.strip() for part in re.split(r"[\n;]", cell) if part.strip()]
 
 
-def _images_of(name: str, folder: Path) -> list[str]:
-    found = sorted((folder / "photos" / name).glob("*"))
-    images = [path for path in found if path.suffix.lower() in PHOTO_SUFFIXES]
-    return [path.relative_to(folder).as_posix() for path in images]
-
-
 def _facts(cell: str) -> dict[str, str]:
     try:
         facts = json.loads(cell) if cell else {}
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MuseQuestError(f"the facts are no JSON ({error}); mend them.") from None
     if not isinstance(facts, dict) or any(
         isinstance(value, bool) or not isinstance(value, str | int | float)
@@ -257,7 +262,10 @@ def _row(exhibit: Exhibit) -> dict[str, Any]:
         for name, value in vars(exhibit).items()
         if name in ("facts", "photo_credits", "splits", "photo_digests")
     }
-    return asdict(exhibit) | texts
+    row = asdict(exhibit) | texts
+    if exhibit.language == ENGLISH:  # said only where it is another
+        del row["language"]
+    return row
 
 
 def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
@@ -270,7 +278,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     images, taken, copies, rights = [], [], [], []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = prepared_photo(folder / photo)
+        image = _opened(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)
@@ -283,3 +291,11 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
         save_photo(image, target / copies[-1])
     digests = [file_digest(target / copy) or "" for copy in copies]
     return replace(exhibit, photos=copies, photo_credits=rights, photo_digests=digests)
+
+
+def _opened(path: Path) -> Image.Image:
+    """The photo; one that the disk does not give is its exhibit's flaw."""
+    try:
+        return prepared_photo(path)
+    except OSError as error:
+        raise MuseQuestError(f"{path} cannot be read ({error.strerror}); mend that.") from None

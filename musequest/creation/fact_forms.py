@@ -17,6 +17,11 @@ YEAR = re.compile(r"\d{3,4}s?|\d{1,2}(st|nd|rd|th) century", re.I)
 NEAR_YEAR = re.compile(r"(about|around|before|after|between|by|in|circa|c\.|ca\.) .*\d.*", re.I)
 PARTICIPLE = re.compile(r"\w+(ed|en|wn|st|lt|ut|nd|un|ung|set|ade|ound|ought)", re.I)
 DIMENSION = re.compile(r".*\d.* (high|tall|wide|broad|long|deep|thick|across|around|round)", re.I)
+PLACE = re.compile(r"\{(\w+)\}")
+# One mark too many, as in "This is U.S.." and "This is Who is it?.".
+DOUBLE_STOP = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*)[.\u3002]$")
+# "its dimensions are", "its status is"
+PLURAL = re.compile(r"[a-z](?<![aius])s$")
 INNER_STOP = re.compile(r"[.!?]\s+[A-Z]")
 # Words that a clause may start with and that are written small inside a sentence.
 SMALL = re.compile(
@@ -26,10 +31,13 @@ SMALL = re.compile(
 
 
 class Facts:
-    """Facts by name, empty ones left out, white space and closing stops evened out."""
+    """Facts by name, empty ones left out, white space and closing stops evened out.
+
+    A name that differs from a known one in capitals or spaces alone ("Date", " maker") is that one.
+    """
 
     def __init__(self, facts: dict[str, str]):
-        even = {name: " ".join(str(value).split()) for name, value in facts.items()}
+        even = {_known(name, facts): " ".join(str(value).split()) for name, value in facts.items()}
         self.values = {name: value.rstrip(".") for name, value in even.items() if value.strip(". ")}
 
     def keys(self) -> list[str]:
@@ -54,11 +62,9 @@ class Facts:
         name = group[0]
         value = self.values[name]
         if name not in ORDER:
-            shown = name.replace("_", " ")
-            return tuple(
-                each.replace("{name}", shown).replace("{value}", f"{{{name}}}")
-                for each in tables.ANY_OTHER
-            )
+            if INNER_STOP.search(value) or SMALL.match(value):
+                return tables.ANY_TEXT
+            return tables.ANY_SEVERAL if PLURAL.search(name) else tables.ANY_OTHER
         if name in CLAUSES and INNER_STOP.search(value):
             return (f"{{{name.capitalize()}}}.",)
         if name == "technique" and not self._is_participle():
@@ -74,13 +80,19 @@ class Facts:
             return tuple(each for each in options if "{when}" not in each)
         return options
 
-    def fill(self, wording: str, subject: str, inner: str) -> str:
-        """Return the sentence; `subject` stands at its start, `inner` within it."""
+    def fill(self, wording: str, group: tuple[str, ...], subject: str, inner: str) -> str:
+        """Return the sentence of a group; `subject` stands at its start, `inner` within it.
+
+        The places of a wording are those of the tables alone, whatever names and values hold.
+        """
         forms = {"S": subject, "s": inner, "when": self._when()}
-        for name, value in self.values.items():
+        for name in ORDER:
+            value = self.values.get(name, "")
             forms[name] = lower_first(value) if name in CLAUSES else value
             forms[name.capitalize()] = upper_first(value)
-        return re.sub(r"\{(\w+)\}", lambda match: forms[match[1]], wording)
+        forms |= {"name": " ".join(group[0].replace("_", " ").split())}
+        forms |= {"value": self.values.get(group[0], "")}
+        return even_stops(PLACE.sub(lambda match: forms[match[1]], wording))
 
     def _mergeable(self, pair: tuple[str, ...]) -> bool:
         if not all(name in self.values for name in pair):
@@ -98,6 +110,17 @@ class Facts:
         if YEAR.fullmatch(date):
             return f"in {date}" if date[-1] in "0123456789" else f"in the {date}"
         return date if NEAR_YEAR.fullmatch(date) else ""
+
+
+def even_stops(sentence: str) -> str:
+    """Return the sentence with one mark at its end, where what it tells brought its own."""
+    return DOUBLE_STOP.sub(r"\1", sentence)
+
+
+def _known(name: str, facts: dict[str, str]) -> str:
+    """The known name that is meant, unless it stands in the facts itself."""
+    plain = name.strip().casefold()
+    return plain if plain in ORDER and (plain == name or plain not in facts) else name
 
 
 def upper_first(text: str) -> str:

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_csv
-from ..photos import open_photo
+from ..photos import open_photo, photo_suffixes
 from .catalogue import Entry
 from .credits import CREDIT_COLUMNS, RIGHTS
-from .exhibits import PHOTO_SUFFIXES
 from .museum_client import MuseumClient
 from .museum_faults import NotFound, Refused, Unanswered
 from .museum_records import CC0, NOT_STATED, MuseumPhoto, MuseumRecord
@@ -121,5 +120,5 @@ class Gathering:
 def photo_path(item_name: str, url: str) -> str:
     """Return where a photo lies in the folder museum; equal addresses lie in the same place."""
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
-    suffix = suffix if suffix in PHOTO_SUFFIXES else ".jpg"
+    suffix = suffix if suffix in photo_suffixes() else ".jpg"
     return f"photos/{item_name}/{sha256(url.encode()).hexdigest()[:16]}{suffix}"

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..errors import MuseQuestError
 from ..home import collection_dir
+from ..languages import ENGLISH
 from ..locks import holds_collection
 from .artic import ArtInstitute
 from .catalogue import Entry, published_catalogue, read_catalogue
@@ -54,15 +55,17 @@ def collect_museum(
     base_url: str | None = None,
     any_license: bool = False,
     requests_per_minute: float = 60,
+    language: str = ENGLISH,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Collect exhibits of the museum `name` (a key of MUSEUMS) into data/<collection>/.
 
     They are those of a catalogue (for the Smithsonian, without one, the 65 of the published
     experiment), or the first `limit` that match `query`. Only photos that are CC0 themselves are
-    taken, unless `any_license`. What was answered before is not asked again. Returns the exhibits
-    as `collect_folder` does; what is missing stands in missing.csv. A refused key, a used-up quota
-    or a museum out of reach raises MuseQuestError; what was answered until then is kept.
+    taken, unless `any_license`. Dialogs will be in `language`. What was answered before is not
+    asked again. Returns the exhibits as `collect_folder` does; what is missing stands in
+    missing.csv. A refused key, a used-up quota or a museum out of reach raises MuseQuestError; what
+    was answered until then is kept.
     """
     target = collection_dir(collection)
     if query is None and catalogue is None:
@@ -81,7 +84,7 @@ def collect_museum(
             _gather_matches(museum, query, limit, gathering, bar)
     gathering.write()
     _fail_on_nothing(gathering)
-    return collect_folder(target / "museum", collection, progress=progress)
+    return collect_folder(target / "museum", collection, language=language, progress=progress)
 
 
 def missing_exhibits(collection: str) -> pd.DataFrame:

@@ -2,20 +2,26 @@
 
 An answer names the exhibit in its first sentence, tells first what was asked, then the rest. The
 lower the temperature, the more complete and even the answer; the higher, the more wordings and
-order vary and the more it leaves out. `compose` is the grammar alone, for made-up things too.
+order vary and the more it leaves out. `compose` is the grammar alone, for made-up things too. It
+speaks English; in other languages an answer is made of the description's own sentences.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from ..errors import MuseQuestError
+from ..languages import ENGLISH, IN_SIGNS, count_words, language_name
 from .dialogs import TEMPERATURES
 from .exhibits import Exhibit
-from .fact_forms import Facts, upper_first
-from .sentences import shortened, split_sentences
-from .texts import title_words
+from .fact_forms import Facts, even_stops, upper_first
+from .phrases import PHRASES
+from .sentences import shortened, told_sentences
+from .texts import names_title, title_words
 from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS
 from .writers import Pair, Writer, sha256_of
 
@@ -51,26 +57,41 @@ def compose(
     return _tightened(title, known, keys, rng, asked)
 
 
-def describe(title: str, description: str, rng: random.Random, temperature: float) -> str:
+def describe(
+    title: str, description: str, rng: random.Random, temperature: float, language: str = ENGLISH
+) -> str:
     """Return an answer of 40 to 90 words made of whole sentences of a catalogue's description.
 
     At temperatures up to 0.5 the sentences are taken from the beginning, above from anywhere;
-    they always keep their order.
+    they always keep their order. Only where no sentence is short enough, one is cut. A description
+    that is too short is filled up with remarks in English; in other languages the answer stays so.
     """
-    opening = rng.choice(OPENINGS).format(title=title)
-    room = MOST - _words([opening])
+    openings = OPENINGS if language == ENGLISH else PHRASES[language].openings
+    opening = even_stops(rng.choice(openings).format(title=title))
+    room = MOST - count_words(opening)
     if room < FEWEST // 2:
         opening, room = shortened(opening, FEWEST), MOST - FEWEST
-    sentences = [shortened(each, room) for each in split_sentences(description)]
+    sentences = told_sentences(description, language)
+    fitting = [each for each in sentences if count_words(each) <= room]
+    sentences = fitting or [shortened(each, room) for each in sentences]
     order = list(range(len(sentences)))
     if temperature > 0.5:
         rng.shuffle(order)
     aim = rng.randint(FEWEST, room) if room > FEWEST else room
+    chosen = _fitting(order, [count_words(each) for each in sentences], aim)
+    answer = [opening, *(sentences[i] for i in sorted(chosen))]
+    if language == ENGLISH:
+        return _filled(answer, rng, temperature)
+    return ("" if language in IN_SIGNS else " ").join(answer)
+
+
+def _fitting(order: list[int], words: list[int], aim: int) -> list[int]:
+    """The numbers, in this order, that `aim` has room for; always one."""
     chosen: list[int] = []
     for index in order:
-        if not chosen or _words(sentences[i] for i in [*chosen, index]) <= aim:
+        if not chosen or sum(words[i] for i in [*chosen, index]) <= aim:
             chosen.append(index)
-    return _filled([opening, *(sentences[i] for i in sorted(chosen))], rng, temperature)
+    return chosen
 
 
 class OfflineWriter(Writer):
@@ -78,10 +99,24 @@ class OfflineWriter(Writer):
 
     name = "offline"
 
+    @contextmanager
+    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
+        """Refuse, before anything is written, a collection in a language it does not speak."""
+        for exhibit in exhibits:
+            if exhibit.language not in (ENGLISH, *PHRASES):
+                raise MuseQuestError(
+                    f"{folder / 'exhibits.parquet'} is in {language_name(exhibit.language)}, and "
+                    f"the offline writer asks in {', '.join(sorted((ENGLISH, *PHRASES)))} alone; "
+                    "use the writer `hosted`, which writes in every language its model knows."
+                )
+        yield
+
     def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
         """Return all that the pairs depend on, as text."""
         facts = "\n".join(f"{key}: {value}" for key, value in sorted(exhibit.facts.items()))
         head = f"{exhibit.item_name}\n{exhibit.title}\n{facts}\n{exhibit.description}"
+        if exhibit.language != ENGLISH:
+            head += f"\nin {exhibit.language}"
         return f"{head}\ntemperature {temperature}, {n} pairs, seed {seed}"
 
     def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
@@ -107,6 +142,11 @@ class OfflineWriter(Writer):
 
 def _questions(exhibit: Exhibit, rng: random.Random) -> list[str]:
     """The questions this exhibit has an answer to, shuffled, none with a word of its title."""
+    if exhibit.language != ENGLISH:
+        own = PHRASES[exhibit.language].questions
+        pool = [each for each in own if not names_title(each, exhibit.title)] or list(own)
+        rng.shuffle(pool)
+        return pool
     known = Facts(exhibit.facts).keys() if len(exhibit.facts) >= ENOUGH_FACTS else []
     fitting = [each for fact, group in ASKED.items() if fact in ("", *known) for each in group]
     taboo = title_words(exhibit.title)
@@ -120,18 +160,22 @@ def _new_answer(
     exhibit: Exhibit, question: str, rng: random.Random, temperature: float, told: set[str]
 ) -> str:
     """An answer that is not yet among those told; it is added to them."""
-    asked = next(fact for fact, group in ASKED.items() if question in group)
+    told_by_facts = exhibit.language == ENGLISH and len(exhibit.facts) >= ENOUGH_FACTS
+    asked = next((fact for fact, group in ASKED.items() if question in group), "")
     for _ in range(200):
-        if len(exhibit.facts) >= ENOUGH_FACTS:
+        if told_by_facts:
             answer = compose(exhibit.title, exhibit.facts, rng, temperature, asked)
         else:
-            answer = describe(exhibit.title, exhibit.description, rng, temperature)
-        if answer not in told:
+            answer = describe(
+                exhibit.title, exhibit.description, rng, temperature, exhibit.language
+            )
+        if answer not in told and count_words(answer) >= FEWEST:
             told.add(answer)
             return answer
+    needed = "a longer description" + (" or more facts" if exhibit.language == ENGLISH else "")
     raise MuseQuestError(
-        f"The exhibit '{exhibit.item_name}' says too little for different answers; give it a "
-        "longer description or more facts."
+        f"The exhibit '{exhibit.item_name}' says too little for different answers; give it "
+        f"{needed}."
     )
 
 
@@ -160,13 +204,14 @@ def _draft(
     sentences = []
     leading = [each for each in wordings[0] if each.startswith("{S}")] if groups else []
     if leading and rng.random() < 0.6:
-        sentences.append(known.fill(rng.choice(leading), title, title))
-        wordings = wordings[1:]
+        sentences.append(known.fill(rng.choice(leading), groups[0], title, title))
+        groups, wordings = groups[1:], wordings[1:]
     else:
-        sentences.append(rng.choice(OPENINGS[: _choices(temperature)]).format(title=title))
-    for options in wordings:
+        opening = rng.choice(OPENINGS[: _choices(temperature)])
+        sentences.append(even_stops(opening.format(title=title)))
+    for group, options in zip(groups, wordings, strict=True):
         subject = rng.choice(SUBJECTS) if temperature > 0.5 else "It"
-        ways = [known.fill(wording, subject, "it") for wording in options]
+        ways = [known.fill(wording, group, subject, "it") for wording in options]
         fresh = [each for each in ways if _start(each) != _start(sentences[-1])]
         sentences.append(rng.choice(fresh or ways))
     return sentences
@@ -207,8 +252,11 @@ def _tightened(title: str, known: Facts, keys: list[str], rng: random.Random, as
     while True:
         groups = _ordered(known.grouped(keys, rng, merging=1.0), rng, 0.0, asked)
         sentences = [min(known.wordings(group), key=len) for group in groups]
-        parts = [OPENINGS[0].format(title=title)]
-        parts += [known.fill(wording, "It", "it") for wording in sentences]
+        parts = [even_stops(OPENINGS[0].format(title=title))]
+        parts += [
+            known.fill(wording, group, "It", "it")
+            for wording, group in zip(sentences, groups, strict=True)
+        ]
         if _words(parts) <= MOST or not keys:
             return _filled([shortened(part, MOST) for part in parts], rng, 0.0)
         keys.remove(max(keys, key=lambda key: _words(known.values[key])))

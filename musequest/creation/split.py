@@ -14,8 +14,8 @@ SLOTS = 15
 SPLITS = ("train", "validation", "test")
 # From this number of real photos on, two each are tested and validated, else one each.
 PHOTOS_FOR_TWO = 6
-# As many pairs are of the lowest temperature, and test and validation take no others.
-MOST_HELD_OUT = 5
+# As many pairs are of the lowest temperature, and test takes no others.
+MOST_TESTED = 5
 
 
 @dataclass(frozen=True)
@@ -44,34 +44,55 @@ def assign(n_real: int) -> list[Slot]:
     splits = ["test"] * each + ["validation"] * each + ["train"] * (SLOTS - 2 * each)
     parents = list(range(2 * each, real)) or [real - 1]
     copied = [parents[index % len(parents)] for index in range(SLOTS - real)]
-    return _slots(zip(splits, [*range(real), *copied], strict=True), real)
+    photos = [*range(real), *copied]
+    return _slots(zip(splits, photos, (slot >= real for slot in range(SLOTS)), strict=True))
 
 
 def assign_listed(test: list[int], validation: list[int], train: list[int]) -> list[Slot]:
     """Return the 15 slots of an exhibit whose photos, by number, are listed for each split.
 
-    A photo may be listed more than once. Where test or validation has it, training has copies of it
-    but not the photo itself. The copies that fill up training are made from its photos in turn;
-    where it lists none, from those of validation.
+    A photo may be listed for several splits. Test always shows the photo itself, validation a copy
+    of what test has, training copies of what either has. The copies that fill up training are made
+    from its photos in turn; where it lists none, from those of validation that are not tested. What
+    15 slots cannot hold raises ValueError, as a part of a sentence.
     """
-    held = [("test", photo) for photo in test] + [("validation", photo) for photo in validation]
-    own = [("train", photo) for photo in train if photo not in {*test, *validation}]
-    parents, copies = train or validation, SLOTS - len(held) - len(own)
-    if not test or not validation or len(held) > MOST_HELD_OUT or copies < 0:
-        raise ValueError("no room for the listed photos")
-    copied = [("train", parents[index % len(parents)]) for index in range(copies)]
-    return _slots([*held, *own, *copied], SLOTS - copies)
+    if flaw := _flaw_of_list(test, validation, train):
+        raise ValueError(flaw)
+    held = {*test, *validation}
+    shown = [("test", photo, False) for photo in test]
+    shown += [("validation", photo, photo in test) for photo in validation]
+    shown += [("train", photo, False) for photo in train if photo not in held]
+    parents = train or [photo for photo in validation if photo not in test] or validation
+    room = range(SLOTS - len(shown))
+    return _slots(shown + [("train", parents[index % len(parents)], True) for index in room])
 
 
-def _slots(shown: Iterable[tuple[str, int]], plain: int) -> list[Slot]:
-    """Slots from their splits and photos; the first `plain` show the photos as they are."""
+def _flaw_of_list(test: list[int], validation: list[int], train: list[int]) -> str | None:
+    if not test or not validation:
+        return "no test_images or no validation_images; add them"
+    for split, own in (("test", test), ("validation", validation), ("train", train)):
+        if len(set(own)) < len(own):
+            return f"a photo twice in {split}_images; unlist one"
+    if len(test) > MOST_TESTED:
+        return (
+            f"{len(test)} photos for test; list {MOST_TESTED} at most, as many as there are pairs "
+            "of the lowest temperature"
+        )
+    held = len(test) + len(validation)
+    if held >= SLOTS or held + len({*train} - {*test, *validation}) > SLOTS:
+        return f"more photos than {SLOTS} rows can show; unlist some, and leave one for training"
+    return None
+
+
+def _slots(shown: Iterable[tuple[str, int, bool]]) -> list[Slot]:
+    """Slots from their splits, photos, and whether an altered copy is shown."""
     places = list(shown)
-    learned = {photo for split, photo in places if split == "train"}
+    learned = {photo for split, photo, _ in places if split == "train"}
     first: dict[int, int] = {}
     slots = []
-    for slot, (split, photo) in enumerate(places):
+    for slot, (split, photo, augmented) in enumerate(places):
         parent = first.setdefault(photo, slot)
         seen = "seen_photo" if photo in learned else "unseen_photo"
         track = seen if split == "test" else None
-        slots.append(Slot(slot, split, track, parent, photo, slot >= plain))
+        slots.append(Slot(slot, split, track, parent, photo, augmented))
     return slots

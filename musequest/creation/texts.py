@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import LOGGER
+from ..languages import count_words, is_unparted
 
 # The chat template's and the writers' own words; in a text they would end a turn early.
 MARKER = re.compile(
@@ -64,7 +65,7 @@ def as_data(value: Any, reserved: Iterable[str] = ()) -> str:
 
 def warn_of_short(descriptions: Mapping[str, str]) -> None:
     """Log one sentence about all descriptions, by item_name, of fewer than ENOUGH_WORDS words."""
-    short = [name for name, text in descriptions.items() if len(text.split()) < ENOUGH_WORDS]
+    short = [name for name, text in descriptions.items() if count_words(text) < ENOUGH_WORDS]
     if short:
         LOGGER.warning(
             "%d of %d descriptions have fewer than %d words, first that of '%s'; a docent learns "
@@ -95,6 +96,8 @@ def names_title(text: str, title: str) -> bool:
     A name is two or more of the title's words on end that are written with a capital or digits:
     "the Wright Flyer" of "1903 Wright Flyer". Common words alone, such as "steam engine", are none.
     """
+    if is_unparted(title):
+        return "".join(title.split()).casefold() in "".join(text.split()).casefold()
     words = title_words(title)
     said = re.findall(r"\w+", text.casefold())
     if not title.strip():

@@ -2,8 +2,9 @@
 
 In a wording, {S} is the exhibit at the start of a sentence (its title, or "It"), {s} the same
 inside a sentence, and each fact's own name its value; {Maker} is the maker with a capital letter
-and {when} a date with its preposition ("in 1742", "about 1618"). The plainest wordings come first:
-low temperatures use these alone.
+and {when} a date with its preposition ("in 1742", "about 1618"). A fact with another name than
+these tables know has {name} and {value}. The plainest wordings come first: low temperatures use
+these alone.
 """
 
 from __future__ import annotations
@@ -162,6 +163,8 @@ CULTURE_BESIDE_MAKER = (
 TECHNIQUE_AS_NOUN = ("The technique is {technique}.", "The technique used here is {technique}.")
 MEASURES_AS_NUMBERS = ("{S} measures {measures}.", "Its size is {measures}.")
 MEASURES_AND_WEIGHT = ("{S} measures {measures} and weighs {weight}.",)
+ANY_SEVERAL = ("Its {name} are {value}.", "The label gives its {name} as {value}.")
+ANY_TEXT = ("Of its {name} the label says: {value}.", "The label says of its {name}: {value}.")
 ANY_OTHER = ("Its {name} is {value}.", "The label gives its {name} as {value}.")
 
 OPENINGS = (

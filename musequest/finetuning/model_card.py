@@ -139,7 +139,7 @@ def _head(
         base_model=None if local else record["base_model"],
         library_name="peft" if is_adapter else "transformers",
         pipeline_tag="image-text-to-text",
-        language="en",
+        language=profile.language,
         tags=["musequest", "museum", "visual-question-answering"],
         model_name=repo_id.split("/")[1] if measured else None,
         eval_results=measured,
