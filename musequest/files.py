@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import MuseQuestError
+from .errors import MuseQuestError, refusal
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
 
@@ -36,6 +36,11 @@ def write_whole(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
             os.replace(temporary, path)
+    except Exception as error:
+        refused = None if isinstance(error, MuseQuestError) else refusal(error)
+        if refused and refused.filename in (None, str(temporary)):  # as most libraries tell it
+            raise OSError(refused.errno, os.strerror(refused.errno), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from huggingface_hub import constants
@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, chain
 from ..settings import Profile
 
 
@@ -32,13 +32,6 @@ def of_base_model(
             "folder of the repository, or a model of the Hugging Face Hub that is cached here or "
             "can be downloaded."
         ) from error
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all that led to it, the newest first."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _reason(error: BaseException, name: str) -> str:
