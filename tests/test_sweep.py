@@ -107,11 +107,6 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def cells(fault):
-    """Every command; those whose larger part is left for `pytest -m slow`."""
-    return [pytest.param(name, fault, id=f"{name}-{fault}") for name in STEPS]
-
-
 def undergo(walk: Walk, name: str, told: Path, inflict, mend, kill_at=0) -> tuple[Ended, dict]:
     """The command under a fault and, the fault removed, once more."""
     arguments = STEPS[name].arguments(walk.home)
@@ -121,7 +116,7 @@ def undergo(walk: Walk, name: str, told: Path, inflict, mend, kill_at=0) -> tupl
         inflict(disk)
         first = run(walk.home, arguments, told / "first", kill_at)
         mend(disk)
-        between = state_or_none(walk.home)
+        between = state(walk.home, UNCOMPARED)
         again = run(walk.home, arguments, told / "again")
         found = {"first": vars(first), "again": vars(again), "between": between}
         found["after"] = state(walk.home, UNCOMPARED)
@@ -133,13 +128,6 @@ def undergo(walk: Walk, name: str, told: Path, inflict, mend, kill_at=0) -> tupl
     assert again.code == 0, again.err
     assert differing(found["after"], walk.after[name]) == []
     return Ended(**found["first"]), found["between"]
-
-
-def state_or_none(home: Path) -> dict[str, str]:
-    try:
-        return state(home, UNCOMPARED)
-    except Exception:  # something there is broken, as a fault may leave it
-        return {}
 
 
 def differing(found: dict[str, str], expected: dict[str, str]) -> list[str]:

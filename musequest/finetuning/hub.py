@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,12 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
-from ..errors import MuseQuestError, chain
+from ..errors import MuseQuestError, chain, refusal
+from ..home import run_dir
 from ..settings import Profile
+
+# What the libraries raise at files that are damaged or of another kind.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
 
 
 def of_base_model(
@@ -25,13 +30,34 @@ def of_base_model(
     """Call a loading function with the profile's base model; its errors become MuseQuestError."""
     try:
         return function(profile.base_model_source, *arguments, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    except UNREADABLE as error:
+        if refusal(error):  # the machine's fault, not the model's
+            raise
         raise MuseQuestError(
             f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "
             f"loaded ({_reason(error, profile.base_model)}); check the key base_model: it names a "
             "folder of the repository, or a model of the Hugging Face Hub that is cached here or "
             "can be downloaded."
         ) from error
+
+
+def of_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function that loads the weights of a run say in a sentence that it cannot."""
+
+    @functools.wraps(function)
+    def load(profile: Profile, approach_name: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return function(profile, approach_name, *arguments, **options)
+        except UNREADABLE as error:
+            if refusal(error):
+                raise
+            folder = run_dir(profile.name, approach_name)
+            raise MuseQuestError(
+                f"The weights in {folder} cannot be loaded ({_reason(error, str(folder))}); bring "
+                "them back, or train again with fresh=True (--fresh)."
+            ) from error
+
+    return load
 
 
 def _reason(error: BaseException, name: str) -> str:

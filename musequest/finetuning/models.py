@@ -29,7 +29,7 @@ from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import run_dir
 from ..settings import Approach, Profile, load_approach
-from .hub import of_base_model
+from .hub import of_base_model, of_run
 from .records import finished_record
 
 # The projections of text model and connector, by their whole module name; the last alternative is
@@ -81,7 +81,9 @@ def load_model(
         compute = {"bnb_4bit_compute_dtype": options["dtype"]}
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
-    model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
+    options["output_loading_info"] = True
+    loaded = _from_pretrained(AutoModelForImageTextToText, profile, **options)
+    model = _whole(*loaded, profile.base_model)
     freeze_vision(model)
     if quantization:
         _keep_gradients(model)
@@ -116,6 +118,7 @@ TUNINGS = {"lora": add_adapter, "full": free_projections}
 WEIGHTS = {"lora": "adapter", "full": "model"}
 
 
+@of_run
 def load_tuned(
     profile: Profile,
     approach_name: str,
@@ -140,7 +143,9 @@ def load_tuned(
     weights = folder / WEIGHTS[approach.tuning]
     if approach.tuning == "full":
         options = {"dtype": profile.dtype, **_straight_to(device or default_device())}
-        return AutoModelForImageTextToText.from_pretrained(weights, **options).eval()
+        options["output_loading_info"] = True
+        loaded = AutoModelForImageTextToText.from_pretrained(weights, **options)
+        return _whole(*loaded, str(weights)).eval()
     model = load_model(profile, quantization=approach.quantization, device=device)
     if approach.quantization and dequantized:
         model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
@@ -259,6 +264,16 @@ def vision_models(model: nn.Module) -> list[nn.Module]:
 
 def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:
     module.eval()
+
+
+def _whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> PreTrainedModel:
+    """The model, if each of its weights was found; the others would be left to chance."""
+    if missing := sorted(found["missing_keys"]):
+        raise MuseQuestError(
+            f"The weights in '{source}' are not those of a {type(model).__name__}: {len(missing)} "
+            f"are missing, first {missing[0]}; bring back the files that belong together."
+        )
+    return model
 
 
 def _straight_to(device: str) -> dict[str, Any]:
