@@ -17,6 +17,7 @@ from ..errors import MuseQuestError
 from ..files import write_text
 from ..home import run_dir
 from ..settings import Profile, load_approach, load_profile
+from ..tables import read_table
 from .generation import generation_config
 from .model_card import model_card
 from .model_info import NAME as MODEL_INFO
@@ -66,6 +67,7 @@ def make_folder(
     """Write all that would be uploaded; what was there before is replaced."""
     run = run_dir(profile.name, approach_name)
     record = finished_record(run)
+    read_table("metrics", run / "metrics.parquet")  # what is damaged is not published
     weights = _weights(run, approach_name, merged)
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
