@@ -20,46 +20,26 @@ A command that fails prints one sentence and exits with 1; one stopped by Ctrl-C
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 import sys
 
 from . import __version__
+from .command_line import exit_code
 from .creation import commands as creation
-from .errors import MuseQuestError
 from .evaluation import commands as evaluation
 from .finetuning import commands as finetuning
+
+# Loggers of libraries that warn, whenever they are imported, of what nobody asked for.
+LOUD = ("torchao", "torch.utils._pytree")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command as typed in a shell; returns its exit code."""
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s")
-    try:
-        chosen.run(chosen)
-    except MuseQuestError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; what was finished is kept, the same command goes on.", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        if not _not_installed(error):
-            raise
-        print(
-            f"The package '{error.name}' is not installed for {sys.executable}; switch on the "
-            "environment of `make setup` (source .venv/bin/activate), or install what is needed "
-            "(pip install -e .).",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
-
-
-def _not_installed(error: ModuleNotFoundError) -> bool:
-    """Whether a package of others is absent as a whole; all else is a fault to be seen."""
-    package = (error.name or "").partition(".")[0]
-    return package not in ("", __package__) and importlib.util.find_spec(package) is None
+    for library in LOUD:
+        logging.getLogger(library).setLevel(logging.ERROR)
+    return exit_code(lambda: chosen.run(chosen))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,14 +1,56 @@
-"""What the commands of all stages have in common: their options and how these are read."""
+"""What the commands of all stages have in common: their options, and how they end."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from .errors import MuseQuestError
+from .errors import MuseQuestError, sentence_of
 
 SERVER = ("base_url", "max_cost_usd", "concurrency")  # options of whatever is hosted
+
+
+def exit_code(run: Callable[[], object]) -> int:
+    """Run a command to its end; returns its exit code.
+
+    One that fails says so in one sentence and gives 1, one stopped by Ctrl-C gives 130. An error
+    that no person at the screen can mend is a fault of the program and is raised.
+    """
+    try:
+        run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("Stopped; what was finished is kept, the same command goes on.")
+        return 130
+    except Exception as error:
+        sentence = sentence_of(error)
+        if isinstance(error, OSError) and not _can_print():
+            sentence = f"Not all could be printed ({error.strerror}); what was made is kept."
+        if sentence is None:
+            raise
+        _say(sentence)
+        return 1
+    return 0
+
+
+def _can_print() -> bool:
+    """Whether standard output takes what is left; if not, the rest is thrown away."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _say(sentence: str) -> None:
+    with suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def add(commands: argparse._SubParsersAction, run: object) -> argparse.ArgumentParser:

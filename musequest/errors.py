@@ -1,14 +1,58 @@
-"""The one exception MuseQuest raises on purpose, and the rule for leaving bad exhibits out."""
+"""Every error that a person can mend is one sentence: what was wrong, where, and what to do.
+
+`MuseQuestError` is the one exception raised on purpose. What the machine refuses (a full disk, a
+missing permission, no memory), in whatever form a library reports it, becomes such a sentence in
+`sentence_of`, and there alone. `leave_out` is the rule for leaving bad exhibits out.
+"""
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
 
 from .credentials import hidden_text
 
 LOGGER = logging.getLogger("musequest")
 
 BAD_SHARE_LIMIT = 0.1
+ROOM = "make room, or let MUSEQUEST_HOME name a larger disk"
+RIGHTS = "give this user the right to it, or let MUSEQUEST_HOME name a folder that may be written"
+# What the machine can refuse at any time: what is wrong, and the remedy.
+REFUSALS = {
+    errno.ENOSPC: ("the disk is full", ROOM),
+    errno.EDQUOT: ("the quota on this disk is used up", ROOM),
+    errno.EFBIG: ("no file may become so large here", "raise the limit (ulimit -f), or " + ROOM),
+    errno.EROFS: ("the disk is read-only", "let MUSEQUEST_HOME name one that can be written"),
+    errno.EACCES: ("this user may not read or write it", RIGHTS),
+    errno.EPERM: ("this user may not do that to it", RIGHTS),
+    errno.EIO: ("the disk has a fault", "check it, or let MUSEQUEST_HOME name another"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
+    errno.ENFILE: ("too many files are open on this machine", "stop other programs"),
+    errno.ENOMEM: ("memory ran out", "stop other programs, or take smaller batches or photos"),
+}
+# What is wrong with one name, of a file that was given or is expected.
+NAMES = {
+    errno.ENOENT: ("it does not exist", "check the name, or run the step that writes it"),
+    errno.ENAMETOOLONG: ("its name is too long for this disk", "give it a shorter one"),
+    errno.ELOOP: ("its links lead in a circle", "remove them"),
+    errno.EISDIR: ("it is a folder where a file is expected", "move it away"),
+    errno.ENOTDIR: ("a file stands where a folder is expected", "move it away"),
+    errno.EEXIST: ("a file stands where a folder is expected", "move it away"),
+    errno.ENOTEMPTY: ("the folder is in use", "end what is using it"),
+    errno.EPIPE: ("the program at the other end has ended", "start it"),
+}
+# How libraries call a full disk or memory that ran out where they raise no OSError: torch,
+# safetensors, and torch again.
+FULL = (
+    *("No space left on device", "StorageFull"),
+    *("file write failed", "failed writing file", "unexpected pos"),
+)
+NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 class MuseQuestError(Exception):
@@ -30,6 +74,71 @@ class _WithoutKeys(logging.Filter):
 
 
 LOGGER.addFilter(_WithoutKeys())
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What an error says to the person at the screen; None for a fault of the program itself."""
+    if isinstance(error, MuseQuestError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and _not_installed(error):
+        return (
+            f"The package '{error.name}' is not installed for {sys.executable}; switch on the "
+            "environment of `make setup` (source .venv/bin/activate), or install what is needed "
+            "(pip install -e .)."
+        )
+    if refused := refusal(error):
+        return _told(refused)
+    return _told(error) if isinstance(error, OSError) else None
+
+
+def sentence_of_text(name: str, text: str) -> str | None:
+    """The same for an error of which only its class's name and its text are known."""
+    if name == MuseQuestError.__name__:
+        return text
+    if found := re.match(r"\[Errno (\d+)\] (.*?)(?:: '(.*?)')?(?: -> .*)?$", text):
+        return _told(OSError(int(found[1]), found[2], found[3]))
+    return sentence_of(MemoryError(text) if name == "MemoryError" else RuntimeError(text))
+
+
+def refusal(error: BaseException) -> OSError | None:
+    """What the machine refused, if that is why `error`, or one that led to it, was raised.
+
+    Its errno is a key of REFUSALS, its filename None where nobody has told it.
+    """
+    for each in chain(error):
+        if isinstance(each, OSError) and each.errno in REFUSALS:
+            return each
+        if isinstance(each, MuseQuestError):
+            continue  # may quote anything
+        if any(mark in str(each) for mark in FULL):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if isinstance(each, MemoryError) or any(mark in str(each) for mark in NO_MEMORY):
+            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    return None
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and all that led to it, the newest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _told(error: OSError) -> str:
+    unknown = (str(error.strerror or error).strip().splitlines() or [type(error).__name__])[0]
+    wrong, remedy = (REFUSALS | NAMES).get(
+        error.errno, (unknown.rstrip("."), "check it, and what it is made from")
+    )
+    place = error.filename
+    if isinstance(place, str | bytes | os.PathLike):
+        wrong = f"{os.fsdecode(place)} cannot be used: {wrong}"
+    return f"{wrong[:1].upper()}{wrong[1:]}; {remedy}, then run the same command again."
+
+
+def _not_installed(error: ModuleNotFoundError) -> bool:
+    """Whether a package of others is absent as a whole; all else is a fault to be seen."""
+    package = (error.name or "").partition(".")[0]
+    return package not in ("", __package__) and importlib.util.find_spec(package) is None
 
 
 def leave_out(problems: list[str], total: int, source: object) -> None:

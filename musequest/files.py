@@ -13,12 +13,16 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
-from .errors import LOGGER, MuseQuestError
+from psutil import pid_exists
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}(\.\w+)?")
+from .errors import LOGGER, MuseQuestError, refusal
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{6}([0-9a-f]{6})(\.\w+)?")
+_OPEN: set[Path] = set()  # what this process is writing
 
 
 @contextmanager
@@ -31,16 +35,34 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}{path.suffix}")
+    unique = f"{uuid.uuid4().hex[:6]}{os.getpid() & 0xFFFFFF:06x}"
+    temporary = path.with_name(f".{path.stem}.{unique}{path.suffix}")
+    _OPEN.add(temporary)
     try:
+        _clear_left(path)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
             os.replace(temporary, path)
             sync_folder(path.parent)
+    except Exception as error:
+        refused = None if isinstance(error, MuseQuestError) else refusal(error)
+        if refused and refused.filename in (None, str(temporary)):  # as most libraries tell it
+            raise OSError(refused.errno, os.strerror(refused.errno), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+        _OPEN.discard(temporary)
+
+
+def _clear_left(path: Path) -> None:
+    """Remove what processes that are gone left when they were writing `path`."""
+    for left in path.parent.glob(f".{escape(path.stem)}.*{escape(path.suffix)}"):
+        found = TEMPORARY.fullmatch(left.name)
+        writer = int(found[1], 16) if found else os.getppid()
+        if left not in _OPEN and (writer == os.getpid() or not pid_exists(writer)):
+            left.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,7 +24,8 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
-from .errors import MuseQuestError
+from .command_line import exit_code
+from .errors import MuseQuestError, sentence_of_text
 from .evaluation.report_tables import score_frame
 from .files import read_json, write_whole
 from .home import results_dir, root
@@ -158,8 +159,9 @@ def run(source: Path, target: Path, profile: str) -> float:
 def failure(source: Path, target: Path, reader: Reader, error: Exception) -> str:
     """What went wrong, in which cell of which notebook, and where to look."""
     if isinstance(error, CellExecutionError):
-        reason = f"{error.ename}: {error.evalue}"
-        if error.ename != MuseQuestError.__name__:
+        reason = sentence_of_text(error.ename, error.evalue)
+        if reason is None:
+            reason = f"{error.ename}: {error.evalue}"
             traceback = error.traceback.split("------------------\n")[-1].strip()
             reason += "\n" + re.sub(r"\x1b\[[0-9;]*m", "", traceback)
     else:
@@ -245,18 +247,9 @@ def main(arguments: list[str] | None = None) -> int:
     walk.add_argument("--longer", action="store_true", help="and what a demo leaves out")
     commands.add_parser("refresh", help="re-run and replace the committed notebooks")
     chosen = parser.parse_args(arguments)
-    try:
-        if chosen.command == "refresh":
-            refresh()
-        else:
-            demo(chosen.profile, (*DEMO, *LONGER) if chosen.longer else DEMO)
-    except MuseQuestError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped; what was finished is kept, the same command goes on.", file=sys.stderr)
-        return 130
-    return 0
+    names = (*DEMO, *LONGER) if vars(chosen).get("longer") else DEMO
+    refreshes = chosen.command == "refresh"
+    return exit_code(refresh if refreshes else lambda: demo(chosen.profile, names))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import approach_figures, retrieval_figures, scoring_figures
+from .command_line import exit_code
 from .errors import MuseQuestError
 from .evaluation.differences import looking
 from .evaluation.metrics import METRICS
@@ -243,22 +244,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep-retrieval", metavar="PROFILE", help="first keep its last 3.2")
     parser.add_argument("--keep-six", metavar="PROFILE", help="first keep its last `make six`")
     chosen = parser.parse_args(arguments)
-    try:
-        if chosen.keep:
-            keep(chosen.keep)
-        if chosen.keep_retrieval:
-            retrieval_figures.keep_retrieval(chosen.keep_retrieval)
-        if chosen.keep_six:
-            approach_figures.keep_six(chosen.keep_six)
-        draw_published_costs()
-        for path in readmes():
-            text = path.read_text(encoding="utf-8")
-            if (new := filled(text)) != text:
-                write_text(path, new)
-    except MuseQuestError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: _write(chosen))
+
+
+def _write(chosen: argparse.Namespace) -> None:
+    if chosen.keep:
+        keep(chosen.keep)
+    if chosen.keep_retrieval:
+        retrieval_figures.keep_retrieval(chosen.keep_retrieval)
+    if chosen.keep_six:
+        approach_figures.keep_six(chosen.keep_six)
+    draw_published_costs()
+    for path in readmes():
+        text = path.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            write_text(path, new)
 
 
 if __name__ == "__main__":

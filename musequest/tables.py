@@ -152,6 +152,12 @@ def read_table(kind: str, path: str | Path) -> pd.DataFrame:
         return _checked(kind, table, path).to_pandas()
 
 
+def as_kind(kind: str, table: pa.Table, path: Path) -> pd.DataFrame:
+    """A table read otherwise from `path`, its columns checked as by `read_table`."""
+    table.validate(full=True)
+    return _checked(kind, table, path).to_pandas()
+
+
 def iterate_table(kind: str, path: str | Path, rows_at_once: int = 100) -> Iterator[dict[str, Any]]:
     """Give the rows of a parquet file one by one, for files too large to be held whole.
 
@@ -224,9 +230,10 @@ def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
+        reason, other = str(error).splitlines()[0], OR_ELSE.get(kind, "")
+        discard = "" if other else "delete it and "
         raise MuseQuestError(
-            f"{path} is no readable parquet file ({reason}); delete it and {_remedy(kind)} again."
+            f"{path} is no readable parquet file ({reason}); {discard}{_remedy(kind)} again{other}."
         ) from None
 
 

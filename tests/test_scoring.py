@@ -590,3 +590,54 @@ def test_items_the_dataset_does_not_know_are_left_out_or_refused(home, tmp_path)
         change(path, data_id=lambda old: ["unknown-00", "unknown-01", *old[2:]])
     with pytest.raises(MuseQuestError, match="2 of 12 items are not in the dataset"):
         score(paths, None, tmp_path / "refused", profile)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json", "txt"])
+def test_answers_of_other_programs_score_the_same(kind, predictions, exhibits, tmp_path):
+    """As CSV, lines or a list of JSON, with whole numbers as ids and no more than is needed."""
+    change(predictions["base"], data_id=[str(number) for number in range(8)])
+    change(predictions["lora"], data_id=[str(number) for number in range(8)])
+    expected = score(predictions, exhibits, tmp_path / "parquet")
+    table = read_table("predictions", predictions["lora"])
+    table = table[["data_id", "item_name", "ground_truth", "answer", "question"]]
+    table["data_id"] = range(8)
+    path = tmp_path / f"theirs.{kind}"
+    if kind.startswith("json"):
+        table.to_json(path, orient="records", lines=kind == "jsonl")
+    else:
+        path.write_text("\ufeff" + table.to_csv(index=False), encoding="utf-8")
+    found = score({**predictions, "lora": path}, exhibits, tmp_path / "theirs")
+    for system, own in expected["all"].items():
+        for metric in own.keys() - {"seconds", "new_tokens"}:
+            assert found["all"][system][metric] == own[metric], (system, metric)
+
+
+def test_whole_numbers_are_ids_in_parquet_too(predictions, exhibits, tmp_path):
+    for path in predictions.values():
+        table = read_table("predictions", path)
+        pq.write_table(pa.Table.from_pandas(table.assign(data_id=range(8))), path)
+    score(predictions, exhibits, tmp_path)
+    assert set(read_table("scores", tmp_path / "scores.parquet").data_id) == set("01234567")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty; give the file that holds the answers"),
+        (b"PAR1 and no more", "infer` again, or mend the program that wrote it"),
+        (b"data_id,item_name,answer\n1,a,b\n", "lacks the column 'ground_truth'; add it"),
+        (b"data_id,item_name,ground_truth,answer\n1,a\n", "row 2.* not as many cells as the head"),
+        (b"data_id,item_name,ground_truth,answer,seconds\n1,a,b,c,x\n", "row 2: seconds is 'x'"),
+        (b'{"data_id": 1, "item_name": "a", "answer": "b"}\n', "answer 1 lacks 'ground_truth'"),
+        (b'[{"data_id": 1.5, "item_name": "a", "ground_truth": "", "answer": ""}]', "is 1.5, whi"),
+        (b'[{"data_id": 1}', "neither a JSON list of answers nor"),
+        (b"[[[", "neither a JSON list"),
+        (b"\xff\xfe\x00", "is not a CSV file in UTF-8"),
+    ],
+)
+def test_answers_that_cannot_be_read_name_file_place_and_remedy(content, sentence, tmp_path):
+    path = tmp_path / "theirs.csv"
+    path.write_bytes(content)
+    with pytest.raises(MuseQuestError, match=sentence) as told:
+        score({"theirs": path}, None, tmp_path / "out")
+    assert str(path) in str(told.value) and "delete" not in str(told.value)

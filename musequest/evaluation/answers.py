@@ -17,7 +17,7 @@ import pandas as pd
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..files import file_digest
 from ..home import plain_name
-from ..tables import read_table
+from .answer_files import read_answers
 from .systems import ABLATIONS, CONTROLS, ITEM_TRACKS, OUTSIDERS, TRACK_LABELS, ordered, variant
 from .titles import untold
 
@@ -74,7 +74,7 @@ def gather(
     exhibits: str | Path | None = None,
     dataset: pd.DataFrame | None = None,
 ) -> Answers:
-    """Read each system's predictions.parquet and keep the items that all of them answer.
+    """Read each system's answers (see answer_files.py), and keep the items all of them answer.
 
     Names such as `lora__blank_photo` and `lora__outsiders` (see systems.py) are ablations and
     answers about outside things; neither narrows what the systems share. `exhibits` is an
@@ -147,7 +147,7 @@ def _file(path: Path, table: pd.DataFrame) -> dict[str, object]:
 
 def _read(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
     """One system's table, by data_id in sorted order."""
-    table = read_table("predictions", path)
+    table = read_answers(path)
     if table.empty:
         raise MuseQuestError(f"{path} holds no answers; run infer for {name} again.")
     for column in ("data_id", "item_name"):

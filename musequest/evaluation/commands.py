@@ -34,7 +34,12 @@ def report(chosen: argparse.Namespace) -> None:
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add the commands of stage 3 with their options."""
     command = add(commands, score)
-    command.add_argument("predictions", nargs="+", metavar="NAME=FILE", help="a system's answers")
+    command.add_argument(
+        "predictions",
+        nargs="+",
+        metavar="NAME=FILE",
+        help="a system's answers; parquet, CSV, JSON lines",
+    )
     command.add_argument("--exhibits", type=Path, help="exhibits.parquet, for facts and names")
     command.add_argument("--out", type=Path, required=True, help="folder for the scores")
     command.add_argument("--profile", help="whose dataset gives tracks, whose model the base score")

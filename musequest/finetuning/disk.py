@@ -11,20 +11,14 @@ from typing import Any
 from peft import PeftModel
 from torch import nn
 
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, refusal
 from ..settings import Approach
 from .checkpoints import RunFolder
-from .hub import chain
 from .machine import disk_gib
 from .memory import GIB, as_trained, optimizer_bytes
 
 # Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20
-# How torch and safetensors call a full disk, which they do not raise as OSError.
-FULL = (
-    *("No space left on device", "StorageFull"),
-    *("file write failed", "failed writing file", "unexpected pos"),
-)
 
 
 def checkpoint_bytes(model: nn.Module, optimizer: str) -> tuple[int, int]:
@@ -103,8 +97,5 @@ def free_gib(folder: Path) -> float:
 
 def is_full(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that the disk or its quota is used up."""
-    return any(
-        getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        or any(mark in str(each) for mark in FULL)
-        for each in chain(error)
-    )
+    refused = refusal(error)
+    return refused is not None and refused.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -11,12 +11,12 @@ from accelerate.utils.memory import should_reduce_batch_size
 from transformers import AutoConfig
 
 from ..creation.dataset import load_split
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, chain
 from ..settings import Approach, Profile
 from .checkpoints import RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import free_gib, is_full
-from .hub import chain, of_base_model
+from .hub import of_base_model
 from .memory import GIB, Memory, available_bytes, memory_of
 from .models import default_device, load_processor
 from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step

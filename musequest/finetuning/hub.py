@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError
 
 from ..credentials import unsafe_way
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, chain, refusal
+from ..home import run_dir
 from ..settings import Profile
+
+# What the libraries raise at files that are damaged or of another kind.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
 
 
 def of_base_model(
@@ -29,7 +34,9 @@ def of_base_model(
         check_hub()
     try:
         return function(profile.base_model_source, *arguments, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    except UNREADABLE as error:
+        if refusal(error):  # the machine's fault, not the model's
+            raise
         raise MuseQuestError(
             f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "
             f"loaded ({_reason(error, profile.base_model)}); check the key base_model: it names a "
@@ -44,11 +51,23 @@ def check_hub() -> None:
         raise MuseQuestError(reason)
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all that led to it, the newest first."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def of_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function that loads the weights of a run say in a sentence that it cannot."""
+
+    @functools.wraps(function)
+    def load(profile: Profile, approach_name: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return function(profile, approach_name, *arguments, **options)
+        except UNREADABLE as error:
+            if refusal(error):
+                raise
+            folder = run_dir(profile.name, approach_name)
+            raise MuseQuestError(
+                f"The weights in {folder} cannot be loaded ({_reason(error, str(folder))}); bring "
+                "them back, or train again with fresh=True (--fresh)."
+            ) from error
+
+    return load
 
 
 def _reason(error: BaseException, name: str) -> str:

@@ -31,7 +31,7 @@ from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import run_dir
 from ..settings import Approach, Profile, load_approach
-from .hub import of_base_model
+from .hub import of_base_model, of_run
 from .records import finished_record
 
 # The projections of text model and connector, by their whole module name; the last alternative is
@@ -88,7 +88,9 @@ def load_model(
         compute = {"bnb_4bit_compute_dtype": options["dtype"]}
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
-    model = _from_pretrained(AutoModelForImageTextToText, profile, **options)
+    options["output_loading_info"] = True
+    loaded = _from_pretrained(AutoModelForImageTextToText, profile, **options)
+    model = _whole(*loaded, profile.base_model)
     freeze_vision(model)
     if quantization:
         _keep_gradients(model)
@@ -157,6 +159,7 @@ TUNINGS = {"lora": add_adapter, "full": free_projections}
 WEIGHTS = {"lora": "adapter", "full": "model"}
 
 
+@of_run
 def load_tuned(
     profile: Profile,
     approach_name: str,
@@ -194,7 +197,9 @@ def load_kept(
     weights = folder / WEIGHTS[approach.tuning]
     if approach.tuning == "full":
         options = {"dtype": profile.dtype, **_straight_to(device or default_device())}
-        return AutoModelForImageTextToText.from_pretrained(weights, **options).eval()
+        options["output_loading_info"] = True
+        loaded = AutoModelForImageTextToText.from_pretrained(weights, **options)
+        return _whole(*loaded, str(weights)).eval()
     model = load_model(profile, quantization=approach.quantization, device=device)
     if approach.quantization and dequantized:
         model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
@@ -355,6 +360,16 @@ def _without_gradients(module: nn.Module, forward: Callable[..., Any]) -> Callab
 def learns(module: nn.Module) -> bool:
     """Whether any of the module's parameters is trainable."""
     return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> PreTrainedModel:
+    """The model, if each of its weights was found; the others would be left to chance."""
+    if missing := sorted(found["missing_keys"]):
+        raise MuseQuestError(
+            f"The weights in '{source}' are not those of a {type(model).__name__}: {len(missing)} "
+            f"are missing, first {missing[0]}; bring back the files that belong together."
+        )
+    return model
 
 
 def _straight_to(device: str) -> dict[str, Any]:

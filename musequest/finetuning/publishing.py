@@ -19,6 +19,7 @@ from ..files import plain_files, read_json, write_text
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
+from ..tables import read_table
 from .generation import generation_config
 from .hub import check_hub
 from .merging import AGREEMENT, MERGED
@@ -84,6 +85,7 @@ def make_folder(
     """Write all that would be uploaded; what was there before is replaced."""
     run = run_dir(profile.name, approach_name)
     record = finished_record(run)
+    read_table("metrics", run / "metrics.parquet")  # what is damaged is not published
     weights = _weights(run, approach_name, merged)
     if merged:
         told = read_json(weights / AGREEMENT)
