@@ -17,6 +17,7 @@ import pandas as pd
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..files import file_digest
 from ..home import plain_name
+from ..tables import read_table
 from .answer_files import read_answers
 from .systems import ABLATIONS, CONTROLS, ITEM_TRACKS, OUTSIDERS, TRACK_LABELS, ordered, variant
 from .titles import untold
