@@ -2,6 +2,7 @@
 
 import os
 import signal
+import weakref
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -419,6 +420,34 @@ def test_weights_that_are_not_those_learned_are_not_done(profile, home, monkeypa
         train(profile, overrides={"max_steps": "4"}, progress=False)
     again = train(profile, overrides={"max_steps": "4"}, progress=False, fresh=True)
     assert again["status"] == "done"
+
+
+def test_the_trained_model_is_let_go_of_before_it_is_read_back(profile, monkeypatch):
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            self.model = weakref.ref(model)
+
+    def check(*arguments):
+        checked.append(watch.model())
+        return check_kept(*arguments)
+
+    checked, check_kept, watch = [], training.check_kept, Watch()
+    interrupting(monkeypatch, watch)
+    monkeypatch.setattr(training, "check_kept", check)
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    assert checked == [None]
+
+
+def test_an_adapter_that_cannot_be_kept_is_refused_before_an_earlier_run_is_discarded(
+    profile, home, monkeypatch
+):
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    own = load_approach("lora")
+    pissa = replace(own, lora={**own.lora, "init_lora_weights": "pissa_niter_4"})
+    monkeypatch.setattr(training, "load_approach", lambda name: pissa)
+    with pytest.raises(MuseQuestError, match="begin with init_lora_weights: pissa_niter_4"):
+        train(profile, overrides={"max_steps": "1"}, progress=False, fresh=True)
+    assert read_json(home / RUN / "run.json")["status"] == "done"
 
 
 def test_what_gets_no_gradient_stops_the_first_step_by_name(profile, home, monkeypatch):

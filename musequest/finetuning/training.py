@@ -28,7 +28,7 @@ from .reading_back import check_kept, free_memory
 from .records import UNFINISHED, RunRecord, asked_of, finished_record
 from .sharing import rows_by_rank
 from .trackers import own_page, tracker_settings
-from .trainer import build_trainer, check_precision, chosen_settings
+from .trainer import DocentTrainer, build_trainer, check_precision, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
 
@@ -56,7 +56,6 @@ def train(
     settings = chosen_settings(profile, approach, overrides)
     tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
     check_precision(profile, approach, settings)
-    check_adapter(approach)
     asked = asked_of(
         profile,
         approach,
@@ -96,9 +95,12 @@ def _begun(
     record: RunRecord, folder: RunFolder, approach: Approach, fresh: bool
 ) -> dict[str, Any] | None:
     """Discard an earlier run if asked to; the record of one that is done, else None."""
+    done = None if fresh else _finished(record, folder, approach)
+    if done is None:
+        check_adapter(approach)
     if fresh:
         folder.discard()
-    return _finished(record, folder, approach)
+    return done
 
 
 def _launched(
@@ -173,10 +175,7 @@ def _run(
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
     )
     if trainer.is_world_process_zero():
-        whole = empty_model(profile, approach) if trainer.plan else trainer.model
-        title = f"What was trained: {profile.name}, {approach.name}"
-        processor = trainer.data_collator.processor
-        write_model_info(folder.folder, whole, processor, title, trainer.plan)
+        _tell_what_is_trained(folder, trainer, profile, approach)
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
     record.values["held_by_rank"] = counted.with_peaks()
@@ -191,9 +190,18 @@ def _run(
     decided_by_main(lambda: _place_weights(folder, state, profile, approach))
     outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
     arguments = trainer.args
-    del trainer
+    del trainer  # or the model read back would lie beside it
     free_memory()
     return decided_by_main(lambda: _end(record, folder, outcome, profile, approach, arguments))
+
+
+def _tell_what_is_trained(
+    folder: RunFolder, trainer: DocentTrainer, profile: Profile, approach: Approach
+) -> None:
+    whole = empty_model(profile, approach) if trainer.plan else trainer.model
+    title = f"What was trained: {profile.name}, {approach.name}"
+    processor = trainer.data_collator.processor
+    write_model_info(folder.folder, whole, processor, title, trainer.plan)
 
 
 def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
