@@ -144,7 +144,9 @@ def test_an_adapter_that_fits_nowhere_is_one_sentence(profile):
 
 
 def test_full_tuning_of_a_model_with_other_names_says_what_it_looked_for():
-    shape = LlamaConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, vocab_size=8)
+    shape = LlamaConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, vocab_size=8
+    )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shape)
     with pytest.raises(MuseQuestError, match="nothing to learn in a LlamaForCausalLM.*text_model"):
