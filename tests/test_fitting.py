@@ -338,8 +338,8 @@ def test_a_fitted_run_learns_the_same_and_remembers_what_fits(profile, home, mon
         torch.testing.assert_close(parted[name], values, rtol=1e-3, atol=1e-5)
     assert [rows for rows, _ in small.tried[:3]] == [4, 2, 1]
     # What it remembers is not tried again.
-    (home / RUN / "adapter").rename(home / RUN / "best")
-    (home / RUN / "best").rename(home / RUN / "lost")
+    (home / RUN / "best").mkdir()
+    (home / RUN / "adapter").rename(home / RUN / "best/checkpoint-3")
     (home / RUN / "run.json").write_text(
         (home / RUN / "run.json").read_text().replace('"done"', '"interrupted"')
     )
