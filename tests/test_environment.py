@@ -39,7 +39,14 @@ def test_no_file_is_no_matter(tmp_path: Path):
 
 def test_importing_the_package_reads_the_file_beside_it(tmp_path: Path):
     (tmp_path / "musequest").mkdir()
-    for name in ("__init__.py", "environment.py", "home.py", "errors.py", "credentials.py"):
+    for name in (
+        "__init__.py",
+        "environment.py",
+        "home.py",
+        "errors.py",
+        "credentials.py",
+        "lazy.py",
+    ):
         shutil.copy(root() / "musequest" / name, tmp_path / "musequest" / name)
     (tmp_path / ".env").write_text("MUSEQUEST_TOLD=yes\n")
     code = "import musequest, os; print(os.environ['MUSEQUEST_TOLD'])"

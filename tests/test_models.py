@@ -7,7 +7,13 @@ import pytest
 import torch
 from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_profile
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    LlamaConfig,
+)
 
 from musequest.errors import MuseQuestError
 from musequest.finetuning.collator import DocentCollator
@@ -29,6 +35,11 @@ from musequest.settings import load_approach
 @pytest.fixture
 def profile(tmp_path, tiny_docent):
     return write_profile(tmp_path, tiny_docent)
+
+
+def with_lora(**changes):
+    own = load_approach("lora")
+    return replace(own, lora={**own.lora, **changes})
 
 
 def trainable_names(model):
@@ -100,6 +111,46 @@ def test_the_vision_model_stays_in_eval_mode_while_the_rest_trains(profile):
     assert model.training
     frozen = [p.grad for name, p in model.named_parameters() if "lora_" not in name]
     assert all(gradient is None for gradient in frozen)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_vision_model_that_is_named_learns_with_the_rest(profile, checkpointing):
+    named = with_lora(target_modules="all-linear")
+    model = add_adapter(load_model(profile, device="cpu"), named).train()
+    if checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    model(**DocentCollator(load_processor(profile))([sample(0)])).loss.backward()
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert sum("vision_model" in name for name in learning) == 12
+    assert all(p.grad is not None for p in learning.values())
+    assert all(m.training for name, m in model.named_modules() if "vision_model" in name)
+    base = [p.grad for name, p in model.named_parameters() if "lora_" not in name]
+    assert all(gradient is None for gradient in base)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["pissa", "pissa_niter_4", "olora", "loftq", "eva", "corda", "lora_ga", "mica", "new", 1],
+)
+def test_an_adapter_that_would_not_come_back_as_it_was_learned_is_refused(profile, start):
+    with pytest.raises(MuseQuestError, match=f"init_lora_weights: {start}.*use true, false"):
+        add_adapter(load_model(profile), with_lora(init_lora_weights=start))
+
+
+def test_an_adapter_that_fits_nowhere_is_one_sentence(profile):
+    for wrong in ({"target_modules": ["query"]}, {"r": 0}):
+        with pytest.raises(MuseQuestError, match="peft cannot put the adapter of 'lora' on"):
+            add_adapter(load_model(profile), with_lora(**wrong))
+
+
+def test_full_tuning_of_a_model_with_other_names_says_what_it_looked_for():
+    shape = LlamaConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, vocab_size=8
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(shape)
+    with pytest.raises(MuseQuestError, match="nothing to learn in a LlamaForCausalLM.*text_model"):
+        free_projections(model, load_approach("full"))
 
 
 def test_the_table_of_trainable_parameters_adds_up(profile):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_dialogs import ROWS, write_dataset, write_profile
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LabelSmoother
@@ -25,7 +26,14 @@ from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
 from musequest.finetuning.generation import infer
 from musequest.finetuning.losses import smooth_labels
-from musequest.finetuning.models import base_fingerprint, load_model, load_processor, load_tuned
+from musequest.finetuning.models import (
+    STARTS,
+    base_fingerprint,
+    load_model,
+    load_processor,
+    load_tuned,
+    vision_models,
+)
 from musequest.finetuning.publishing import make_folder
 from musequest.finetuning.records import RunRecord, finished_record
 from musequest.finetuning.sharing import FilledRows
@@ -415,6 +423,114 @@ def test_full_tuning_keeps_a_whole_model(profile, home, monkeypatch):
     record = train(profile, "full", {"learning_rate": "0.001"}, progress=False)
     tuned = load_tuned(profile, "full").cpu()
     assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        *({"init_lora_weights": start} for start in STARTS),
+        {"target_modules": "all-linear", "use_dora": True},
+        {"modules_to_save": ["lm_head"]},
+        {"bias": "all", "use_rslora": False},
+    ],
+    ids=str,
+)
+def test_what_is_kept_of_any_adapter_is_what_was_learned(profile, home, monkeypatch, lora):
+    own = load_approach("lora")
+    chosen = replace(own, lora={**own.lora, **lora})
+    for module in ("training", "models"):
+        monkeypatch.setattr(f"musequest.finetuning.{module}.load_approach", lambda name: chosen)
+    record = train(profile, overrides={"max_steps": "4"}, progress=False)
+    tuned = load_tuned(profile, "lora").cpu()
+    assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], abs=1e-4)
+    assert record["read_back_eval_loss"] == pytest.approx(record["best_eval_loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "approach"), [("bfloat16", "lora"), ("bfloat16", "full")])
+def test_what_is_kept_in_bfloat16_is_what_was_learned(profile, dtype, approach):
+    """In the dtype that is computed in, rows in the same batches."""
+    record = train(replace(profile, dtype=dtype), approach, {"max_steps": "4"}, progress=False)
+    assert record["read_back_eval_loss"] == pytest.approx(record["best_eval_loss"], rel=2e-3)
+
+
+def test_weights_that_are_not_those_learned_are_not_done(profile, home, monkeypatch):
+    finish = RunFolder.finish
+
+    def damaged(folder, best_step, name):
+        finish(folder, best_step, name)
+        file = folder.folder / name / "adapter_model.safetensors"
+        weights = load_file(file)
+        next(value for key, value in weights.items() if "lora_B" in key).mul_(-3)
+        save_file(weights, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", damaged)
+        with pytest.raises(MuseQuestError, match="not those that were learned.*was recorded"):
+            train(profile, overrides={"max_steps": "4"}, progress=False)
+    record = read_json(home / RUN / "run.json")
+    assert record["status"] == "failed" and "not those that were learned" in record["reason"]
+    with pytest.raises(MuseQuestError, match="not those that were learned"):
+        train(profile, overrides={"max_steps": "4"}, progress=False)
+    again = train(profile, overrides={"max_steps": "4"}, progress=False, fresh=True)
+    assert again["status"] == "done"
+
+
+def test_a_state_whose_best_weights_are_gone_is_no_done_run(profile, home):
+    one_step = {"max_steps": "1"}
+    train(profile, overrides=one_step, progress=False)
+    (home / RUN / "adapter").rename(home / "elsewhere")
+    record = read_json(home / RUN / "run.json")
+    write_json(home / RUN / "run.json", {**record, "status": "interrupted"})
+    with pytest.raises(MuseQuestError, match="best weights of the run in .* are gone.*fresh=True"):
+        train(profile, overrides=one_step, progress=False)
+    (home / "elsewhere").rename(home / RUN / "adapter")
+    assert train(profile, overrides=one_step, progress=False)["status"] == "done"
+
+
+def test_the_trained_model_is_let_go_of_before_it_is_read_back(profile, monkeypatch):
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            self.model = weakref.ref(model)
+
+    def check(*arguments):
+        checked.append(watch.model())
+        return check_kept(*arguments)
+
+    checked, check_kept, watch = [], training.check_kept, Watch()
+    interrupting(monkeypatch, watch)
+    monkeypatch.setattr(training, "check_kept", check)
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    assert checked == [None]
+
+
+def test_an_adapter_that_cannot_be_kept_is_refused_before_an_earlier_run_is_discarded(
+    profile, home, monkeypatch
+):
+    train(profile, overrides={"max_steps": "1"}, progress=False)
+    own = load_approach("lora")
+    pissa = replace(own, lora={**own.lora, "init_lora_weights": "pissa_niter_4"})
+    monkeypatch.setattr(training, "load_approach", lambda name: pissa)
+    with pytest.raises(MuseQuestError, match="begin with init_lora_weights: pissa_niter_4"):
+        train(profile, overrides={"max_steps": "1"}, progress=False, fresh=True)
+    assert read_json(home / RUN / "run.json")["status"] == "done"
+
+
+def test_what_gets_no_gradient_stops_the_first_step_by_name(profile, home, monkeypatch):
+    class Free(TrainerCallback):
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            for name, parameter in model.named_parameters():
+                if "post_layernorm" in name:
+                    parameter.requires_grad_(True)
+            for module in vision_models(model):
+                module.forward = torch.no_grad()(module.forward)
+
+    interrupting(monkeypatch, Free())
+    with pytest.raises(
+        MuseQuestError, match="2 of the trainable parameters got no gradient in step 1.*layernorm"
+    ):
+        train(profile, progress=False)
+    assert read_json(home / RUN / "run.json")["status"] == "failed"
+    assert not (home / RUN / "state").exists()
 
 
 def test_settings_reach_the_trainer(profile, home):

@@ -15,11 +15,11 @@ from ..settings import Approach, Profile
 from .collator import DocentCollator
 from .memory import autocast_dtype
 from .merging import reference_loss
-from .models import default_device, load_kept, load_processor, weights_dtype
+from .models import WEIGHTS, default_device, load_kept, load_processor, weights_dtype
 
 LOGGER = logging.getLogger("musequest")
 # By how much the validation loss may differ from the recorded one: rounding of what is computed in.
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
 
 
 def check_kept(
@@ -35,6 +35,11 @@ def check_kept(
     GPU is too small for the whole model, on the processor. One further from `recorded` than
     rounding explains raises MuseQuestError.
     """
+    if not (folder / WEIGHTS[approach.tuning]).is_dir():
+        raise MuseQuestError(
+            f"The best weights of the run in {folder} are gone, though its state is there; bring "
+            "them back, or train anew with fresh=True (--fresh)."
+        )
     free_memory()
     loss = _loss(profile, approach, folder, arguments, default_device())
     computed = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})

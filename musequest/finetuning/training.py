@@ -37,7 +37,7 @@ from .reading_back import check_kept, free_memory
 from .records import UNFINISHED, RunRecord, asked_of, check_weights, finished_record
 from .sharing import rows_by_rank
 from .trackers import own_page, tracker_settings
-from .trainer import build_trainer, check_precision, chosen_settings
+from .trainer import DocentTrainer, build_trainer, check_precision, chosen_settings
 
 LOGGER = logging.getLogger("musequest")
 
@@ -65,7 +65,6 @@ def train(
     settings = chosen_settings(profile, approach, overrides)
     tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
     check_precision(profile, approach, settings)
-    check_adapter(approach)
     asked = asked_of(
         profile,
         approach,
@@ -124,11 +123,12 @@ def _begun(
     record: RunRecord, folder: RunFolder, approach: Approach, fresh: bool
 ) -> dict[str, Any] | None:
     """Discard an earlier run if asked to; the record of one that is done, else None."""
+    if not fresh and (done := _finished(record, folder, approach)):
+        return done
+    check_adapter(approach)
     if fresh:
         folder.discard()
-    if done := _finished(record, folder, approach):
-        return done
-    if (record.earlier() or {}).get("status") == "done" and folder.last_state():
+    elif (record.earlier() or {}).get("status") == "done" and folder.last_state():
         LOGGER.warning("%s has lost its weights and is trained anew.", folder.folder)
         folder.discard()
     return None
@@ -217,10 +217,7 @@ def _run(
         base_model_sha256=decided_by_main(lambda: base_digests(profile)),
     )
     if trainer.is_world_process_zero():
-        whole = empty_model(profile, approach) if trainer.plan else trainer.model
-        title = f"What was trained: {profile.name}, {approach.name}"
-        processor = trainer.data_collator.processor
-        write_model_info(folder.folder, whole, processor, title, trainer.plan)
+        _tell_what_is_trained(folder, trainer, profile, approach)
     with stop.listening():
         trainer.train(resume_from_checkpoint=_state_to_resume(folder))
     record.values["held_by_rank"] = counted.with_peaks()
@@ -235,9 +232,18 @@ def _run(
     decided_by_main(lambda: _place_weights(folder, state, profile, approach))
     outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
     arguments = trainer.args
-    del trainer
+    del trainer  # or the model read back would lie beside it
     free_memory()
     return decided_by_main(lambda: _end(record, folder, outcome, profile, approach, arguments))
+
+
+def _tell_what_is_trained(
+    folder: RunFolder, trainer: DocentTrainer, profile: Profile, approach: Approach
+) -> None:
+    whole = empty_model(profile, approach) if trainer.plan else trainer.model
+    title = f"What was trained: {profile.name}, {approach.name}"
+    processor = trainer.data_collator.processor
+    write_model_info(folder.folder, whole, processor, title, trainer.plan)
 
 
 def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> 
     for pair in pairs:
         if not says_name(pair.answer, exhibit.title):
             raise Unacceptable(f"an answer never names the exhibit ({pair.answer[:60]!r} ...)")
-    check_language(pairs, getattr(exhibit, "language", "en"))
+    check_language(pairs, exhibit.language)
 
 
 def check_language(pairs: list[Pair], language: str = "en") -> None:
