@@ -61,8 +61,8 @@ class MuseQuestError(Exception):
     It often holds a server's own words, which may repeat a key; here that is taken out.
     """
 
-    def __init__(self, sentence: str = "") -> None:
-        super().__init__(hidden_text(sentence))
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(hidden_text(str(sentence)))
 
 
 class _WithoutKeys(logging.Filter):

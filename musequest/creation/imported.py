@@ -115,7 +115,8 @@ def _check_files(source: str, files: Iterable[str]) -> None:
         if Path(source).is_dir():
             own = "://" not in file and _inside(Path(source), file) is not None
         else:
-            own = file.startswith(f"hf://datasets/{source}@")
+            name = source.removeprefix("hf://").removeprefix("datasets/")
+            own = file.startswith(f"hf://datasets/{name}@")
         if not own:
             raise MuseQuestError(
                 f"{source} names the file {file}, which is not its own; mend its README.md."
