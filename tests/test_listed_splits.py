@@ -1,6 +1,7 @@
 """A museum's list that says which photos each split has, up to the published split's numbers."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ PUBLISHED = [
     (1, ([0], [1, 2, 3], list(range(4, 11)))),
     (1, ([0], [1, 2, 3, 4], list(range(5, 11)))),
 ]
-PUBLISHED_FILE = Path("/work/shared/facts/published_split.csv")
+# The published list itself (item_name, split, image_name, parent, augmented), where there is one.
+PUBLISHED_FILE = Path(os.environ.get("MUSEQUEST_PUBLISHED_SPLIT", "none"))
 Photos = tuple[int | list[int], int | list[int], int | list[int]]  # how many, or which
 Kind = tuple[int, Photos]
 
