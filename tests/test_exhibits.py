@@ -329,6 +329,10 @@ def test_what_lies_beside_the_photos_is_counted_and_what_systems_leave_is_not(
     assert len(collect(museum)) == 5 and len(load_exhibits("t")[1].photos) == 2
     (message,) = caplog.messages
     assert message.startswith("2 files in photos/ were left out, first") and "plan.pdf" in message
+    for path in folder.glob("*.png"):
+        path.rename(folder / "more" / path.name)
+    _, (problem,) = read_folder(museum)
+    assert "'the-sela-bowl' has no photo (left out: 4 files such as " in problem
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

@@ -1,6 +1,7 @@
 """A museum's list that says which photos each split has, up to the published split's numbers."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,30 +21,33 @@ from musequest.tables import read_table
 # The published split: how many exhibits have such numbers of photos in test, validation, training.
 # A photo that stands in several is shown itself in the first of them, and altered in the others.
 PUBLISHED = [
-    (40, [0], [0], [0]),
-    (5, [0], [1], [2]),
-    (4, [0], [1], [1]),
-    (3, [0], [1], [2, 3]),
-    (2, [0], [1], [2, 3, 4]),
-    (2, [0, 1], [2, 3], [2, 3]),
-    (1, [0, 1], [0, 1], [0, 1]),
-    (1, [0, 1], [2, 3], [2, *range(4, 9)]),
-    (1, [0, 1, 2], [0, 1, 2], [0, 1, 2]),
-    (1, [0, 1, 2], [3, 4, 5], list(range(6, 15))),
-    (1, [0], [1, 2], [1, 2]),
-    (1, [0], [1, 2], [3, 4, 5]),
-    (1, [0, 1], [2, 3, 4], [5, 6, 7, 8]),
-    (1, [0], [1, 2, 3], list(range(4, 11))),
-    (1, [0], [1, 2, 3, 4], list(range(5, 11))),
+    (40, ([0], [0], [0])),
+    (5, ([0], [1], [2])),
+    (4, ([0], [1], [1])),
+    (3, ([0], [1], [2, 3])),
+    (2, ([0], [1], [2, 3, 4])),
+    (2, ([0, 1], [2, 3], [2, 3])),
+    (1, ([0, 1], [0, 1], [0, 1])),
+    (1, ([0, 1], [2, 3], [2, *range(4, 9)])),
+    (1, ([0, 1, 2], [0, 1, 2], [0, 1, 2])),
+    (1, ([0, 1, 2], [3, 4, 5], list(range(6, 15)))),
+    (1, ([0], [1, 2], [1, 2])),
+    (1, ([0], [1, 2], [3, 4, 5])),
+    (1, ([0, 1], [2, 3, 4], [5, 6, 7, 8])),
+    (1, ([0], [1, 2, 3], list(range(4, 11)))),
+    (1, ([0], [1, 2, 3, 4], list(range(5, 11)))),
 ]
-PUBLISHED_FILE = Path("/work/shared/facts/published_split.csv")
-Kind = tuple[int, list[int], list[int], list[int]]
+# The published list itself (item_name, split, image_name, parent, augmented), where there is one.
+PUBLISHED_FILE = Path(os.environ.get("MUSEQUEST_PUBLISHED_SPLIT", "none"))
+Photos = tuple[int | list[int], int | list[int], int | list[int]]  # how many, or which
+Kind = tuple[int, Photos]
 
 
 def write_museum(folder: Path, kinds: list[Kind]) -> Path:
     """A museum of exhibits with photos of noise, listed by split."""
     rng, rows = np.random.default_rng(0), []
-    for count, *listed in kinds:
+    for count, photos_by_split in kinds:
+        listed = numbered(photos_by_split)
         for _ in range(count):
             name = f"piece-{len(rows):02d}"
             for number in {number for own in listed for number in own}:
@@ -58,6 +62,15 @@ def write_museum(folder: Path, kinds: list[Kind]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return folder
+
+
+def numbered(photos: Photos) -> list[list[int]]:
+    """The numbers of the photos of each split; where only counts are given, one after the other."""
+    listed: list[list[int]] = []
+    for own in photos:
+        first = sum(map(len, listed))
+        listed.append(own if isinstance(own, list) else list(range(first, first + own)))
+    return listed
 
 
 def row(name: str, listed: list[list[str]]) -> dict[str, str]:
@@ -122,7 +135,7 @@ def test_the_shapes_are_those_of_the_published_list():
     ],
 )
 def test_a_list_that_cannot_be_followed_is_one_sentence(tmp_path: Path, change: dict, flaw: str):
-    folder = write_museum(tmp_path, [(1, [0], [1], [2])])
+    folder = write_museum(tmp_path, [(1, (1, 1, 1))])
     with (folder / "exhibits.csv").open(newline="") as file:
         cells = next(csv.DictReader(file)) | change
     with (folder / "exhibits.csv").open("w", newline="") as file:
@@ -136,9 +149,9 @@ def test_a_list_that_cannot_be_followed_is_one_sentence(tmp_path: Path, change: 
 @pytest.mark.parametrize(
     ("kind", "flaw"),
     [
-        ((1, list(range(6)), [6], [7]), "'piece-00' lists 6 photos for test; list 5 at most"),
-        ((1, [0], list(range(1, 15)), [1]), "'piece-00' lists more photos than 15 rows can show"),
-        ((1, [0], [1], list(range(2, 16))), "'piece-00' lists more photos than 15 rows can show"),
+        ((1, (6, 1, 1)), "'piece-00' lists 6 photos for test; list 5 at most"),
+        ((1, (1, 14, [1])), "'piece-00' lists more photos than 15 rows can show"),
+        ((1, (1, 1, 14)), "'piece-00' lists more photos than 15 rows can show"),
     ],
 )
 def test_what_fifteen_rows_cannot_hold_is_one_sentence(tmp_path: Path, kind: Kind, flaw: str):

@@ -350,7 +350,7 @@ def test_the_published_catalogue_holds_65_exhibits_that_can_be_told_apart():
         ("item_name,link\nThe Flyer,b\n", "row 2: the item_name 'The Flyer' cannot name a folder"),
         ("item_name,link\na,b\na,c\n", "row 3: 'a' occurs twice"),
         ("item_name,link\na,\n", "row 2: 'a' has no link, record or title"),
-        ("item_name,link\na,b,c\n", "row 2: it has not as many cells"),
+        ("item_name,link\na,b,c\n", "row 2 .*: it has not as many cells"),
     ],
 )
 def test_a_catalogue_with_a_mistake_is_a_sentence(tmp_path: Path, text: str, sentence: str):

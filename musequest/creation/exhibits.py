@@ -28,7 +28,7 @@ from ..tables import read_table, write_table
 from .catalogue import ITEM_NAME
 from .credits import Credits, credits_of, read_credits, write_credits
 from .exhibit_lists import Row, list_path, read_list
-from .photo_files import found_photo, images_of, warn_of_others
+from .photo_files import found_photo, images_of, others_of, warn_of_others
 from .split import SLOTS, Slot, assign, assign_listed
 from .texts import flaw_of, half_sign_of, warn_of_short
 
@@ -220,7 +220,9 @@ def _photos(
         raise MuseQuestError(f"'{name}' lists photos and {', '.join(LISTED)}; empty one of them.")
     listed = listed or _lines(cells.get("photos", "")) or images_of(folder, name)
     if not listed:
-        raise MuseQuestError(f"'{name}' has no photo; list one, or put it in photos/{name}/.")
+        others = others_of(folder, name)
+        seen = f" (left out: {len(others)} files such as {others[0]})" if others else ""
+        raise MuseQuestError(f"'{name}' has no photo{seen}; list one, or put it in photos/{name}/.")
     found = {photo: found_photo(folder, photo) for photo in listed}
     photos = list(dict.fromkeys(found.values()))
     if not any(by_split.values()):

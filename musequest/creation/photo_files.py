@@ -45,15 +45,20 @@ def images_of(folder: Path, item_name: str) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in found if _is_photo(path)]
 
 
+def others_of(folder: Path, item_name: str) -> list[Path]:
+    """Return what lies in photos/<item_name>/ or deeper and is none of its photos."""
+    left: list[Path] = []
+    for parent, folders, names in os.walk(folder / "photos" / item_name):
+        folders.sort()
+        inner = Path(parent) != folder / "photos" / item_name
+        paths = [Path(parent) / name for name in sorted(names)]
+        left += [each for each in paths if not _hidden(each) and (inner or not _is_photo(each))]
+    return left
+
+
 def warn_of_others(folder: Path, item_names: Iterable[str]) -> None:
     """Log one sentence that counts what lies in photos/<item_name>/ and was not taken."""
-    left: list[Path] = []
-    for item_name in item_names:
-        for parent, folders, names in os.walk(folder / "photos" / item_name):
-            folders.sort()
-            inner = Path(parent) != folder / "photos" / item_name
-            paths = [Path(parent) / name for name in sorted(names)]
-            left += [each for each in paths if not _hidden(each) and (inner or not _is_photo(each))]
+    left = [path for item_name in item_names for path in others_of(folder, item_name)]
     if left:
         LOGGER.warning(
             "%d files in photos/ were left out, first %s: a folder of its own within an exhibit's, "
