@@ -19,6 +19,7 @@ import openai
 
 from ..writers import WriterStopped
 from .estimate import most_usd
+from .faults import shut_out
 from .ledger import Batch, Ledger
 from .prices import Price
 from .prompts import Request
@@ -217,7 +218,7 @@ class Batches:
     def _refused(self, what: str, error: openai.APIStatusError) -> WriterStopped:
         url, told = self.client.base_url, " ".join(error.message.split())[:300].rstrip(".")
         if error.status_code in (401, 403):
-            return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
+            return WriterStopped(shut_out(url, error))
         if error.status_code in (404, 405):
             return WriterStopped(
                 f"{url}{what} is not there ({told}); run without --batch, or with the key and the "

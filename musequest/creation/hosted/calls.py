@@ -20,7 +20,7 @@ from ...errors import MuseQuestError
 from ..writers import WriterStopped
 from .disk import Disk
 from .estimate import most_usd
-from .faults import FREE, SCHEMA_WORDS, Fault, Limited, NoSchema, lacks_model, lost
+from .faults import FREE, SCHEMA_WORDS, Fault, Limited, NoSchema, lacks_model, lost, shut_out
 from .ledger import Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
 from .prices import Price
@@ -153,7 +153,7 @@ class Calls:
         if code in (408, 409) or code >= 500:
             return Fault(f"an error of the server ({told})", free=code in FREE)
         if code in (401, 403):
-            return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
+            return WriterStopped(shut_out(url, error))
         if code in (402, 429):
             return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
         if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):

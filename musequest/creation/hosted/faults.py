@@ -10,6 +10,7 @@ import openai
 FREE = (409, 500, 503)  # errors that surely cost nothing; with others a model may have answered
 NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
 SCHEMA_WORDS = re.compile(r"response_format|json_schema")
+PAGE = re.compile(r"\s*<(!doctype|html|head|body|\?xml)\b", re.I)
 # How servers call a model that they do not have: in a field of the error, or in its sentence.
 NO_MODEL_CODE = re.compile(r"model|model_not_found|(invalid|unknown|unsupported)_model", re.I)
 NO_MODEL = (
@@ -43,6 +44,17 @@ def lost(error: openai.APIConnectionError) -> Fault:
     cause = type(error.__cause__).__name__
     reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
     return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
+
+
+def shut_out(url: object, error: openai.APIStatusError) -> str:
+    """What 401 or 403 means: the key is refused, or something before the server keeps us out."""
+    told = " ".join(error.message.split())[:300].rstrip(".")
+    if error.status_code == 403 and PAGE.match(str(error.response.text)):
+        return (
+            f"{url} was not reached: a page came instead of its answer (status 403), as firewalls "
+            "and proxies send it; check the address, and what this network lets through."
+        )
+    return f"{url} refused the key ({told}); check OPENAI_API_KEY."
 
 
 def lacks_model(error: openai.APIStatusError, model: str) -> bool:
