@@ -52,6 +52,7 @@ FULL = (
     *("No space left on device", "StorageFull"),
     *("file write failed", "failed writing file", "unexpected pos"),
 )
+OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries in Rust put it
 NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
@@ -110,6 +111,8 @@ def refusal(error: BaseException) -> OSError | None:
             return each
         if isinstance(each, MuseQuestError):
             continue  # may quote anything
+        if (told := OS_ERROR.search(str(each))) and (number := int(told[1])) in REFUSALS:
+            return OSError(number, os.strerror(number))
         if any(mark in str(each) for mark in FULL):
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if isinstance(each, MemoryError) or any(mark in str(each) for mark in NO_MEMORY):

@@ -154,7 +154,10 @@ def read_table(kind: str, path: str | Path) -> pd.DataFrame:
 
 def as_kind(kind: str, table: pa.Table, path: Path) -> pd.DataFrame:
     """A table read otherwise from `path`, its columns checked as by `read_table`."""
-    table.validate(full=True)
+    try:
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        raise _unreadable(kind, path, error) from None
     return _checked(kind, table, path).to_pandas()
 
 
@@ -230,11 +233,15 @@ def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
-        reason, other = str(error).splitlines()[0], OR_ELSE.get(kind, "")
-        discard = "" if other else "delete it and "
-        raise MuseQuestError(
-            f"{path} is no readable parquet file ({reason}); {discard}{_remedy(kind)} again{other}."
-        ) from None
+        raise _unreadable(kind, path, error) from None
+
+
+def _unreadable(kind: str, path: Path, error: Exception) -> MuseQuestError:
+    reason, other = str(error).splitlines()[0], OR_ELSE.get(kind, "")
+    discard = "" if other else "delete it and "
+    return MuseQuestError(
+        f"{path} is no readable parquet file ({reason}); {discard}{_remedy(kind)} again{other}."
+    )
 
 
 def _as_table(schema: pa.Schema, rows: list[dict[str, Any]] | pd.DataFrame) -> pa.Table:

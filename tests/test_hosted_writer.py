@@ -165,7 +165,7 @@ def test_a_refused_request_leaves_out_its_exhibit_alone(server, caplog):
     ("fault", "sentence"),
     [
         ("key", "refused the key .*; check OPENAI_API_KEY"),
-        ("firewall", "refused the key"),
+        ("firewall", "was not reached: a page came .* as firewalls"),
         ("model", "has no model 'gpt-4o-mini'"),
         ("invalid_model", "has no model 'gpt-4o-mini' .*Invalid model"),
         ("no_model_id", "has no model 'gpt-4o-mini' .*is not a valid model ID"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from sweeping import MOUNTS, Disk, in_child
 
 from musequest.home import root
 from musequest.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK
@@ -132,6 +133,22 @@ def test_failing_notebook_stops_the_demo_with_cell_and_error(tmp_path: Path):
     assert "no_museum" in shown.stderr and " of " in shown.stderr
     assert "Traceback" not in shown.stderr
     assert (tmp_path / "results" / "cut" / "notebooks" / Path(DEMO[0]).name).is_file()
+
+
+@pytest.mark.skipif(not MOUNTS, reason="no disk can be mounted here")
+def test_a_disk_that_takes_nothing_stops_the_demo_in_a_sentence(tmp_path: Path):
+    home, kept, said = tmp_path / "home", tmp_path / "kept", tmp_path / "said"
+    home.mkdir()
+    write_profile(kept, museum=str(cut_museum(kept / "museum")), collection="cut")
+
+    def walk() -> None:
+        disk = Disk(home, kept)
+        disk.fill(100_000)
+        said.write_text(demo(home / "cut.yaml", home).stderr)
+
+    assert in_child(walk) == 0
+    assert "the disk is full; make room" in said.read_text()
+    assert "Traceback" not in said.read_text()
 
 
 def test_unknown_profile_is_one_sentence(tmp_path: Path):

@@ -23,7 +23,7 @@ from openai.pagination import SyncCursorPage
 
 from ..writers import WriterStopped
 from .estimate import most_usd
-from .faults import elsewhere, told_error
+from .faults import elsewhere, shut_out, told_error
 from .ledger import Batch, Ledger
 from .parameters import body_without, sentence_of, settings_without, untaken_in
 from .prices import Price
@@ -282,7 +282,7 @@ class Batches:
         if error.status_code < 400:
             return WriterStopped(elsewhere(str(url), error))
         if error.status_code in (401, 403):
-            return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
+            return WriterStopped(shut_out(url, error))
         if error.status_code in (404, 405):
             return WriterStopped(
                 f"{url}{what} is not there ({told}); run without --batch, or with the key and the "

@@ -31,6 +31,7 @@ from .faults import (
     elsewhere,
     lacks_model,
     lost,
+    shut_out,
     told_error,
 )
 from .ledger import Ledger
@@ -213,7 +214,7 @@ class Calls:
         if code in (408, 409) or code >= 500:
             return Fault(f"an error of the server ({told})", free=code in FREE)
         if code in (401, 403):
-            return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
+            return WriterStopped(shut_out(url, error))
         if code in (402, 429):
             return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
         if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):

@@ -11,6 +11,7 @@ import openai
 FREE = (409, 500, 503)  # errors that surely cost nothing; with others a model may have answered
 NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
 SCHEMA_WORDS = re.compile(r"response_format|json_schema")
+PAGE = re.compile(r"\s*<(!doctype|html|head|body|\?xml)\b", re.I)
 # How servers call a model that they do not have: in a field of the error, or in its sentence.
 NO_MODEL_CODE = re.compile(r"model|model_not_found|(invalid|unknown|unsupported)_model", re.I)
 NO_MODEL = (
@@ -83,6 +84,17 @@ def elsewhere(url: str, error: openai.APIStatusError) -> str:
         f"{url} redirects to {there[:200]!r} (status {error.status_code}), which is not followed; "
         "if that is the right address, give it up to /v1 with --base-url."
     )
+
+
+def shut_out(url: object, error: openai.APIStatusError) -> str:
+    """What 401 or 403 means: the key is refused, or something before the server keeps us out."""
+    told = " ".join(error.message.split())[:300].rstrip(".")
+    if error.status_code == 403 and PAGE.match(str(error.response.text)):
+        return (
+            f"{url} was not reached: a page came instead of its answer (status 403), as firewalls "
+            "and proxies send it; check the address, and what this network lets through."
+        )
+    return f"{url} refused the key ({told}); check OPENAI_API_KEY."
 
 
 def lacks_model(error: openai.APIStatusError, model: str) -> bool:
