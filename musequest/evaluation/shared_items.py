@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
+from ..files import parse_json
 from ..tables import read_table
 from .tracks import ITEM_TRACKS
 
@@ -103,11 +103,10 @@ def with_sources(
 def _text(exhibit: object) -> str:
     """Title, description and facts of an exhibit in one text."""
     try:
-        facts = json.loads(exhibit.facts or "{}")
+        facts = parse_json(exhibit.facts or "{}", dict[str, Any])
     except (TypeError, ValueError):
         facts = {}
-    values = facts.values() if isinstance(facts, dict) else []
-    return "\n".join([exhibit.title, exhibit.description, *map(str, values)])
+    return "\n".join([exhibit.title, exhibit.description, *map(str, facts.values())])
 
 
 def leave_out(bad: list[str], total: int, what: str, notices: list[str]) -> None:
