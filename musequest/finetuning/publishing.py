@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..digests import check_digests
 from ..errors import MuseQuestError
-from ..files import read_json, write_text
+from ..files import read_remade, write_text
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
@@ -71,9 +71,8 @@ def make_folder(
     record = finished_record(run)
     weights = _weights(run, approach_name, merged)
     if merged:
-        told = read_json(weights / AGREEMENT)
-        remedy = "merge again"
-        check_digests(weights, told.get("weights_sha256", {}), remedy)
+        told = read_remade(weights / AGREEMENT)
+        check_digests(weights, told.get("weights_sha256", {}), "merge again")
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(weights, unfinished, copy_function=_link)
