@@ -127,6 +127,20 @@ class Dialog(TypedDict):
     messages: Annotated[list[Message], Field(min_length=2)]
 
 
+class Answer(TypedDict):
+    """A row of predictions.parquet on its way there."""
+
+    data_id: str
+    item_name: str
+    image_name: str
+    question: str
+    ground_truth: str
+    answer: str
+    new_tokens: int
+    seconds: float
+    ended: bool
+
+
 SHAPES: dict[str, Any] = {
     "run.json": Run,
     "infer.json": Infer,

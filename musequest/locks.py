@@ -1,8 +1,8 @@
 """One process at a time works on a collection or a run; a second one says so and ends.
 
 The lock is a file beside the folder, data/.<collection>.lock or runs/<profile>/.<approach>.lock. It
-is the system that holds it: the lock of a process that has died is free at once. What reads alone
-needs no lock.
+is the system that holds it: the lock of a process that has died is free at once. The file goes with
+the lock, and so does a folder that was made for it alone. What reads alone needs no lock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,7 +73,9 @@ def _lock_path(folder: Path, kind: str) -> Path:
 
 @contextmanager
 def _locked(folder: Path, kind: str) -> Iterator[None]:
-    lock = FileLock(_lock_path(folder, kind), timeout=0, thread_local=False)
+    path = _lock_path(folder, kind)
+    lock = FileLock(path, timeout=0, thread_local=False)
+    made = [parent for parent in path.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -90,6 +92,11 @@ def _locked(folder: Path, kind: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # Still held, so that whoever has opened the file meanwhile finds it gone and opens another.
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # where something was written
+            for parent in made:
+                parent.rmdir()
         lock.release()
 
 

@@ -29,7 +29,7 @@ def scoring_speed() -> str:
     """Seconds and memory of scoring, beside loops that take one answer at a time."""
     if not (root() / RECORD).exists():
         return "Not measured yet; the command above does so.\n"
-    record = read_json(root() / RECORD)
+    record = read_json(root() / RECORD, dict[str, Any])
     few, many = record["scored"]
     told = (
         f"{few['answers']:,} answers of about {record['words_an_answer']} words about "

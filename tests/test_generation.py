@@ -1,6 +1,7 @@
 """Answers are the same alone and in a batch, end where they should, and are not made twice."""
 
 import logging
+import os
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from musequest.finetuning.generation import find_problems, generate, generation_
 from musequest.finetuning.models import add_adapter, load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
+from musequest.systems import answer
 from musequest.tables import read_table
 
 
@@ -131,6 +133,44 @@ def test_infer_writes_predictions_of_the_base_model_once(profile, home, caplog, 
     assert len(caplog.messages) == len(record["problems"])
     monkeypatch.setattr(generation, "generate", lambda *_, **__: pytest.fail("answered again"))
     assert infer(profile, "base", progress=False).equals(frame)
+
+
+def stopped_after(monkeypatch, batches):
+    """Let the process be stopped when so many batches are answered; returns how many were."""
+    answer, answered = generation._answer, []
+
+    def stopping(*arguments):
+        if len(answered) == batches:
+            raise KeyboardInterrupt
+        answered.append(arguments[2])
+        return answer(*arguments)
+
+    monkeypatch.setattr(generation, "_answer", stopping)
+    return answered
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+def test_infer_goes_on_where_it_was_stopped(profile, home, monkeypatch, cut):
+    expected = infer(profile, "base", progress=False)
+    folder = home / "runs/tiny/base"
+    (folder / "infer.json").unlink()
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            infer(profile, "base", progress=False)
+    noted = folder / ".answers.jsonl"
+    os.truncate(noted, noted.stat().st_size - cut)
+    answered = stopped_after(monkeypatch, 9)
+    again = answer(profile, "base", progress=False)
+    assert [len(batch) for batch in answered] == ([2, 1] if cut else [1])
+    assert again.answer.tolist() == expected.answer.tolist() and not noted.exists()
+    (folder / "infer.json").unlink()
+    other = replace(profile, max_new_tokens=3)
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            infer(other, "base", progress=False)
+    assert infer(profile, "base", progress=False).answer.tolist() == expected.answer.tolist()
 
 
 @pytest.mark.parametrize("change", ["data", "setting", "split"])

@@ -628,6 +628,18 @@ def test_a_state_that_was_changed_is_not_gone_on_from(profile, home, monkeypatch
     assert read_json(home / RUN / "run.json") == before
 
 
+def test_a_state_that_does_not_say_what_it_was_asked_goes_on_by_the_record(
+    profile, home, finished, monkeypatch
+):
+    interrupting(monkeypatch, InterruptAt(6))
+    with pytest.raises(MuseQuestError, match="interrupted"):
+        train(profile, progress=False)
+    (state,) = (home / RUN / "state").iterdir()
+    (state / "asked.json").write_text("[]")
+    monkeypatch.setattr(training, "build_trainer", build_trainer)
+    assert train(profile, progress=False)["best_eval_loss"] == finished[2]["best_eval_loss"]
+
+
 def test_another_file_of_the_base_model_is_refused(copied, tiny_docent, tmp_path, monkeypatch):
     """Also one that does not count for the fingerprint, as of a folder beyond 1 GiB."""
     home, profile = copied

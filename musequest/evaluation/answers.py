@@ -5,7 +5,6 @@ Also whence an item's track comes, and what its exhibit states.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
-from ..files import file_digest
+from ..files import file_digest, parse_json
 from ..home import plain_name
 from ..tables import read_table
 from .answer_files import read_answers
@@ -301,11 +300,10 @@ def with_sources(
 def _text(exhibit: object) -> str:
     """Title, description and facts of an exhibit in one text."""
     try:
-        facts = json.loads(exhibit.facts or "{}")
+        facts = parse_json(exhibit.facts or "{}", dict[str, Any])
     except (TypeError, ValueError):
         facts = {}
-    values = facts.values() if isinstance(facts, dict) else []
-    return "\n".join([exhibit.title, exhibit.description, *map(str, values)])
+    return "\n".join([exhibit.title, exhibit.description, *map(str, facts.values())])
 
 
 def drop_items(bad: list[str], total: int, what: str, notices: list[str]) -> None:

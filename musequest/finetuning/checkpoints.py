@@ -28,11 +28,12 @@ from transformers import (
 
 from ..digests import check_digests, digests_of
 from ..errors import MuseQuestError
-from ..files import read_json, write_json
+from ..files import read_json, read_remade, sync_folder, write_json
 from ..tables import write_table
 from .ranks import meet
 
 DIGESTS = "digests.json"  # SHA-256 of the files of a state
+TRAINER_STATE = "trainer_state.json"
 # What a checkpoint of the trainer holds besides weights and their configuration.
 STATE_FILES = (
     "optimizer.*",
@@ -40,7 +41,7 @@ STATE_FILES = (
     "scheduler.*",
     "scaler.*",
     "rng_state*",
-    "trainer_state.json",
+    TRAINER_STATE,
     "asked.json",
     "digests.json",
     "training_args.bin",
@@ -120,7 +121,7 @@ class RunFolder:
         state = self.last_state()
         if state is None or not (state / "asked.json").exists():
             return None
-        return read_json(state / "asked.json")
+        return read_remade(state / "asked.json") or None
 
     def write_metrics(self, state: TrainerState) -> None:
         """Write metrics.parquet from the trainer's log."""
@@ -147,7 +148,7 @@ class KeepBestAndLast(TrainerCallback):
         # The trainer looks for its best checkpoint where it wrote it; that place is not kept.
         state.best_model_checkpoint = None
         written = self.folder.unfinished / f"checkpoint-{state.global_step}"
-        state.save_to_json(str(written / "trainer_state.json"))
+        state.save_to_json(str(written / TRAINER_STATE))
         write_json(written / "asked.json", self.asked)
         record_digests(written)
         self.folder.keep(state.global_step, state.best_global_step)
@@ -172,12 +173,16 @@ def metrics_of(state: TrainerState) -> list[dict[str, float | None]]:
 
 
 def record_digests(checkpoint: Path, without: str | None = None) -> None:
-    """Write which files a checkpoint holds, but for those of the name `without`."""
+    """Write the digests of what a checkpoint holds, but for what lies under the name `without`.
+
+    Of its JSON files only the trainer's counts: the others say again what the run was asked.
+    """
     path = checkpoint / DIGESTS
     if without is None:
-        write_json(path, digests_of(checkpoint))
+        files = (p for p in checkpoint.rglob("*") if p.suffix != ".json" or p.name == TRAINER_STATE)
+        write_json(path, digests_of(checkpoint, files))
     elif path.exists():
-        recorded: dict[str, str] = read_json(path)
+        recorded = read_remade(path)
         left = {name: each for name, each in recorded.items() if name.split("/")[0] != without}
         write_json(path, left)
 
@@ -195,6 +200,7 @@ def publish(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(source, target)
+    sync_folder(target.parent)
 
 
 def _drop_others(folder: Path, step: int | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ from torch.utils.data import Dataset, get_worker_info
 from transformers import ProcessorMixin
 
 from ..errors import MuseQuestError
+from ..files import parse_json
+from ..json_shapes import Dialog
 
 IGNORED = -100
 END = "<end_of_utterance>"
@@ -127,7 +128,7 @@ class DocentCollator:
     def _messages(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The row's dialog, checked: it ends with a non-empty answer and holds no special token."""
         try:
-            messages = json.loads(row["dialog"])["messages"]
+            messages = parse_json(row["dialog"], Dialog)["messages"]
             texts = [part["text"] for m in messages for part in m["content"] if "text" in part]
             ends_well = messages[-1]["role"] == "assistant" and bool(texts[-1].strip())
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):

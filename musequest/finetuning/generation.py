@@ -18,7 +18,7 @@ from ..creation.dataset_files import dialog_of
 from ..errors import MuseQuestError
 from ..home import run_dir
 from ..locks import hold
-from ..predictions import keep_answers, kept_answers
+from ..predictions import Journal, keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
 from .collator import END, DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
@@ -51,7 +51,8 @@ def infer(
         start = time.monotonic()
         model = load_model(profile) if system == BASE else load_tuned(profile, system)
         rows = load_split(profile.collection, asked["split"])
-        predictions = generate(model, load_processor(profile), rows, profile, progress=progress)
+        journal, processor = Journal(folder, asked), load_processor(profile)
+        predictions = generate(model, processor, rows, profile, progress=progress, journal=journal)
         seconds, problems = time.monotonic() - start, find_problems(predictions)
         return keep_answers(folder, asked, predictions, seconds=seconds, problems=problems)
 
@@ -63,20 +64,29 @@ def generate(
     profile: Profile,
     *,
     progress: bool = True,
+    journal: Journal | None = None,
 ) -> list[dict[str, Any]]:
     """Greedy answers to all rows, in their order, `generation_batch_size` rows together.
+
+    With a `journal` each batch is written down, and what stands there is not answered again.
 
     Returns rows of predictions.parquet with one column more, `ended`: whether the model closed
     its answer within `max_new_tokens`. `seconds` is a row's share of its batch's time.
     """
     collator = DocentCollator(processor, learn=False)
     config = generation_config(processor, profile.max_new_tokens)
-    predictions: list[dict[str, Any]] = []
-    with tqdm(total=len(rows), desc="answering", unit="row", disable=not progress) as bar:
-        for start in range(0, len(rows), profile.generation_batch_size):
-            stop = min(start + profile.generation_batch_size, len(rows))
-            batch = [rows[index] for index in range(start, stop)]
+    size, predictions = profile.generation_batch_size, []
+    if journal is not None:
+        predictions = journal.begin(rows, size)
+    done = len(predictions)
+    with tqdm(
+        total=len(rows), initial=done, desc="answering", unit="row", disable=not progress
+    ) as bar:
+        for start in range(done, len(rows), size):
+            batch = [rows[index] for index in range(start, min(start + size, len(rows)))]
             predictions += _answer(model, collator, batch, config)
+            if journal is not None:
+                journal.add(predictions[start:])
             bar.update(len(batch))
     return predictions
 

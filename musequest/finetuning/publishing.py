@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..digests import check_digests
 from ..errors import MuseQuestError
-from ..files import plain_files, read_json, write_text
+from ..files import plain_files, read_remade, write_text
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
@@ -88,9 +88,8 @@ def make_folder(
     read_table("metrics", run / "metrics.parquet")  # what is damaged is not published
     weights = _weights(run, approach_name, merged)
     if merged:
-        told = read_json(weights / AGREEMENT)
-        remedy = "merge again"
-        check_digests(weights, told.get("weights_sha256", {}), remedy)
+        told = read_remade(weights / AGREEMENT)
+        check_digests(weights, told.get("weights_sha256", {}), "merge again")
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

@@ -16,7 +16,7 @@ from ..files import read_json
 from ..finetuning.generation import BASE
 from ..home import home, plain_name, run_dir
 from ..locks import hold
-from ..predictions import keep_answers, kept_answers
+from ..predictions import Journal, keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
 from .conditions import CONDITIONS, UNDER, asked_under, rows_under
 from .local import LocalDocent
@@ -65,8 +65,11 @@ def _asked_anew(
     rows: Rows = load_split(profile.collection, profile.evaluation_split)
     shown = rows_under(condition, rows, profile) if condition else None
     start = time.monotonic()
-    system.problems = []
-    predictions = system.answer(rows if shown is None else shown, progress=progress)
+    system.problems, system.journal = [], Journal(folder, asked)
+    try:
+        predictions = system.answer(rows if shown is None else shown, progress=progress)
+    finally:
+        system.journal = None
     if shown is not None:
         names = zip(predictions, shown.shown_item_names, strict=True)
         predictions = [row | {"shown_item_name": name} for row, name in names]

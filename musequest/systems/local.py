@@ -27,7 +27,9 @@ class LocalDocent(System):
 
     def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
         """Greedy answers, in batches."""
-        predictions = generate(self.model, self.processor, rows, self.profile, progress=progress)
+        predictions = generate(
+            self.model, self.processor, rows, self.profile, progress=progress, journal=self.journal
+        )
         self.problems = find_problems(predictions)
         return predictions
 

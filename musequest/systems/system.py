@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ..predictions import Journal
 from ..settings import Profile
 
 Rows = Sequence[Mapping[str, Any]]  # of the dataset; `image` is a photo, or None to show none
@@ -25,6 +26,7 @@ class System(ABC):
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.journal: Journal | None = None  # where answers are written down as they come
         self.problems: list[str] = []  # one sentence an answer that is not as it should be
 
     @abstractmethod
