@@ -13,6 +13,7 @@ from typing import Any
 from .errors import MuseQuestError, sentence_of
 
 SERVER = ("base_url", "max_cost_usd", "concurrency")  # options of whatever is hosted
+UNREAD = "Not all could be printed ({}); what was made is kept."
 
 
 def exit_code(run: Callable[[], object]) -> int:
@@ -30,7 +31,8 @@ def exit_code(run: Callable[[], object]) -> int:
         sentence = sentence_of(error)
         if sentence is None:
             raise
-        _say(_not_printed() or sentence)
+        piped = UNREAD.format(error.strerror) if isinstance(error, BrokenPipeError) else None
+        _say(_not_printed() or piped or sentence)
         return 1
     if sentence := _not_printed():
         _say(sentence)
@@ -44,7 +46,7 @@ def _not_printed() -> str | None:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return f"Not all could be printed ({error.strerror}); what was made is kept."
+        return UNREAD.format(error.strerror)
     return None
 
 
