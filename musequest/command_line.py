@@ -13,6 +13,7 @@ from typing import Any
 from .errors import MuseQuestError, sentence_of
 
 SERVER = ("base_url", "max_cost_usd", "concurrency")  # options of whatever is hosted
+UNREAD = "Not all could be printed ({}); what was made is kept."
 
 
 def exit_code(run: Callable[[], object]) -> int:
@@ -23,29 +24,30 @@ def exit_code(run: Callable[[], object]) -> int:
     """
     try:
         run()
-        sys.stdout.flush()
     except KeyboardInterrupt:
         _say("Stopped; what was finished is kept, the same command goes on.")
         return 130
     except Exception as error:
         sentence = sentence_of(error)
-        if isinstance(error, OSError) and not _can_print():
-            sentence = f"Not all could be printed ({error.strerror}); what was made is kept."
         if sentence is None:
             raise
+        piped = UNREAD.format(error.strerror) if isinstance(error, BrokenPipeError) else None
+        _say(_not_printed() or piped or sentence)
+        return 1
+    if sentence := _not_printed():
         _say(sentence)
         return 1
     return 0
 
 
-def _can_print() -> bool:
-    """Whether standard output takes what is left; if not, the rest is thrown away."""
+def _not_printed() -> str | None:
+    """A sentence if standard output does not take what is left, which is thrown away."""
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        return UNREAD.format(error.strerror)
+    return None
 
 
 def _say(sentence: str) -> None:

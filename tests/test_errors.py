@@ -1,6 +1,5 @@
 """What the machine refuses is a sentence, and a bad exhibit is left out unless there are many."""
 
-import io
 import logging
 import resource
 import subprocess
@@ -99,14 +98,16 @@ def test_the_file_that_was_being_written_is_named(write, full, tmp_path: Path):
 @needs_full
 def test_output_that_nobody_takes_is_a_sentence(tmp_path: Path):
     code = "from musequest.command_line import exit_code; exit(exit_code(lambda: print('x' * 99)))"
-    command = [sys.executable, "-c", code]
+    command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-c", code]
     with FULL.open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 1 and ended.stderr.startswith("Not all could be printed (No space")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
         process.stdout.close()
-        (line,) = io.TextIOWrapper(process.stderr).readlines()
-    assert process.returncode == 1 and line.startswith("Not all could be printed (Broken pipe)")
+        said = process.stderr.read()
+    assert process.returncode == 1 and said.startswith("Not all could be printed (Broken pipe)")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_single_bad_exhibit_is_reported_and_left_out(caplog: pytest.LogCaptureFixture):
