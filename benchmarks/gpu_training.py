@@ -42,6 +42,7 @@ from musequest.finetuning.loading import loader_settings
 from musequest.finetuning.machine import hardware, peak_memory_gib, versions
 from musequest.finetuning.memory import GIB
 from musequest.finetuning.models import default_device, load_processor
+from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS
 from musequest.finetuning.sharing import FilledRows
 from musequest.finetuning.strategies import whole_model
@@ -116,7 +117,7 @@ class Bench:
     def _settings(self, rows: int, recompute: bool) -> dict[str, Any]:
         left_out = ("eval_steps", "num_train_epochs", "report_to", "auto_find_batch_size")
         kept = {name: value for name, value in self.settings.items() if name not in left_out}
-        return {**kept, ROWS: rows, STEPS: 1, RECOMPUTE: recompute}
+        return as_arguments({**kept, ROWS: rows, STEPS: 1, RECOMPUTE: recompute})
 
     def _run(self, rows: int, recompute: bool, steps: int) -> dict[str, Any]:
         settings = self._settings(rows, recompute)
