@@ -21,6 +21,8 @@ from musequest.creation.imported import collect_dataset
 from musequest.errors import MuseQuestError
 from musequest.tables import read_table
 
+NO_QUESTION = messages("What?", "A bowl.").replace(', "text": "What?"', "")
+HALF_A_SIGN = messages("What?", "A bowl.").replace("bowl", r"\ud800")
 SIZES = {"train": 4, "validation": 1, "test": 2}
 
 
@@ -97,6 +99,10 @@ def test_a_dataset_of_our_own_loads_with_all_it_tells(museum: Path, home: Path, 
     [
         ({"dialog": ["no JSON", "{}"]}, "row 0 .6.: its dialog is not one question"),
         ({"dialog": [messages("What?", " ")] * 2}, "its dialog is not one question"),
+        ({"dialog": [messages(" ", "A bowl.")] * 2}, "its dialog is not one question"),
+        ({"dialog": [HALF_A_SIGN] * 2}, "its dialog is not one question"),
+        ({"dialog": ["[" * 100_000, "{}"]}, "its dialog is not one question"),
+        ({"dialog": [NO_QUESTION] * 2}, "its dialog is not one question"),
         ({"image": [None, None]}, "row 0 .6. has no readable photo"),
     ],
 )

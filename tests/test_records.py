@@ -62,6 +62,19 @@ def test_differences_are_named(tmp_path, asked, difference):
         RunRecord(tmp_path, asked).check_same(read_json(tmp_path / "run.json"))
 
 
+def test_a_run_that_did_not_name_its_optimizer_had_the_librarys_and_can_have_it_again(tmp_path):
+    begun(tmp_path).interrupt("killed")
+
+    def asked(optimizer):
+        chosen = {**ASKED["training"], "optim": optimizer}
+        return RunRecord(tmp_path, {**ASKED, "training": chosen})
+
+    earlier = asked("adamw_torch_fused").earlier()
+    asked("adamw_torch_fused").check_same(earlier)
+    with pytest.raises(MuseQuestError, match=r"training\.optim was adamw_torch_fused and is sgd"):
+        asked("sgd").check_same(earlier)
+
+
 def test_the_same_settings_are_the_same_after_a_round_through_json(tmp_path):
     asked = {**ASKED, "lora": {"r": 8, "target_modules": ("a", "b"), "bias": None}}
     record = RunRecord(tmp_path, asked)

@@ -8,9 +8,10 @@ from tiny_dialogs import write_dataset, write_profile
 from transformers import TrainingArguments
 
 from musequest.errors import MuseQuestError
+from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.training import train
 from musequest.finetuning.training_arguments import ARGUMENTS, FIXED, Allowed
-from musequest.setting_values import Number
+from musequest.setting_values import Choice, Number
 from musequest.settings import load_approach, load_profile, training_settings, typed_training
 
 FIELDS = {each.name: each for each in dataclasses.fields(TrainingArguments)}
@@ -46,6 +47,12 @@ def test_the_library_has_its_own_values_among_the_allowed_ones():
     for key, rule in ALLOWED.items():
         default = FIELDS[key].default
         assert default is None or rule.values.holds(default), key
+
+
+def test_the_library_takes_every_name_that_may_be_chosen(tmp_path):
+    for key, rule in ALLOWED.items():
+        for name in rule.values.names if isinstance(rule.values, Choice) else ():
+            TrainingArguments(str(tmp_path), use_cpu=True, **as_arguments({key: name}))
 
 
 def test_what_is_fixed_is_what_the_library_takes(tmp_path):

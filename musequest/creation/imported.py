@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import LOGGER, MuseQuestError
-from ..files import write_text
+from ..files import parse_json, write_text
 from ..finetuning.hub import check_hub
 from ..home import collection_dir
+from ..json_shapes import Dialog, misfit
 from ..locks import holds_collection
 from ..photos import open_photo, read_photo
 from ..tables import table_writer
 from .dataset_files import split_path
 from .split import SPLITS
+from .texts import half_sign_of
 
 if TYPE_CHECKING:
     import datasets
@@ -182,16 +184,20 @@ def _own_path(path: Any, folder: Path) -> Path:
 def _dialog(text: Any, place: str) -> str:
     """The dialog as JSON text: a user's turn with photo and question, and an assistant's."""
     try:
-        dialog = json.loads(text) if isinstance(text, str) else text
+        dialog = parse_json(text, Any) if isinstance(text, str) else text
         user, assistant = dialog["messages"] if isinstance(dialog, dict) else dialog
-        kinds = [part["type"] for part in user["content"]]
-        answer = assistant["content"][0]["text"]
-        whole = (user["role"], assistant["role"], sorted(kinds)) == ("user", "assistant", [
-            "image", "text"]) and isinstance(answer, str) and bool(answer.strip())  # fmt: skip
-    except (ValueError, KeyError, TypeError, IndexError):
+        told = {"messages": [user, assistant]}
+        whole = misfit(told, Dialog) is None
+        roles = {"user": ["image", "text"], "assistant": ["text"]}
+        for (role, kinds), turn in zip(roles.items(), told["messages"], strict=True):
+            whole = whole and turn["role"] == role
+            whole = whole and sorted(part["type"] for part in turn["content"]) == kinds
+            own = [part.get("text") or "" for part in turn["content"] if part["type"] == "text"]
+            whole = whole and all(each.strip() and not half_sign_of(each) for each in own)
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise MuseQuestError(
             f"{place}: its dialog is not one question with the photo and one answer; mend it."
         )
-    return json.dumps({"messages": [user, assistant]}, ensure_ascii=False)
+    return json.dumps(told, ensure_ascii=False)

@@ -19,7 +19,7 @@ from .training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")
 # Optimizers that take weights of which each process holds a share.
-SHARDED = ("adamw_torch", "adamw_torch_fused", "adamw_bf16_stochastic_round", "sgd", "rmsprop")
+SHARDED = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop")
 STEPS_TRIED = 20
 
 

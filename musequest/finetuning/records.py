@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainingArguments
+
 from ..digests import check_digests
 from ..errors import MuseQuestError
 from ..files import read_json, read_remade, write_json
@@ -234,6 +236,7 @@ def _decisive(values: dict[str, Any]) -> dict[str, Any]:
     training = values.get("training") or {}
     beside = (*TRACKER_SETTINGS, *FITTED_SETTINGS, *READING_SETTINGS)
     kept = {key: value for key, value in training.items() if key not in beside}
+    kept.setdefault("optim", TrainingArguments.default_optim)  # as of runs that did not say
     flat = _flat({**values, "training": {**kept, "rows_a_step": rows_a_step(training)}})
     flat.pop(f"parallel.{RECOMPUTE}", None)
     return flat

@@ -65,7 +65,6 @@ OPTIMIZERS: dict[str, dict[str, Values]] = {
     "adamw_torch": {},
     "adamw_torch_fused": {},
     "adamw_8bit_master_weights": {},  # our own, in optimizer.py
-    "adamw_bf16_stochastic_round": {},
     "adafactor": {},
     "sgd": {"momentum": Number(0, 1)},
     "adagrad": {"lr_decay": Number(0, 1), "eps": Number(0, 1, above=True)},
