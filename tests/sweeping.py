@@ -34,6 +34,7 @@ ROOMY = 2**30
 VOLATILE = {
     *("seconds", "started_at", "finished_at", "run_finished_at", "minutes", "cost"),
     *("samples_per_second", "peak_memory_gib", "disk_gib", "held_by_rank"),
+    "predictions_sha256",  # of answers with their seconds
 }
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 

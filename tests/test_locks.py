@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mounted import can_mount
 
-from musequest.creation.audit import audit
+from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset
 from musequest.creation.dialogs import synthesize

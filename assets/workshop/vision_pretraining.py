@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..photos import open_photo
+from musequest.photos import open_photo
+
 from .docent import IMAGE_SIZE
 
 ATTRIBUTES = ("kind", "colour", "material", "pattern", "second", "proportion", "count", "place")
