@@ -237,7 +237,8 @@ def test_the_sixteenth_photo_is_not_used_and_reported(
         (b"item_name,title\na,b\n", "lacks the column 'description'"),
         (b"item_name,title,description\n", "lists no exhibit"),
         (b"item_name,title,description\n\xff\xfe,b,c\n", "is not a CSV file in UTF-8"),
-        (b'item_name,title,description\na,"b,c\n', "is not a CSV file in UTF-8"),
+        (b'item_name,title,description\na,"b,c\n', r"row 2, is not CSV .* mend it\.$"),
+        (b'item_name,title,description\na,b,c\nd,"e" f,g\n', "row 3, is not CSV"),
     ],
 )
 def test_an_unusable_list_is_a_sentence(tmp_path: Path, content: bytes | None, sentence: str):

@@ -288,7 +288,7 @@ def test_a_run_whose_replies_are_of_no_use_ends_after_a_few(
         ({"choices": [choice("{", "length")]}, "5 replies .*did not end within 3000 tokens.*'{'"),
         ({"choices": [choice(None, refusal="I will not.")]}, "5 replies .*refused: 'I will not.'"),
         ({"id": "No such route", "choices": None}, "gives no answer .*No such route"),
-        ("page", "gives no answer .*cannot be read"),
+        ("page", "gives no answer .*cannot be read.*Sign in"),
     ],
 )
 def test_a_server_whose_answers_are_of_no_use_is_left_after_a_few(server, home, useless, told):

@@ -213,17 +213,22 @@ SENTENCES = {
         "Lt. Col. Orm of the U.S. Army flew it approx. 3 mi. from St. Louis (cf. p. 7. Later).",
         'He called it "oily."',
         "This is No. 5, by J. P. Holm & Co. of Brod.",
+        "It was sold by Wm. Holm.",
     ],
     "de": [
         "Die Vase wurde am 3. März 1742 von Dr. Holm gefertigt.",
         "Sie ist z. B. 33 cm hoch.",
         "Im 18. Jahrhundert stand sie in der Kirche St. Anna.",
         "Ärzte kauften sie.",
+        "Dipl.-Ing. Huber fand Inv.-Nr. 7 der Slg. Weber in einem 18-kt. Gehäuse.",
+        "Sie ist aus Holz.",
     ],
     "fr": [
         "Ce vase a été fait par M. Dupont.",
         "« Quel beau vase ! » dit-il.",
         "À Paris, il fut vendu 3,5 francs.",
+        "Né à St. Denis, il fut peintre.",
+        "Mme. Claire Dupont l'acheta.",
     ],
     "es": ["El Sr. García lo hizo en 1742.", "¿Quién lo compró?", "Nadie lo sabe."],
     "it": ["Fu fatto dal sig. Rossi nel sec. XVIII.", "È alto 33 cm."],
@@ -233,7 +238,13 @@ SENTENCES = {
         "Она стояла в г. Твери.",
         "В XVIII в. её купили.",
     ],
-    "zh": ["这件花瓶制于1742年。", "它高33厘米。", "谁买了它？", "没有人知道！"],
+    "zh": [
+        "这件花瓶制于1742年。",
+        "它高33厘米。",
+        "谁买了它？",
+        "“很美！”她说。",
+        "由J. P. Holm制作。",
+    ],
     "ja": ["この花瓶は1742年に作られた。", "「美しい。」と彼は言った。", "高さは33センチである。"],
 }
 

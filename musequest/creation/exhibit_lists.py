@@ -41,9 +41,11 @@ def list_path(folder: str | Path) -> Path:
     candidates = [Path(folder) / f"exhibits.{kind}" for kind in ("csv", "parquet", "jsonl")]
     found = [path for path in candidates if path.is_file()]
     if not found:
+        others = sorted(each.name for each in Path(folder).glob("[eE][xX][hH]*.*"))
+        seen = f"; save {others[0]} so" if others else ""
         raise MuseQuestError(
             f"{candidates[0]} does not exist; a museum's folder needs it (or exhibits.parquet, or "
-            "exhibits.jsonl)."
+            f"exhibits.jsonl){seen}."
         )
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
@@ -74,16 +76,20 @@ def read_csv(path: Path, needed: tuple[str, ...]) -> Rows:
         first = SEP_LINE.match(text)
         text = text[first.end() :] if first else text
         separator = first[1] if first else _separator(text, needed)
-        records = list(_records(text, separator))
-    except (UnicodeError, csv.Error) as error:
+        records = []
+        records += _records(text, separator)
+    except UnicodeError as error:
         raise MuseQuestError(
             f"{path} is not a CSV file in UTF-8 ({error}); save it so (in Excel as 'CSV UTF-8')."
         ) from None
-    header = [_column_name(name) for name in records[0]] if records else []
-    # The header is row 1, as a spreadsheet counts; an empty line is a row there, too.
-    rows = [
-        (n, cells) for n, cells in enumerate(records[1:], start=2) if any(map(str.strip, cells))
-    ]
+    except csv.Error as error:
+        raise MuseQuestError(
+            f"{path}, row {len(records) + 1}, is not CSV ({error}); a quote is opened and not "
+            "closed there, or stands alone within a cell, so mend it."
+        ) from None
+    # A row's number is the one that a spreadsheet shows, where an empty line is a row, too.
+    rows = [(n, cells) for n, cells in enumerate(records, 1) if any(map(str.strip, cells))]
+    header = [_column_name(name) for name in rows.pop(0)[1]] if rows else []
     _check_columns(path, header, needed, len(rows))
     good, problems = [], []
     for count, (number, cells) in enumerate(rows, start=1):
@@ -107,11 +113,12 @@ def _csv_text(path: Path) -> str:
 
 
 def _separator(text: str, needed: tuple[str, ...]) -> str:
-    """The separator that finds most of the needed columns in the first row; else the comma."""
+    """The separator that finds most of the needed columns in the header; else the comma."""
 
     def found(separator: str) -> int:
         try:
-            header = next(_records(text, separator), [])
+            rows = _records(text, separator)
+            header = next((row for row in rows if any(map(str.strip, row))), [])
         except csv.Error:
             return 0
         return len({*needed} & {*map(_column_name, header)})

@@ -20,7 +20,9 @@ WRAPPED_AT = range(50, 121)  # characters of a line, where a text is wrapped by 
 MANY_WORDS = 8  # a line of so many may be a sentence whose stop is missing
 ENOUGH_WORDS = 40  # of sentences; a text with less is told with its other lines
 # A stop that ends nothing: behind an initial ("M. Dupont"), or before what no sentence begins with.
-INITIAL = re.compile(r"(?:^|[\W_])[^\W\d_]\.$")
+INITIAL = re.compile(r"(?:^|[\W_\u3040-\u30ff\u3400-\u9fff])[^\W\d_]\.$")
+# Nor does one behind a name with no vowel to speak it by: "Wm. Penn", "Slg. Meier", "18-kt. Gold".
+UNSPOKEN = re.compile(r"(?:\b[B-DF-HJ-NP-TV-XZ]|-[b-df-hj-np-tv-xz])[b-df-hj-np-tv-xz]{1,4}\.$")
 GOES_ON = re.compile(rf"[a-z\u00df-\u00f6\u00f8-\u00ff\u0430-\u045f0-9]|[{CLOSING}](?:\s|$)")
 # "im 18. Jahrhundert": in these languages a stop makes a numeral an ordinal.
 ORDINALS = (
@@ -41,7 +43,9 @@ ORDINALS = (
     "sl",
 )
 ORDINAL = re.compile(r"(?:^|\D)\d{1,2}\.$")
-QUOTED = re.compile(r"[\u300d\u300f]$")  # in Japanese, a particle may follow
+# In Japanese a particle may follow, in Chinese who says it.
+QUOTED = {"ja": re.compile(r"[\u300d\u300f]$"), "zh": re.compile(r"[\u201d\u2019\u300d\u300f]$")}
+SAID_BY = {"ja": re.compile(r"[\u3040-\u309f]"), "zh": re.compile(r"[^\u201c\u2018\u300c\u300e]")}
 
 
 def split_sentences(text: str, language: str = ENGLISH) -> list[str]:
@@ -113,24 +117,24 @@ def _runs_on(block: str, line: str, last: str, width: int) -> bool:
 
 def _sentences(block: str, language: str) -> list[str]:
     sentences: list[str] = []
-    for part in segment(language, block):
-        if not part.strip():
-            continue
+    for part in filter(str.strip, segment(language, block)):
         if sentences and _in_doubt(sentences[-1], part.strip(), language):
-            gap = "" if is_unparted(sentences[-1][-1:] + part[:1]) else " "
-            sentences[-1] += gap + part.strip()
+            sentences[-1] += part
         else:
-            sentences.append(part.strip())
-    return sentences
+            sentences.append(part)
+    return [sentence.strip() for sentence in sentences]
 
 
 def _in_doubt(sentence: str, following: str, language: str) -> bool:
-    """Whether the stop between two parts may be none."""
-    if GOES_ON.match(following):
+    """Whether the stop between two parts may be none; white space is still behind `sentence`."""
+    attached = sentence == (sentence := sentence.rstrip())
+    if GOES_ON.match(following) or (attached and not is_unparted(sentence)):
+        return True
+    if sentence.endswith(".") and count_words(sentence) == 1:  # "Mme." by itself tells nothing
         return True
     if sentence.count("(") > sentence.count(")") and ")" in following:
         return True
-    if language == "ja" and QUOTED.search(sentence):
-        return bool(re.match(r"[\u3040-\u309f]", following))
+    if language in QUOTED and QUOTED[language].search(sentence):
+        return bool(SAID_BY[language].match(following))
     ordinal = language in ORDINALS and ORDINAL.search(sentence)
-    return bool(ordinal or INITIAL.search(sentence))
+    return bool(ordinal or INITIAL.search(sentence) or UNSPOKEN.search(sentence))

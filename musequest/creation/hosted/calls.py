@@ -7,7 +7,6 @@ repeated, a refused request fails alone, a wrong key or an unknown model ends th
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from .faults import (
     elsewhere,
     lacks_model,
     lost,
+    parsed,
     shut_out,
     told_error,
 )
@@ -180,7 +180,7 @@ class Calls:
                 raw = await self.client.chat.completions.with_raw_response.create(
                     **body_without(request.body, without)
                 )
-            body = json.loads(raw.text)
+            body = parsed(raw.text)
             told = told_error(body) if isinstance(body, dict) else None
             if not (told or isinstance(body, dict) and isinstance(body.get("choices"), list)):
                 raise ValueError(f"it has no choices: {raw.text[:200]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -53,6 +54,14 @@ def lost(error: openai.APIConnectionError) -> Fault:
     cause = type(error.__cause__).__name__
     reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
     return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
+
+
+def parsed(text: str) -> Any:
+    """An answer's JSON; ValueError repeats the first words of one that is none, such as a page."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"it is no JSON: {' '.join(text.split())[:200]!r}") from None
 
 
 def told_error(body: dict[str, Any]) -> dict[str, Any] | None:
