@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .encoder import DECIMALS
+from ..text.encoder import DECIMALS
 from .intervals import Draws
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
 from .systems import ABLATIONS, CONTROLS, OUTSIDERS, on_track, ordered, system, variant

@@ -23,12 +23,13 @@ from ..files import write_json
 from ..home import results_dir
 from ..settings import Profile, load_profile
 from ..tables import write_table
-from . import encoder as encoders
+from ..text import encoder as encoders
+from ..text.encoder import DECIMALS
+from ..text.titles import untold
 from .answers import Answers, Given, gather
 from .base_model import BaseModel
 from .controls import control_answers
 from .differences import Summary, compare, summarize
-from .encoder import DECIMALS
 from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
 from .items import dataset_items
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
@@ -44,7 +45,6 @@ from .systems import (
     variant,
     why_unusable,
 )
-from .titles import untold
 
 
 def score(
