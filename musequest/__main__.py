@@ -24,10 +24,8 @@ import logging
 import sys
 
 from . import __version__
-from .command_line import exit_code
-from .creation import commands as creation
-from .evaluation import commands as evaluation
-from .finetuning import commands as finetuning
+from .cli import creation, evaluation, finetuning
+from .cli.options import exit_code
 
 # Loggers of libraries that warn, whenever they are imported, of what nobody asked for.
 LOUD = ("torchao", "torch.utils._pytree")

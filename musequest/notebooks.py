@@ -24,7 +24,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
-from .command_line import exit_code
+from .cli.options import exit_code
 from .errors import MuseQuestError, sentence_of_text
 from .evaluation.report_tables import score_frame
 from .files import read_json, write_whole

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import approach_figures, retrieval_figures, scoring_figures
-from .command_line import exit_code
+from .cli.options import exit_code
 from .errors import MuseQuestError
 from .evaluation.differences import looking
 from .evaluation.metrics import METRICS
@@ -29,10 +29,10 @@ from .evaluation.report_tables import (
     recognising,
     score_frame,
 )
-from .evaluation.systems import OUTSIDERS
 from .files import read_json, write_json, write_text
 from .home import results_dir, root, run_dir
 from .markdown import machine, markdown
+from .systems.registry import OUTSIDERS
 
 RECORDS = Path("benchmarks/records")
 DEMO = RECORDS / "pocket_demo.json"

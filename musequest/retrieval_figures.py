@@ -16,12 +16,12 @@ from .errors import MuseQuestError
 from .evaluation.metrics import METRICS
 from .evaluation.report_tables import KEY, cell, cost_frame, difference_frame, headed, key_rows
 from .evaluation.results import load_results
-from .evaluation.systems import OUTSIDERS, system
 from .files import read_json, write_json
 from .finetuning.machine import hardware
 from .home import root, run_dir
 from .markdown import machine, markdown
 from .settings import load_profile
+from .systems.registry import OUTSIDERS, system
 
 RECORD = Path("benchmarks/records/pocket_retrieval.json")
 COMPARED = ("base", "lora", "retrieval", "rag")

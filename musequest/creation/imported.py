@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ..environment import check_hub
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_text
-from ..finetuning.hub import check_hub
 from ..home import collection_dir
 from ..locks import holds_collection
 from ..photos import open_photo, read_photo

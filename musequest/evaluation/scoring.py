@@ -22,6 +22,16 @@ from ..errors import LOGGER, MuseQuestError
 from ..files import write_json
 from ..home import results_dir
 from ..settings import Profile, load_profile
+from ..systems.registry import (
+    ABLATIONS,
+    CONTROLS,
+    OUTSIDERS,
+    PREDICTIONS,
+    exhibits_path,
+    find_answers,
+    variant,
+    why_unusable,
+)
 from ..tables import write_table
 from ..text import encoder as encoders
 from ..text.encoder import DECIMALS
@@ -35,16 +45,6 @@ from .items import dataset_items
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
 from .results import REPORT
 from .scoring_batch import References, ScoringBatch
-from .systems import (
-    ABLATIONS,
-    CONTROLS,
-    OUTSIDERS,
-    PREDICTIONS,
-    exhibits_path,
-    find_answers,
-    variant,
-    why_unusable,
-)
 
 
 def score(
