@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -47,6 +48,16 @@ def read_env(path: Path | None = None) -> None:
     for name, value in values.items():
         if value and not os.environ.get(name):
             os.environ[name] = value
+
+
+def check_env() -> None:
+    """Raise MuseQuestError where `.env` may say where the data lies and cannot be read."""
+    path = root() / ".env"
+    if path.is_file() and importlib.util.find_spec("dotenv") is None:
+        raise MuseQuestError(
+            f"{path}, which may say where the data lies, cannot be read without python-dotenv; run "
+            "`make setup` first."
+        )
 
 
 def check_hub() -> None:

@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import inspect
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,7 +31,8 @@ def test_every_public_name_is_there_and_hidden_by_no_module(face: str):
     modules = {path.stem for path in Path(package.__file__).parent.iterdir()}
     for name in package.__all__:
         assert name not in modules, f"'from {face} import {name}' would give the module"
-        assert callable(getattr(package, name))
+        there = getattr(package, name)
+        assert callable(there) or inspect.ismodule(there)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = package.nothing
 
@@ -68,3 +71,28 @@ def test_an_old_path_says_where_its_names_are_now():
         importlib.import_module("musequest.creation.audit")
     with pytest.raises(ModuleNotFoundError, match="No module named 'musequest.nowhere'"):
         importlib.import_module("musequest.nowhere")
+
+
+@pytest.mark.parametrize(
+    ("old", "command"),
+    [
+        (["notebooks", "demo", "--help"], "musequest demo"),
+        (["notebooks", "refresh", "--help"], "musequest notebooks"),
+        (["readme_figures", "--help"], "musequest readme"),
+    ],
+)
+def test_an_old_command_is_the_new_one(old: list[str], command: str):
+    typed = [sys.executable, "-m", f"musequest.{old[0]}", *old[1:]]
+    done = subprocess.run(typed, cwd=root(), capture_output=True, text=True)
+    assert done.returncode == 0 and f"usage: python -m {command} " in done.stdout
+
+
+def test_clean_goes_by_its_old_and_new_name_and_needs_no_package(tmp_path: Path):
+    told = {**os.environ, "MUSEQUEST_HOME": str(tmp_path)}
+    for words in (["musequest", "clean", "--profile", "tiny"], ["musequest.clean", "tiny"]):
+        (tmp_path / "runs/tiny/lora").mkdir(parents=True)
+        typed = [sys.executable, "-S", "-m", *words]
+        done = subprocess.run(typed, cwd=root(), env=told, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"Removed {tmp_path / 'runs/tiny'}.\n"
+        assert not (tmp_path / "runs/tiny").exists()

@@ -16,9 +16,8 @@ import pytest
 import yaml
 from sweeping import MOUNTS, Disk, in_child
 
+from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK
 from musequest.home import root
-from musequest.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK
-from musequest.six import approach_notebooks
 
 EXHIBITS = 6
 COMMITTED = [root() / name for name in WALK]
@@ -54,7 +53,7 @@ def write_profile(folder: Path, **changes: object) -> Path:
 
 def demo(profile: Path, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """What `make demo` runs."""
-    command = [sys.executable, "-m", "musequest.notebooks", "demo", "--profile", str(profile)]
+    command = [sys.executable, "-m", "musequest.book.notebooks", "demo", "--profile", str(profile)]
     command += options
     environment = os.environ | {"MUSEQUEST_HOME": str(home)}
     return subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True)

@@ -69,13 +69,6 @@ def merge(chosen: argparse.Namespace) -> None:
     print(json.dumps(run(profile, chosen.approach, rows=chosen.rows), indent=2))
 
 
-def six(chosen: argparse.Namespace) -> None:
-    """Run all approaches with their notebooks, and compare them in one table."""
-    from ..six import six as run
-
-    run(chosen.profile, refresh=chosen.refresh)
-
-
 def preflight(chosen: argparse.Namespace) -> None:
     """Say what fits on which GPU, and what is missing, before anything is loaded."""
     from ..finetuning.preflight import preflight as run
@@ -134,9 +127,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--approach", default="lora", help="whose adapter (default: lora)")
     command.add_argument("--rows", type=positive, default=4, help="to compare (default: 4)")
     add_set(command, "a key of the profile")
-    command = add(commands, six)
-    add_profile(command)
-    command.add_argument("--refresh", action="store_true", help="replace the committed notebooks")
     _add_surroundings(commands)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import psutil
 
-from .files import write_json
-from .home import collection_dir, results_dir, run_dir
-from .settings import Profile
+from ..files import write_json
+from ..home import collection_dir, results_dir, run_dir
+from ..settings import Profile
 
 GIB = 1024**3
 
 
-class WalkRecord:
+class DemoRecord:
     """Measures while it is open, as a context: `record.seconds[name]` is for the caller to fill."""
 
     def __init__(self, profile: Profile) -> None:
@@ -30,7 +30,7 @@ class WalkRecord:
         name = self.profile.name
         return [collection_dir(self.profile.collection), run_dir(name, "lora").parent]
 
-    def __enter__(self) -> "WalkRecord":
+    def __enter__(self) -> "DemoRecord":
         self._watch.start()
         return self
 
@@ -51,7 +51,7 @@ class WalkRecord:
     def as_dict(self) -> dict[str, object]:
         """The record with its units in the names."""
         # Loads torch, whose memory is not the walk's.
-        from .finetuning.machine import disk_gib, git_commit, hardware, versions
+        from ..finetuning.machine import disk_gib, git_commit, hardware, versions
 
         written = [*self.folders(), results_dir(self.profile.name)]
         return {
