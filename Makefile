@@ -44,7 +44,7 @@ test: $(READY)  ## prove the parts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)  ## check style, and that no package imports one above it
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache --no-logo
 
 notebooks: $(READY)  ## run the demo and put its notebooks, with outputs, where the committed ones are
 	@$(BIN)/python -m musequest notebooks

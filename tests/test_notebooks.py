@@ -16,7 +16,7 @@ import pytest
 import yaml
 from sweeping import MOUNTS, Disk, in_child
 
-from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK
+from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK, approach_notebooks
 from musequest.home import root
 
 EXHIBITS = 6

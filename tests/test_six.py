@@ -17,7 +17,7 @@ APPROACHES = approach_names()
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """All notebooks on the tiny docent, made once: home, printed text, what compare_approaches() returned."""
+    """All notebooks on the tiny docent, executed once: home, and the record of it."""
     home = tmp_path_factory.mktemp("six")
     (home / "docent").mkdir()
     write_dataset(home, "tiny")

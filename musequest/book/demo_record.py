@@ -50,8 +50,7 @@ class DemoRecord:
 
     def as_dict(self) -> dict[str, object]:
         """The record with its units in the names."""
-        # Loads torch, whose memory is not the walk's.
-        from ..finetuning.machine import disk_gib, git_commit, hardware, versions
+        from ..finetuning.machine import disk_gib  # loads torch, whose memory is not the walk's
 
         written = [*self.folders(), results_dir(self.profile.name)]
         return {
@@ -62,10 +61,7 @@ class DemoRecord:
             "total_seconds": round(sum(self.seconds.values()), 1),
             "peak_memory_gib": round(self.peak_memory_gib, 2),
             "disk_gib": round(sum(map(disk_gib, written)), 3),
-            "hardware": hardware(),
-            "versions": versions(),
-            "git_commit": git_commit(),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            **where_and_when(),
         }
 
     def sentence(self) -> str:
@@ -74,6 +70,18 @@ class DemoRecord:
         if not self.from_nothing:
             return f"{minutes:.1f} minutes; what was there already was not made again."
         return f"{minutes:.1f} minutes, {self.peak_memory_gib:.1f} GiB of memory at the most."
+
+
+def where_and_when() -> dict[str, object]:
+    """The keys of a record that tell on what it was measured: machine, versions, commit, date."""
+    from ..finetuning.machine import git_commit, hardware, versions
+
+    return {
+        "hardware": hardware(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
 
 
 def resident_gib() -> float:

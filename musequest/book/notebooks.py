@@ -10,7 +10,6 @@ is done already is not done again; an approach that fails does not stop the next
 """
 
 import asyncio
-import datetime
 import re
 import signal
 import sys
@@ -32,7 +31,7 @@ from ..evaluation.report_tables import score_frame
 from ..files import read_json, write_json, write_whole
 from ..home import results_dir, root, run_dir
 from ..settings import Profile, approach_names, load_approach, load_profile
-from .demo_record import DemoRecord
+from .demo_record import DemoRecord, where_and_when
 
 WALK = (
     "1_synthetic_data_creation/1.1_exhibit_collection/exhibit_collection.ipynb",
@@ -242,10 +241,10 @@ def without_volatile(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def compare_approaches(profile_name: str = "pocket", *, refresh: bool = False) -> dict[str, Any]:
-    """Run every approach's notebook with the profile, and compare them.
+    """Run every approach's notebook with the profile; returns results/<profile>/six.json.
 
-    Returns what results/<profile>/six.json holds. `refresh` puts the executed notebooks where the
-    committed ones are. Raises MuseQuestError, after the table is written, if an approach failed.
+    `refresh` puts the executed notebooks where the committed ones are. Raises MuseQuestError, after
+    the table is written, if an approach failed.
     """
     if profile_name.endswith((".yaml", ".yml")):
         profile_name = str(Path(profile_name).resolve())
@@ -329,7 +328,6 @@ def _creation(profile: Profile) -> list[str]:
 def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str]) -> Any:
     """What came out, on which machine; the scores are those on photos never seen in training."""
     from ..evaluation.scoring import evaluate
-    from ..finetuning.machine import git_commit, hardware, versions
 
     try:
         summary = evaluate(profile).get(TRACK, {})
@@ -347,8 +345,5 @@ def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str
         "approaches": approaches,
         "failures": failures,
         "seconds": seconds,
-        "hardware": hardware(),
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **where_and_when(),
     }
