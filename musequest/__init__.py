@@ -43,6 +43,7 @@ sys.meta_path.append(
             "musequest.digests": "musequest.files",
             "musequest.display": "musequest.book.display",
             "musequest.evaluation.encoder": "musequest.text.encoder",
+            "musequest.evaluation.rows": "musequest.evaluation",
             "musequest.evaluation.systems": "musequest.systems.registry",
             "musequest.finetuning.training_arguments": "musequest.training_arguments",
             "musequest.numbers": "musequest.text.numbers",

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from musequest.home import root
+from musequest.lazy import Moved
 
 FACES = (
     "musequest",
@@ -67,8 +69,9 @@ def test_help_is_there_at_once_and_loads_no_library_of_models():
 
 
 def test_an_old_path_says_where_its_names_are_now():
-    with pytest.raises(ModuleNotFoundError, match="import its names from 'musequest.creation'"):
-        importlib.import_module("musequest.creation.audit")
+    for old, new in (("creation.audit", "creation"), ("display", "book.display")):
+        with pytest.raises(ModuleNotFoundError, match=f"import its names from 'musequest.{new}'"):
+            importlib.import_module(f"musequest.{old}")
     with pytest.raises(ModuleNotFoundError, match="No module named 'musequest.nowhere'"):
         importlib.import_module("musequest.nowhere")
 
@@ -96,3 +99,9 @@ def test_clean_goes_by_its_old_and_new_name_and_needs_no_package(tmp_path: Path)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == f"Removed {tmp_path / 'runs/tiny'}.\n"
         assert not (tmp_path / "runs/tiny").exists()
+
+
+def test_every_new_home_of_a_moved_module_is_there():
+    (moved,) = [finder for finder in sys.meta_path if isinstance(finder, Moved)]
+    for old, new in moved.homes.items():
+        assert importlib.util.find_spec(new), f"{old} -> {new}"
