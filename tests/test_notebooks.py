@@ -53,7 +53,7 @@ def write_profile(folder: Path, **changes: object) -> Path:
 
 def demo(profile: Path, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """What `make demo` runs."""
-    command = [sys.executable, "-m", "musequest.book.notebooks", "demo", "--profile", str(profile)]
+    command = [sys.executable, "-m", "musequest", "demo", "--profile", str(profile)]
     command += options
     environment = os.environ | {"MUSEQUEST_HOME": str(home)}
     return subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True)
