@@ -35,7 +35,7 @@ $(READY): requirements.txt requirements-dev.txt constraints.txt pyproject.toml
 		&& echo $$((SECONDS - start)) > $@
 
 demo: $(READY)  ## walk all three stages on the pocket museum, from photos to report.html
-	@$(BIN)/python -m musequest.notebooks demo --profile $(PROFILE)
+	@$(BIN)/python -m musequest demo --profile $(PROFILE)
 
 six: $(READY)  ## tune the pocket docent with every approach, and compare them in one table
 	@$(BIN)/python -m musequest six --profile $(PROFILE)
@@ -43,14 +43,14 @@ six: $(READY)  ## tune the pocket docent with every approach, and compare them i
 test: $(READY)  ## prove the parts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-lint: $(READY)  ## check style
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(READY)  ## check style, and that no package imports one above it
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache --no-logo
 
 notebooks: $(READY)  ## run the demo and put its notebooks, with outputs, where the committed ones are
-	@$(BIN)/python -m musequest.notebooks refresh
+	@$(BIN)/python -m musequest notebooks
 
 readme: $(READY)  ## write the figures of the last demo into the readmes
-	@$(BIN)/python -m musequest.readme_figures --keep $(PROFILE)
+	@$(BIN)/python -m musequest readme --keep $(PROFILE)
 
 clean:  ## remove what the demo made (data, runs and results of the profile)
-	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m musequest.clean '$(PROFILE)'
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m musequest clean --profile='$(PROFILE)'

@@ -35,7 +35,6 @@ import numpy as np
 from musequest.evaluation.answers import gather
 from musequest.evaluation.base_model import BaseModel
 from musequest.evaluation.differences import compare, summarize
-from musequest.evaluation.encoder import load_encoder
 from musequest.evaluation.metrics import item_metrics
 from musequest.evaluation.scoring import compute_scores
 from musequest.evaluation.scoring_batch import References, ScoringBatch
@@ -44,6 +43,7 @@ from musequest.finetuning.machine import hardware
 from musequest.home import root
 from musequest.settings import load_profile
 from musequest.tables import write_table
+from musequest.text.encoder import load_encoder
 
 RECORD = root() / "benchmarks/records/scoring.json"
 EXHIBITS, SYSTEMS, WORDS, SAMPLE = 65, 4, 150, 12

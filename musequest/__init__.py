@@ -5,7 +5,8 @@
 
 Here stands what all stages need. Each stage is a package, `creation`, `finetuning`, `evaluation`,
 and so is `systems`, whatever answers a visitor. They hand each other files (`tables`, `files`), in
-folders that `home` names, as `settings` say.
+folders that `home` names, as `settings` say. `text` is what all know of texts, `book` walks through
+the notebooks, `cli` holds the commands.
 """
 
 import logging
@@ -25,6 +26,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
+        "book.display": ["display"],
         "creation.dataset": ["load_split"],
         "errors": ["MuseQuestError"],
         "home": ["collection_dir", "results_dir", "run_dir"],
@@ -38,6 +40,13 @@ sys.meta_path.append(
     Moved(
         {
             "musequest.creation.audit": "musequest.creation",
+            "musequest.digests": "musequest.files",
+            "musequest.display": "musequest.book.display",
+            "musequest.evaluation.encoder": "musequest.text.encoder",
+            "musequest.evaluation.rows": "musequest.evaluation",
+            "musequest.evaluation.systems": "musequest.systems.registry",
+            "musequest.finetuning.training_arguments": "musequest.training_arguments",
+            "musequest.numbers": "musequest.text.numbers",
             "musequest.pocket": "assets.workshop",
         }
     )

@@ -8,11 +8,13 @@
     python -m musequest push --collection NAME --repository OWNER/NAME --dry-run
     python -m musequest train | infer | merge --profile P --approach A
     python -m musequest ask --profile P --approach A --photo FILE --question "What is this?"
-    python -m musequest six --profile P
     python -m musequest score NAME=predictions.parquet ... --out DIR
     python -m musequest report --profile P
     python -m musequest preflight --profile P [--gpu NAME]
     python -m musequest publish --profile P --approach A --repo OWNER/NAME [--upload]
+    python -m musequest demo --profile P [--longer]
+    python -m musequest six | clean --profile P
+    python -m musequest notebooks | readme
 
 A command that fails prints one sentence and exits with 1; one stopped by Ctrl-C exits with 130.
 """
@@ -24,10 +26,8 @@ import logging
 import sys
 
 from . import __version__
-from .command_line import exit_code
-from .creation import commands as creation
-from .evaluation import commands as evaluation
-from .finetuning import commands as finetuning
+from .cli import book, creation, evaluation, finetuning
+from .cli.options import exit_code
 
 # Loggers of libraries that warn, whenever they are imported, of what nobody asked for.
 LOUD = ("torchao", "torch.utils._pytree")
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for stage in (creation, finetuning, evaluation):
+    for stage in (creation, finetuning, evaluation, book):
         stage.add_commands(commands)
     return parser
 

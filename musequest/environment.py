@@ -1,11 +1,13 @@
-"""What a process finds in its environment: `.env`, and how its threads wait for each other."""
+"""What a process finds in its environment: `.env`, the Hub, how its threads wait for each other."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
-from .errors import LOGGER
+from .credentials import unsafe_way
+from .errors import LOGGER, MuseQuestError
 from .home import root
 
 # OpenMP reads these once, when torch is loaded. Its threads wait for each other many times a step,
@@ -46,3 +48,21 @@ def read_env(path: Path | None = None) -> None:
     for name, value in values.items():
         if value and not os.environ.get(name):
             os.environ[name] = value
+
+
+def check_env() -> None:
+    """Raise MuseQuestError where `.env` may say where the data lies and cannot be read."""
+    path = root() / ".env"
+    if path.is_file() and importlib.util.find_spec("dotenv") is None:
+        raise MuseQuestError(
+            f"{path}, which may say where the data lies, cannot be read without python-dotenv; run "
+            "`make setup` first."
+        )
+
+
+def check_hub() -> None:
+    """Raise MuseQuestError where HF_ENDPOINT would have HF_TOKEN travel for all to read."""
+    from huggingface_hub import constants
+
+    if reason := unsafe_way("HF_TOKEN", constants.ENDPOINT):
+        raise MuseQuestError(reason)

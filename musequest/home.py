@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from .errors import MuseQuestError
@@ -45,6 +46,19 @@ def run_dir(profile_name: str, approach: str) -> Path:
 def results_dir(profile_name: str) -> Path:
     """results/<profile>: scores, figures and report of one profile."""
     return home() / "results" / plain_name(profile_name, "profile")
+
+
+def remove_made(profile_name: str) -> list[Path]:
+    """Remove the folders of a profile and of the collection of its name; return what was there."""
+    collection = collection_dir(profile_name)
+    folders = (collection, home() / "runs" / collection.name, results_dir(profile_name))
+    found = [folder for folder in folders if folder.exists() or folder.is_symlink()]
+    for folder in found:
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
+    return found
 
 
 def plain_name(name: str, noun: str) -> str:

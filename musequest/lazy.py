@@ -19,15 +19,16 @@ def public(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """`__getattr__`, `__dir__` and `__all__` of a package whose modules hold these public names.
 
-    `modules` maps a module, relative to the package, to its names. A name must not be that of a
-    module of the package, which would hide it.
+    `modules` maps a module, relative to the package, to its names; under its own name a module
+    is itself public. A name must not be that of a module of the package, which would hide it.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        module = importlib.import_module(f"{package}.{homes[name]}")
+        return module if homes[name].endswith(f".{name}") else getattr(module, name)
 
     return load, lambda: sorted(homes), sorted(homes)
 

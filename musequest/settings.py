@@ -153,7 +153,7 @@ def training_settings(
     The profile's, the approach's, what the profile says for this approach, what was typed. A key
     that is null is left open.
     """
-    from .finetuning.training_arguments import RENAMED
+    from .training_arguments import RENAMED
 
     for_both = profile.approach_training.get(approach.name, {})
     merged = {
@@ -181,21 +181,21 @@ def profile_keys() -> set[str]:
 
 def training_keys() -> set[str]:
     """The keys of `transformers.TrainingArguments`."""
-    from .finetuning.training_arguments import ARGUMENTS
+    from .training_arguments import ARGUMENTS
 
     return set(ARGUMENTS)
 
 
 def check_training(values: dict[str, Any], source: object) -> None:
     """Raise MuseQuestError at a training setting that is unknown, not to be chosen or wrong."""
-    from .finetuning.training_arguments import check
+    from .training_arguments import check
 
     check(values, source)
 
 
 def typed_training(overrides: dict[str, str] | None) -> dict[str, Any]:
     """Training settings as typed in a shell, each read as its key wants it, and checked."""
-    from .finetuning.training_arguments import read
+    from .training_arguments import read
 
     typed = {key: read(key, value) for key, value in (overrides or {}).items()}
     check_training(typed, "--set")

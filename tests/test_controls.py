@@ -5,8 +5,8 @@ import re
 import pytest
 
 from musequest.evaluation.controls import change_numbers, other_references
-from musequest.evaluation.facts import check_numbers
-from musequest.numbers import find_numbers
+from musequest.text.facts import check_numbers
+from musequest.text.numbers import find_numbers
 
 TEXTS = [
     "Made in 1742, 47 cm high and 3.6 kg in weight, with 23 herons.",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from musequest import approach_figures, readme_figures
 from musequest.__main__ import _parser as build_parser
+from musequest.book import comparison_tables, readme_tables
 from musequest.files import read_json
 from musequest.home import root
 
-READMES = readme_figures.readmes()
+READMES = readme_tables.readmes()
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 MADE_BY_A_RUN = ("data/", "runs/", "results/")
 
@@ -85,17 +85,17 @@ def test_every_command_parses(readme: Path):
 @pytest.mark.parametrize("readme", READMES, ids=named)
 def test_figures_agree_with_their_records(readme: Path):
     text = readme.read_text()
-    assert readme_figures.filled(text) == text, "run `python -m musequest.readme_figures`"
+    assert readme_tables.filled(text) == text, "run `musequest readme`"
 
 
 def test_every_recorded_figure_is_shown_somewhere():
     text = "".join(readme.read_text() for readme in READMES)
-    asked = {name for _, name, _ in readme_figures.MARKED.findall(text)}
-    assert asked == set(readme_figures.BLOCKS)
+    asked = {name for _, name, _ in readme_tables.MARKED.findall(text)}
+    assert asked == set(readme_tables.BLOCKS)
 
 
 def test_published_figures_in_prose_stand_in_the_record():
-    record = (root() / readme_figures.RECORDS / "published_runs.csv").read_text()
+    record = (root() / readme_tables.RECORDS / "published_runs.csv").read_text()
     prose = (root() / "README.md").read_text() + (
         root() / "3_model_evaluation/3.1_finetuned_vs_openai/finetuned_vs_openai_readme.md"
     ).read_text()
@@ -104,7 +104,7 @@ def test_published_figures_in_prose_stand_in_the_record():
 
 
 def test_figures_that_seem_to_disagree_say_why():
-    lora = read_json(root() / approach_figures.SIX)["approaches"]["lora"]["run"]
-    told = readme_figures.pocket_run()
+    lora = read_json(root() / comparison_tables.SIX)["approaches"]["lora"]["run"]
+    told = readme_tables.pocket_run()
     assert f"{lora['minutes']:.1f} minutes for as many steps: they are two runs" in told
-    assert "14 rows a step, all activations kept: " in approach_figures.results_of("lora")
+    assert "14 rows a step, all activations kept: " in comparison_tables.results_of("lora")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from musequest.errors import MuseQuestError
-from musequest.evaluation import encoder as encoders
-from musequest.evaluation.encoder import (
+from musequest.text import encoder as encoders
+from musequest.text.encoder import (
     FILES,
     Encoder,
     check_files,

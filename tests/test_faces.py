@@ -2,7 +2,10 @@
 
 import ast
 import importlib
+import importlib.util
+import inspect
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from musequest.home import root
+from musequest.lazy import Moved
 
 FACES = (
     "musequest",
@@ -29,7 +33,8 @@ def test_every_public_name_is_there_and_hidden_by_no_module(face: str):
     modules = {path.stem for path in Path(package.__file__).parent.iterdir()}
     for name in package.__all__:
         assert name not in modules, f"'from {face} import {name}' would give the module"
-        assert callable(getattr(package, name))
+        there = getattr(package, name)
+        assert callable(there) or inspect.ismodule(there)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = package.nothing
 
@@ -64,7 +69,39 @@ def test_help_is_there_at_once_and_loads_no_library_of_models():
 
 
 def test_an_old_path_says_where_its_names_are_now():
-    with pytest.raises(ModuleNotFoundError, match="import its names from 'musequest.creation'"):
-        importlib.import_module("musequest.creation.audit")
+    for old, new in (("creation.audit", "creation"), ("display", "book.display")):
+        with pytest.raises(ModuleNotFoundError, match=f"import its names from 'musequest.{new}'"):
+            importlib.import_module(f"musequest.{old}")
     with pytest.raises(ModuleNotFoundError, match="No module named 'musequest.nowhere'"):
         importlib.import_module("musequest.nowhere")
+
+
+@pytest.mark.parametrize(
+    ("old", "command"),
+    [
+        (["notebooks", "demo", "--help"], "musequest demo"),
+        (["notebooks", "refresh", "--help"], "musequest notebooks"),
+        (["readme_figures", "--help"], "musequest readme"),
+    ],
+)
+def test_an_old_command_is_the_new_one(old: list[str], command: str):
+    typed = [sys.executable, "-m", f"musequest.{old[0]}", *old[1:]]
+    done = subprocess.run(typed, cwd=root(), capture_output=True, text=True)
+    assert done.returncode == 0 and f"usage: python -m {command} " in done.stdout
+
+
+def test_clean_goes_by_its_old_and_new_name_and_needs_no_package(tmp_path: Path):
+    told = {**os.environ, "MUSEQUEST_HOME": str(tmp_path)}
+    for words in (["musequest", "clean", "--profile", "tiny"], ["musequest.clean", "tiny"]):
+        (tmp_path / "runs/tiny/lora").mkdir(parents=True)
+        typed = [sys.executable, "-S", "-m", *words]
+        done = subprocess.run(typed, cwd=root(), env=told, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"Removed {tmp_path / 'runs/tiny'}.\n"
+        assert not (tmp_path / "runs/tiny").exists()
+
+
+def test_every_new_home_of_a_moved_module_is_there():
+    (moved,) = [finder for finder in sys.meta_path if isinstance(finder, Moved)]
+    for old, new in moved.homes.items():
+        assert importlib.util.find_spec(new), f"{old} -> {new}"

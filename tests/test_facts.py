@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from musequest.evaluation.facts import check_numbers
-from musequest.evaluation.names import check_names
-from musequest.numbers import find_numbers
+from musequest.text.facts import check_numbers
+from musequest.text.names import check_names
+from musequest.text.numbers import find_numbers
 
 
 def values(text: str) -> list[str]:

@@ -27,8 +27,8 @@ from musequest.evaluation.metrics import METRICS, item_metrics
 from musequest.evaluation.report_tables import cost_frame
 from musequest.evaluation.results import PUBLISHED, Results
 from musequest.evaluation.style import TALLEST_PX, Picture
-from musequest.evaluation.systems import SYSTEMS, ordered, system
 from musequest.files import write_json
+from musequest.systems.registry import SYSTEMS, ordered, system
 
 
 def make_scores(items: int, systems: tuple[str, ...] = ("base", "lora")) -> pd.DataFrame:

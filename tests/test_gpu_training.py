@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from musequest import approach_figures
+from musequest.book import comparison_tables
 from musequest.files import read_json, write_json
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import GIB, memory_of
@@ -45,11 +45,11 @@ def test_each_approach_is_timed_and_its_memory_counted(record):
 
 def test_the_readme_shows_it(record, monkeypatch, tmp_path):
     (tmp_path / "benchmarks/records").mkdir(parents=True)
-    monkeypatch.setattr(approach_figures, "root", lambda: tmp_path)
-    assert "No GPU has been measured yet" in approach_figures.gpu_training()
+    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
+    assert "No GPU has been measured yet" in comparison_tables.gpu_training()
     write_json(tmp_path / "benchmarks/records/gpu_training.json", record)
     assert read_json(tmp_path / "benchmarks/records/gpu_training.json") == record
-    shown = approach_figures.gpu_training()
+    shown = comparison_tables.gpu_training()
     assert "| lora | 2 | 4 | False |" in shown and "no GPU" in shown
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from musequest.evaluation.encoder import load_encoder
 from musequest.evaluation.intervals import Draws
 from musequest.evaluation.metrics import METRICS, item_metrics, outsider_metrics
 from musequest.evaluation.scoring_batch import References, ScoringBatch
+from musequest.text.encoder import load_encoder
 
 TRUTHS = [
     "The Heron Vase of Lowfen was thrown in 1742; it is 47 cm high.",

@@ -34,10 +34,10 @@ from musequest.finetuning.splitting import devices_here
 from musequest.finetuning.strategies import prepare
 from musequest.finetuning.trainer import build_trainer
 from musequest.finetuning.training import train
-from musequest.finetuning.training_arguments import ARGUMENTS
 from musequest.home import root
 from musequest.settings import Approach, load_approach
 from musequest.tables import read_table
+from musequest.training_arguments import ARGUMENTS
 
 # All that changes what is learned, none of it as it would be by itself.
 SETTINGS = {

@@ -8,9 +8,9 @@ import pytest
 from browser import CHROMIUM, browser
 from scored_museum import answer_outsiders, answered_museum, reported
 
-from musequest.evaluation.systems import exhibits_path
 from musequest.files import read_json, write_json
 from musequest.settings import Profile
+from musequest.systems.registry import exhibits_path
 from musequest.tables import read_table, write_table
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'

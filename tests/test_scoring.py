@@ -23,8 +23,8 @@ from musequest.evaluation.metrics import METRICS
 from musequest.evaluation.report import build_report
 from musequest.evaluation.results import load_results
 from musequest.evaluation.scoring import evaluate, score
-from musequest.evaluation.systems import CONTROLS
 from musequest.files import read_json, write_json
+from musequest.systems.registry import CONTROLS
 from musequest.tables import read_table, write_table
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from musequest import scoring_figures
+from musequest.book import comparison_tables
 from musequest.files import write_json
 from musequest.home import root
 
@@ -23,7 +23,7 @@ def test_scoring_is_held_against_loops_that_take_one_answer_at_a_time(figures):
     assert (few["answers"], many["answers"]) == (8, 16) and few["controls"] == 6
     assert min(few["seconds"], few["peak_memory_mib"]) > 0
     loops = figures["one_by_one"]
-    assert set(loops) == set(figures["times_faster"]) == set(scoring_figures.WAYS)
+    assert set(loops) == set(figures["times_faster"]) == set(comparison_tables.WAYS)
     for clock in ("seconds", "processor_seconds"):
         spent = {way: loops[way][clock] for way in loops}
         assert spent["encoding"] <= spent["all_metrics"]
@@ -31,10 +31,10 @@ def test_scoring_is_held_against_loops_that_take_one_answer_at_a_time(figures):
 
 
 def test_the_readme_shows_it(figures, monkeypatch, tmp_path):
-    monkeypatch.setattr(scoring_figures, "root", lambda: tmp_path)
-    assert "Not measured yet" in scoring_figures.scoring_speed()
+    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
+    assert "Not measured yet" in comparison_tables.scoring_speed()
     (tmp_path / "benchmarks/records").mkdir(parents=True)
-    write_json(tmp_path / scoring_figures.RECORD, figures)
-    shown = scoring_figures.scoring_speed()
+    write_json(tmp_path / comparison_tables.SCORING, figures)
+    shown = comparison_tables.scoring_speed()
     assert "8 answers of about 150 words about 65 exhibits" in shown
-    assert all(f"| {way} |" in shown for way in scoring_figures.WAYS.values())
+    assert all(f"| {way} |" in shown for way in comparison_tables.WAYS.values())

@@ -7,7 +7,7 @@ import pytest
 from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
-from musequest import approach_figures, six
+from musequest.book import comparison_tables, notebooks
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
 from musequest.settings import approach_names, load_approach
@@ -17,7 +17,7 @@ APPROACHES = approach_names()
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """All notebooks on the tiny docent, made once: home, printed text, what six() returned."""
+    """All notebooks on the tiny docent, executed once: home, and the record of it."""
     home = tmp_path_factory.mktemp("six")
     (home / "docent").mkdir()
     write_dataset(home, "tiny")
@@ -25,13 +25,13 @@ def done(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("MUSEQUEST_HOME", str(home))
     patch.setenv("OMP_NUM_THREADS", "1")
-    record = six.six(str(home / "tiny.yaml"))
+    record = notebooks.compare_approaches(str(home / "tiny.yaml"))
     yield home, record
     patch.undo()
 
 
 def test_every_approach_has_one_notebook_and_a_config():
-    books = six.approach_notebooks()
+    books = notebooks.approach_notebooks()
     assert list(books) == APPROACHES and APPROACHES[:4] == ["lora", "qlora", "lora_ddp", "full"]
     assert all(load_approach(name).folder.name in path for name, path in books.items())
 
@@ -46,7 +46,7 @@ def test_every_approach_is_trained_and_scored(done):
 
 
 def test_every_notebook_ran_to_its_end(done):
-    for path in six.approach_notebooks().values():
+    for path in notebooks.approach_notebooks().values():
         book = nbformat.read(done[0] / "results/tiny/notebooks" / path.split("/")[-1], as_version=4)
         cells = [cell for cell in book.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in cells), path
@@ -54,12 +54,12 @@ def test_every_notebook_ran_to_its_end(done):
 
 
 def test_parallel_approaches_ran_in_several_processes(done):
-    frame = six.frame(done[1]).set_index("approach")
+    frame = notebooks.comparison_frame(done[1]).set_index("approach")
     assert frame.loc["lora", "processes"] == 1 and frame.loc["lora_ddp", "processes"] == 2
 
 
 def test_the_table_has_a_row_an_approach_with_what_it_took(done):
-    frame = six.frame(done[1])
+    frame = notebooks.comparison_frame(done[1])
     assert frame.approach.tolist() == APPROACHES and not frame.isna().any().any()
     wanted = {"processes", "trainable parameters", "minutes", "disk (GiB)", "best validation loss"}
     assert wanted | {"peak memory per process (GiB)", "embedding_distance"} <= set(frame.columns)
@@ -72,14 +72,14 @@ def test_the_table_has_a_row_an_approach_with_what_it_took(done):
 def test_the_readmes_can_show_it(done, monkeypatch, tmp_path):
     home, record = done
     monkeypatch.setenv("MUSEQUEST_HOME", str(home))
-    monkeypatch.setattr(approach_figures, "SIX", tmp_path / "six.json")
-    approach_figures.keep_six("tiny")
+    monkeypatch.setattr(comparison_tables, "SIX", tmp_path / "six.json")
+    comparison_tables.keep_six("tiny")
     kept = json.loads((tmp_path / "six.json").read_text())
     assert {**kept, "differences": None} == {**record, "differences": None}
     assert any(row["system"] == "full" and row["versus"] == "lora" for row in kept["differences"])
-    table = approach_figures.pocket_six()
+    table = comparison_tables.pocket_six()
     assert all(f"| {name} | done |" in table for name in APPROACHES)
-    shown = approach_figures.results_of("qlora")
+    shown = comparison_tables.results_of("qlora")
     assert f"{record['approaches']['qlora']['run']['trainable_parameters']:,}" in shown
     assert "RTX A4000" in shown and record["date"] in shown
 
@@ -95,9 +95,9 @@ def test_an_approach_that_fails_stops_no_other(home, tmp_path, monkeypatch, caps
         if len(ran) == 1:
             raise MuseQuestError("the photo is upside down")
 
-    monkeypatch.setattr(six, "run", run)
+    monkeypatch.setattr(notebooks, "run", run)
     with pytest.raises(MuseQuestError, match=f"1 of {len(APPROACHES)} notebooks stopped: .*lora"):
-        six.six(str(home / f"{profile.name}.yaml"))
+        notebooks.compare_approaches(str(home / f"{profile.name}.yaml"))
     told = capsys.readouterr().out
     assert len(ran) == len(APPROACHES) and "upside down" in told and "not started" in told
     record = read_json(home / "results/tiny/six.json")
@@ -108,10 +108,10 @@ def test_a_record_with_failures_is_not_kept(home):
     record = {"failures": {"a.ipynb": "no"}, "approaches": {"full": {"run": {}, "scores": {}}}}
     write_json(home / "results/pocket/six.json", record)
     with pytest.raises(MuseQuestError, match=r"a\.ipynb, full.*run `make six` again"):
-        approach_figures.keep_six("pocket")
+        comparison_tables.keep_six("pocket")
 
 
 def test_without_a_record_the_readmes_say_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(approach_figures, "SIX", tmp_path / "absent.json")
-    assert "make six" in approach_figures.pocket_six()
-    assert "make six" in approach_figures.results_of("full")
+    monkeypatch.setattr(comparison_tables, "SIX", tmp_path / "absent.json")
+    assert "make six" in comparison_tables.pocket_six()
+    assert "make six" in comparison_tables.results_of("full")

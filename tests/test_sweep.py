@@ -12,7 +12,7 @@ from test_listed_splits import write_museum
 from tiny import save_tiny_docent
 from tiny_dialogs import write_profile
 
-from musequest.evaluation.encoder import load_encoder
+from musequest.text.encoder import load_encoder
 
 EXHIBITS, DATA, RUN = "data/t/exhibits.parquet", "data/t/dataset/data", "runs/tiny/lora"
 TRAIN, TEST = (f"{DATA}/{split}-00000-of-00001.parquet" for split in ("train", "test"))

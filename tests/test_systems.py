@@ -14,7 +14,6 @@ from assets.workshop.scenes import describe
 from musequest.__main__ import main
 from musequest.creation.dataset import fingerprint, load_split
 from musequest.errors import MuseQuestError
-from musequest.evaluation.systems import find_answers
 from musequest.files import read_json, write_json
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import given, infer
@@ -28,6 +27,7 @@ from musequest.systems.conditions import CONDITIONS, rows_under, wrong_partners
 from musequest.systems.local import LocalDocent
 from musequest.systems.outsiders import outsider_rows
 from musequest.systems.photo_index import photo_features
+from musequest.systems.registry import find_answers
 from musequest.systems.system import known_systems
 
 OUTSIDERS = root() / "assets" / "pocket_outsiders"

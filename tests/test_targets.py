@@ -5,7 +5,7 @@ The figures are those of benchmarks/records/, which commands wrote; nothing is r
 
 import pytest
 
-from musequest import approach_figures, readme_figures, retrieval_figures, scoring_figures
+from musequest.book import comparison_tables, readme_tables
 from musequest.files import read_json
 from musequest.home import root
 from musequest.settings import approach_names
@@ -19,16 +19,16 @@ def record(path):
 
 @pytest.fixture(scope="module")
 def demo():
-    return record(readme_figures.DEMO)
+    return record(readme_tables.DEMO)
 
 
 @pytest.fixture(scope="module")
 def six():
-    return record(approach_figures.SIX)
+    return record(comparison_tables.SIX)
 
 
 def scores(demo, name):
-    return demo["scores"][readme_figures.TRACK][name]
+    return demo["scores"][readme_tables.TRACK][name]
 
 
 def test_the_tuned_docent_knows_the_museum_and_the_base_does_not(demo):
@@ -86,17 +86,17 @@ def test_a_full_run_takes_at_most_four_times_the_models_weights(six, approach):
 
 
 def test_retrieval_was_compared_however_it_came_out():
-    kept = record(retrieval_figures.RECORD)
+    kept = record(comparison_tables.RETRIEVAL)
     own = kept["scores"][kept["track"]]
-    assert set(retrieval_figures.COMPARED) <= set(own)
+    assert set(comparison_tables.COMPARED) <= set(own)
     pairs = {(row["system"], row["versus"]) for row in kept["differences"]}
     assert ("retrieval", "lora") in pairs and ("rag", "retrieval") in pairs
 
 
 def test_scoring_is_quick_and_its_memory_hardly_grows():
-    if not (root() / scoring_figures.RECORD).exists():
+    if not (root() / comparison_tables.SCORING).exists():
         pytest.skip("scoring is not measured yet; benchmarks/scoring.py --record does so")
-    kept = record(scoring_figures.RECORD)
+    kept = record(comparison_tables.SCORING)
     few, many = kept["scored"]
     assert few["answers"] == 1000 and few["seconds"] <= 90
     for way in ("encoding_with_every_reference", "all_metrics_with_every_reference"):

@@ -7,8 +7,8 @@ are made up. The first claims the exhibit, the second says some of its words abo
 import pandas as pd
 import pytest
 
-from musequest.evaluation.titles import claims, telling_titles, untold
 from musequest.home import root
+from musequest.text.titles import claims, telling_titles, untold
 
 CASES = """
 1903 Wright Flyer | This is the Wright Flyer of 1903. | Made by the Wright brothers, it is no flyer.

@@ -10,9 +10,9 @@ from transformers import TrainingArguments
 from musequest.errors import MuseQuestError
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.training import train
-from musequest.finetuning.training_arguments import ARGUMENTS, FIXED, Allowed
-from musequest.setting_values import Choice, Number
+from musequest.keys import Choice, Number
 from musequest.settings import load_approach, load_profile, training_settings, typed_training
+from musequest.training_arguments import ARGUMENTS, FIXED, Allowed
 
 FIELDS = {each.name: each for each in dataclasses.fields(TrainingArguments)}
 ALLOWED = {key: rule for key, rule in ARGUMENTS.items() if isinstance(rule, Allowed)}

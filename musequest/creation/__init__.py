@@ -10,7 +10,7 @@ In the order of a run: `exhibits` reads and checks a museum's folder, `museums` 
 internet, `augmentation` fills photos up to 15 an exhibit, `dialogs` has a writer (`offline_writer`,
 or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split`, `auditing`
 looks for leaks, `card` tells what came of it, `publishing` hands it on. `imported` takes in a
-dataset made elsewhere; `chosen` does what a profile says, `commands` what was typed.
+dataset made elsewhere; `chosen` does what a profile says.
 """
 
 from ..lazy import public

@@ -25,9 +25,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ..digests import check_digests
 from ..errors import MuseQuestError
-from ..files import clear_temporaries, file_digest, parse_json
+from ..files import check_digests, clear_temporaries, file_digest, parse_json
 from ..home import collection_dir
 from ..locks import holds_collection
 from ..photos import open_photo, save_photo

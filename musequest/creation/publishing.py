@@ -16,9 +16,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
+from ..environment import check_hub
 from ..errors import MuseQuestError
 from ..files import clear_temporaries, is_temporary, plain_files, read_json
-from ..finetuning.hub import check_hub
 from ..home import collection_dir
 from ..locks import holds_collection
 from .credits import CREDIT_COLUMNS

@@ -16,10 +16,18 @@ import pandas as pd
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..files import file_digest, parse_json
 from ..home import plain_name
+from ..systems.registry import (
+    ABLATIONS,
+    CONTROLS,
+    ITEM_TRACKS,
+    OUTSIDERS,
+    TRACK_LABELS,
+    ordered,
+    variant,
+)
 from ..tables import read_table
+from ..text.titles import untold
 from .answer_files import read_answers
-from .systems import ABLATIONS, CONTROLS, ITEM_TRACKS, OUTSIDERS, TRACK_LABELS, ordered, variant
-from .titles import untold
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000

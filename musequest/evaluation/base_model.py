@@ -20,7 +20,7 @@ from ..errors import MuseQuestError
 from ..files import read_remade, write_json
 from ..json_shapes import Similarity
 from ..settings import Profile
-from .encoder import DECIMALS
+from ..text.encoder import DECIMALS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

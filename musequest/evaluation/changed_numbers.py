@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from ..numbers import ROMAN_CENTURY, Known, Number, find_numbers, known_numbers
-from ..numerals import (
+from ..text.numbers import ROMAN_CENTURY, Number, NumberSet, find_numbers, known_numbers
+from ..text.numerals import (
     PLURAL_TENS,
     SCALES,
     VULGAR,
@@ -55,20 +55,20 @@ def change_numbers(text: str, known_text: str) -> str:
     return text
 
 
-def _range(text: str, left: Number, right: Number, known: Known, rng: random.Random) -> Change:
+def _range(text: str, left: Number, right: Number, known: NumberSet, rng: random.Random) -> Change:
     """Both ends of "1914-18" moved alike, into years that can be written so as well."""
     cut = 10 ** (right.end - right.start)
     between = text[left.end : right.start]
     for shift in _shifts(Decimal(13), rng):
         first, last = int(left.value + shift), int(right.value + shift)
-        known_year = any(known.bears_out(replace(left, value=Decimal(y))) for y in (first, last))
+        known_year = any(known.supports(replace(left, value=Decimal(y))) for y in (first, last))
         if first // cut == last // cut and not known_year:
             break
     return left.start, right.end, f"{first}{between}{last % cut:0{len(str(cut)) - 1}}"
 
 
 def _one(
-    text: str, number: Number, inside: list[Numeral], known: Known, rng: random.Random
+    text: str, number: Number, inside: list[Numeral], known: NumberSet, rng: random.Random
 ) -> Change:
     """The first of the wordings like the number's that says something unknown."""
     start, end, wordings = _place(text, number, inside, rng)
@@ -78,7 +78,7 @@ def _one(
         read = find_numbers(text[number.start : start] + new + after)
         if not (read and read[0].start == 0 and _alike(read[0], number)):
             continue
-        if not known.bears_out(replace(read[0], cut=number.cut)):
+        if not known.supports(replace(read[0], cut=number.cut)):
             break
     return start, end, new
 

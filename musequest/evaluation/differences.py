@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .encoder import DECIMALS
+from ..systems.registry import ABLATIONS, CONTROLS, OUTSIDERS, on_track, ordered, system, variant
+from ..text.encoder import DECIMALS
 from .intervals import Draws
 from .metrics import METRICS, Metric, item_metrics, outsider_metrics
-from .systems import ABLATIONS, CONTROLS, OUTSIDERS, on_track, ordered, system, variant
 
 Row = dict[str, Any]
 Differences = dict[str, list[Row]]  # track -> rows

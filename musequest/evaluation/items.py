@@ -14,7 +14,7 @@ from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..photos import open_photo
 from ..settings import Profile
-from .systems import OUTSIDERS, record_beside
+from ..systems.registry import OUTSIDERS, record_beside
 
 
 def dataset_items(profile: Profile) -> pd.DataFrame:

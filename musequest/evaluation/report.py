@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 from ..files import write_text
 from ..settings import Profile
+from ..systems.registry import OUTSIDERS, TRACK_LABELS, system
 from .differences import looking
 from .metrics import METRICS
 from .report_items import image_of, items_of, outsiders_of
 from .report_tables import frames_of, in_short, recognising, score_table, tracks_of
 from .results import REPORT, Results, load_results
-from .systems import OUTSIDERS, TRACK_LABELS, system
 
 FIGURES = {
     "metric_bars": "Every metric with its 95 % interval.",

@@ -16,12 +16,12 @@ import pandas as pd
 from PIL import Image
 
 from ..photos import open_photo
-from .facts import FactCheck, Mark, check_numbers
+from ..systems.registry import OUTSIDERS, on_track, system
+from ..text.facts import FactCheck, Mark, check_numbers
+from ..text.names import check_names
+from ..text.titles import Title, claims, telling_titles
 from .metrics import METRICS
-from .names import check_names
 from .results import Results
-from .systems import OUTSIDERS, on_track, system
-from .titles import Title, claims, telling_titles
 
 # Characters that have no place in a page; HTML knows no way to write them.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")

@@ -10,10 +10,18 @@ from typing import Any
 
 import pandas as pd
 
+from ..systems.registry import (
+    ABLATIONS,
+    CONTROLS,
+    OUTSIDERS,
+    TRACK_LABELS,
+    ordered,
+    system,
+    variant,
+)
 from .differences import Row, sentence
 from .metrics import METRICS, Metric
 from .results import Results
-from .systems import ABLATIONS, CONTROLS, OUTSIDERS, TRACK_LABELS, ordered, system, variant
 
 # Rendered things, of one kind with the exhibits of the pocket museum alone.
 DRAWN, POCKET = "assets/pocket_outsiders", "assets/pocket_museum"

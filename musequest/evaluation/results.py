@@ -15,12 +15,12 @@ from ..files import read_json
 from ..home import results_dir, root, run_dir
 from ..json_shapes import Scored
 from ..settings import Profile, load_profile
+from ..systems.registry import exhibits_path, ordered
 from ..tables import read_table
 from .answers import Answers, gather
 from .costs import RECORDS, costs_of
 from .differences import Differences, Summary
 from .items import dataset_items, outsider_photos, photos_of
-from .systems import exhibits_path, ordered
 
 REPORT = "report.html"
 # Base model and collection of the published experiment.

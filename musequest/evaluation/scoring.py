@@ -22,19 +22,7 @@ from ..errors import LOGGER, MuseQuestError
 from ..files import write_json
 from ..home import results_dir
 from ..settings import Profile, load_profile
-from ..tables import write_table
-from . import encoder as encoders
-from .answers import Answers, Given, gather
-from .base_model import BaseModel
-from .controls import control_answers
-from .differences import Summary, compare, summarize
-from .encoder import DECIMALS
-from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
-from .items import dataset_items
-from .metrics import METRICS, Metric, item_metrics, outsider_metrics
-from .results import REPORT
-from .scoring_batch import References, ScoringBatch
-from .systems import (
+from ..systems.registry import (
     ABLATIONS,
     CONTROLS,
     OUTSIDERS,
@@ -44,7 +32,19 @@ from .systems import (
     variant,
     why_unusable,
 )
-from .titles import untold
+from ..tables import write_table
+from ..text import encoder as encoders
+from ..text.encoder import DECIMALS
+from ..text.titles import untold
+from .answers import Answers, Given, gather
+from .base_model import BaseModel
+from .controls import control_answers
+from .differences import Summary, compare, summarize
+from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
+from .items import dataset_items
+from .metrics import METRICS, Metric, item_metrics, outsider_metrics
+from .results import REPORT
+from .scoring_batch import References, ScoringBatch
 
 
 def score(

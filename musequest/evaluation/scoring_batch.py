@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .facts import FactCheck, check_numbers
-from .names import check_names
+from ..text.facts import FactCheck, check_numbers
+from ..text.names import check_names
 
 if TYPE_CHECKING:
+    from ..text.encoder import Encoder
     from .base_model import BaseModel
-    from .encoder import Encoder
 
 # Two references closer than this to an answer are a tie (float32 rounding is about 1e-7).
 TIE = 1e-6

@@ -26,9 +26,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from ..digests import check_digests, digests_of
 from ..errors import MuseQuestError
-from ..files import read_json, read_remade, sync_folder, write_json
+from ..files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
 from ..tables import write_table
 from .ranks import meet
 

@@ -13,8 +13,8 @@ from transformers.utils import is_torch_tf32_available
 from ..errors import MuseQuestError
 from ..keys import keys_of
 from ..settings import Approach
+from ..training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from .trackers import chosen_trackers
-from .training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 
 ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")

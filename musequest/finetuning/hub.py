@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
-from ..credentials import unsafe_way
+from ..environment import check_hub
 from ..errors import MuseQuestError, chain, refusal
 from ..home import run_dir
 from ..settings import Profile
@@ -43,12 +43,6 @@ def of_base_model(
             "folder of the repository, or a model of the Hugging Face Hub that is cached here or "
             "can be downloaded."
         ) from error
-
-
-def check_hub() -> None:
-    """Raise MuseQuestError where HF_ENDPOINT would have HF_TOKEN travel for all to read."""
-    if reason := unsafe_way("HF_TOKEN", constants.ENDPOINT):
-        raise MuseQuestError(reason)
 
 
 def of_run(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,9 +18,8 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import load_split
-from ..digests import check_digests, digests_of
 from ..errors import MuseQuestError
-from ..files import read_remade, write_json
+from ..files import check_digests, digests_of, read_remade, write_json
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile

@@ -26,9 +26,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from ..digests import check_digests, digests_of
 from ..errors import MuseQuestError
-from ..files import read_json, write_json
+from ..files import check_digests, digests_of, read_json, write_json
 from ..home import run_dir
 from ..settings import Approach, Profile, load_approach
 from .hub import of_base_model, of_run

@@ -13,15 +13,14 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..digests import check_digests
+from ..environment import check_hub
 from ..errors import MuseQuestError
-from ..files import plain_files, read_remade, write_text
+from ..files import check_digests, plain_files, read_remade, write_text
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from ..tables import read_table
 from .generation import generation_config
-from .hub import check_hub
 from .merging import AGREEMENT, MERGED
 from .model_card import model_card
 from .model_info import NAME as MODEL_INFO

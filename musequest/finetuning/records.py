@@ -10,9 +10,8 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from ..digests import check_digests
 from ..errors import MuseQuestError
-from ..files import read_json, read_remade, write_json
+from ..files import check_digests, read_json, read_remade, write_json
 from ..json_shapes import FinishedRun
 from ..settings import Approach, Profile
 from .machine import disk_gib, git_commit, hardware, peak_memory_gib, versions

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile, training_settings
+from ..training_arguments import FIXED
 from .activations import empty_model
 from .batch_size import fit
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, StopOnUnlearned
@@ -39,7 +40,6 @@ from .records import RECOMPUTE, RunRecord
 from .row_shape import largest_row
 from .sharing import EpochOrder, FilledRows
 from .trackers import tracker_callbacks, tracker_settings
-from .training_arguments import FIXED
 
 # A share of all steps below 1, a number of steps from 1 on.
 DEFAULTS = {

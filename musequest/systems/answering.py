@@ -11,7 +11,6 @@ import pandas as pd
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
-from ..evaluation.systems import ordered
 from ..files import read_json
 from ..finetuning.generation import BASE
 from ..home import home, plain_name, run_dir
@@ -20,6 +19,7 @@ from ..predictions import Journal, keep_answers, kept_answers
 from ..settings import Profile, load_approach, load_profile
 from .conditions import CONDITIONS, UNDER, asked_under, rows_under
 from .local import LocalDocent
+from .registry import ordered
 from .system import Rows, System, free_memory, known_systems
 
 

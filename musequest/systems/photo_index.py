@@ -24,9 +24,9 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
-from ..evaluation import encoder as encoders
 from ..files import write_whole
 from ..finetuning.generation import given
+from ..text import encoder as encoders
 from .system import Rows
 
 FEATURES = "mean of the vision tower's patches, centred"

@@ -10,10 +10,10 @@ from transformers import PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint
-from ..evaluation import encoder as encoders
 from ..finetuning.generation import given
 from ..finetuning.models import base_fingerprint, load_model, load_processor
 from ..home import run_dir
+from ..text import encoder as encoders
 from .photo_index import PhotoIndex, encode_questions, open_index, photo_features
 from .system import Rows, System
 

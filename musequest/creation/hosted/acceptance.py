@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from ...numbers import find_numbers, known_numbers
+from ...text.numbers import find_numbers, known_numbers
 from ..dialogs import flaw_of_pair
 from ..exhibits import Exhibit
 from ..texts import SMALL_WORDS, names_title
@@ -93,7 +93,7 @@ def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
     for text in (question, answer):
         for number in find_numbers(text):
             written = text[number.start : number.end]
-            if not known.bears_out(number):
+            if not known.supports(number):
                 raise Unacceptable(f"the number {written!r} does not occur in the texts")
             told.append(written)
     return json.dumps({"numbers": list(dict.fromkeys(told))}, ensure_ascii=False)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ...systems.registry import TRACK_LABELS, ordered, system, variant
 from ..metrics import METRICS, Metric, item_metrics
 from ..style import INK, QUIET, WIDTH, Picture, grid_lines, picture
-from ..systems import TRACK_LABELS, ordered, system, variant
 
 if TYPE_CHECKING:
     from ..differences import Summary

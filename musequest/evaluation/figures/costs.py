@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
+from ...systems.registry import ordered, system
 from ..metrics import METRICS
 from ..style import QUIET, WIDTH, Picture, grid_lines, picture
-from ..systems import ordered, system
 from .labels import Label, label_points
 
 PANELS = {

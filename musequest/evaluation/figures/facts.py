@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from ...systems.registry import TRACK_LABELS, on_track, ordered, system, variant
 from ..style import LINE, QUIET, WIDTH, Picture, grid_lines, picture
-from ..systems import TRACK_LABELS, on_track, ordered, system, variant
 
 COLOURS = {"recalled": "#009e73", "missing": "#dfe2e6", "invented": "#d55e00"}
 KINDS = {"number": "Numbers and years", "name": "Proper names"}

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ...systems.registry import ordered, system
 from ..style import INK, WIDTH, Picture, grid_lines, picture
-from ..systems import ordered, system
 
 
 def loss_curves(runs: Mapping[str, pd.DataFrame]) -> Picture:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from PIL import Image, ImageOps
 
+from ...systems.registry import OUTSIDERS, TRACK_LABELS, TUNED, is_system, ordered, system
 from ..metrics import METRICS, Metric
 from ..style import INK, LINE, WIDTH, Picture, picture
-from ..systems import OUTSIDERS, TRACK_LABELS, TUNED, is_system, ordered, system
 
 MARGIN, LABELS, RIGHT = 0.15, 2.75, 0.25  # inches: left edge, titles, right edge
 FOOT, HEAD = 0.55, 0.9  # inches below and above the rows

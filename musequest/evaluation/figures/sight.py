@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from ...systems.registry import ABLATIONS, ordered, system
 from ..metrics import METRICS, Metric
 from ..style import INK, QUIET, WIDTH, Picture, grid_lines, picture
-from ..systems import ABLATIONS, ordered, system
 
 SHOWN = ("identity_at_1", "embedding_distance", "number_recall")
 PITCH = 0.78  # inches a system

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..encoder import DECIMALS
+from ...text.encoder import DECIMALS
 from ..scoring_batch import ScoringBatch
 from .registry import metric
 

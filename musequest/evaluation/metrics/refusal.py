@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...text.titles import claims, telling_titles
 from ..scoring_batch import ScoringBatch
-from ..titles import claims, telling_titles
 from .registry import metric
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..facts import FactCheck
+from ...text.facts import FactCheck
 from ..scoring_batch import ScoringBatch, as_values
 from .registry import metric
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..digests import check_digests
 from ..errors import MuseQuestError
+from ..files import check_digests
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -75,7 +75,7 @@ class Number:
         return apart <= min(self.last_place / 2, ROUNDED * self.value)
 
 
-class Known:
+class NumberSet:
     """The numbers a text states, asked whether they bear another number out."""
 
     def __init__(self, numbers: Iterable[Number]) -> None:
@@ -119,7 +119,7 @@ class Known:
             return self._states_bare(number) or self._states_ending(number)
         return any(number.rounds(own) and own.rounds(number) for own in self.measures.values())
 
-    def bears_out(self, number: Number) -> bool:
+    def supports(self, number: Number) -> bool:
         """Whether it is stated, rounds a stated measure, or is when a stated time was.
 
         That is: the century or decade of a stated year, or the century of a stated decade.

@@ -17,7 +17,7 @@ from ..settings import Profile
 
 
 @dataclass(frozen=True)
-class System:
+class SystemStyle:
     """How a system is called and drawn; `name` is its folder under runs/<profile>/."""
 
     name: str
@@ -29,7 +29,7 @@ class System:
 # In the order of tables and figures. Colours after Okabe and Ito (2008), told apart by readers of
 # any colour vision; each has its own marker besides.
 SYSTEMS = {
-    name: System(name, label, colour, marker)
+    name: SystemStyle(name, label, colour, marker)
     for name, label, colour, marker in (
         ("base", "Base (untuned)", "#8a8f98", "o"),
         ("lora", "LoRA", "#0072b2", "D"),
@@ -47,7 +47,7 @@ SYSTEMS = {
 TUNED = ("lora", "qlora", "lora_ddp", "full", "full_mp", "full_fsdp")  # the six approaches
 # What stands beside the systems in every table: answers of which one knows what they deserve.
 CONTROLS = {
-    name: System(name, label, colour, marker)
+    name: SystemStyle(name, label, colour, marker)
     for name, label, colour, marker in (
         ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
         ("control_changed_numbers", "Control: changed numbers", "#c9b38c", "2"),
@@ -76,17 +76,19 @@ def is_system(name: str) -> bool:
     return name not in CONTROLS and not variant(name)[1]
 
 
-def system(name: str) -> System:
+def system(name: str) -> SystemStyle:
     """A known system, or one of that name with a colour and marker of the known ones."""
     if known_look := SYSTEMS.get(name) or CONTROLS.get(name):
         return known_look
     own, kind = variant(name)
     if kind:
         look = system(own)
-        return System(name, f"{look.label}, {ABLATIONS.get(kind, kind)}", look.colour, look.marker)
+        return SystemStyle(
+            name, f"{look.label}, {ABLATIONS.get(kind, kind)}", look.colour, look.marker
+        )
     known = list(SYSTEMS.values())[1:]
     like = known[sum(name.encode()) % len(known)]
-    return System(name, name, like.colour, like.marker)
+    return SystemStyle(name, name, like.colour, like.marker)
 
 
 def ordered(names: Iterable[str]) -> list[str]:

@@ -20,10 +20,10 @@ from IPython.display import HTML, Image
 from PIL import Image as Photo
 from PIL import ImageDraw, ImageFont, ImageOps
 
-from .creation.exhibits import Exhibit
-from .evaluation.report_tables import score_frame
-from .home import collection_dir
-from .photos import open_photo
+from ..creation.exhibits import Exhibit
+from ..evaluation.report_tables import score_frame
+from ..home import collection_dir
+from ..photos import open_photo
 
 THUMBNAIL, TILE = 72, 128
 LEARNED = "background:#ffe08a;color:#000"

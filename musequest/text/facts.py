@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..numbers import Known, Number, find_numbers, known_numbers
+from .numbers import Number, NumberSet, find_numbers, known_numbers
 
 Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | "known" | "invented"
 
@@ -46,16 +46,16 @@ def check_numbers(answer: str, ground_truth: str, sources: str = "") -> FactChec
     )
 
 
-def _kind(number: Number, truth: Known, sources: Known) -> str:
+def _kind(number: Number, truth: NumberSet, sources: NumberSet) -> str:
     if truth.states(number):
         return "recalled"
-    return "known" if truth.bears_out(number) or sources.bears_out(number) else "invented"
+    return "known" if truth.supports(number) or sources.supports(number) else "invented"
 
 
 def _different(text: str, numbers: Iterable[Number]) -> list[tuple[Number, str]]:
     """Each number once, in order, with its first wording; "47 cm" and "47" are one number."""
     kept: list[tuple[Number, str]] = []
-    seen = Known(())
+    seen = NumberSet(())
     for number in sorted(numbers, key=lambda n: not n.dimension):
         if not seen.states(number):
             kept.append((number, text[number.start : number.end]))

@@ -1,4 +1,4 @@
-"""The commands of stage 3."""
+"""The commands of stage 3, from answers to the report, and their options."""
 
 # Each command imports what it needs itself, so that none waits for the libraries of another.
 
@@ -8,13 +8,13 @@ import argparse
 import json
 from pathlib import Path
 
-from ..command_line import add, add_profile, assignments
+from .options import add, add_profile, assignments
 
 
 def score(chosen: argparse.Namespace) -> None:
     """Score the answers of any systems on the questions they share."""
+    from ..evaluation.scoring import score as run
     from ..settings import load_profile
-    from .scoring import score as run
 
     predictions = assignments(chosen.predictions, "predictions")
     paths = {name: Path(path) for name, path in predictions.items()}
@@ -24,8 +24,8 @@ def score(chosen: argparse.Namespace) -> None:
 
 def report(chosen: argparse.Namespace) -> None:
     """Score all systems of a profile and write its report."""
-    from .report import build_report
-    from .scoring import evaluate
+    from ..evaluation.report import build_report
+    from ..evaluation.scoring import evaluate
 
     evaluate(chosen.profile)
     print(build_report(chosen.profile))

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..command_line import SERVER, add, add_collection, add_server, given, positive
 from ..errors import MuseQuestError
+from .options import SERVER, add, add_collection, add_server, given, positive
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .writers import Writer
+    from ..creation.writers import Writer
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -45,12 +45,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def collect(chosen: argparse.Namespace) -> None:
     """Read exhibits and photos into data/<collection>/."""
     if chosen.source == "folder":
-        from .exhibits import collect_folder
+        from ..creation.exhibits import collect_folder
 
         table = collect_folder(chosen.folder, chosen.collection, language=chosen.language)
     elif chosen.source == "dataset":
-        from .auditing import audit
-        from .imported import collect_dataset
+        from ..creation.auditing import audit
+        from ..creation.imported import collect_dataset
 
         rows = collect_dataset(chosen.dataset, chosen.collection)
         print(json.dumps({"rows": rows, "audit": audit(chosen.collection)}, indent=2))
@@ -62,7 +62,7 @@ def collect(chosen: argparse.Namespace) -> None:
 
 
 def _collect_museum(chosen: argparse.Namespace) -> pd.DataFrame:
-    from .museums import collect_museum, missing_exhibits
+    from ..creation.museums import collect_museum, missing_exhibits
 
     table = collect_museum(
         chosen.source,
@@ -82,7 +82,7 @@ def _collect_museum(chosen: argparse.Namespace) -> pd.DataFrame:
 
 def augment(chosen: argparse.Namespace) -> None:
     """Make altered copies until each exhibit has 15 photos."""
-    from .augmentation import augment as run
+    from ..creation.augmentation import augment as run
 
     table = run(chosen.collection, seed=chosen.seed, processes=chosen.processes)
     copies = int(table["augmented"].sum())
@@ -91,7 +91,7 @@ def augment(chosen: argparse.Namespace) -> None:
 
 def synthesize(chosen: argparse.Namespace) -> None:
     """Write 15 question-answer pairs an exhibit."""
-    from .dialogs import synthesize as run
+    from ..creation.dialogs import synthesize as run
 
     table = run(chosen.collection, _writer(chosen), seed=chosen.seed)
     print(f"{len(table)} dialogs about {table['item_name'].nunique()} exhibits.")
@@ -99,8 +99,8 @@ def synthesize(chosen: argparse.Namespace) -> None:
 
 def dataset(chosen: argparse.Namespace) -> None:
     """Join photos and dialogs, write the dataset and audit it."""
-    from .auditing import audit
-    from .dataset import build_dataset
+    from ..creation.auditing import audit
+    from ..creation.dataset import build_dataset
 
     built = build_dataset(chosen.collection)
     print(json.dumps(built | {"audit": audit(chosen.collection)}, indent=2))
@@ -108,7 +108,7 @@ def dataset(chosen: argparse.Namespace) -> None:
 
 def push(chosen: argparse.Namespace) -> None:
     """Upload the dataset folder to the Hugging Face Hub."""
-    from .publishing import push_to_hub
+    from ..creation.publishing import push_to_hub
 
     plan = push_to_hub(
         chosen.collection,
@@ -131,7 +131,7 @@ def _writer(chosen: argparse.Namespace) -> Writer:
     """The writer as chosen; options of the hosted writer with the other raise MuseQuestError."""
     typed = given(chosen, ("model", *SERVER, "batch"))
     if chosen.writer == "hosted":
-        from .hosted import BatchWriter, HostedWriter
+        from ..creation.hosted import BatchWriter, HostedWriter
 
         if not typed.pop("batch", False):
             return HostedWriter(**typed)
@@ -141,7 +141,7 @@ def _writer(chosen: argparse.Namespace) -> Writer:
     if typed:
         option = f"--{next(iter(typed)).replace('_', '-')}"
         raise MuseQuestError(f"{option} is for the hosted writer; add --writer hosted.")
-    from .offline_writer import OfflineWriter
+    from ..creation.offline_writer import OfflineWriter
 
     return OfflineWriter()
 

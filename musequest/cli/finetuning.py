@@ -1,4 +1,4 @@
-"""The commands of stage 2."""
+"""The commands of stage 2, from a dataset to a docent that answers, and their options."""
 
 # Each command imports what it needs itself, so that none waits for the libraries of another.
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..command_line import (
+from .options import (
     SERVER,
     add,
     add_profile,
@@ -21,10 +21,10 @@ from ..command_line import (
 
 def train(chosen: argparse.Namespace) -> None:
     """Tune the profile's model with one approach."""
+    from ..finetuning.ranks import rank
+    from ..finetuning.training import train as run
     from ..keys import check_keys
     from ..settings import load_profile, profile_keys, training_keys
-    from .ranks import rank
-    from .training import train as run
 
     typed = assignments(chosen.set, "--set")
     check_keys(typed, profile_keys() | training_keys(), "--set")
@@ -62,23 +62,16 @@ def ask(chosen: argparse.Namespace) -> None:
 
 def merge(chosen: argparse.Namespace) -> None:
     """Merge a finished run's adapter into the base model, and check that its answers stay."""
+    from ..finetuning.merging import merge as run
     from ..settings import load_profile
-    from .merging import merge as run
 
     profile = load_profile(chosen.profile, assignments(chosen.set, "--set"))
     print(json.dumps(run(profile, chosen.approach, rows=chosen.rows), indent=2))
 
 
-def six(chosen: argparse.Namespace) -> None:
-    """Run all approaches with their notebooks, and compare them in one table."""
-    from ..six import six as run
-
-    run(chosen.profile, refresh=chosen.refresh)
-
-
 def preflight(chosen: argparse.Namespace) -> None:
     """Say what fits on which GPU, and what is missing, before anything is loaded."""
-    from .preflight import preflight as run
+    from ..finetuning.preflight import preflight as run
 
     table, findings = run(chosen.profile, chosen.gpu)
     print(table.to_string(index=False))
@@ -87,8 +80,8 @@ def preflight(chosen: argparse.Namespace) -> None:
 
 def publish(chosen: argparse.Namespace) -> None:
     """Make the folder for the Hub with its model card; upload it only if asked to."""
-    from .publishing import publish as run
-    from .publishing import told
+    from ..finetuning.publishing import publish as run
+    from ..finetuning.publishing import told
 
     options = {"merged": chosen.merged, "license_name": chosen.license, "upload": chosen.upload}
     folder = run(chosen.profile, chosen.approach, chosen.repo, private=not chosen.public, **options)
@@ -134,9 +127,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--approach", default="lora", help="whose adapter (default: lora)")
     command.add_argument("--rows", type=positive, default=4, help="to compare (default: 4)")
     add_set(command, "a key of the profile")
-    command = add(commands, six)
-    add_profile(command)
-    command.add_argument("--refresh", action="store_true", help="replace the committed notebooks")
     _add_surroundings(commands)
 
 

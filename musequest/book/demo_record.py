@@ -7,14 +7,14 @@ from pathlib import Path
 
 import psutil
 
-from .files import write_json
-from .home import collection_dir, results_dir, run_dir
-from .settings import Profile
+from ..files import write_json
+from ..home import collection_dir, results_dir, run_dir
+from ..settings import Profile
 
 GIB = 1024**3
 
 
-class WalkRecord:
+class DemoRecord:
     """Measures while it is open, as a context: `record.seconds[name]` is for the caller to fill."""
 
     def __init__(self, profile: Profile) -> None:
@@ -30,7 +30,7 @@ class WalkRecord:
         name = self.profile.name
         return [collection_dir(self.profile.collection), run_dir(name, "lora").parent]
 
-    def __enter__(self) -> "WalkRecord":
+    def __enter__(self) -> "DemoRecord":
         self._watch.start()
         return self
 
@@ -50,8 +50,7 @@ class WalkRecord:
 
     def as_dict(self) -> dict[str, object]:
         """The record with its units in the names."""
-        # Loads torch, whose memory is not the walk's.
-        from .finetuning.machine import disk_gib, git_commit, hardware, versions
+        from ..finetuning.machine import disk_gib  # loads torch, whose memory is not the walk's
 
         written = [*self.folders(), results_dir(self.profile.name)]
         return {
@@ -62,10 +61,7 @@ class WalkRecord:
             "total_seconds": round(sum(self.seconds.values()), 1),
             "peak_memory_gib": round(self.peak_memory_gib, 2),
             "disk_gib": round(sum(map(disk_gib, written)), 3),
-            "hardware": hardware(),
-            "versions": versions(),
-            "git_commit": git_commit(),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            **where_and_when(),
         }
 
     def sentence(self) -> str:
@@ -74,6 +70,18 @@ class WalkRecord:
         if not self.from_nothing:
             return f"{minutes:.1f} minutes; what was there already was not made again."
         return f"{minutes:.1f} minutes, {self.peak_memory_gib:.1f} GiB of memory at the most."
+
+
+def where_and_when() -> dict[str, object]:
+    """The keys of a record that tell on what it was measured: machine, versions, commit, date."""
+    from ..finetuning.machine import git_commit, hardware, versions
+
+    return {
+        "hardware": hardware(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
 
 
 def resident_gib() -> float:

@@ -17,9 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import MuseQuestError
-from ..keys import nearest_of
-from ..setting_values import Block, Choice, Flag, Names, Number, Values
+from .errors import MuseQuestError
+from .keys import Block, Choice, Flag, Names, Number, Values, nearest_of
 
 SHOWN = 40  # characters of a value in a sentence
 

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ..numbers import find_numbers
 from .facts import FactCheck
+from .numbers import find_numbers
 
 Span = tuple[str, int, int]  # folded word, first character, one past the last
 

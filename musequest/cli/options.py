@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from .errors import MuseQuestError, sentence_of
+from ..errors import MuseQuestError, sentence_of
 
 SERVER = ("base_url", "max_cost_usd", "concurrency")  # options of whatever is hosted
 UNREAD = "Not all could be printed ({}); what was made is kept."
