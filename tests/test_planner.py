@@ -14,10 +14,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
-from musequest.finetuning.activations import Load, chain, empty_model
+from musequest.finetuning.activations import Load, empty_model, named_parts
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.models import free_projections, load_model, load_processor
-from musequest.finetuning.pipeline import Pipeline, fill_rows
+from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
 from musequest.finetuning.planner import GIB, Part, check_fits, parts_of, plan, plan_of_map
 from musequest.finetuning.splitting import (
     fullest_by_devices,
@@ -26,7 +26,6 @@ from musequest.finetuning.splitting import (
     preview,
     split,
 )
-from musequest.finetuning.stages import Elsewhere, Stage, load_stage
 from musequest.home import root
 from musequest.settings import load_approach
 
@@ -61,7 +60,9 @@ def test_the_recorded_shape_is_the_real_configuration():
 
 
 def test_the_parts_hold_every_parameter_once(idefics2):
-    names = [f"{part}.{name}" for part, m in chain(idefics2) for name, _ in m.named_parameters()]
+    names = [
+        f"{part}.{name}" for part, m in named_parts(idefics2) for name, _ in m.named_parameters()
+    ]
     assert sorted(names) == sorted(name for name, _ in idefics2.named_parameters())
     parts = parts_of(idefics2, LOAD)
     assert sum(part.weights for part in parts) == 2 * 8_402_776_304

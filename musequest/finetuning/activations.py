@@ -50,7 +50,7 @@ def empty_model(profile: Profile, approach: Approach) -> PreTrainedModel:
     return TUNINGS[approach.tuning](model, approach)
 
 
-def chain(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
+def named_parts(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     """Names and modules of the parts that hold all parameters, in order."""
     inner, text = model.model, model.model.text_model
     yield "model.vision_model", inner.vision_model
@@ -76,7 +76,7 @@ def activations(model: PreTrainedModel, load: Load, checkpointing: bool) -> dict
         return _saved_bytes(forward, weights)
 
     with _fused_attention(model), torch.device("meta"):
-        for name, module in chain(model):
+        for name, module in named_parts(model):
             shape = (load.rows, load.tokens, text.hidden_size)
             hidden = torch.empty(shape, dtype=dtype, requires_grad=True)
             if name == "model.connector":

@@ -17,10 +17,10 @@ from torch import nn
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile
 from .collator import DocentCollator, EncodedDialogs
+from .distributed import any_rank
 from .memory import autocast_dtype, available_bytes, memory_of
 from .models import default_device, model_config
-from .ranks import any_rank
-from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
+from .records import RECOMPUTE, ROWS, STEPS, largest_divisor, recomputing, rows_a_step
 from .row_shape import largest_row, row_shape
 from .splitting import fullest_here, shares_here
 
@@ -114,7 +114,7 @@ def _by_trying(
                 found = {ROWS: rows, STEPS: total // rows, RECOMPUTE: recompute}
                 LOGGER.info("%s rows fit at a time, %s times a step.", rows, found[STEPS])
                 return found
-            rows = dividing(total, rows // 2)
+            rows = largest_divisor(total, rows // 2)
     raise MuseQuestError(
         "Not even one row fits into the memory of this device, the weights beside it; choose a "
         "larger one or another approach (`python -m musequest preflight` says what fits where)."

@@ -23,7 +23,7 @@ def train(chosen: argparse.Namespace) -> None:
     """Tune the profile's model with one approach."""
     from ..keys import check_keys
     from ..settings import load_profile, profile_keys, training_keys
-    from .ranks import rank
+    from .distributed import rank
     from .training import train as run
 
     typed = assignments(chosen.set, "--set")

@@ -11,11 +11,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, TrainingArguments
 
 from ..settings import Approach, Profile
+from .distributed import local_world_size
 from .hub import of_base_model
 from .kept_for_backward import Activations, RowShape, probe
 from .models import TUNINGS, vision_models, weights_dtype
 from .optimizer import MASTER_WEIGHTS
-from .ranks import local_world_size
 from .records import STEPS
 
 GIB = 1024**3

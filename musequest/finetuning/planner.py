@@ -18,8 +18,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
-from .activations import Load, activations, chain
-from .records import ROWS, STEPS, dividing
+from .activations import Load, activations, named_parts
+from .records import ROWS, STEPS, largest_divisor
 
 GIB = 1024**3
 # Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
@@ -91,7 +91,8 @@ def parts_of(
     """
     kept = activations(model, load, checkpointing)
     return [
-        _part(name, module, kept.get(name, 0), optimizer_states) for name, module in chain(model)
+        _part(name, module, kept.get(name, 0), optimizer_states)
+        for name, module in named_parts(model)
     ]
 
 
@@ -177,7 +178,7 @@ def _what_fits(
     parts: Sequence[Part], devices: int, micro_batches: int | None, memory: int, rows: int
 ) -> str:
     """The largest part of the batch that fits on these devices, or else the fewest devices."""
-    whole, fewer = filled(rows, micro_batches), dividing(rows, rows // 2)
+    whole, fewer = filled(rows, micro_batches), largest_divisor(rows, rows // 2)
     while fewer:
         held = filled(fewer, micro_batches)
         smaller = [
@@ -186,7 +187,7 @@ def _what_fits(
         ]
         if max(plan(smaller, devices, micro_batches).bytes()) <= memory:
             return f"{ROWS}={fewer} with {rows // fewer} times the {STEPS} would fit."
-        fewer = dividing(rows, fewer - 1)
+        fewer = largest_divisor(rows, fewer - 1)
     for more in range(devices + 1, 1 + sum(".layers." in part.name for part in parts)):
         if max(plan(parts, more, micro_batches).bytes()) <= memory:
             return f"{more} such devices would do."

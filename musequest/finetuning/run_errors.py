@@ -19,7 +19,7 @@ from .disk import free_gib, is_full
 from .hub import of_base_model
 from .memory import GIB, Memory, available_bytes, memory_of
 from .models import default_device, load_processor
-from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
+from .records import RECOMPUTE, ROWS, STEPS, largest_divisor, recomputing, rows_a_step
 from .row_shape import row_shape
 from .splitting import fullest_here, shares_here
 
@@ -88,9 +88,9 @@ def _bytes_of_step(profile: Profile, approach: Approach, needed: Memory) -> Byte
 def what_fits(takes: BytesOfStep, available: int, total: int, can_be_tried: bool) -> str:
     """The settings under which a step of `total` rows, no more and no less, would fit, or none."""
     for recompute in (False, True):
-        rows = dividing(total, total)
+        rows = largest_divisor(total, total)
         while rows and takes(rows, recompute) > available:
-            rows = dividing(total, rows - 1)
+            rows = largest_divisor(total, rows - 1)
         if rows:
             found = (
                 f"{ROWS}={rows} with {STEPS}={total // rows} and "
