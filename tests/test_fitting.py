@@ -16,12 +16,11 @@ from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import batch_size, run_errors, strategies
-from musequest.finetuning.activations import empty_model
+from musequest.finetuning.activations import RowShape, empty_model, shape_of
 from musequest.finetuning.batch_size import fit
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.disk import written_by
-from musequest.finetuning.kept_for_backward import RowShape
 from musequest.finetuning.memory import (
     USABLE,
     Memory,
@@ -31,7 +30,6 @@ from musequest.finetuning.memory import (
 )
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.preflight import Need, smallest
-from musequest.finetuning.row_shape import shape_of
 from musequest.finetuning.run_errors import explained, what_fits
 from musequest.finetuning.splitting import micro_batches_of, split
 from musequest.finetuning.training import train

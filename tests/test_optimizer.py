@@ -14,9 +14,9 @@ from transformers import AutoModelForImageTextToText, TrainerCallback
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.finetuning import training
+from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.kept_for_backward import RowShape
 from musequest.finetuning.memory import memory_of, optimizer_bytes
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.optimizer import LEFT_OVER, MASTER_WEIGHTS, join, split

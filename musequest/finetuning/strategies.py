@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile
-from .activations import empty_model
+from .activations import empty_model, largest_row
 from .batch_size import fit
 from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, StopOnUnlearned
 from .checkpoints import KeepBestAndLast, RunFolder
@@ -32,12 +32,12 @@ from .data_loading import FilledRows, loader_settings
 from .disk import check_disk, written_by
 from .distributed import rank
 from .fsdp import ShardedTrainer, scale_learning_rate
+from .memory import autocast_dtype
 from .models import TUNINGS, default_device, load_model, load_processor, model_config
 from .optimizer import as_arguments
 from .pipeline import PipelineTrainer, disable_data_parallel, load_stage
 from .planner import Plan
 from .records import RECOMPUTE, RunRecord
-from .row_shape import largest_row
 from .splitting import devices_here, micro_batches_of, shares_here, split
 from .trackers import tracker_callbacks, tracker_settings
 from .trainer import DocentTrainer
@@ -164,7 +164,8 @@ def make_trainer(
     micro_batches = micro_batches_of(approach, number)
     count = arguments.per_device_train_batch_size
     checkpointing = bool(arguments.activation_checkpointing)
-    chosen = split(profile, approach, rows, number, count, micro_batches, checkpointing)
+    mixed = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
+    chosen = split(profile, approach, rows, number, count, micro_batches, checkpointing, mixed)
     if strategy == "1f1b":
         stage = load_stage(profile, approach, chosen, rank(), arguments.device)
         trainer = PipelineTrainer(stage, micro_batches, **options)
