@@ -20,8 +20,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 
 from musequest.files import write_json
 from musequest.finetuning.activations import Load, named_parts
+from musequest.finetuning.machine import GIB
 from musequest.finetuning.models import PROJECTIONS, free_projections
-from musequest.finetuning.planner import GIB, Plan, parts_of, plan, plan_of_map
+from musequest.finetuning.planner import Plan, parts_of, plan, plan_of_map
 from musequest.settings import load_approach
 
 HERE = Path(__file__).resolve().parent

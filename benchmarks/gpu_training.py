@@ -39,8 +39,7 @@ from transformers import TrainerCallback, TrainingArguments
 from musequest.files import write_json
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.data_loading import FilledRows, loader_settings
-from musequest.finetuning.machine import hardware, peak_memory_gib, versions
-from musequest.finetuning.memory import GIB
+from musequest.finetuning.machine import GIB, hardware, peak_memory_gib, versions
 from musequest.finetuning.models import default_device, load_processor
 from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS
 from musequest.finetuning.run_settings import chosen_settings

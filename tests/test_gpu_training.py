@@ -14,7 +14,8 @@ from musequest import approach_figures
 from musequest.files import read_json, write_json
 from musequest.finetuning.activations import shape_of
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.memory import GIB, memory_of
+from musequest.finetuning.machine import GIB
+from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import load_processor
 from musequest.finetuning.run_settings import chosen_settings
 from musequest.home import root

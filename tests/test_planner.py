@@ -16,10 +16,11 @@ from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.finetuning.activations import Load, RowShape, empty_model, named_parts
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
+from musequest.finetuning.machine import GIB
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import free_projections, load_model, load_processor
 from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
-from musequest.finetuning.planner import GIB, Part, check_fits, parts_of, plan, plan_of_map
+from musequest.finetuning.planner import Part, check_fits, parts_of, plan, plan_of_map
 from musequest.finetuning.splitting import (
     fullest_by_devices,
     main,

@@ -18,7 +18,6 @@ from .models import TUNINGS, vision_models, weights_dtype
 from .optimizer import MASTER_WEIGHTS
 from .records import STEPS
 
-GIB = 1024**3
 # Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
 USABLE = 0.92
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep

@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
 from .activations import Activations, Load, count_activations, named_parts
+from .machine import GIB
 from .records import ROWS, STEPS, largest_divisor
 
-GIB = 1024**3
 # Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
 ADAM_STATES = 2
 

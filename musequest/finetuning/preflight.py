@@ -26,7 +26,8 @@ from ..settings import Approach, Profile, approach_names, load_approach, load_pr
 from .activations import empty_model
 from .disk import free_gib, written_by
 from .hub import of_base_model
-from .memory import GIB, USABLE, Memory, memory_of
+from .machine import GIB
+from .memory import USABLE, Memory, memory_of
 from .records import ROWS, recomputing, rows_a_step
 from .run_errors import estimate_row
 from .run_settings import chosen_settings

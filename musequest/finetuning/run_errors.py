@@ -18,7 +18,8 @@ from .checkpoints import RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import free_gib, is_full
 from .hub import of_base_model
-from .memory import GIB, Memory, autocast_dtype, available_bytes, memory_of
+from .machine import GIB
+from .memory import Memory, autocast_dtype, available_bytes, memory_of
 from .models import default_device, load_processor
 from .records import RECOMPUTE, ROWS, STEPS, largest_divisor, recomputing, rows_a_step
 from .splitting import fullest_here, shares_here

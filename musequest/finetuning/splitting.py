@@ -22,9 +22,10 @@ from ..settings import Approach, Profile, load_approach, load_profile, training_
 from .activations import Load, empty_model
 from .collator import DocentCollator, EncodedDialogs
 from .distributed import world_size
+from .machine import GIB
 from .memory import available_bytes
 from .models import default_device, load_processor
-from .planner import GIB, Part, Plan, check_fits, filled, parts_of, plan
+from .planner import Part, Plan, check_fits, filled, parts_of, plan
 from .records import ROWS
 
 # Without several GPUs the layers are split over the processor, twice, to rehearse.
