@@ -19,9 +19,10 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from musequest.files import write_json
-from musequest.finetuning.activations import Load, chain
+from musequest.finetuning.activations import Load, named_parts
+from musequest.finetuning.machine import GIB
 from musequest.finetuning.models import PROJECTIONS, free_projections
-from musequest.finetuning.planner import GIB, Plan, parts_of, plan, plan_of_map
+from musequest.finetuning.planner import Plan, parts_of, plan, plan_of_map
 from musequest.settings import load_approach
 
 HERE = Path(__file__).resolve().parent
@@ -48,7 +49,7 @@ def published_maps(model: PreTrainedModel) -> list[dict[str, Any]]:
     found = []
     for devices, group in groupby(rows, key=lambda row: int(row["devices"])):
         of_device = list(group)
-        where = {name: _device(name, of_device) for name, _ in chain(model)}
+        where = {name: _device(name, of_device) for name, _ in named_parts(model)}
         found.append(
             {
                 "devices": devices,

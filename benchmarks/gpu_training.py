@@ -38,15 +38,14 @@ from transformers import TrainerCallback, TrainingArguments
 
 from musequest.files import write_json
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
-from musequest.finetuning.loading import loader_settings
-from musequest.finetuning.machine import hardware, peak_memory_gib, versions
-from musequest.finetuning.memory import GIB
+from musequest.finetuning.data_loading import FilledRows, loader_settings
+from musequest.finetuning.machine import GIB, hardware, peak_memory_gib, versions
 from musequest.finetuning.models import default_device, load_processor
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS
-from musequest.finetuning.sharing import FilledRows
+from musequest.finetuning.run_settings import chosen_settings
 from musequest.finetuning.strategies import whole_model
-from musequest.finetuning.trainer import DocentTrainer, chosen_settings
+from musequest.finetuning.trainer import DocentTrainer
 from musequest.home import root
 from musequest.settings import Profile, load_approach, load_profile
 

@@ -17,8 +17,8 @@ from forked import in_processes
 from transformers import TrainerCallback
 
 from musequest.errors import MuseQuestError
-from musequest.finetuning import ranks, training
-from musequest.finetuning.trainer import build_trainer
+from musequest.finetuning import distributed, training
+from musequest.finetuning.strategies import build_trainer
 from musequest.home import run_dir
 
 BALLAST = Path(os.environ["MUSEQUEST_HOME"]) / "ballast"
@@ -82,7 +82,7 @@ def with_callback(callback, *arguments):
 
 def one_of_two(profile, approach, overrides, fills):
     """Train as one of two processes, the second of which may fill the disk in step 4."""
-    callback = At(4, filled) if fills and ranks.rank() == 1 else None
+    callback = At(4, filled) if fills and distributed.rank() == 1 else None
     training.build_trainer = lambda *arguments: with_callback(callback, *arguments)
     training.train(profile, approach, overrides, progress=False)
 

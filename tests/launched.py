@@ -14,8 +14,8 @@ from dataclasses import replace
 from transformers import TrainerCallback
 
 from musequest.errors import MuseQuestError
-from musequest.finetuning import ranks, training
-from musequest.finetuning.trainer import build_trainer
+from musequest.finetuning import distributed, training
+from musequest.finetuning.strategies import build_trainer
 from musequest.settings import load_approach
 
 
@@ -61,7 +61,7 @@ def without_dropout(name):
 def main(profile, approach, stop_at=None, deed="stop"):
     def build(*arguments, **options):
         trainer = build_trainer(*arguments, **options)
-        if stop_at and ranks.rank() == ranks.world_size() - 1:
+        if stop_at and distributed.rank() == distributed.world_size() - 1:
             trainer.add_callback(StopAt(int(stop_at), DEEDS[deed]))
         return trainer
 

@@ -13,16 +13,17 @@ from tiny_family import KINDS, TILE, TOKENS_A_TILE, save_tiny_relative
 from musequest.creation.dataset import load_split
 from musequest.finetuning.collator import IGNORED, DocentCollator
 from musequest.finetuning.generation import generate
-from musequest.finetuning.merging import merge, reference_loss
+from musequest.finetuning.merging import merge
+from musequest.finetuning.model_info import trainable_table
 from musequest.finetuning.models import (
     PROJECTIONS,
     TUNINGS,
     load_model,
     load_processor,
     load_tuned,
-    trainable_table,
 )
 from musequest.finetuning.training import train
+from musequest.finetuning.validation import reference_loss
 from musequest.settings import load_approach
 
 

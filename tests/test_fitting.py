@@ -15,14 +15,12 @@ from torch.utils._pytree import tree_leaves
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import batch_size, endings, strategies, trainer
-from musequest.finetuning.activations import empty_model
+from musequest.finetuning import batch_size, run_errors, strategies
+from musequest.finetuning.activations import RowShape, empty_model, shape_of
 from musequest.finetuning.batch_size import fit
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
 from musequest.finetuning.disk import written_by
-from musequest.finetuning.endings import explained, what_fits
-from musequest.finetuning.kept_for_backward import RowShape
 from musequest.finetuning.memory import (
     USABLE,
     Memory,
@@ -32,7 +30,7 @@ from musequest.finetuning.memory import (
 )
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.preflight import Need, smallest
-from musequest.finetuning.row_shape import shape_of
+from musequest.finetuning.run_errors import explained, what_fits
 from musequest.finetuning.splitting import micro_batches_of, split
 from musequest.finetuning.training import train
 from musequest.settings import Profile, load_approach
@@ -345,7 +343,7 @@ def test_a_fitted_run_learns_the_same_and_remembers_what_fits(profile, home, mon
         (home / RUN / "run.json").read_text().replace('"done"', '"interrupted"')
     )
     small.tried.clear()
-    monkeypatch.setattr(trainer, "fit", lambda *arguments: pytest.fail("tried again"))
+    monkeypatch.setattr(strategies, "fit", lambda *arguments: pytest.fail("tried again"))
     train(small_profile, overrides=asked, progress=False)
 
 
@@ -391,7 +389,7 @@ def test_out_of_memory_a_split_model_is_told_what_its_fullest_device_takes(
     dialogs = EncodedDialogs(load_split("tiny", "train"), DocentCollator(load_processor(profile)))
     fullest = max(split(profile, approach, dialogs, 2, 3).bytes())
     loaded = memory_of(profile, approach, settings, RowShape(40, 1, 36)).weights // 2
-    monkeypatch.setattr(endings, "available_bytes", lambda device: fullest - loaded)
+    monkeypatch.setattr(run_errors, "available_bytes", lambda device: fullest - loaded)
     folder = RunFolder(home / "runs/tiny/full_mp")
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
     told = str(explained(error, profile, approach, settings, folder))

@@ -12,11 +12,12 @@ import pytest
 
 from musequest.book import comparison_tables
 from musequest.files import read_json, write_json
+from musequest.finetuning.activations import shape_of
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.memory import GIB, memory_of
+from musequest.finetuning.machine import GIB
+from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import load_processor
-from musequest.finetuning.row_shape import shape_of
-from musequest.finetuning.trainer import chosen_settings
+from musequest.finetuning.run_settings import chosen_settings
 from musequest.home import root
 from musequest.settings import load_approach
 

@@ -56,10 +56,10 @@ def torchrun(home, *arguments):
     return done
 
 
-MEET = """from musequest.finetuning import ranks
+MEET = """from musequest.finetuning import distributed
 from torch.distributed.distributed_c10d import _get_default_group
 import torch
-ranks.meet()
+distributed.barrier()
 print(_get_default_group()._get_backend(torch.device("cpu")).options._timeout)
 """
 
@@ -260,7 +260,7 @@ def test_the_notebook_launcher_runs_the_same(tmp_path, tiny_docent):
     write_run(tmp_path, tiny_docent, 2)
     code = (
         "import sys; from accelerate import notebook_launcher\n"
-        "from musequest.finetuning.launching import train_rank\n"
+        "from musequest.finetuning import train_rank\n"
         "asked = (sys.argv[1], 'lora_ddp', {'max_steps': 1})\n"
         f"notebook_launcher(train_rank, asked, num_processes=2, use_port='{free_port()}')"
     )

@@ -14,12 +14,12 @@ from musequest.files import read_json
 from musequest.finetuning import merging
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.merging import merge
+from musequest.finetuning.model_info import trainable_table
 from musequest.finetuning.models import (
     add_adapter,
     load_model,
     load_processor,
     load_tuned,
-    trainable_table,
 )
 from musequest.finetuning.training import train
 from musequest.settings import load_approach

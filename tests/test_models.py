@@ -17,6 +17,7 @@ from transformers import (
 
 from musequest.errors import MuseQuestError
 from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.model_info import trainable_table
 from musequest.finetuning.models import (
     PROJECTIONS,
     TUNINGS,
@@ -26,7 +27,6 @@ from musequest.finetuning.models import (
     load_model,
     load_processor,
     load_tuned,
-    trainable_table,
 )
 from musequest.home import root
 from musequest.settings import load_approach

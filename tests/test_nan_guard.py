@@ -11,10 +11,11 @@ from transformers import TrainerCallback
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import training
+from musequest.finetuning.callbacks import broken, rows_learning
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
 from musequest.finetuning.models import load_processor
-from musequest.finetuning.nan_guard import broken, rows_learning
-from musequest.finetuning.trainer import DocentTrainer, build_trainer
+from musequest.finetuning.strategies import build_trainer
+from musequest.finetuning.trainer import DocentTrainer
 from musequest.finetuning.training import train
 
 RUN = Path("runs/tiny/lora")

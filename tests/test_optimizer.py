@@ -14,15 +14,16 @@ from transformers import AutoModelForImageTextToText, TrainerCallback
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.finetuning import training
+from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.kept_for_backward import RowShape
 from musequest.finetuning.memory import memory_of, optimizer_bytes
-from musequest.finetuning.merging import reference_loss
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.optimizer import LEFT_OVER, MASTER_WEIGHTS, join, split
-from musequest.finetuning.trainer import build_trainer, chosen_settings
+from musequest.finetuning.run_settings import chosen_settings
+from musequest.finetuning.strategies import build_trainer
 from musequest.finetuning.training import train
+from musequest.finetuning.validation import reference_loss
 from musequest.home import root
 from musequest.settings import load_approach, load_profile
 

@@ -31,8 +31,7 @@ from musequest.finetuning.disk import RECORDS, written_by
 from musequest.finetuning.fsdp import scale_learning_rate
 from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.splitting import devices_here
-from musequest.finetuning.strategies import prepare
-from musequest.finetuning.trainer import build_trainer
+from musequest.finetuning.strategies import build_trainer, prepare
 from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.settings import Approach, load_approach

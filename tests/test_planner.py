@@ -14,11 +14,13 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
-from musequest.finetuning.activations import Load, chain, empty_model
+from musequest.finetuning.activations import Load, RowShape, empty_model, named_parts
 from musequest.finetuning.collator import DocentCollator, EncodedDialogs
+from musequest.finetuning.machine import GIB
+from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import free_projections, load_model, load_processor
-from musequest.finetuning.pipeline import Pipeline, fill_rows
-from musequest.finetuning.planner import GIB, Part, check_fits, parts_of, plan, plan_of_map
+from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
+from musequest.finetuning.planner import Part, check_fits, parts_of, plan, plan_of_map
 from musequest.finetuning.splitting import (
     fullest_by_devices,
     main,
@@ -26,7 +28,6 @@ from musequest.finetuning.splitting import (
     preview,
     split,
 )
-from musequest.finetuning.stages import Elsewhere, Stage, load_stage
 from musequest.home import root
 from musequest.settings import load_approach
 
@@ -61,7 +62,9 @@ def test_the_recorded_shape_is_the_real_configuration():
 
 
 def test_the_parts_hold_every_parameter_once(idefics2):
-    names = [f"{part}.{name}" for part, m in chain(idefics2) for name, _ in m.named_parameters()]
+    names = [
+        f"{part}.{name}" for part, m in named_parts(idefics2) for name, _ in m.named_parameters()
+    ]
     assert sorted(names) == sorted(name for name, _ in idefics2.named_parameters())
     parts = parts_of(idefics2, LOAD)
     assert sum(part.weights for part in parts) == 2 * 8_402_776_304
@@ -198,6 +201,33 @@ def test_checkpointing_keeps_the_inputs_of_layers_alone(idefics2):
     load = Load(rows=8, tokens=400, photos=8, patches=100)
     kept = {part.name: part.activations for part in parts_of(idefics2, load, checkpointing=True)}
     assert kept["model.text_model.layers.3"] == 8 * 400 * 4096 * 2
+
+
+@pytest.mark.parametrize("micro_batches", [None, 4])
+def test_the_layer_that_is_computed_again_is_held_too(idefics2, micro_batches):
+    """Of the whole batch, or in a pipeline of one micro-batch; on a device one at a time."""
+    load = Load(rows=8, tokens=400, photos=8, patches=100)
+    whole, again = (parts_of(idefics2, load, checkpointing) for checkpointing in (False, True))
+    layer = next(part.activations for part in whole if ".layers." in part.name)
+    fullest = plan(again, 2, micro_batches)
+    for stage, held, total in zip(fullest.stages, fullest.held, fullest.bytes(), strict=True):
+        kept = sum(part.fixed for part in stage)
+        kept += held * sum(part.activations for part in stage)
+        assert total == pytest.approx(kept + layer / (micro_batches or 1))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_one_device_holds_what_is_foreseen_for_a_whole_model(profile, tuning, checkpointing):
+    """Layers on one device are a model on one device: there is one count of activations."""
+    approach, row = load_approach(tuning), RowShape(tokens=40, photos=1, patches=36)
+    memory = memory_of(profile, approach, {}, row)
+    load = Load(2, row.tokens, 2, row.patches)
+    model = empty_model(profile, approach)
+    model = model.get_base_model() if tuning == "lora" else model
+    [parts] = plan(parts_of(model, load, checkpointing), 1).table().to_dict("records")
+    foreseen = 2 * memory.activations.of_row(row, checkpointing) / GIB
+    assert parts["activations_gib"] == pytest.approx(foreseen)
 
 
 @pytest.mark.parametrize("kind", ["idefics2", *KINDS])

@@ -13,8 +13,7 @@ from tiny_dialogs import write_dataset, write_profile
 
 from musequest.__main__ import main
 from musequest.errors import MuseQuestError
-from musequest.finetuning.gpus import find_gpu, known_gpus
-from musequest.finetuning.preflight import needs_of, preflight, smallest
+from musequest.finetuning.preflight import find_gpu, known_gpus, needs_of, preflight, smallest
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,8 +24,8 @@ from musequest.files import read_json
 from musequest.finetuning import models, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
+from musequest.finetuning.data_loading import FilledRows
 from musequest.finetuning.generation import infer
-from musequest.finetuning.losses import smooth_labels
 from musequest.finetuning.models import (
     STARTS,
     base_fingerprint,
@@ -36,8 +36,9 @@ from musequest.finetuning.models import (
 )
 from musequest.finetuning.publishing import make_folder
 from musequest.finetuning.records import RunRecord, finished_record
-from musequest.finetuning.sharing import FilledRows
-from musequest.finetuning.trainer import build_trainer, chosen_settings
+from musequest.finetuning.run_settings import chosen_settings
+from musequest.finetuning.strategies import build_trainer
+from musequest.finetuning.trainer import smooth_labels
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
 from musequest.tables import read_table, write_table

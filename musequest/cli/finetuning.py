@@ -21,7 +21,7 @@ from .options import (
 
 def train(chosen: argparse.Namespace) -> None:
     """Tune the profile's model with one approach."""
-    from ..finetuning.ranks import rank
+    from ..finetuning.distributed import rank
     from ..finetuning.training import train as run
     from ..keys import check_keys
     from ..settings import load_profile, profile_keys, training_keys

@@ -6,7 +6,7 @@
 In: data/<collection>/dataset/, a profile and an approach. Out: runs/<profile>/<approach>/ with
 run.json, metrics.parquet and the adapter or model. Start reading at `training`, the road of every
 run; `trainer` says how a step learns, `collator` what of a row is learned, `strategies` what
-several devices change.
+several devices change, and builds the trainer.
 """
 
 from ..lazy import public
@@ -18,16 +18,17 @@ __getattr__, __dir__, __all__ = public(
         "collator": ["DocentCollator", "coloured_tokens"],
         "fsdp": ["plugin_settings"],
         "generation": ["infer"],
-        "launching": ["processes_here", "train_rank"],
+        "launching": ["processes_here"],
         "merging": ["merge"],
+        "model_info": ["trainable_table"],
         "models": [
             "add_adapter",
             "free_projections",
             "load_model",
             "load_processor",
-            "trainable_table",
         ],
         "publishing": ["publish"],
+        "rank_process": ["train_rank"],
         "records": ["finished_record"],
         "splitting": ["fullest_by_devices", "preview"],
         "training": ["train"],

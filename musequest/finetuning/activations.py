@@ -1,27 +1,47 @@
-"""What autograd keeps for the backward pass of each part of a model, counted without computing.
+"""How many bytes a training step keeps for its backward pass, found without a weight or a GPU.
 
-Shapes alone are passed through an empty model, one that has no memory, and the bytes of all tensors
-that autograd would keep are added up.
+The model's own code runs on fake tensors, which have shapes but no contents, and what autograd
+would save is counted (`torch.autograd.graph.saved_tensors_hooks`). So it holds for any model of
+the family, any adapter and any dtype, and is not a formula that would have to follow them. Text
+models of one and of two layers suffice: layers are alike, and all memory grows with the tokens.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from peft import PeftModel
+from PIL import Image
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForImageTextToText, PreTrainedModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from ..creation.dataset import messages
 from ..settings import Approach, Profile
-from .models import TUNINGS, freeze_vision, model_config, weights_dtype
+from .collator import DocentCollator
+from .models import TUNINGS, freeze_vision, model_config, vision_models, weights_dtype
 
-FUSED = "musequest_fused"
 EMBEDDINGS = "model.text_model.embed_tokens"
+# Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is
+# next to nothing in a large model, and would be much in a small one.
+PROBED = 32
+# Where there is no dataset yet: the longest published answers have about 300 words.
+SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """One training row as the model sees it: text and image tokens, photos, patches a photo."""
+
+    tokens: int
+    photos: int
+    patches: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,47 @@ class Load:
         return cls(rows, tokens, rows * photos, (height // patch_size) * (width // patch_size))
 
 
+@dataclass(frozen=True)
+class Activations:
+    """Bytes kept for the backward pass: a token in a layer, a token elsewhere, a patch, a photo.
+
+    `boundary` is what a token keeps of a layer whose activations are computed again; `logits` what
+    the backward pass adds for a token at the head: its float32 gradient and that in the weights'
+    dtype.
+    """
+
+    layers: int
+    layer: float
+    rest: float
+    patch: float
+    photo: float
+    boundary: int
+    logits: int
+
+    def of_row(self, row: RowShape, checkpointing: bool) -> int:
+        """Bytes at the peak of one row's step, by default or with gradient checkpointing."""
+        kept = self.layers * self.of_layer(row.tokens, checkpointing)
+        again = self.recomputed(row.tokens) if checkpointing else 0.0
+        connector = self.of_connector(row.photos, row.patches)
+        return int(kept + again + self.of_head(row.tokens) + connector)
+
+    def of_connector(self, photos: int, patches: int) -> float:
+        """Bytes of `photos` with `patches` each."""
+        return photos * (patches * self.patch + self.photo)
+
+    def of_layer(self, tokens: int, checkpointing: bool) -> float:
+        """Bytes of a decoder layer; with gradient checkpointing those of its input alone."""
+        return tokens * (self.boundary if checkpointing else self.layer)
+
+    def recomputed(self, tokens: int) -> float:
+        """Bytes of the one layer at a time that is computed again for its backward pass."""
+        return tokens * self.layer
+
+    def of_head(self, tokens: int) -> float:
+        """Bytes of the last norm, the head and the loss, with the gradients of the logits."""
+        return tokens * (self.rest + self.logits)
+
+
 def empty_model(profile: Profile, approach: Approach) -> PreTrainedModel:
     """The profile's model with the approach's parameters trainable, all of it without memory."""
     config, dtype = model_config(profile), weights_dtype(profile)
@@ -50,7 +111,7 @@ def empty_model(profile: Profile, approach: Approach) -> PreTrainedModel:
     return TUNINGS[approach.tuning](model, approach)
 
 
-def chain(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
+def named_parts(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     """Names and modules of the parts that hold all parameters, in order."""
     inner, text = model.model, model.model.text_model
     yield "model.vision_model", inner.vision_model
@@ -62,100 +123,148 @@ def chain(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     yield "lm_head", model.lm_head
 
 
-def activations(model: PreTrainedModel, load: Load, checkpointing: bool) -> dict[str, int]:
-    """Bytes that autograd keeps for each part, counted while shapes alone pass through it.
+def largest_row(profile: Profile, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    """A dataset row with the longest dialog of `rows` and a square photo of `image_size` px."""
+    photo = Image.new("RGB", (profile.image_size, profile.image_size), "white")
+    dialog = max(rows["dialog"], key=len) if rows is not None else SUPPOSED
+    return {"data_id": "largest", "dialog": dialog, "image": photo}
 
-    The frozen vision model keeps none. The gradient of the logits is as large as what the head
-    keeps and is held with it, so the head counts twice. Weights are no activations.
+
+def shape_of(encoded: Mapping[str, torch.Tensor], patch_size: int) -> RowShape:
+    """What an encoded row costs: its tokens, photos (crops included) and patches a photo."""
+    photos, _, height, width = encoded["pixel_values"].shape
+    patches = (height // patch_size) * (width // patch_size)
+    return RowShape(tokens=len(encoded["input_ids"]), photos=photos, patches=patches)
+
+
+def row_shape(
+    profile: Profile, collator: DocentCollator, rows: Any | None, patch_size: int
+) -> RowShape:
+    """The shape of the largest row under the profile's processor."""
+    return shape_of(collator.encode(largest_row(profile, rows)), patch_size)
+
+
+def count_activations(
+    model: PreTrainedModel | PeftModel, autocast: torch.dtype | None = None
+) -> Activations:
+    """Count what training would keep of a tuned model, which may be one without memory.
+
+    `autocast` is the dtype of mixed precision, if there is any.
     """
-    text, vision, dtype = model.config.get_text_config(), model.config.vision_config, model.dtype
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    kept: dict[str, int] = {}
-
-    def saved(forward: Callable[[], Any]) -> int:
-        return _saved_bytes(forward, weights)
-
-    with _fused_attention(model), torch.device("meta"):
-        for name, module in chain(model):
-            shape = (load.rows, load.tokens, text.hidden_size)
-            hidden = torch.empty(shape, dtype=dtype, requires_grad=True)
-            if name == "model.connector":
-                seen = torch.empty(load.photos, load.patches, vision.hidden_size, dtype=dtype)
-                kept[name] = saved(lambda part=module, x=seen: _connect(part, x))
-            elif ".layers." in name and checkpointing:
-                kept[name] = hidden.nbytes
-            elif ".layers." in name:
-                turns = model.model.text_model.rotary_emb(hidden, torch.arange(load.tokens)[None])
-                kept[name] = saved(
-                    lambda part=module, x=hidden, turns=turns: part(x, position_embeddings=turns)
-                )
-            elif name == "model.text_model.norm":
-                kept[name] = saved(lambda part=module, x=hidden: part(x))
-            elif name == "lm_head":
-                kept[name] = 2 * saved(lambda x=hidden: _head_loss(model, x))
-    return kept
-
-
-def _connect(connector: nn.Module, seen: torch.Tensor) -> torch.Tensor:
-    """Pass (photos, patches, width) through a connector, with a mask where it takes one."""
-    if "attention_mask" in inspect.signature(connector.forward).parameters:
-        return connector(seen, attention_mask=torch.ones(seen.shape[:2], dtype=torch.bool))
-    return connector(seen)
+    text, vision = model.config.get_text_config(), model.config.vision_config
+    dtype, layers = model.dtype, len(_text_model(model).layers)
+    one, two = (_shallow(model, layers) for layers in (1, 2))
+    with FakeTensorMode():
+        for each in (one, two):
+            _make_fake(each)
+        embedded = one.get_input_embeddings().weight.dtype
+        shallow, deeper = (
+            _a_token(each, text.hidden_size, embedded, autocast) for each in (one, two)
+        )
+        side = vision.image_size // vision.patch_size
+        small, large = (
+            _kept_bytes(one, lambda m, seen=seen: _connect(m, seen), autocast)
+            for seen in (
+                torch.empty(1, each * each, vision.hidden_size, dtype=dtype)
+                for each in (side, 2 * side)
+            )
+        )
+        patch = (large - small) / (3 * side * side)
+    return Activations(
+        layers=layers,
+        layer=deeper - shallow,
+        rest=2 * shallow - deeper,
+        patch=patch,
+        photo=small - patch * side * side,
+        boundary=text.hidden_size * embedded.itemsize,
+        logits=text.vocab_size * (4 + dtype.itemsize),
+    )
 
 
-def _head_loss(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    labels = torch.zeros(hidden.shape[:2], dtype=torch.long)
-    size = model.config.get_text_config().vocab_size
-    return model.loss_function(model.lm_head(hidden), labels, vocab_size=size)
+def _a_token(
+    model: nn.Module, width: int, dtype: torch.dtype, autocast: torch.dtype | None
+) -> float:
+    """What one token more adds: what is kept once, such as weights that autocast cast, is not."""
+    few, more = (
+        _kept_bytes(model, partial(_read, tokens, labels), autocast)
+        for tokens, labels in (
+            (torch.empty(1, count, width, dtype=dtype), torch.zeros(1, count, dtype=torch.long))
+            for count in (PROBED // 2, PROBED)
+        )
+    )
+    return 2 * (more - few) / PROBED
 
 
-def _saved_bytes(forward: Callable[[], Any], weights: set[int]) -> int:
-    """Bytes of all distinct tensors that autograd keeps while `forward` runs, weights left out."""
+def _read(tokens: torch.Tensor, labels: torch.Tensor, model: nn.Module) -> Any:
+    return model(inputs_embeds=tokens, labels=labels, use_cache=False)
+
+
+def _text_model(model: nn.Module) -> nn.Module:
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    return base.model.text_model
+
+
+def _shallow(model: nn.Module, layers: int) -> nn.Module:
+    """A copy of the model in training, its first decoder layers alone; it is shown no photo."""
+    left_out = [*_text_model(model).layers[layers:], *vision_models(model)]
+    copied = copy.deepcopy(model, {id(module): nn.Identity() for module in left_out})
+    text = _text_model(copied)
+    text.layers = text.layers[:layers]
+    text.config.num_hidden_layers = layers
+    if getattr(text.config, "layer_types", None):
+        text.config.layer_types = text.config.layer_types[:layers]
+    return copied.train()
+
+
+def _make_fake(model: nn.Module) -> None:
+    """Put fake tensors of the processor in place of those of the meta device.
+
+    On the processor attention takes its fused kernel, which keeps what the one on a GPU keeps; on
+    the meta device it would keep the whole matrix. Dropout keeps a byte a number, as on a GPU.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.forward = partial(_dropout, module.p)
+        for name, held in module._parameters.items():
+            if held is not None:
+                fake = torch.empty(held.shape, dtype=held.dtype)
+                module._parameters[name] = nn.Parameter(fake, requires_grad=held.requires_grad)
+        for name, held in module._buffers.items():
+            if held is not None:
+                module._buffers[name] = torch.empty(held.shape, dtype=held.dtype)
+
+
+def _dropout(share: float, values: torch.Tensor) -> torch.Tensor:
+    return torch.native_dropout(values, share, train=True)[0]
+
+
+def _kept_bytes(
+    model: nn.Module, forward: Callable[[nn.Module], Any], autocast: torch.dtype | None
+) -> int:
+    """Bytes of the storages that `forward` saves for its backward pass, parameters left out."""
     kept: dict[int, torch.UntypedStorage] = {}
+    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
+        if storage._cdata not in own:
             kept[storage._cdata] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        result = forward()
-    del result
-    return sum(storage.nbytes() for storage in kept.values())
+    mixed = torch.autocast("cpu", dtype=autocast, enabled=autocast is not None)
+    with mixed, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = forward(model)
+        size = sum(storage.nbytes() for storage in kept.values())
+        del result
+    return size
 
 
-class _FusedMemory(torch.autograd.Function):
-    """Keeps what a fused attention kernel keeps: queries, keys, values, output, log-sums."""
-
-    @staticmethod
-    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Any:
-        out, sums = torch.empty_like(query), query.new_empty(query.shape[:-1], dtype=torch.float32)
-        ctx.save_for_backward(query, key, value, out, sums)
-        return out
-
-
-def _fused_shapes(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: Any,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention by shape: (batch, heads, tokens, width) in, (batch, tokens, heads, width) out."""
-    groups = query.shape[1] // key.shape[1]
-    key, value = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (key, value))
-    return _FusedMemory.apply(query, key, value).transpose(1, 2).contiguous(), None
-
-
-@contextmanager
-def _fused_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Count with a fused kernel while the block runs: without a GPU torch would take another."""
-    before = model.config._attn_implementation
-    ALL_ATTENTION_FUNCTIONS.register(FUSED, _fused_shapes)
-    model.set_attn_implementation(FUSED)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
+def _connect(model: nn.Module, seen: torch.Tensor) -> torch.Tensor:
+    """The connector alone: what it sees of one photo, (1, patches, width), becomes image tokens."""
+    connector = next(
+        module for name, module in model.named_modules() if name.split(".")[-1] == "connector"
+    )
+    options = {}
+    if "attention_mask" in inspect.signature(connector.forward).parameters:
+        options["attention_mask"] = torch.ones(seen.shape[:2], dtype=torch.bool)
+    return connector(seen, **options)

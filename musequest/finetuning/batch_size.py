@@ -16,12 +16,12 @@ from torch import nn
 
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile
+from .activations import largest_row, row_shape
 from .collator import DocentCollator, EncodedDialogs
+from .distributed import any_rank
 from .memory import autocast_dtype, available_bytes, memory_of
 from .models import default_device, model_config
-from .ranks import any_rank
-from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
-from .row_shape import largest_row, row_shape
+from .records import RECOMPUTE, ROWS, STEPS, largest_divisor, recomputing, rows_a_step
 from .splitting import fullest_here, shares_here
 
 LOGGER = logging.getLogger("musequest")
@@ -81,7 +81,9 @@ def _needs_recomputing(
     """
     available, count = available_bytes(str(device)), int(settings.get(ROWS, 8))
     if approach.layered:
-        return fullest_here(profile, approach, EncodedDialogs(rows, collator), count) > available
+        encoded, mixed = EncodedDialogs(rows, collator), autocast_dtype(settings)
+        fullest = fullest_here(profile, approach, encoded, count, autocast=mixed)
+        return fullest > available
     row = row_shape(profile, collator, rows, model_config(profile).vision_config.patch_size)
     needed = memory_of(profile, approach, settings, row)
     loaded = needed.weights if device.type == "cpu" and not approach.parted else 0
@@ -114,7 +116,7 @@ def _by_trying(
                 found = {ROWS: rows, STEPS: total // rows, RECOMPUTE: recompute}
                 LOGGER.info("%s rows fit at a time, %s times a step.", rows, found[STEPS])
                 return found
-            rows = dividing(total, rows // 2)
+            rows = largest_divisor(total, rows // 2)
     raise MuseQuestError(
         "Not even one row fits into the memory of this device, the weights beside it; choose a "
         "larger one or another approach (`python -m musequest preflight` says what fits where)."

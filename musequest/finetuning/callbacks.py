@@ -1,4 +1,8 @@
-"""What the trainer is told between its steps: to stop and save, to keep time, to show progress."""
+"""What the trainer is told between its steps: to stop and save, to keep time, to show progress.
+
+A loss or gradient that is no finite number is said with its step and rows (`broken`), and what each
+process really held is counted in it, not read from a setting (`MemoryStats`).
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,26 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import torch
+from torch import nn
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import MuseQuestError
-from .nan_guard import broken
-from .ranks import all_say, any_rank, launched
+from .collator import IGNORED, EncodedDialogs
+from .distributed import all_gather, any_rank, launched
+from .machine import peak_memory_gib
+from .model_info import weights_in
 
 SHARE_SHOWN = 0.05
 ECHO_SECONDS = 2.0
 NAMED = 3  # parameters in a sentence
+MOST_NAMED = 8  # rows
 
 
 class StopOnSignal(TrainerCallback):
@@ -123,7 +132,7 @@ class StopOnUnlearned(TrainerCallback):
         self.checked = True
         named = kwargs["model"].named_parameters()
         without = [name for name, p in named if p.requires_grad and p.grad is None]
-        names = sorted({name for each in all_say(without) for name in each})
+        names = sorted({name for each in all_gather(without) for name in each})
         if names:
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             raise MuseQuestError(
@@ -177,3 +186,72 @@ class ShowProgress(TrainerCallback):
     ) -> None:
         """Leave the last line."""
         self.bar.close()
+
+
+class MemoryStats(TrainerCallback):
+    """Counts the parameters that lie in each process when its model is ready to be trained."""
+
+    def __init__(self) -> None:
+        self.by_rank: list[dict[str, Any]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called with the model as it is trained, sharded or wrapped."""
+        self.by_rank = all_gather(local_counts(kwargs["model"]))
+
+    def with_peaks(self) -> list[dict[str, Any]]:
+        """The same, a row a process, with the most memory each held (GiB); all have to ask.
+
+        It is that of the process's GPU, or without one its resident memory.
+        """
+        peaks = all_gather(own_peak_gib())
+        return [
+            {"rank": number, **each, "peak_memory_gib": peak}
+            for number, (each, peak) in enumerate(zip(self.by_rank, peaks, strict=True))
+        ]
+
+
+def own_peak_gib() -> float:
+    """The most memory this process ever held where it computes, GiB."""
+    peaks = peak_memory_gib()
+    return max([peak for device, peak in peaks.items() if device != "cpu"] or peaks.values())
+
+
+def local_counts(model: nn.Module) -> dict[str, int]:
+    """Numbers that this process itself holds: trained parameters and all; of a share, its share."""
+    counts = {"trainable_parameters": 0, "parameters": 0}
+    for parameter in model.parameters():
+        local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+        counts["parameters"] += weights_in(local)
+        counts["trainable_parameters"] += weights_in(local) if parameter.requires_grad else 0
+    return counts
+
+
+def broken(what: str, value: float, step: int, names: Sequence[str] = ()) -> MuseQuestError:
+    """What to say of a `what` (training loss, gradient) of the rows that became `value`."""
+    shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    where = f" with the rows {shown}" if names else ""
+    return MuseQuestError(
+        f"The {what} became {value} at step {step}{where}; the last good state is kept, but with "
+        "these settings it would come to the same: lower learning_rate or max_grad_norm, or look "
+        "at those rows, and train again with fresh=True (--fresh)."
+    )
+
+
+def rows_learning(labels: Iterable[torch.Tensor], dataset: EncodedDialogs) -> list[str]:
+    """The data_id of every row whose answer is among the learned tokens of these batches.
+
+    `labels`: those of each batch, (rows, tokens).
+    """
+    learned = {tuple(answer) for batch in labels for answer in _answers(batch)}
+    return [
+        row["data_id"]
+        for row in dataset.texts()
+        if tuple(dataset.collator.learned_ids(row)) in learned
+    ]
+
+
+def _answers(batch: torch.Tensor) -> Iterator[list[int]]:
+    for row in batch.detach().cpu():
+        yield row[row != IGNORED].tolist()

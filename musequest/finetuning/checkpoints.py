@@ -29,7 +29,7 @@ from transformers import (
 from ..errors import MuseQuestError
 from ..files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
 from ..tables import write_table
-from .ranks import meet
+from .distributed import barrier
 
 DIGESTS = "digests.json"  # SHA-256 of the files of a state
 TRAINER_STATE = "trainer_state.json"
@@ -74,8 +74,8 @@ class RunFolder:
             shutil.rmtree(weights, ignore_errors=True)
             ignored = shutil.ignore_patterns(*STATE_FILES)
             shutil.copytree(written, weights, ignore=ignored, copy_function=_link)
-            publish(weights, self.best / written.name)
-        publish(written, self.state / written.name)
+            move_into_place(weights, self.best / written.name)
+        move_into_place(written, self.state / written.name)
         _drop_others(self.state, step)
         _drop_others(self.best, best_step)
 
@@ -86,7 +86,7 @@ class RunFolder:
         """
         weights = self.best / f"checkpoint-{best_step}"
         if weights.is_dir():
-            publish(weights, self.folder / name)
+            move_into_place(weights, self.folder / name)
         if not (self.folder / name).is_dir():
             raise MuseQuestError(
                 f"{self.folder} holds no weights of its best step ({best_step}): it never "
@@ -141,7 +141,7 @@ class KeepBestAndLast(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Called when the trainer has written its checkpoint under unfinished/."""
-        meet()  # until every process has written its share
+        barrier()  # until every process has written its share
         if not state.is_world_process_zero:
             return
         # The trainer looks for its best checkpoint where it wrote it; that place is not kept.
@@ -190,7 +190,7 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def publish(source: Path, target: Path) -> None:
+def move_into_place(source: Path, target: Path) -> None:
     """Rename a folder once all of it is on the disk; what `target` held before is replaced."""
     for path in (*source.rglob("*"), source):
         descriptor = os.open(path, os.O_RDONLY)

@@ -12,11 +12,11 @@ from transformers import ProcessorMixin
 from ..errors import MuseQuestError
 from ..files import parse_json
 from ..json_shapes import Dialog
+from .machine import GIB
 
 IGNORED = -100
 END = "<end_of_utterance>"
 PHOTO_MASK = "pixel_attention_mask"
-GIB = 1024**3
 
 
 class DocentCollator:

@@ -14,8 +14,8 @@ from torch import nn
 from ..errors import MuseQuestError, refusal
 from ..settings import Approach
 from .checkpoints import RunFolder
-from .machine import disk_gib
-from .memory import GIB, as_trained, optimizer_bytes
+from .machine import GIB, disk_gib
+from .memory import as_trained, optimizer_bytes
 
 # Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20

@@ -5,8 +5,9 @@
     notebook_launcher(train, (...))        likewise, out of a notebook
 
 `train` is the same in all three. It asks `processes_for` how many processes the approach takes,
-calls `launch` where they are not there yet, and else trains as one of them; ranks.py holds what
-they then need of each other. Rank 0 alone writes records and moves folders.
+calls `launch` where they are not there yet, and else trains as one of them; rank_process.py is what
+each rank runs, distributed.py what they need of each other. Rank 0 alone writes records and moves
+folders.
 
 What an approach adds to its config.yaml: `parallel.strategy`, and `parallel.processes` where the
 number does not follow from the devices. A strategy of ONE_PROCESS uses many devices from one.
@@ -31,8 +32,10 @@ from ..errors import MuseQuestError
 from ..files import read_json, write_json
 from ..home import root
 from ..settings import Approach, Profile
-from .ranks import launched, world_size
+from .distributed import launched, world_size
 
+# What each rank runs: `train`, which is above this module and is not imported here.
+RANK_PROCESS = f"{__package__}.rank_process"
 # Without GPUs a parallel approach is rehearsed in two processes.
 REHEARSAL = 2
 # One process gives its layers to many devices.
@@ -118,20 +121,10 @@ def launch(
         )
 
 
-def train_rank(*arguments: Any, **options: Any) -> dict[str, Any]:
-    """`train`, for Accelerate's notebook_launcher.
-
-    That wants nothing imported yet that could have touched a device, and `train` imports much.
-    """
-    from .training import train
-
-    return train(*arguments, **options)
-
-
 def _torchrun(folder: Path, processes: int) -> list[str]:
     """The command that starts the ranks; they meet on a free port of this machine."""
     options = ["--standalone", "--nproc-per-node", str(processes)]
-    module = ["--module", __name__, str(folder / "asked.json")]
+    module = ["--module", RANK_PROCESS, str(folder / "asked.json")]
     return [sys.executable, "-m", "torch.distributed.run", *options, *module]
 
 
@@ -195,17 +188,6 @@ def _on_signals(first: Callable[[], None], again: Callable[[], None]) -> Iterato
             signal.signal(number, handler)
 
 
-def _stop_when_left_alone() -> None:
-    """Send this process SIGTERM, at which it saves a state, once nobody holds its input open."""
-
-    def wait() -> None:
-        # Not through sys.stdin, whose lock would stay taken when the process ends.
-        os.read(0, 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _first_words(said: Any) -> str:
     """A rank's error as torchrun keeps it, `kind: text`, without the kind if it is ours."""
     text = said["message"] if isinstance(said, dict) else str(said)
@@ -214,21 +196,3 @@ def _first_words(said: Any) -> str:
 
 def _counted(devices: int) -> str:
     return f"{devices} GPU{'' if devices == 1 else 's'}"
-
-
-def main(path: str) -> None:
-    """What each rank does: train, as the process that called `launch` was asked to."""
-    import torch
-
-    from .training import train
-
-    _stop_when_left_alone()
-    asked = read_json(path)
-    train(**{**asked, "profile": Profile(**asked["profile"])})
-    torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    from torch.distributed.elastic.multiprocessing.errors import record
-
-    record(main)(sys.argv[1])

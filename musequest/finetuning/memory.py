@@ -11,14 +11,13 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, TrainingArguments
 
 from ..settings import Approach, Profile
+from .activations import Activations, RowShape, count_activations
+from .distributed import local_world_size
 from .hub import of_base_model
-from .kept_for_backward import Activations, RowShape, probe
 from .models import TUNINGS, vision_models, weights_dtype
 from .optimizer import MASTER_WEIGHTS
-from .ranks import local_world_size
 from .records import STEPS
 
-GIB = 1024**3
 # Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
 USABLE = 0.92
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep
@@ -88,15 +87,14 @@ def memory_of(
     config = of_base_model(AutoConfig.from_pretrained, profile)
     dtype = weights_dtype(profile)
 
-    def tune(model: nn.Module) -> nn.Module:
-        return TUNINGS[approach.tuning](as_quantized(model, approach.quantization), approach)
-
     optimizer = str(settings.get("optim", TrainingArguments.default_optim))
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
         weights = weight_bytes(model, approach.quantization)
         whole = sum(p.nbytes for p in model.parameters())
-        model = as_trained(tune(model), approach, settings)
+        model = TUNINGS[approach.tuning](as_quantized(model, approach.quantization), approach)
+    activations = count_activations(model, autocast_dtype(settings))
+    model = as_trained(model, approach, settings)
     added = sum(p.nbytes for p in model.parameters()) - whole
     trainable = [p for p in model.parameters() if p.requires_grad]
     return Memory(
@@ -105,7 +103,7 @@ def memory_of(
         optimizer=0 if optimizer.startswith(PAGED) else optimizer_bytes(trainable, optimizer),
         scratch=scratch_bytes(trainable, optimizer),
         row=row,
-        activations=probe(config, tune, dtype, autocast_dtype(settings)),
+        activations=activations,
         accumulates=int(settings.get(STEPS, 1)) > 1,
     )
 

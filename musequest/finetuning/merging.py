@@ -23,12 +23,13 @@ from ..files import check_digests, digests_of, read_remade, write_json
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
-from .checkpoints import RunFolder, publish
-from .collator import IGNORED, DocentCollator
+from .checkpoints import RunFolder, move_into_place
+from .collator import DocentCollator
 from .disk import check_room
 from .generation import generate
 from .models import default_device, load_processor, load_tuned
 from .records import finished_record
+from .validation import reference_loss
 
 LOGGER = logging.getLogger("musequest")
 MERGED, AGREEMENT = "merged", "agreement.json"
@@ -64,7 +65,7 @@ def merge(
         agreement["run_finished_at"] = record["finished_at"]
         agreement["weights_sha256"] = digests_of(written)
         write_json(written / AGREEMENT, agreement)
-        publish(written, folder / MERGED)
+        move_into_place(written, folder / MERGED)
         RunFolder(folder).clear_unfinished()
     return agreement
 
@@ -146,26 +147,3 @@ def _behaviour(model: Any, profile: Profile, rows: list[dict[str, Any]]) -> dict
     processor = load_processor(profile)
     answers = [row["answer"] for row in generate(model, processor, rows, profile, progress=False)]
     return {"answers": answers, "loss": reference_loss(model, DocentCollator(processor), rows)}
-
-
-@torch.inference_mode()
-def reference_loss(
-    model: Any,
-    collator: DocentCollator,
-    rows: Any,
-    at_once: int = 1,
-    autocast: torch.dtype | None = None,
-) -> float:
-    """The mean loss over all tokens of the reference answers, `at_once` rows at a time.
-
-    `autocast` is the dtype of mixed precision, if there is any.
-    """
-    total, count = 0.0, 0
-    for first in range(0, len(rows), at_once):
-        chosen = [rows[index] for index in range(first, min(first + at_once, len(rows)))]
-        batch = {name: values.to(model.device) for name, values in collator(chosen).items()}
-        tokens = int((batch["labels"] != IGNORED).sum())
-        with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
-            total += float(model(**batch).loss) * tokens
-        count += tokens
-    return total / count

@@ -1,4 +1,4 @@
-"""model_info.md: what was trained, part by part, in one file that a person can read."""
+"""What a model consists of, part by part: in a table, and in a file that a person can read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,32 @@ from torch import nn
 from transformers import ProcessorMixin
 
 from ..files import write_text
-from .models import trainable_table
 from .planner import Plan
 
 NAME = "model_info.md"
+PARTS = ("vision_model", "connector", "text_model", "lm_head")
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Trainable parameters and all."""
+    counts = _counts(list(model.parameters()))
+    return counts["trainable"], counts["parameters"]
+
+
+def trainable_table(model: nn.Module) -> pd.DataFrame:
+    """A row a part of the model, and one for all: parameters, trainable ones, share, dtypes."""
+    rows = []
+    for part in PARTS:
+        of_part = [p for name, p in model.named_parameters() if part in name.split(".")]
+        rows.append({"part": part, **_counts(of_part)})
+    rows.append({"part": "all", **_counts(list(model.parameters()))})
+    return pd.DataFrame(rows)
+
+
+def weights_in(parameter: nn.Parameter) -> int:
+    """How many weights a parameter holds; of those in 4 bits, two lie in a byte."""
+    packed = getattr(parameter, "quant_state", None)
+    return packed.shape.numel() if packed is not None else parameter.numel()
 
 
 def write_model_info(
@@ -110,3 +132,14 @@ def _markdown(table: pd.DataFrame) -> str:
     """A table in Markdown; pandas' own needs one package more."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
+    total = sum(map(weights_in, parameters))
+    trainable = sum(weights_in(p) for p in parameters if p.requires_grad)
+    return {
+        "parameters": total,
+        "trainable": trainable,
+        "trainable_percent": 100 * trainable / total if total else 0.0,
+        "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
+    }

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
@@ -40,7 +39,6 @@ PROJECTIONS = (
 )
 # How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is.
 STARTS = (True, False, "gaussian", "orthogonal")
-PARTS = ("vision_model", "connector", "text_model", "lm_head")
 HASHED_BYTES = 2**30
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
@@ -224,22 +222,6 @@ def weights_dtype(profile: Profile) -> torch.dtype:
     return named if isinstance(named, torch.dtype) else getattr(torch, named or "float32")
 
 
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """Trainable parameters and all."""
-    counts = _counts(list(model.parameters()))
-    return counts["trainable"], counts["parameters"]
-
-
-def trainable_table(model: nn.Module) -> pd.DataFrame:
-    """A row a part of the model, and one for all: parameters, trainable ones, share, dtypes."""
-    rows = []
-    for part in PARTS:
-        of_part = [p for name, p in model.named_parameters() if part in name.split(".")]
-        rows.append({"part": part, **_counts(of_part)})
-    rows.append({"part": "all", **_counts(list(model.parameters()))})
-    return pd.DataFrame(rows)
-
-
 def default_device() -> str:
     """This process's GPU if there is one, else the processor."""
     return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
@@ -294,17 +276,6 @@ def _peft_calling_old_names() -> Iterator[None]:
         yield
 
 
-def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
-    total = sum(map(weights_in, parameters))
-    trainable = sum(weights_in(p) for p in parameters if p.requires_grad)
-    return {
-        "parameters": total,
-        "trainable": trainable,
-        "trainable_percent": 100 * trainable / total if total else 0.0,
-        "dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
-    }
-
-
 def _keep_gradients(model: nn.Module) -> None:
     """Keep bitsandbytes from repacking 4-bit weights for one processor's bfloat16 instructions.
 
@@ -313,12 +284,6 @@ def _keep_gradients(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-
-
-def weights_in(parameter: nn.Parameter) -> int:
-    """How many weights a parameter holds; of those in 4 bits, two lie in a byte."""
-    packed = getattr(parameter, "quant_state", None)
-    return packed.shape.numel() if packed is not None else parameter.numel()
 
 
 def freeze_vision(model: nn.Module) -> None:

@@ -14,27 +14,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
-from .activations import Load, activations, chain
-from .records import ROWS, STEPS, dividing
+from .activations import Activations, Load, count_activations, named_parts
+from .machine import GIB
+from .records import ROWS, STEPS, largest_divisor
 
-GIB = 1024**3
 # Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
 ADAM_STATES = 2
 
 
 @dataclass(frozen=True)
 class Part:
-    """One link of the chain and what it costs, in bytes; activations are those of a whole step."""
+    """One link of the chain and what it costs, in bytes; activations are those of a whole step.
+
+    `recomputed` is what lies there for a moment too while the part is computed again.
+    """
 
     name: str
     weights: int
     gradients: int
     optimizer: int
     activations: int
+    recomputed: int = 0
 
     @property
     def fixed(self) -> int:
@@ -51,7 +56,8 @@ class Plan:
 
     def bytes(self) -> list[int]:
         """What each device holds at most."""
-        return [_cost(*stage) for stage in zip(self.stages, self.held, strict=True)]
+        shares = zip(self.stages, self.held, strict=True)
+        return [_cost(stage, held, self.held[-1]) for stage, held in shares]
 
     def stage_of(self, name: str) -> int:
         """The device that holds a parameter, by its whole name."""
@@ -72,8 +78,8 @@ class Plan:
             row: dict[str, Any] = {"device": number, **_contents(stage)}
             for kind in ("weights", "gradients", "optimizer"):
                 row[f"{kind}_gib"] = sum(getattr(part, kind) for part in stage) / GIB
-            row["activations_gib"] = held * sum(part.activations for part in stage) / GIB
-            row["total_gib"] = _cost(stage, held) / GIB
+            row["activations_gib"] = _activations(stage, held, self.held[-1]) / GIB
+            row["total_gib"] = _cost(stage, held, self.held[-1]) / GIB
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -83,15 +89,18 @@ def parts_of(
     load: Load,
     checkpointing: bool = False,
     optimizer_states: float = ADAM_STATES,
+    autocast: torch.dtype | None = None,
 ) -> list[Part]:
     """The chain of an empty model of the Idefics family, in the order in which data passes it.
 
-    With gradient `checkpointing` a decoder layer keeps its input alone. `optimizer_states` is in
-    bytes for each byte of a trained weight.
+    With gradient `checkpointing` a decoder layer keeps its input alone, and is computed again, one
+    at a time, on its device. `optimizer_states` is in bytes for each byte of a trained weight,
+    `autocast` the dtype of mixed precision.
     """
-    kept = activations(model, load, checkpointing)
+    kept = count_activations(model, autocast)
     return [
-        _part(name, module, kept.get(name, 0), optimizer_states) for name, module in chain(model)
+        _part(name, module, kept, load, checkpointing, optimizer_states)
+        for name, module in named_parts(model)
     ]
 
 
@@ -118,7 +127,7 @@ def plan(parts: Sequence[Part], devices: int, micro_batches: int | None = None) 
         last = device == devices - 1
         best = {
             end: min(
-                (max(worst, _cost(parts[start:end], held[device])), (*cuts, end))
+                (max(worst, _cost(parts[start:end], held[device], held[-1])), (*cuts, end))
                 for start, (worst, cuts) in best.items()
                 if start < end
             )
@@ -177,25 +186,34 @@ def _what_fits(
     parts: Sequence[Part], devices: int, micro_batches: int | None, memory: int, rows: int
 ) -> str:
     """The largest part of the batch that fits on these devices, or else the fewest devices."""
-    whole, fewer = filled(rows, micro_batches), dividing(rows, rows // 2)
+    whole, fewer = filled(rows, micro_batches), largest_divisor(rows, rows // 2)
     while fewer:
         held = filled(fewer, micro_batches)
         smaller = [
-            dataclasses.replace(part, activations=part.activations * held // whole)
+            dataclasses.replace(
+                part,
+                activations=part.activations * held // whole,
+                recomputed=part.recomputed * held // whole,
+            )
             for part in parts
         ]
         if max(plan(smaller, devices, micro_batches).bytes()) <= memory:
             return f"{ROWS}={fewer} with {rows // fewer} times the {STEPS} would fit."
-        fewer = dividing(rows, fewer - 1)
+        fewer = largest_divisor(rows, fewer - 1)
     for more in range(devices + 1, 1 + sum(".layers." in part.name for part in parts)):
         if max(plan(parts, more, micro_batches).bytes()) <= memory:
             return f"{more} such devices would do."
     return "no number of such devices would do; use larger ones, or lora or qlora."
 
 
-def _cost(stage: Sequence[Part], held: float) -> int:
-    fixed = sum(part.fixed for part in stage)
-    return fixed + round(held * sum(part.activations for part in stage))
+def _cost(stage: Sequence[Part], held: float, piece: float) -> int:
+    return sum(part.fixed for part in stage) + _activations(stage, held, piece)
+
+
+def _activations(stage: Sequence[Part], held: float, piece: float) -> int:
+    """Bytes of the shares `held` at once; of one `piece` at a time a part is computed again."""
+    again = max((part.recomputed for part in stage), default=0)
+    return round(held * sum(part.activations for part in stage) + piece * again)
 
 
 def _contents(stage: Sequence[Part]) -> dict[str, str]:
@@ -214,7 +232,19 @@ def _device_of(name: str, device_map: Mapping[str, int]) -> int:
     return device_map[name]
 
 
-def _part(name: str, module: nn.Module, activations: int, states: float) -> Part:
+def _part(
+    name: str, module: nn.Module, kept: Activations, load: Load, checkpointing: bool, states: float
+) -> Part:
     weights = sum(p.nbytes for p in module.parameters())
     trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
-    return Part(name, weights, trained, round(states * trained), activations)
+    tokens, activations, recomputed = load.rows * load.tokens, 0.0, 0.0
+    if name == "model.connector":
+        activations = kept.of_connector(load.photos, load.patches)
+    elif name == "lm_head":
+        activations = kept.of_head(tokens)
+    elif ".layers." in name:
+        activations = kept.of_layer(tokens, checkpointing)
+        recomputed = kept.recomputed(tokens) if checkpointing else 0.0
+    return Part(
+        name, weights, trained, round(states * trained), round(activations), round(recomputed)
+    )

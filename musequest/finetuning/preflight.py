@@ -1,13 +1,19 @@
-"""What fits where, and what is missing, before anything is rented, downloaded or loaded."""
+"""What fits where, and what is missing, before anything is rented, downloaded or loaded.
+
+GPUs go by their name in gpus.yaml, or by their memory.
+"""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from huggingface_hub import constants
 from transformers import AutoConfig
 from transformers.utils import cached_file
@@ -15,15 +21,16 @@ from transformers.utils import cached_file
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
+from ..keys import read_yaml
 from ..settings import Approach, Profile, approach_names, load_approach, load_profile, suited
 from .activations import empty_model
 from .disk import free_gib, written_by
-from .endings import estimate_row
-from .gpus import Gpu, find_gpu, gpu_here, known_gpus
 from .hub import of_base_model
-from .memory import GIB, Memory, memory_of
+from .machine import GIB
+from .memory import USABLE, Memory, memory_of
 from .records import ROWS, recomputing, rows_a_step
-from .trainer import chosen_settings
+from .run_errors import estimate_row
+from .run_settings import chosen_settings
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 DEVICES = (2, 4, 8)
@@ -186,3 +193,57 @@ def _base_model(profile: Profile) -> str:
             f"with `hf download {profile.base_model}` while online."
         )
     return f"The base model {profile.base_model} will be downloaded to {constants.HF_HUB_CACHE}."
+
+
+BY_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*Gi?B", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One kind of GPU; `gib` is all its memory."""
+
+    name: str
+    gib: float
+    bf16: bool
+
+    @property
+    def usable_bytes(self) -> int:
+        """What a training run may take of its memory."""
+        return int(self.gib * GIB * USABLE)
+
+
+def known_gpus() -> list[Gpu]:
+    """Those of gpus.yaml, the smallest first."""
+    listed = read_yaml(Path(__file__).with_name("gpus.yaml"))
+    return sorted((Gpu(name, **values) for name, values in listed.items()), key=lambda g: g.gib)
+
+
+def find_gpu(name: str) -> Gpu:
+    """A GPU by its name, in any spelling of case and spaces, or by its memory ("24GiB").
+
+    Raises MuseQuestError with the nearest name for one that is not known.
+    """
+    if match := BY_MEMORY.fullmatch(name.strip()):
+        return Gpu(name, float(match[1]), bf16=True)
+    known = {_plain(gpu.name): gpu for gpu in known_gpus()}
+    for form in (_plain(name), _plain(name).removeprefix("nvidia")):
+        if form in known:
+            return known[form]
+    nearest = difflib.get_close_matches(_plain(name), known, n=1, cutoff=0.0)[0]
+    raise MuseQuestError(
+        f"There is no GPU '{name}' in gpus.yaml; the nearest is '{known[nearest].name}', and any "
+        "other can be given by its memory, as in --gpu 24GiB."
+    )
+
+
+def gpu_here() -> Gpu | None:
+    """The first GPU of this machine, if it has one."""
+    if not torch.cuda.is_available():
+        return None
+    properties = torch.cuda.get_device_properties(0)
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Gpu(properties.name, properties.total_memory / GIB, bf16)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).lower()

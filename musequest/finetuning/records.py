@@ -14,8 +14,8 @@ from ..errors import MuseQuestError
 from ..files import check_digests, read_json, read_remade, write_json
 from ..json_shapes import FinishedRun
 from ..settings import Approach, Profile
+from .distributed import rank
 from .machine import disk_gib, git_commit, hardware, peak_memory_gib, versions
-from .ranks import rank
 from .trackers import TRACKER_SETTINGS
 
 UNFINISHED = "the process ended before it could say why"
@@ -158,7 +158,7 @@ def rows_a_step(settings: dict[str, Any]) -> int:
     return int(settings.get(ROWS, 8)) * int(settings.get(STEPS, 1))
 
 
-def dividing(total: int, most: int) -> int:
+def largest_divisor(total: int, most: int) -> int:
     """The most rows, up to `most`, that divide the `total` of a step; 0 if there are none."""
     return next((rows for rows in range(most, 0, -1) if total % rows == 0), 0)
 

@@ -21,10 +21,11 @@ from ..errors import MuseQuestError
 from ..settings import Approach, Profile, load_approach, load_profile, training_settings
 from .activations import Load, empty_model
 from .collator import DocentCollator, EncodedDialogs
+from .distributed import world_size
+from .machine import GIB
 from .memory import available_bytes
 from .models import default_device, load_processor
-from .planner import GIB, Part, Plan, check_fits, filled, parts_of, plan
-from .ranks import world_size
+from .planner import Part, Plan, check_fits, filled, parts_of, plan
 from .records import ROWS
 
 # Without several GPUs the layers are split over the processor, twice, to rehearse.
@@ -65,9 +66,13 @@ def split(
     batch_size: int,
     micro_batches: int | None = None,
     checkpointing: bool = False,
+    autocast: torch.dtype | None = None,
 ) -> Plan:
-    """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit."""
-    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing)
+    """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit.
+
+    `autocast` is the dtype of mixed precision, if there is any.
+    """
+    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing, autocast)
     chosen = plan(parts, devices, micro_batches)
     if torch.cuda.is_available():
         check_fits(chosen, [available_bytes(default_device())] * devices, parts, batch_size)
@@ -80,11 +85,12 @@ def fullest_here(
     rows: EncodedDialogs,
     batch_size: int,
     checkpointing: bool = False,
+    autocast: torch.dtype | None = None,
 ) -> int:
     """Bytes on the fullest device of this machine in the best split for the largest batch."""
     devices = shares_here(approach)
     micro_batches = micro_batches_of(approach, devices)
-    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing)
+    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing, autocast)
     return max(plan(parts, devices, micro_batches).bytes())
 
 
@@ -148,11 +154,12 @@ def _parts(
     count: int,
     micro_batches: int | None,
     checkpointing: bool = False,
+    autocast: torch.dtype | None = None,
 ) -> list[Part]:
     """The parts of the profile's model under a batch of the `count` longest dialogs."""
     model = empty_model(profile, approach)
     load = longest_load(rows, count, micro_batches, model.config.vision_config.patch_size)
-    return parts_of(model, load, checkpointing)
+    return parts_of(model, load, checkpointing, autocast=autocast)
 
 
 def main(arguments: list[str] | None = None) -> int:

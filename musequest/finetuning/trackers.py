@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
 from ..errors import MuseQuestError
-from .ranks import rank
+from .distributed import rank
 
 PROJECT = "musequest"
 TRACKERS = ("tensorboard", "wandb", "trackio", "none")
@@ -49,7 +49,7 @@ def tracker_callbacks(settings: dict[str, Any], folder: Path) -> list[TrainerCal
 
 
 @contextmanager
-def own_page(settings: dict[str, Any], folder: Path) -> Iterator[None]:
+def wandb_run(settings: dict[str, Any], folder: Path) -> Iterator[None]:
     """Give the run in the block a page of its own in Weights & Biases, its files in <run>/wandb/.
 
     The library's callback never closes one: the next run of the same process would draw its curves

@@ -1,53 +1,32 @@
-"""The trainer of every approach: the library's own, with our model, rows, loss and callbacks."""
+"""The trainer of every approach: the library's own, with our order of rows, loss and checks.
+
+Every approach computes its loss through `model.loss_function`, a pipeline's last stage too, so that
+`smooth_labels` is the one place where a setting can change it. What several devices change of a
+step stands in `fsdp` and `pipeline`, which build on this; `strategies` chooses among them.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from peft import PeftModel
+from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
-from transformers.utils import logging as transformers_logging
+from transformers import Trainer
 
-from ..creation.dataset import load_split
-from ..errors import MuseQuestError
-from ..settings import Approach, Profile, training_settings
-from ..training_arguments import FIXED
-from .activations import empty_model
-from .batch_size import fit
-from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, StopOnUnlearned
-from .checkpoints import KeepBestAndLast, RunFolder
-from .collator import DocentCollator, EncodedDialogs
-from .combinations import check_device, check_together
-from .disk import check_disk, written_by
-from .loading import loader_settings, undisturbed
-from .losses import smooth_labels
-from .models import (
-    default_device,
-    load_processor,
-    model_config,
-    parameter_counts,
-    weights_dtype,
-)
-from .nan_guard import broken, rows_learning
-from .optimizer import as_arguments, default_optimizer, optimizer_of
+from .callbacks import broken, rows_learning
+from .collator import IGNORED
+from .data_loading import EpochOrder, ignore_signals
+from .distributed import all_gather
+from .model_info import parameter_counts
+from .optimizer import optimizer_of
 from .planner import Plan
-from .randomness import own_random_numbers
-from .ranks import all_say, rank
-from .records import RECOMPUTE, RunRecord
-from .row_shape import largest_row
-from .sharing import EpochOrder, FilledRows
-from .trackers import tracker_callbacks, tracker_settings
-
-# A share of all steps below 1, a number of steps from 1 on.
-DEFAULTS = {
-    "eval_steps": 0.05,
-    "report_to": "tensorboard",
-    "seed": 0,
-    "activation_checkpointing_kwargs": {"use_reentrant": False},
-}
 
 
 class DocentTrainer(Trainer):
@@ -65,11 +44,11 @@ class DocentTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """The library's, whose processes, if there are any, leave it to this one to stop."""
-        return undisturbed(super().get_train_dataloader())
+        return ignore_signals(super().get_train_dataloader())
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """As that for training."""
-        return undisturbed(super().get_eval_dataloader(eval_dataset))
+        return ignore_signals(super().get_eval_dataloader(eval_dataset))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         """The same order of rows for any number of processes."""
@@ -78,7 +57,7 @@ class DocentTrainer(Trainer):
 
     def compute_loss(
         self,
-        model: torch.nn.Module,
+        model: nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
@@ -128,7 +107,7 @@ class DocentTrainer(Trainer):
         """
         value = float(value.full_tensor() if hasattr(value, "full_tensor") else value)
         mine = None if math.isfinite(value) else (value, rows_learning(labels, rows.rows))
-        said = [each for each in all_say(mine) if each]
+        said = [each for each in all_gather(mine) if each]
         if said:
             step = self.state.global_step + (what != "validation loss")
             raise broken(what, said[0][0], step, sorted({n for _, names in said for n in names}))
@@ -148,113 +127,52 @@ class DocentTrainer(Trainer):
         return parameter_counts(self.model)
 
 
-def chosen_settings(
-    profile: Profile, approach: Approach, overrides: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """Keys of TrainingArguments: our defaults, then the profile's, the approach's, the typed.
+def smooth_labels(model: nn.Module, factor: float) -> None:
+    """Let the model learn from labels smoothed by `factor` (Szegedy et al., 2015, section 7).
 
-    One that may not be chosen, or has no effect beside the others, raises MuseQuestError.
+    Of each label, `factor` is spread evenly over the vocabulary (https://arxiv.org/abs/1512.00567).
+    In validation the loss stays that of the true next token.
     """
-    chosen = training_settings(profile, approach, overrides)
-    settings = {**DEFAULTS, **default_optimizer(profile, approach, chosen), **chosen}
-    check_together(settings, approach)
-    return settings
+    if not factor:
+        return
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    plain = inner.loss_function
 
-
-def check_precision(profile: Profile, approach: Approach, settings: dict[str, Any]) -> None:
-    """Raise MuseQuestError if numbers are asked for that cannot be learned or computed in here."""
-    if approach.tuning == "full" and weights_dtype(profile) == torch.float16:
-        raise MuseQuestError(
-            f"'{approach.name}' learns the weights themselves, which cannot be done in float16; "
-            "set dtype: float32 in the profile (with fp16=true on a GPU without bfloat16), or "
-            "choose an approach with adapters, such as lora."
+    def loss(
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        vocab_size: int,
+        num_items_in_batch: torch.Tensor | float | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
+        """Of (batch, tokens, vocabulary) logits: summed over the labels, over their number."""
+        if not inner.training:
+            return plain(logits, labels, vocab_size, num_items_in_batch, **options)
+        following = nn.functional.pad(labels, (0, 1), value=IGNORED)[..., 1:]
+        total = nn.functional.cross_entropy(
+            logits.float().view(-1, vocab_size),
+            following.reshape(-1).to(logits.device),
+            ignore_index=IGNORED,
+            reduction="sum",
+            label_smoothing=factor,
         )
-    if approach.strategy == "1f1b" and settings.get("fp16"):
-        raise MuseQuestError(
-            f"The stages of '{approach.name}' cannot scale their gradients together as fp16=true "
-            "asks; use bf16=true, fp16=false, or another approach such as full_fsdp."
-        )
-    check_device(settings)
+        number = (following != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        return total / torch.as_tensor(number, device=total.device)
+
+    inner.loss_function = loss
 
 
-def build_trainer(
-    profile: Profile,
-    approach: Approach,
-    settings: dict[str, Any],
-    folder: RunFolder,
-    record: RunRecord,
-    progress: bool = True,
-) -> DocentTrainer:
-    """The trainer of one run: model with its adapter, encoded rows, callbacks.
+@contextmanager
+def own_random_numbers(model: nn.Module) -> Iterator[None]:
+    """What the block draws, on the processor and the model's GPUs, is not missed behind it.
 
-    What of the settings the device decides is noted in `record`, and taken from there if it is
-    known already.
+    Already a data loader draws a number whenever it begins.
     """
-    from .strategies import make_trainer, prepare, whole_model  # which build on this module
-
-    trackers = tracker_settings(settings, f"{profile.name}-{approach.name}")
-    transformers_logging.disable_progress_bar()
-    longest = model_config(profile).get_text_config().max_position_embeddings
-    collator = DocentCollator(load_processor(profile), max_tokens=longest)
-    train_rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
-    validation_rows = EncodedDialogs(load_split(profile.collection, "validation"), collator)
-    model = None if approach.parted else whole_model(profile, approach, settings["seed"])
-    fitted = record.fitted or fit(profile, approach, settings, model, collator, train_rows.rows)
-    largest = collator.encode(largest_row(profile, train_rows.rows))
-    loading = loader_settings({**settings, **fitted}, largest, torch.device(default_device()))
-    saved = empty_model(profile, approach) if model is None else model
-    written = written_by(saved, approach, {**settings, **fitted})
-    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
-    watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
-    watchers += [StopOnUnlearned()]
-    watchers += tracker_callbacks(settings, folder.folder)
-    settings = {**settings, **fitted, **loading, **trackers, "auto_find_batch_size": False}
-    approach, settings = _sharded_own(approach, settings)
-    arguments = _arguments(settings, folder)
-    prepare(approach)
-    processes = arguments.world_size
-    together = processes * arguments.per_device_train_batch_size if processes > 1 else 1
-    train_rows = FilledRows(train_rows, together)
-    together = processes * arguments.per_device_eval_batch_size if processes > 1 else 1
-    validation_rows = FilledRows(validation_rows, together)
-    trainer = make_trainer(
-        profile,
-        approach,
-        train_rows.rows,
-        model,
-        args=arguments,
-        data_collator=collator,
-        train_dataset=train_rows,
-        eval_dataset=validation_rows,
-        callbacks=[*watchers, ShowProgress()] if progress and rank() == 0 else watchers,
-    )
-    trainer.remove_callback(PrinterCallback)
-    learned_tokens = validation_rows.rows.learned_tokens()
-    trainer.validation_tokens_a_row = learned_tokens / len(validation_rows)
-    return trainer
-
-
-def _sharded_own(approach: Approach, settings: dict[str, Any]) -> tuple[Approach, dict[str, Any]]:
-    """Where weights are sharded, recomputing is a key of `parallel`, which excludes the other."""
-    if approach.strategy != "fsdp" or settings.get(RECOMPUTE) is None:
-        return approach, settings
-    chosen = {**approach.parallel, RECOMPUTE: settings[RECOMPUTE]}
-    return replace(approach, parallel=chosen), {**settings, RECOMPUTE: False}
-
-
-def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments:
-    every = settings["eval_steps"]
-    derived = {"output_dir": str(folder.unfinished), "logging_steps": every, "save_steps": every}
-    gpu = torch.cuda.is_available()
-    # Without the second key, processes without a GPU would train each for itself.
-    device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
+    gpus = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
+    python, numpy = random.getstate(), np.random.get_state()
     try:
-        arguments = TrainingArguments(**{**device, **as_arguments(settings), **FIXED, **derived})
-    except (TypeError, ValueError) as error:
-        raise MuseQuestError(
-            f"transformers.TrainingArguments refuses the settings ({str(error).splitlines()[0]}); "
-            "correct them in the profile, the approach's config.yaml or --set."
-        ) from error
-    # A process trains on one device: the library would copy the model to all GPUs it sees.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+        with torch.random.fork_rng(devices=sorted(gpus)):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -16,11 +16,11 @@ from ..home import run_dir
 from ..locks import hold
 from ..settings import Approach, Profile, load_approach, load_profile, suited
 from .activations import empty_model
-from .callbacks import StopOnSignal
+from .callbacks import MemoryStats, StopOnSignal
 from .checkpoints import RunFolder
-from .endings import explained
+from .data_loading import rows_by_rank
+from .distributed import all_gather, launched, prefixed_output, run_on_rank0
 from .fsdp import merge_shards
-from .holdings import CountHeld
 from .launching import launch, processes_for
 from .machine import peak_memory_gib
 from .model_info import write_model_info
@@ -32,12 +32,13 @@ from .models import (
     check_base_model,
     name_base_model,
 )
-from .ranks import all_say, decided_by_main, launched, prefixed_output
-from .reading_back import check_kept, free_memory
 from .records import UNFINISHED, RunRecord, asked_of, check_weights, finished_record
-from .sharing import rows_by_rank
-from .trackers import own_page, tracker_settings
-from .trainer import DocentTrainer, build_trainer, check_precision, chosen_settings
+from .run_errors import explained
+from .run_settings import check_precision, chosen_settings
+from .strategies import build_trainer
+from .trackers import tracker_settings, wandb_run
+from .trainer import DocentTrainer
+from .validation import check_kept, free_memory
 
 LOGGER = logging.getLogger("musequest")
 
@@ -75,11 +76,11 @@ def train(
     )
     folder = RunFolder(run_dir(profile.name, approach.name))
     record = RunRecord(folder.folder, asked)
-    if not fresh and (done := decided_by_main(lambda: _finished(record, folder, approach))):
+    if not fresh and (done := run_on_rank0(lambda: _finished(record, folder, approach))):
         return done
     with ExitStack() as held:
-        decided_by_main(lambda: held.enter_context(hold(folder.folder)))
-        if done := decided_by_main(lambda: _begun(record, folder, approach, fresh)):
+        run_on_rank0(lambda: held.enter_context(hold(folder.folder)))
+        if done := run_on_rank0(lambda: _begun(record, folder, approach, fresh)):
             return done
         return _train(record, folder, profile, approach, settings, processes, overrides, progress)
 
@@ -97,9 +98,9 @@ def _train(
     """Train what is not done yet, in this process or in those that it starts."""
     if processes > 1 and not launched():
         return _launched(record, profile, approach, processes, overrides, progress)
-    decided_by_main(lambda: _check_what_is_read(record, folder, profile))
+    run_on_rank0(lambda: _check_what_is_read(record, folder, profile))
     try:
-        with prefixed_output(), own_page(settings, folder.folder):
+        with prefixed_output(), wandb_run(settings, folder.folder):
             return _run(record, folder, profile, approach, settings, progress)
     except KeyboardInterrupt:
         record.interrupt("stopped at once, without saving a state")
@@ -200,8 +201,8 @@ def _run(
     progress: bool,
 ) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    record.values = decided_by_main(lambda: _begin(record, folder))
-    stop, counted = StopOnSignal(), CountHeld()
+    record.values = run_on_rank0(lambda: _begin(record, folder))
+    stop, counted = StopOnSignal(), MemoryStats()
     trainer = build_trainer(profile, approach, settings, folder, record, progress)
     for callback in (stop, counted):
         trainer.add_callback(callback)
@@ -214,7 +215,7 @@ def _run(
         global_batch=global_batch(trainer.args),
         rows_by_rank=rows_by_rank(trainer),
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
-        base_model_sha256=decided_by_main(lambda: base_digests(profile)),
+        base_model_sha256=run_on_rank0(lambda: base_digests(profile)),
     )
     if trainer.is_world_process_zero():
         _tell_what_is_trained(folder, trainer, profile, approach)
@@ -229,12 +230,12 @@ def _run(
             f"Training was interrupted ({reason}); the state is saved in {folder.folder}, and the "
             "same call goes on from there."
         )
-    decided_by_main(lambda: _place_weights(folder, state, profile, approach))
+    run_on_rank0(lambda: _place_weights(folder, state, profile, approach))
     outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
     arguments = trainer.args
     del trainer  # or the model read back would lie beside it
     free_memory()
-    return decided_by_main(lambda: _end(record, folder, outcome, profile, approach, arguments))
+    return run_on_rank0(lambda: _end(record, folder, outcome, profile, approach, arguments))
 
 
 def _tell_what_is_trained(
@@ -295,7 +296,7 @@ def global_batch(arguments: TrainingArguments) -> dict[str, int]:
 
 def peak_of_all() -> dict[str, float]:
     """Peak memory, GiB, of the process that took most (`cpu`), and of each GPU."""
-    peaks = all_say(peak_memory_gib())
+    peaks = all_gather(peak_memory_gib())
     return {device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]}
 
 

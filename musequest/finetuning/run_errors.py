@@ -13,14 +13,15 @@ from transformers import AutoConfig
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError, chain
 from ..settings import Approach, Profile
+from .activations import row_shape
 from .checkpoints import RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import free_gib, is_full
 from .hub import of_base_model
-from .memory import GIB, Memory, available_bytes, memory_of
+from .machine import GIB
+from .memory import Memory, autocast_dtype, available_bytes, memory_of
 from .models import default_device, load_processor
-from .records import RECOMPUTE, ROWS, STEPS, dividing, recomputing, rows_a_step
-from .row_shape import row_shape
+from .records import RECOMPUTE, ROWS, STEPS, largest_divisor, recomputing, rows_a_step
 from .splitting import fullest_here, shares_here
 
 # Bytes of a step with so many rows at a time, with activations recomputed or not.
@@ -61,7 +62,7 @@ def _out_of_memory(
     torch.cuda.empty_cache()
     device = default_device()
     needed = memory_of(profile, approach, settings, estimate_row(profile))
-    takes = _bytes_of_step(profile, approach, needed)
+    takes = _bytes_of_step(profile, approach, needed, autocast_dtype(settings))
     available = available_bytes(device)
     if device == "cpu":  # the weights are still loaded, and are counted in what a step takes
         available += needed.weights // shares_here(approach)
@@ -76,21 +77,23 @@ def _out_of_memory(
     )
 
 
-def _bytes_of_step(profile: Profile, approach: Approach, needed: Memory) -> BytesOfStep:
+def _bytes_of_step(
+    profile: Profile, approach: Approach, needed: Memory, autocast: torch.dtype | None
+) -> BytesOfStep:
     """What a step takes on a device, or on the fullest of those that share the layers."""
     if approach.layered:
         collator = DocentCollator(load_processor(profile))
         dialogs = EncodedDialogs(load_split(profile.collection, "train"), collator)
-        return partial(fullest_here, profile, approach, dialogs)
+        return partial(fullest_here, profile, approach, dialogs, autocast=autocast)
     return partial(needed.total, shares=shares_here(approach))
 
 
 def what_fits(takes: BytesOfStep, available: int, total: int, can_be_tried: bool) -> str:
     """The settings under which a step of `total` rows, no more and no less, would fit, or none."""
     for recompute in (False, True):
-        rows = dividing(total, total)
+        rows = largest_divisor(total, total)
         while rows and takes(rows, recompute) > available:
-            rows = dividing(total, rows - 1)
+            rows = largest_divisor(total, rows - 1)
         if rows:
             found = (
                 f"{ROWS}={rows} with {STEPS}={total // rows} and "

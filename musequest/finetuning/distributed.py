@@ -2,9 +2,9 @@
 
     launched(), rank(), world_size()       from the launcher's environment variables
     local_world_size()                     how many of them run on this machine
-    meet()                                 join the process group; wait until all are here
-    decided_by_main(function)              what rank 0 found or raised, on all ranks
-    all_say(thing)                         what each rank says, on all ranks
+    barrier()                                 join the process group; wait until all are here
+    run_on_rank0(function)              what rank 0 found or raised, on all ranks
+    all_gather(thing)                         what each rank says, on all ranks
     any_rank(flag)                         whether the flag is set on one of them
     prefixed_output()                      lines that say which rank printed them
 
@@ -48,7 +48,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0)) if launched() else 0
 
 
-def meet() -> None:
+def barrier() -> None:
     """Join the process group where there is one, on this rank's own device, and wait for all."""
     if not launched():
         return
@@ -72,13 +72,13 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def decided_by_main(function: Callable[[], Any]) -> Any:
+def run_on_rank0(function: Callable[[], Any]) -> Any:
     """What `function` returns, or the MuseQuestError it raises, on rank 0; the same on all."""
     if not launched():
         return function()
     import torch.distributed as dist
 
-    meet()
+    barrier()
     outcome: list[Any] = [None, None]
     if rank() == 0:
         try:
@@ -93,10 +93,10 @@ def decided_by_main(function: Callable[[], Any]) -> Any:
 
 def any_rank(flag: bool) -> bool:
     """Whether `flag` is true on at least one rank; all of them have to ask."""
-    return any(all_say(flag))
+    return any(all_gather(flag))
 
 
-def all_say(thing: Any) -> list[Any]:
+def all_gather(thing: Any) -> list[Any]:
     """A list of what each rank passed, by rank; all of them have to pass something."""
     if not launched():
         return [thing]

@@ -1,4 +1,7 @@
-"""Training settings that are right by themselves, but not together or not on this machine."""
+"""The training settings of a run: chosen, and refused where they are wrong together or here.
+
+`training_arguments` says which values a key may have by itself.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from transformers.utils import is_torch_tf32_available
 
 from ..errors import MuseQuestError
 from ..keys import keys_of
-from ..settings import Approach
+from ..settings import Approach, Profile, training_settings
 from ..training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
+from .models import weights_dtype
+from .optimizer import default_optimizer
 from .trackers import chosen_trackers
 
 ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
@@ -21,6 +26,42 @@ AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")
 # Optimizers that take weights of which each process holds a share.
 SHARDED = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop")
 STEPS_TRIED = 20
+# A share of all steps below 1, a number of steps from 1 on.
+DEFAULTS = {
+    "eval_steps": 0.05,
+    "report_to": "tensorboard",
+    "seed": 0,
+    "activation_checkpointing_kwargs": {"use_reentrant": False},
+}
+
+
+def chosen_settings(
+    profile: Profile, approach: Approach, overrides: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Keys of TrainingArguments: our defaults, then the profile's, the approach's, the typed.
+
+    One that may not be chosen, or has no effect beside the others, raises MuseQuestError.
+    """
+    chosen = training_settings(profile, approach, overrides)
+    settings = {**DEFAULTS, **default_optimizer(profile, approach, chosen), **chosen}
+    check_together(settings, approach)
+    return settings
+
+
+def check_precision(profile: Profile, approach: Approach, settings: dict[str, Any]) -> None:
+    """Raise MuseQuestError if numbers are asked for that cannot be learned or computed in here."""
+    if approach.tuning == "full" and weights_dtype(profile) == torch.float16:
+        raise MuseQuestError(
+            f"'{approach.name}' learns the weights themselves, which cannot be done in float16; "
+            "set dtype: float32 in the profile (with fp16=true on a GPU without bfloat16), or "
+            "choose an approach with adapters, such as lora."
+        )
+    if approach.strategy == "1f1b" and settings.get("fp16"):
+        raise MuseQuestError(
+            f"The stages of '{approach.name}' cannot scale their gradients together as fp16=true "
+            "asks; use bf16=true, fp16=false, or another approach such as full_fsdp."
+        )
+    check_device(settings)
 
 
 def check_together(settings: dict[str, Any], approach: Approach) -> None:

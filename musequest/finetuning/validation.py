@@ -1,10 +1,14 @@
-"""What a run keeps is read back from disk before the run is done: it must be what was learned."""
+"""The loss of a model beside its trainer: of whatever weights, over all tokens of the answers.
+
+What a run keeps is read back from disk before the run is done: it must be what was learned.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -12,9 +16,8 @@ from transformers import TrainingArguments
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile
-from .collator import DocentCollator
+from .collator import IGNORED, DocentCollator
 from .memory import autocast_dtype
-from .merging import reference_loss
 from .models import WEIGHTS, default_device, load_kept, load_processor, weights_dtype
 
 LOGGER = logging.getLogger("musequest")
@@ -76,3 +79,26 @@ def _loss(
     LOGGER.warning("%s is too small to read the model back; the processor does it.", device)
     free_memory()
     return _loss(profile, approach, folder, arguments, "cpu")
+
+
+@torch.inference_mode()
+def reference_loss(
+    model: Any,
+    collator: DocentCollator,
+    rows: Any,
+    at_once: int = 1,
+    autocast: torch.dtype | None = None,
+) -> float:
+    """The mean loss over all tokens of the reference answers, `at_once` rows at a time.
+
+    `autocast` is the dtype of mixed precision, if there is any.
+    """
+    total, count = 0.0, 0
+    for first in range(0, len(rows), at_once):
+        chosen = [rows[index] for index in range(first, min(first + at_once, len(rows)))]
+        batch = {name: values.to(model.device) for name, values in collator(chosen).items()}
+        tokens = int((batch["labels"] != IGNORED).sum())
+        with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
+            total += float(model(**batch).loss) * tokens
+        count += tokens
+    return total / count
