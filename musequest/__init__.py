@@ -38,6 +38,9 @@ sys.meta_path.append(
     Moved(
         {
             "musequest.creation.audit": "musequest.creation",
+            "musequest.creation.catalogue": "musequest.creation",
+            "musequest.creation.chosen": "musequest.creation",
+            "musequest.creation.writers": "musequest.creation.dialogs",
             "musequest.pocket": "assets.workshop",
         }
     )

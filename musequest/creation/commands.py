@@ -16,7 +16,7 @@ from ..errors import MuseQuestError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .writers import Writer
+    from .dialogs import Writer
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

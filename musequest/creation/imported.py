@@ -23,8 +23,7 @@ from ..home import collection_dir
 from ..locks import holds_collection
 from ..photos import open_photo, read_photo
 from ..tables import table_writer
-from .dataset_files import split_path
-from .split import SPLITS
+from .split import SPLITS, split_path
 
 if TYPE_CHECKING:
     import datasets
