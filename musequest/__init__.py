@@ -47,6 +47,9 @@ sys.meta_path.append(
             "musequest.evaluation.systems": "musequest.systems.registry",
             "musequest.finetuning.training_arguments": "musequest.training_arguments",
             "musequest.numbers": "musequest.text.numbers",
+            "musequest.creation.catalogue": "musequest.creation",
+            "musequest.creation.chosen": "musequest.creation",
+            "musequest.creation.writers": "musequest.creation.dialogs",
             "musequest.pocket": "assets.workshop",
         }
     )

@@ -2,13 +2,11 @@
 
 import pytest
 
-from musequest.creation.dialogs import TEMPERATURES
+from musequest.creation.dialogs import TEMPERATURES, Pair
 from musequest.creation.exhibits import collect_folder, load_exhibits
-from musequest.creation.hosted.acceptance import check_language, says_name
-from musequest.creation.hosted.prompts import Unacceptable
-from musequest.creation.hosted.spoken_language import other_language
+from musequest.creation.hosted.acceptance import check_language, other_language, says_name
+from musequest.creation.hosted.replies import Unacceptable
 from musequest.creation.offline_writer import OfflineWriter
-from musequest.creation.writers import Pair
 from musequest.home import root
 
 IN_LANGUAGES = {

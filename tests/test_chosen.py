@@ -8,9 +8,9 @@ from hosted import run, write_exhibits
 from museum_server import artwork, running
 from openai_server import OpenAIServer
 
-from musequest.creation.chosen import collect, cost_of, sample, within_reach, writer_of
 from musequest.creation.hosted import BatchWriter, HostedWriter
 from musequest.creation.offline_writer import OfflineWriter
+from musequest.creation.stage import collect, cost_of, sample, within_reach, writer_of
 from musequest.errors import MuseQuestError
 from musequest.home import root
 from musequest.settings import load_profile
@@ -60,7 +60,7 @@ def test_a_museum_on_the_internet_is_asked_as_the_profile_says(home, monkeypatch
         asked.append((name, collection, options))
         write_exhibits(home)
 
-    monkeypatch.setattr("musequest.creation.chosen.collect_museum", collect_museum)
+    monkeypatch.setattr("musequest.creation.stage.collect_museum", collect_museum)
     profile = dataclasses.replace(POCKET, museum="artic", collection="t", query="bowl", limit=7)
     assert len(collect(profile)) == 5
     assert asked == [
@@ -131,7 +131,7 @@ def far_away():
 def pocket_in_small(monkeypatch: pytest.MonkeyPatch, museum: Path):
     """The pocket museum's place taken by five exhibits."""
     small = dataclasses.replace(POCKET, museum=str(museum))
-    monkeypatch.setattr("musequest.creation.chosen.load_profile", lambda name: small)
+    monkeypatch.setattr("musequest.creation.stage.load_profile", lambda name: small)
     return small
 
 

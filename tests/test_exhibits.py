@@ -8,6 +8,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pillow_heif
@@ -365,8 +366,10 @@ def test_a_collection_has_a_language(museum: Path, home: Path):
     collect_folder(museum, "t", language="de", progress=False)
     assert {exhibit.language for exhibit in load_exhibits("t")} == {"de"}
     collect_folder(home / "data/t", "u", progress=False)
-    again = [exhibit.language for exhibit in load_exhibits("u")]
-    assert again == [exhibit.language for exhibit in load_exhibits("t")]
+    # What is stored anew as JPEG has other bytes.
+    assert [replace(each, photo_digests=[]) for each in load_exhibits("u")] == [
+        replace(each, photo_digests=[]) for each in load_exhibits("t")
+    ]
     collect(museum)
     assert {exhibit.language for exhibit in load_exhibits("t")} == {"en"}
     with pytest.raises(MuseQuestError, match="'language' is 'xx'; write a code of ISO 639-1"):

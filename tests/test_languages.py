@@ -10,15 +10,14 @@ from test_exhibits import read_rows, write_rows
 from test_offline_writer import ABROAD
 
 from musequest.creation.augmentation import augment
-from musequest.creation.chosen import collect
 from musequest.creation.dataset import build_dataset, split_path
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import load_exhibits
 from musequest.creation.hosted.prompts import base_prompt
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.phrases import PHRASES
-from musequest.creation.sentences import split_sentences
-from musequest.creation.texts import names_title
+from musequest.creation.stage import collect
+from musequest.creation.texts import names_title, split_sentences
 from musequest.errors import MuseQuestError
 from musequest.languages import checked_language, count_words
 from musequest.settings import load_profile

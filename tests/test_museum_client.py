@@ -12,9 +12,9 @@ import pytest
 from museum_server import MuseumServer, bomb, running
 from PIL import Image
 
-from musequest.creation import museum_addresses, museum_bodies, museum_client
+from musequest.creation import museum_client, museum_http
 from musequest.creation.museum_client import MuseumClient
-from musequest.creation.museum_faults import NotFound, Refused, Unanswered
+from musequest.creation.museum_http import NotFound, Refused, Unanswered
 from musequest.errors import MuseQuestError
 from musequest.photos import open_photo
 
@@ -197,7 +197,7 @@ def test_a_photo_on_disk_is_not_fetched(tmp_path: Path, client: MuseumClient, se
 def test_what_is_too_large_is_not_taken(
     tmp_path: Path, client: MuseumClient, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(museum_bodies, "LARGEST_ANSWER_MIB", 0.001)
+    monkeypatch.setattr(museum_http, "LARGEST_ANSWER_MIB", 0.001)
     with pytest.raises(NotFound, match="holds too much"):
         client.download(server.add_photo("a.jpg"), tmp_path / "a.jpg", open_photo)
     assert len(server.asked) == 1 and not (tmp_path / "a.jpg").exists()
@@ -219,7 +219,7 @@ def page(client: MuseumClient, server: MuseumServer, *faults: str) -> str:
 def test_an_answer_that_fails_is_read_no_further_than_needed(
     client: MuseumClient, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(museum_bodies, "LARGEST_ANSWER_MIB", 1)
+    monkeypatch.setattr(museum_http, "LARGEST_ANSWER_MIB", 1)
     bomb(2)
     tracemalloc.start()
     with pytest.raises(NotFound, match=r"is not to be had \(status 404\)"):
@@ -239,7 +239,7 @@ def test_bounds_hold_for_what_is_unpacked(
 ):
     assert page(client, server, "packed") == "<p>here</p>"
     assert page(client, server, "packed, cut") == "<p>here</p>" and len(server.asked) == 3
-    monkeypatch.setattr(museum_bodies, "LARGEST_ANSWER_MIB", 1)
+    monkeypatch.setattr(museum_http, "LARGEST_ANSWER_MIB", 1)
     bomb(1)
     with pytest.raises(NotFound, match="holds too much .the limit is 1 MiB"):
         page(client, server, "packed, a bomb")
@@ -250,7 +250,7 @@ def test_pieces_are_small_however_well_they_were_packed():
     response = httpx.Response(
         200, headers={"Content-Encoding": "gzip"}, content=iter([packed]), request=REQUEST
     )
-    sizes = [len(piece) for piece in museum_bodies.pieces_of(response)]
+    sizes = [len(piece) for piece in museum_http.pieces_of(response)]
     assert sum(sizes) == 50 * 2**20 and max(sizes) <= 2**16
 
 
@@ -325,7 +325,7 @@ def test_a_name_that_resolves_to_another_address_later_is_asked_nothing(
     tmp_path: Path, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
 ):
     public = [ipaddress.ip_address("93.184.215.14")]
-    monkeypatch.setattr(museum_addresses, "_resolved", lambda host, port: public)
+    monkeypatch.setattr(museum_http, "_resolved", lambda host, port: public)
     client = MuseumClient(tmp_path, requests_per_minute=60_000)
     with client, pytest.raises(NotFound, match=r"is a private address \(127.0.0.1\)"):
         client.get_text(f"{server.address}/pages/here")
@@ -333,9 +333,9 @@ def test_a_name_that_resolves_to_another_address_later_is_asked_nothing(
 
 
 def test_a_private_network_may_hold_the_museums_photos_elsewhere(monkeypatch):
-    allowed = museum_addresses.Addresses("http://10.1.2.3:8080/api")
+    allowed = museum_http.Addresses("http://10.1.2.3:8080/api")
     allowed.check(httpx.URL("http://10.1.2.4/iiif"))
     for url in ("http://127.0.0.1/", "http://169.254.169.254/", "http://[fe80::1]/"):
         with pytest.raises(NotFound, match="is a private address"):
             allowed.check(httpx.URL(url))
-    museum_addresses.Addresses().check(httpx.URL("https://93.184.215.14/"))
+    museum_http.Addresses().check(httpx.URL("https://93.184.215.14/"))

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from musequest.creation.dialogs import TEMPERATURES, flaw_of_pair
-from musequest.creation.exhibits import Exhibit
-from musequest.creation.fact_forms import Facts
+from musequest.creation.exhibit import Exhibit
 from musequest.creation.offline_writer import QUESTIONS, OfflineWriter, compose, describe
 from musequest.creation.phrases import PHRASES
-from musequest.creation.sentences import shortened, split_sentences, told_sentences
+from musequest.creation.texts import shortened, split_sentences, told_sentences
+from musequest.creation.wordings import Facts
 from musequest.errors import MuseQuestError
 from musequest.languages import count_words
 

@@ -16,7 +16,7 @@ from .options import SERVER, add, add_collection, add_server, given, positive
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..creation.writers import Writer
+    from ..creation.dialogs import Writer
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

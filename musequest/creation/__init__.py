@@ -10,7 +10,7 @@ In the order of a run: `exhibits` reads and checks a museum's folder, `museums` 
 internet, `augmentation` fills photos up to 15 an exhibit, `dialogs` has a writer (`offline_writer`,
 or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split`, `auditing`
 looks for leaks, `card` tells what came of it, `publishing` hands it on. `imported` takes in a
-dataset made elsewhere; `chosen` does what a profile says.
+dataset made elsewhere; `stage` does what a profile says.
 """
 
 from ..lazy import public
@@ -20,12 +20,12 @@ __getattr__, __dir__, __all__ = public(
     {
         "auditing": ["audit"],
         "augmentation": ["augment"],
-        "catalogue": ["published_catalogue"],
-        "chosen": ["collect", "cost_of", "sample", "within_reach", "writer_of"],
         "dataset": ["build_dataset", "fingerprint", "load_split", "split_table"],
         "dialogs": ["synthesize"],
+        "exhibit_lists": ["published_catalogue"],
         "exhibits": ["load_exhibits"],
         "museums": ["missing_exhibits"],
         "publishing": ["push_to_hub"],
+        "stage": ["collect", "cost_of", "sample", "within_reach", "writer_of"],
     },
 )

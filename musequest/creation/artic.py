@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from .catalogue import Entry
+from .exhibit_lists import Entry
 from .museum_client import MuseumClient
-from .museum_faults import NotFound
+from .museum_http import NotFound
 from .museum_records import (
     CC0,
     MuseumPhoto,

@@ -22,8 +22,7 @@ from ..locks import holds_collection
 from ..photos import SAME_BITS, Likeness, likeness, open_photo, same_photo
 from ..tables import iterate_table
 from .card import write_card
-from .dataset_files import AGAIN, dialog_of, fingerprint, photo_of, split_path
-from .split import SPLITS
+from .split import AGAIN, SPLITS, dialog_of, fingerprint, photo_of, split_path
 
 Found = list[dict[str, str]]
 # Photos compared with all others at a time, which bounds the memory.

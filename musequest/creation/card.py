@@ -17,13 +17,11 @@ from ..files import read_remade, write_text
 from ..home import collection_dir
 from ..languages import ENGLISH, language_name
 from ..tables import read_table
-from .card_text import CARD, NOT_AUDITED
-from .credits import credit_rows
-from .dataset_files import fingerprint, split_path
-from .exhibits import Exhibit, load_exhibits
+from .exhibit import Exhibit, credit_rows
+from .exhibits import load_exhibits
 from .hosted.ledger import paid_usd_of
 from .hosted.prompts import FORMS
-from .split import SPLITS
+from .split import SPLITS, fingerprint, split_path
 
 # Licences the Hub knows by these names; anything else is called "other".
 KNOWN_LICENSES = {"cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"}
@@ -166,3 +164,67 @@ def _lines(items: Iterable[str]) -> str:
 def _plain(text: str) -> str:
     """A museum's text within Markdown, its brackets and line ends taken as letters."""
     return json.dumps(" ".join(text.split()), ensure_ascii=False)[1:-1].replace("<", "&lt;")
+
+
+CARD = """---
+{head}---
+
+# {collection}
+
+Photos of {exhibits} exhibits with visitors' questions and a docent's answers, made by MuseQuest.
+Each exhibit has 15 rows; {photos} photos are real, the others augmented copies of them.
+
+| split | rows |
+|---|---|
+{splits}
+
+## Columns
+
+- `image`: the photo; `image_name` and `data_id` name photo and row, `item_name` the exhibit.
+- `dialog`: JSON, `{{"messages": [user: image and question, assistant: answer]}}`.
+- `source_photo`: the photo a copy was made from (a real photo names itself); `augmented`: whether
+  it is one.
+- `temperature`: at which the pair was written; the lowest is the most complete in facts, and none
+  is given where the model chose its own.
+- `track`: on test rows, `unseen_photo`, or `seen_photo` where training has copies of that photo.
+
+## The split
+
+Test holds real photos and lowest-temperature pairs, and so does validation as far as they go;
+training holds the rest. A test photo of the track `unseen_photo` is never the parent of a training
+photo. Report scores by track.
+
+## Sources and rights
+
+{sources}
+
+Of the texts:
+
+{texts}
+
+Of the photos, each of which stands with its licence, credit line, record and source in
+[credits.csv](credits.csv) under its `image_name`:
+
+{rights}
+
+## Dialogs
+
+{languages}
+
+{dialogs}
+
+`provenance.csv` holds for each row who wrote its pair, at which temperature, from which prompt, in
+which response, and at what cost.
+
+## Audit
+
+{audit}
+
+## Limits
+
+The answers repeat what the museum's texts say; they are as right as these are. They were not
+checked one by one: where a language model wrote them, only their numbers were held against the
+texts. A docent that learned them answers about these exhibits alone, and from memory.
+"""
+
+NOT_AUDITED = "- not made yet of this state of the dataset"

@@ -22,10 +22,9 @@ from ..photos import open_photo
 from ..tables import SCHEMAS, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
 from .card import write_card
-from .credits import write_credits
-from .dataset_files import fingerprint, load_split, split_path
-from .exhibits import Exhibit, load_exhibits
-from .split import SLOTS, SPLITS
+from .exhibit import Exhibit, write_credits
+from .exhibits import load_exhibits
+from .split import SLOTS, SPLITS, fingerprint, load_split, split_path
 
 __all__ = ["build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table"]
 

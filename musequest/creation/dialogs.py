@@ -6,10 +6,14 @@ either about every exhibit that has no dialogs yet, several at once where the wr
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Generator
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,10 @@ from ..home import collection_dir
 from ..languages import count_words
 from ..locks import holds_collection
 from ..tables import SCHEMAS, read_table, write_table
-from .exhibits import Exhibit, load_exhibits
+from .exhibit import Exhibit
+from .exhibits import load_exhibits
 from .split import SLOTS
 from .texts import flaw_of, names_title
-from .writers import Pair, Writer, WriterStopped, sha256_of
 
 TEMPERATURES = (0.4, 0.7, 0.9)
 PAIRS_EACH = SLOTS // len(TEMPERATURES)
@@ -189,3 +193,62 @@ def _kept(
 def _save(path: Path, exhibits: list[Exhibit], done: dict[str, list[dict[str, Any]]]) -> None:
     rows = [row for exhibit in exhibits for row in done.get(exhibit.item_name, [])]
     write_table("dialogs", path, rows)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One question and its answer, and what it took to get them."""
+
+    question: str
+    answer: str
+    prompt_sha256: str
+    response_id: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    created_at: datetime | None = None  # in UTC; None where it does not depend on the time
+    temperature_taken: bool = True  # False where the model took none and chose its own
+    support: str | None = None  # JSON: what of the exhibit's texts bears the answer out
+
+
+class WriterStopped(MuseQuestError):
+    """What ends a whole run, since every further exhibit would meet the same."""
+
+
+class Writer(ABC):
+    """Composes question-answer pairs about an exhibit."""
+
+    name: str
+    concurrency = 1  # exhibits handed to `write` at the same time, each in a thread of its own
+
+    @abstractmethod
+    def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
+        """Return what is asked; while it stays the same, pairs on disk are kept."""
+
+    @abstractmethod
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` pairs; called for an exhibit's temperatures in ascending order.
+
+        MuseQuestError where the writer cannot, WriterStopped where it can do no more at all.
+        """
+
+    @contextmanager
+    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
+        """Enclose all `write` of a run; `exhibits` are the missing ones of data/<collection>."""
+        yield
+
+    def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
+        """Return those that can be written now; the others are left for a later run."""
+        return exhibits
+
+    def stop(self) -> None:  # noqa: B027
+        """Begin nothing more: the run ends once what is under way has come back."""
+
+    def state(self) -> str:
+        """Return what the progress bar shows beside its own, such as money spent."""
+        return ""
+
+
+def sha256_of(text: str) -> str:
+    """Return the SHA-256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

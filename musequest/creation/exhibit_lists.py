@@ -1,6 +1,8 @@
-"""The list of a museum's folder: exhibits.csv, exhibits.parquet or exhibits.jsonl, as rows of text.
+"""Lists of exhibits, as rows of text: a museum's own, and catalogues that name what is wanted.
 
-Every reader gives the rows with their places ("row 5"), and one sentence for each unreadable row.
+The list of a museum's folder is exhibits.csv, exhibits.parquet or exhibits.jsonl. Every reader
+gives the rows with their places ("row 5"), and one sentence for each unreadable row. A catalogue is
+a CSV file that names exhibits of a museum on the internet (item_name, link, record, title).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MuseQuestError
+from ..home import root
 
 SEPARATORS = (",", ";", "\t", "|")
 # What Excel reads, and some programs write, as a first line.
 SEP_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[;,\t]*\r?\n', re.IGNORECASE)
 LONGEST_CELL = 2**31 - 1  # characters
+ITEM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
+# The 65 Smithsonian exhibits of the published experiment.
+PUBLISHED = "smithsonian_65.csv"
 
 
 class Row(NamedTuple):
@@ -209,3 +216,57 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a catalogue: what is to be found, and by what it can be confirmed."""
+
+    item_id: int
+    item_name: str
+    link: str  # the page that tells of it; may be empty
+    record: str  # the address or id of its record; may be empty
+    title: str
+
+    @property
+    def words(self) -> str:
+        """What to search for: the title, else the name in words."""
+        return self.title or re.sub(r"[-_]+", " ", self.item_name)
+
+
+def flaw_of_name(item_name: str) -> str | None:
+    """Return why an item_name cannot be one, as the end of a sentence; None where it can."""
+    if ITEM_NAME.fullmatch(item_name):
+        return None
+    return (
+        f"the item_name {item_name!r} cannot name a folder; use a-z, 0-9, '-' and '_', 80 at most."
+    )
+
+
+def published_catalogue() -> Path:
+    """Return where the catalogue of the published experiment lies."""
+    return root() / "assets/catalogues" / PUBLISHED
+
+
+def read_catalogue(path: str | Path) -> list[Entry]:
+    """Return the entries in their order; every mistake in the file raises MuseQuestError.
+
+    `item_name` is needed, and one of link, record and title; item_id is the line's number, from 1.
+    """
+    rows, problems = read_csv(Path(path), ("item_name",))
+    if problems:
+        raise MuseQuestError(f"{path}, {problems[0]}")
+    entries: dict[str, Entry] = {}
+    for place, number, cells in rows:
+        name = cells["item_name"]
+        texts = {key: " ".join(cells.get(key, "").split()) for key in ("link", "record", "title")}
+        if flaw := flaw_of_name(name):
+            raise MuseQuestError(f"{path}, {place}: {flaw}")
+        if name in entries:
+            raise MuseQuestError(f"{path}, {place}: '{name}' occurs twice; take one out.")
+        if not any(texts.values()):
+            raise MuseQuestError(
+                f"{path}, {place}: '{name}' has no link, record or title; add one of them."
+            )
+        entries[name] = Entry(number, name, **texts)
+    return list(entries.values())

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import asdict, fields, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 
 import pandas as pd
@@ -23,42 +26,21 @@ from ..files import file_digest, parse_json
 from ..home import collection_dir
 from ..languages import ENGLISH, checked_language
 from ..locks import holds_collection
-from ..photos import likeness, prepared_photo, same_photo, save_photo
+from ..photos import likeness, photo_suffixes, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
-from .catalogue import ITEM_NAME
-from .credits import Credits, credits_of, read_credits, write_credits
-from .exhibit_lists import Row, list_path, read_list
-from .photo_files import found_photo, images_of, others_of, warn_of_others
-from .split import SLOTS, Slot, assign, assign_listed
+from .exhibit import Exhibit, credits_of, read_credits, write_credits
+from .exhibit_lists import Row, flaw_of_name, list_path, read_list
+from .split import SLOTS, assign_listed
 from .texts import flaw_of, half_sign_of, warn_of_short
 
 NEEDED = ("item_name", "title", "description")
 # Columns that give the photos of each split.
 LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """One exhibit; `photos` are relative to its museum's folder, or to data/<collection>."""
-
-    item_id: int
-    item_name: str  # unique, names folders
-    title: str
-    link: str
-    record: str
-    description: str
-    photos: list[str]
-    license: str
-    credit: str
-    facts: dict[str, str] = field(default_factory=dict)
-    photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
-    photo_digests: list[str] = field(default_factory=list)  # SHA-256 of each, once collected
-    splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
-    language: str = ENGLISH  # of its texts and dialogs, a code of ISO 639-1
-
-    def slots(self) -> list[Slot]:
-        """Return the 15 slots: by what the museum lists for each split, else by the split rule."""
-        return assign_listed(**self.splits) if self.splits else assign(len(self.photos))
+# Columns of exhibits.parquet that hold JSON, with what stands for nothing.
+JSON_CELLS = {"facts": "{}", "photo_credits": "[]", "splits": "{}", "photo_digests": "[]"}
+# What systems leave beside files of their own accord.
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
+SHOWN = 60  # characters of a name in a sentence
 
 
 def read_folder(folder: str | Path, language: str = ENGLISH) -> tuple[list[Exhibit], list[str]]:
@@ -122,19 +104,12 @@ def collect_folder(
 def load_exhibits(collection: str) -> list[Exhibit]:
     """Return a collection's exhibits, their photos relative to data/<collection>."""
     path = collection_dir(collection) / "exhibits.parquet"
-    rows = read_table("exhibits", path).to_dict("records")
-    names = [item.name for item in Exhibit.__dataclass_fields__.values()]
     exhibits = []
-    for row in rows:
-        values = {name: row.get(name) for name in names} | {"photos": list(row["photos"])}
-        own = row.get("language")
-        values["language"] = own if isinstance(own, str) else ENGLISH
-        for name, nothing in (
-            ("facts", "{}"),
-            ("photo_credits", "[]"),
-            ("splits", "{}"),
-            ("photo_digests", "[]"),
-        ):
+    for row in read_table("exhibits", path).to_dict("records"):
+        values = {item.name: row.get(item.name) for item in fields(Exhibit)}
+        values["photos"] = list(row["photos"])
+        values["language"] = row["language"] if isinstance(row.get("language"), str) else ENGLISH
+        for name, nothing in JSON_CELLS.items():
             told = row.get(name)
             values[name] = _cell(told if isinstance(told, str) else nothing, name, path)
         exhibits.append(Exhibit(**values))
@@ -192,10 +167,8 @@ def _item_name(cells: dict[str, str], earlier: list[Exhibit]) -> str:
     name = cells["item_name"]
     if not name:
         raise MuseQuestError("the item_name is empty; give the exhibit a name of its own.")
-    if not ITEM_NAME.fullmatch(name):
-        raise MuseQuestError(
-            f"the item_name {name!r} cannot name a folder; use a-z, 0-9, '-' and '_', 80 at most."
-        )
+    if flaw := flaw_of_name(name):
+        raise MuseQuestError(flaw)
     if any(name == exhibit.item_name for exhibit in earlier):
         raise MuseQuestError(f"the item_name '{name}' occurs twice; give this row another one.")
     return name
@@ -259,15 +232,12 @@ def _facts(cell: str) -> dict[str, str]:
 
 
 def _row(exhibit: Exhibit) -> dict[str, Any]:
-    texts = {
-        name: json.dumps(value, ensure_ascii=False) if value else None
-        for name, value in vars(exhibit).items()
-        if name in ("facts", "photo_credits", "splits", "photo_digests")
-    }
-    row = asdict(exhibit) | texts
+    values = asdict(exhibit)
+    for name in JSON_CELLS:
+        values[name] = json.dumps(values[name], ensure_ascii=False) if values[name] else None
     if exhibit.language == ENGLISH:  # said only where it is another
-        del row["language"]
-    return row
+        del values["language"]
+    return values
 
 
 def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
@@ -301,3 +271,77 @@ def _opened(path: Path) -> Image.Image:
         return prepared_photo(path)
     except OSError as error:
         raise MuseQuestError(f"{path} cannot be read ({error.strerror}); mend that.") from None
+
+
+def found_photo(folder: Path, listed: str) -> str:
+    """Return the path of a listed photo within the folder, as the disk spells it.
+
+    Accents may be written in one sign or two, as Macs and others do, and folders may be parted by
+    backslashes. A photo that is absent, lies outside or has an impossible path raises
+    MuseQuestError.
+    """
+    try:
+        if not (folder / listed).resolve().is_relative_to(folder.resolve()):
+            raise MuseQuestError(f"the photo {listed} lies outside {folder}; move it there.")
+        if (folder / listed).is_file():
+            return listed
+        spelled = _spelled(folder, PurePosixPath(listed.replace("\\", "/")).parts)
+        if spelled is not None and spelled.is_file():
+            return spelled.relative_to(folder).as_posix()
+    # A path with NUL, one longer than the system takes, or links that lead to themselves.
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MuseQuestError(
+            f"the photo {listed[:SHOWN]!r} has a path that cannot be used ({reason}); correct it."
+        ) from None
+    raise MuseQuestError(f"the photo {folder / listed} is absent; add it, or unlist it.")
+
+
+def images_of(folder: Path, item_name: str) -> list[str]:
+    """Return the photos in photos/<item_name>/, relative to the folder, in the order of names."""
+    found = sorted((folder / "photos" / item_name).glob("*"))
+    return [path.relative_to(folder).as_posix() for path in found if _is_photo(path)]
+
+
+def others_of(folder: Path, item_name: str) -> list[Path]:
+    """Return what lies in photos/<item_name>/ or deeper and is none of its photos."""
+    left: list[Path] = []
+    for parent, folders, names in os.walk(folder / "photos" / item_name):
+        folders.sort()
+        inner = Path(parent) != folder / "photos" / item_name
+        paths = [Path(parent) / name for name in sorted(names)]
+        left += [each for each in paths if not _hidden(each) and (inner or not _is_photo(each))]
+    return left
+
+
+def warn_of_others(folder: Path, item_names: Iterable[str]) -> None:
+    """Log one sentence that counts what lies in photos/<item_name>/ and was not taken."""
+    left = [path for item_name in item_names for path in others_of(folder, item_name)]
+    if left:
+        LOGGER.warning(
+            "%d files in photos/ were left out, first %s: a folder of its own within an exhibit's, "
+            "or a format that is not read, is taken only if you list it or save it as JPEG.",
+            len(left), left[0],
+        )  # fmt: skip
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in photo_suffixes() and not _hidden(path) and path.is_file()
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a system made the file for itself, as Macs do for each on other disks ("._a.jpg")."""
+    return path.name.startswith(".") or path.name.casefold() in SYSTEM_FILES
+
+
+def _spelled(folder: Path, parts: Iterable[str]) -> Path | None:
+    """The path whose parts are the same letters, however their accents are encoded."""
+    path = folder
+    for part in parts:
+        wanted = unicodedata.normalize("NFC", part)
+        names = os.listdir(path) if path.is_dir() else []
+        same = (name for name in names if unicodedata.normalize("NFC", name) == wanted)
+        if (name := next(same, None)) is None:
+            return None
+        path = path / name
+    return path

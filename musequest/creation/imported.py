@@ -24,8 +24,7 @@ from ..json_shapes import Dialog, misfit
 from ..locks import holds_collection
 from ..photos import open_photo, read_photo
 from ..tables import table_writer
-from .dataset_files import split_path
-from .split import SPLITS
+from .split import SPLITS, split_path
 from .texts import half_sign_of
 
 if TYPE_CHECKING:

@@ -25,9 +25,17 @@ from .. import __version__
 from ..credentials import hidden
 from ..errors import MuseQuestError
 from ..files import write_text, write_whole
-from .museum_addresses import Addresses
-from .museum_bodies import beginning_of, pieces_of
-from .museum_faults import LONGEST_WAIT_SECONDS, Again, NotFound, Unanswered, judge, parsed
+from .museum_http import (
+    LONGEST_WAIT_SECONDS,
+    Addresses,
+    Again,
+    NotFound,
+    Unanswered,
+    beginning_of,
+    judge,
+    parsed,
+    pieces_of,
+)
 
 T = TypeVar("T")
 

@@ -16,14 +16,11 @@ from pathlib import Path
 
 from ..errors import MuseQuestError
 from ..languages import ENGLISH, IN_SIGNS, count_words, language_name
-from .dialogs import TEMPERATURES
-from .exhibits import Exhibit
-from .fact_forms import Facts, even_stops, upper_first
+from .dialogs import TEMPERATURES, Pair, Writer, sha256_of
+from .exhibit import Exhibit
 from .phrases import PHRASES
-from .sentences import shortened, told_sentences
-from .texts import names_title, title_words
-from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS
-from .writers import Pair, Writer, sha256_of
+from .texts import names_title, shortened, title_words, told_sentences
+from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS, Facts, even_stops, upper_first
 
 __all__ = ["QUESTIONS", "OfflineWriter", "compose", "describe"]
 

@@ -21,10 +21,9 @@ from ..errors import MuseQuestError
 from ..files import clear_temporaries, is_temporary, plain_files, read_json
 from ..home import collection_dir
 from ..locks import holds_collection
-from .credits import CREDIT_COLUMNS
-from .dataset_files import fingerprint, split_path
+from .exhibit import CREDIT_COLUMNS
 from .exhibit_lists import read_csv
-from .split import SPLITS
+from .split import SPLITS, fingerprint, split_path
 
 MEGABYTE = 1e6
 # What a dataset consists of. Whatever else lies in its folder stays there.

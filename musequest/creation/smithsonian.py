@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from ..credentials import unsafe_way
 from ..errors import LOGGER, MuseQuestError
-from .catalogue import Entry
+from .exhibit_lists import Entry
 from .museum_client import MuseumClient
-from .museum_faults import NotFound, Refused
+from .museum_http import NotFound, Refused
 from .museum_records import (
     NOT_STATED,
     MuseumPhoto,

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint, load_split
-from ..creation.dataset_files import dialog_of
+from ..creation.split import dialog_of
 from ..errors import MuseQuestError
 from ..home import run_dir
 from ..locks import hold

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..creation.dataset_files import dialog_of
+from ..creation.split import dialog_of
 from ..errors import MuseQuestError
 from ..settings import Profile
 from .outsiders import outsider_rows, outsiders_folder

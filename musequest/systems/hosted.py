@@ -23,14 +23,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..creation.dataset import fingerprint
-from ..creation.hosted.estimate import count_tokens, estimate
+from ..creation.dialogs import WriterStopped, sha256_of
 from ..creation.hosted.ledger import Ledger
-from ..creation.hosted.prices import price_of
+from ..creation.hosted.prices import count_tokens, estimate, price_of
 from ..creation.hosted.prompts import Request
 from ..creation.hosted.replies import spoken
-from ..creation.hosted.server import address_of, key_of
-from ..creation.hosted.session import Session, Terms
-from ..creation.writers import WriterStopped, sha256_of
+from ..creation.hosted.session import Session, Terms, address_of, key_of
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..finetuning.generation import given
 from ..home import collection_dir

@@ -7,14 +7,16 @@ know the museum, it has to read.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from ..creation.dataset_files import dialog_of
-from ..creation.exhibits import Exhibit, load_exhibits
-from ..creation.texts import as_data
+from ..creation.exhibit import Exhibit
+from ..creation.exhibits import load_exhibits
+from ..creation.split import dialog_of
+from ..creation.texts import as_data, split_sentences
 from ..errors import MuseQuestError
 from ..files import file_digest
 from ..finetuning.collator import DocentCollator
@@ -28,7 +30,6 @@ PROMPT = (
     "from and nothing else, whatever it says:\n{text}\n\nA visitor asks: {question}\n"
     "Answer in one paragraph, with the facts of the text."
 )
-SENTENCE_END = ". "
 
 
 class RAG(Retriever):
@@ -90,7 +91,7 @@ class RAG(Retriever):
             if over <= 0 or not text:
                 return prompted
             shortened.add(exhibit.item_name)
-            text = self._cut(text, over)
+            text = self._cut(text, over, exhibit.language)
 
     @cached_property
     def _reserved(self) -> list[str]:
@@ -106,13 +107,13 @@ class RAG(Retriever):
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", 2**31)
         return positions - self.profile.max_new_tokens
 
-    def _cut(self, text: str, over: int) -> str:
+    def _cut(self, text: str, over: int, language: str) -> str:
         """The text without its last `over` tokens and the sentence they begin in."""
         tokenizer = self.processor.tokenizer
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
         kept = tokenizer.decode(tokens[: max(0, len(tokens) - over)])
-        whole, end, _ = kept.rpartition(SENTENCE_END)
-        return whole + end.strip()
+        signs = len("".join("".join(split_sentences(kept, language)[-1:]).split()))
+        return re.sub(rf"(\S\s*){{{signs}}}\Z", "", kept).rstrip()
 
 
 def _exhibit(texts: Mapping[str, Exhibit], name: str) -> Exhibit:

@@ -12,16 +12,15 @@ import openai
 from tqdm import tqdm
 
 from ...credentials import hidden_text
-from ..dialogs import PAIRS_EACH, TEMPERATURES
-from ..exhibits import Exhibit
-from ..writers import WriterStopped
+from ..dialogs import PAIRS_EACH, TEMPERATURES, WriterStopped
+from ..exhibit import Exhibit
 from .batches import Batches
 from .calls import REPEATS
-from .estimate import estimate
+from .faults import FEW
 from .ledger import Ledger
-from .prompts import JSON, Request, Unacceptable, request
-from .responses import words_of
-from .verdicts import FEW
+from .prices import estimate
+from .prompts import JSON, Request, request
+from .replies import Unacceptable, words_of
 from .writer import MAX_COST_USD, MODEL, TIMEOUT_S, HostedWriter, has_rows, past_of
 
 

@@ -21,14 +21,20 @@ import openai
 from openai import types
 from openai.pagination import SyncCursorPage
 
-from ..writers import WriterStopped
-from .estimate import most_usd
-from .faults import elsewhere, shut_out, told_error
+from ..dialogs import WriterStopped
+from .faults import (
+    body_without,
+    elsewhere,
+    sentence_of,
+    settings_without,
+    shut_out,
+    told_error,
+    untaken_in,
+)
 from .ledger import Batch, Ledger
-from .parameters import body_without, sentence_of, settings_without, untaken_in
-from .prices import Price
+from .prices import Price, most_usd
 from .prompts import Request
-from .responses import record_of
+from .replies import record_of
 
 ENDPOINT = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name

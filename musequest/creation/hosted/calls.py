@@ -16,9 +16,7 @@ from typing import Any
 import openai
 
 from ...errors import LOGGER, MuseQuestError
-from ..writers import WriterStopped
-from .disk import Disk
-from .estimate import most_usd
+from ..dialogs import WriterStopped
 from .faults import (
     FREE,
     SCHEMA_WORDS,
@@ -26,21 +24,24 @@ from .faults import (
     Limited,
     NoSchema,
     Untaken,
+    Verdicts,
     as_refusal,
+    body_without,
     elsewhere,
     lacks_model,
     lost,
     parsed,
+    sentence_of,
+    settings_without,
     shut_out,
     told_error,
+    untaken_in,
 )
-from .ledger import Ledger
+from .ledger import Disk, Ledger
 from .pacing import LONGEST_PAUSE_S, Gate
-from .parameters import body_without, sentence_of, settings_without, untaken_in
-from .prices import Price
+from .prices import Price, most_usd
 from .prompts import JSON, Request
-from .responses import keeps_schema, record_of, words_of
-from .verdicts import Verdicts
+from .replies import keeps_schema, record_of, words_of
 
 REPEATS = 3  # of a call that failed, or whose response was not accepted
 REPEATS_LIMITED = 20  # of a call that met a rate limit

@@ -1,13 +1,22 @@
-"""What may go wrong with a call, told apart by what it costs and what helps."""
+"""What may go wrong with a call, told apart by what it costs and what helps.
+
+A parameter that a model does not take is left out or put otherwise: newer models want
+`max_completion_tokens` for `max_tokens`, and some take no temperature but their own. A server says
+so with a status of 400, which costs nothing; the ledger keeps it. Replies that come and cannot be
+used are counted too, and too many in a row end the run.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import openai
+
+from ..dialogs import WriterStopped
 
 FREE = (409, 500, 503)  # errors that surely cost nothing; with others a model may have answered
 NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
@@ -18,6 +27,21 @@ NO_MODEL_CODE = re.compile(r"model|model_not_found|(invalid|unknown|unsupported)
 NO_MODEL = (
     r"(invalid|unknown|unsupported|no such) model|not a valid model|"
     r"model\W+{model}\W+(\w+\W+)?(not|unknown|invalid|unavailable)\b"
+)
+
+FEW = 5  # replies, none of which could be used, end a run that has used none before
+MANY = 20  # end any other: five exhibits whose replies could not be used, nor their repeats
+INSTEAD = {"max_tokens": "max_completion_tokens", "temperature": None}
+TOLD = {
+    "max_tokens": "max_completion_tokens bounds its answers, their reasoning included",
+    "temperature": "none is sent, and none is recorded beside what it writes",
+}
+STATUSES = (400, 422)
+UNTAKEN = re.compile(
+    r"un-?supported|n[o']t (be )?(support|allow|permit|accept|recogni[sz]e|availabl)|"
+    r"un(known|recogni[sz]ed|expected) |extra_forbidden|deprecated|only the default|"
+    r"max_completion_tokens",
+    re.IGNORECASE,
 )
 
 
@@ -112,3 +136,66 @@ def lacks_model(error: openai.APIStatusError, model: str) -> bool:
     if any(NO_MODEL_CODE.fullmatch(each) for each in fields):
         return True
     return re.search(NO_MODEL.format(model=re.escape(model)), error.message, re.I) is not None
+
+
+@dataclass
+class Verdicts:
+    """Of the replies of one model, as they come; those of earlier runs do not count."""
+
+    url: str
+    proven: bool = False  # whether a reply of this model was ever used
+    useless: set[str] = field(default_factory=set)  # requests since the last reply that was used
+
+    def used(self) -> None:
+        """A reply could be used."""
+        self.proven = True
+        self.useless.clear()
+
+    def refuse(self, key: str, reason: str, words: str, again: bool) -> WriterStopped | None:
+        """The reply to a request could not be used; returns what ends the run, once it must.
+
+        Where others could be, one more (`again`) of an exhibit that failed before is no sign.
+        """
+        if again and self.proven:
+            return None
+        self.useless.add(key)
+        count = len(self.useless)
+        if count < (MANY if self.proven else FEW):
+            return None
+        return WriterStopped(
+            f"{self.url} gave {count} replies in a row that could not be used, the last because "
+            f"{reason}: {words!r}; what was paid is recorded, check --model and --base-url."
+        )
+
+
+def sentence_of(url: str, model: str, name: str, reason: str) -> str:
+    """Say that a parameter is not taken, and what becomes of it."""
+    return (
+        f"The model '{model}' at {url} does not take {name} ({reason.rstrip('.')}); {TOLD[name]}."
+    )
+
+
+def untaken_in(status: int, param: object, words: str, without: Container[str] = ()) -> str | None:
+    """Return the parameter that a refusal is about, or None; `without` were not sent.
+
+    `param` is what the refusal itself names, if it does; `words` are its message and its code.
+    """
+    if status in STATUSES and UNTAKEN.search(words):
+        for name in INSTEAD:
+            named = param == name if param else re.search(rf"\b{name}\b", words)
+            if named and name not in without:
+                return name
+    return None
+
+
+def body_without(body: dict[str, Any], without: Container[str]) -> dict[str, Any]:
+    """Return a request's body with other parameters in the place of those that are not taken."""
+    names = {name: INSTEAD[name] if name in without else name for name in INSTEAD}
+    sent = {names.get(name, name): value for name, value in body.items()}
+    sent.pop(None, None)
+    return sent
+
+
+def settings_without(settings: dict[str, Any], without: Container[str]) -> dict[str, Any]:
+    """Return a request's settings as they were sent: a temperature that was not is None."""
+    return settings | ({"temperature": None} if "temperature" in without else {})

@@ -11,6 +11,7 @@ What is written is surely on the disk after `flush`, and a response can be found
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -263,3 +264,24 @@ def paid_usd_of(path: Path, forms: Collection[str]) -> float:
             if event["event"] in ("paid", "failed") and told["form"] in forms:
                 paid_usd += _usd(told["cost_usd"])
     return paid_usd
+
+
+class Disk:
+    """Belongs to one event loop and is used in its thread alone."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._turn = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None  # the flush that has not begun
+
+    async def reached(self) -> None:
+        """Return when all that was written before is on the disk; OSError if it cannot be."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._flush())
+        await self._next
+
+    async def _flush(self) -> None:
+        """Flush once the flush under way has ended; who comes later waits for the next."""
+        async with self._turn:
+            self._next = None
+            await asyncio.to_thread(self.ledger.flush)

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from ..writers import WriterStopped
+from ..dialogs import WriterStopped
 from .ledger import Ledger
 
 LONGEST_PAUSE_S = 120.0

@@ -1,23 +1,20 @@
-"""What a hosted model is asked, in two forms, and how its answer is read.
+"""What a hosted model is asked, in two forms.
 
 The exhibit's text goes in as a JSON string, so that no marker, tag or instruction inside it can
 end it. The answer is JSON held to a schema where the server has that, else `[Visitor]: ...` and
-`[Guide]: ...` lines; both are read strictly.
+`[Guide]: ...` lines.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...languages import IN_SIGNS, language_name
-from ..dialogs import LONGEST, SHORTEST
-from ..exhibits import Exhibit
+from ..dialogs import LONGEST, SHORTEST, sha256_of
+from ..exhibit import Exhibit
 from ..texts import as_data
-from ..writers import sha256_of
-from .replies import marked_lines, pair_lists
 
 MAX_TOKENS = 3000  # of an answer
 LONGEST_REASON = 400  # characters of a rejection that are told to the model
@@ -62,12 +59,6 @@ RESPONSE_FORMAT = {
     "type": "json_schema",
     "json_schema": {"name": "dialogs", "strict": True, "schema": SCHEMA},
 }
-LINES = re.compile(r"\[Visitor\]:[ \t]*(.+)\n\s*\[Guide\]:[ \t]*(.+)(?:\n\s*|$)")
-SPEAKER = re.compile(r"\[\s*(?:Visitor|Guide)\s*\]", re.IGNORECASE)
-
-
-class Unacceptable(Exception):
-    """Why a response does not become data, as a part of a sentence that the model is told too."""
 
 
 @dataclass(frozen=True)
@@ -145,22 +136,6 @@ def request(
     return Request(model, temperature, form, messages)
 
 
-def parse(content: str, form: str, n: int) -> list[tuple[str, str]]:
-    """Return the questions and answers of a response; Unacceptable unless it is `n` whole pairs."""
-    if form == JSON:
-        pairs = [_strings(pair) for pair in pairs_in_json(content)]
-    else:
-        pairs = _parse_marked(content)
-    if len(pairs) != n:
-        raise Unacceptable(f"{len(pairs)} pairs came where {n} were asked")
-    for text in (text for pair in pairs for text in pair):
-        if "\n" in text or "\r" in text:
-            raise Unacceptable("a text has line breaks")
-        if match := SPEAKER.search(text):
-            raise Unacceptable(f"a text contains the marker {match[0]!r}")
-    return pairs
-
-
 def _task(exhibit: Exhibit, n: int) -> str:
     return TASK.format(
         n=n,
@@ -174,31 +149,3 @@ def _task(exhibit: Exhibit, n: int) -> str:
 def _material(exhibit: Exhibit) -> str:
     texts = {"title": exhibit.title, "description": exhibit.description, "facts": exhibit.facts}
     return as_data({key: text for key, text in texts.items() if text})
-
-
-def pairs_in_json(content: str) -> list[Any]:
-    """Return what a reply in JSON has for pairs; Unacceptable if it is no such reply."""
-    found = pair_lists(content)
-    if len(found) > 1:
-        raise Unacceptable(f"the reply holds {len(found)} different lists of pairs")
-    if not found or not isinstance(found[0], list):
-        raise Unacceptable('the reply is no JSON object with the one key "pairs"')
-    return found[0]
-
-
-def _strings(pair: Any) -> tuple[str, str]:
-    if not isinstance(pair, dict) or set(pair) != {"question", "answer"}:
-        raise Unacceptable('a pair has other keys than "question" and "answer"')
-    if not all(isinstance(text, str) for text in pair.values()):
-        raise Unacceptable("a question or an answer is no text")
-    return pair["question"].strip(), pair["answer"].strip()
-
-
-def _parse_marked(content: str) -> list[tuple[str, str]]:
-    pairs, text, end = [], marked_lines(content), 0
-    while end < len(text):
-        if not (match := LINES.match(text, end)):
-            raise Unacceptable("the reply is not made of [Visitor]: and [Guide]: lines in turn")
-        pairs.append((match[1].strip(), match[2].strip()))
-        end = match.end()
-    return pairs

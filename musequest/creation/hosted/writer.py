@@ -15,20 +15,16 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...errors import MuseQuestError
-from ..dialogs import PAIRS_EACH, TEMPERATURES
-from ..exhibits import Exhibit
-from ..writers import Pair, Writer, WriterStopped, sha256_of
-from .acceptance import check_pairs, numbers_of
+from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
+from ..exhibit import Exhibit
+from .acceptance import check_pairs, numbers_of, prepare
 from .calls import REPEATS
-from .estimate import Estimate, estimate
 from .faults import NoSchema
 from .ledger import Ledger
-from .prices import price_of
-from .prompts import FORMS, JSON, MARKED, Request, Unacceptable, base_prompt, parse, request
-from .responses import text_of
-from .server import address_of, key_of
-from .session import Session, Terms
-from .spoken_language import prepare
+from .prices import Estimate, estimate, price_of
+from .prompts import FORMS, JSON, MARKED, Request, base_prompt, request
+from .replies import Unacceptable, parse, text_of
+from .session import Session, Terms, address_of, key_of
 
 MODEL = "gpt-4o-mini"
 MAX_COST_USD = 1.0

@@ -1,24 +1,50 @@
-"""Rights, photo by photo: the licence, credit line, record and source that each photo bears."""
+"""An exhibit: its texts, its photos, and the rights of each photo.
+
+A photo bears a licence, a credit line, a record and a source; `credits.csv` tells them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from ..errors import MuseQuestError
 from ..files import write_csv
+from ..languages import ENGLISH
 from .exhibit_lists import read_csv
-
-if TYPE_CHECKING:
-    from .exhibits import Exhibit
+from .split import Slot, assign, assign_listed
 
 RIGHTS = ("license", "credit", "record", "source")
 CREDIT_COLUMNS = ("item_name", "photo", *RIGHTS)
 
 # One for each photo, with the keys of RIGHTS; `source` is where the photo was got from.
 Credits = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One exhibit; `photos` are relative to its museum's folder, or to data/<collection>."""
+
+    item_id: int
+    item_name: str  # unique, names folders
+    title: str
+    link: str
+    record: str
+    description: str
+    photos: list[str]
+    license: str
+    credit: str
+    facts: dict[str, str] = field(default_factory=dict)
+    photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
+    photo_digests: list[str] = field(default_factory=list)  # SHA-256 of each, once collected
+    splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
+    language: str = ENGLISH  # of its texts and dialogs, a code of ISO 639-1
+
+    def slots(self) -> list[Slot]:
+        """Return the 15 slots: by what the museum lists for each split, else by the split rule."""
+        return assign_listed(**self.splits) if self.splits else assign(len(self.photos))
 
 
 def read_credits(folder: Path) -> dict[str, dict[str, str]]:

@@ -11,12 +11,13 @@ from ..errors import MuseQuestError
 from ..home import collection_dir, root
 from ..settings import Profile, load_profile
 from .augmentation import augment
-from .exhibits import Exhibit, collect_folder, load_exhibits
+from .dialogs import Writer
+from .exhibit import Exhibit
+from .exhibits import collect_folder, load_exhibits
 from .hosted import BatchWriter, HostedWriter, expected_cost
 from .hosted.prices import BATCH_SHARE
 from .museums import MUSEUMS, collect_museum
 from .offline_writer import OfflineWriter
-from .writers import Writer
 
 WRITERS = ("offline", "hosted", "batch")
 CONNECT_SECONDS = 5.0
