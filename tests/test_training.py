@@ -299,13 +299,19 @@ def test_a_process_killed_while_saving_loses_nothing(profile, home, finished, mo
     assert lasting_files(home / RUN) == lasting_files(finished[0] / RUN)
 
 
-def test_a_process_killed_just_before_done_is_done_by_the_next_call(profile, home, monkeypatch):
+@pytest.mark.parametrize("steps", [10, 3])  # at the end of an epoch, and within one
+def test_a_process_killed_just_before_done_is_done_by_the_next_call(
+    profile, home, monkeypatch, steps
+):
+    chosen = {"max_steps": str(steps)}
     with monkeypatch.context() as patch:
         patch.setattr(RunRecord, "finish", lambda *_, **__: (_ for _ in ()).throw(SystemExit()))
         with pytest.raises(SystemExit):
-            train(profile, progress=False)
-    record = train(profile, progress=False)
-    assert record["status"] == "done" and record["steps"] == 10
+            train(profile, overrides=chosen, progress=False)
+    learned = weights_of(home)
+    record = train(profile, overrides=chosen, progress=False)
+    assert record["status"] == "done" and record["steps"] == steps
+    assert all(torch.equal(values, learned[name]) for name, values in weights_of(home).items())
     assert (home / RUN / "adapter").is_dir() and not (home / RUN / "best").exists()
 
 

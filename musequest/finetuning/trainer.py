@@ -55,6 +55,13 @@ class DocentTrainer(Trainer):
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return EpochOrder(train_dataset or self.train_dataset, seed)
 
+    def _run_epoch(self, **options: Any) -> None:
+        """The library's, but for a run that goes on from its last step: it makes one step more."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**options)
+
     def compute_loss(
         self,
         model: nn.Module,
