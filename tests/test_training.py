@@ -20,7 +20,7 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.files import read_json, write_json
 from musequest.finetuning import models, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
