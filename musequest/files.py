@@ -17,7 +17,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ def write_whole(path: str | Path) -> Iterator[Path]:
             raise OSError(refused.errno, os.strerror(refused.errno), str(path)) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses that even where there is nothing
+            temporary.unlink(missing_ok=True)
         _OPEN.discard(temporary)
 
 

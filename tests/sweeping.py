@@ -32,7 +32,7 @@ NEW_NAMESPACE, READ_ONLY, REMOUNT, PRIVATE = 0x20000, 1, 32, (1 << 18) | (1 << 1
 ROOMY = 2**30
 # Keys and columns that tell when and where, and how long it took.
 VOLATILE = {
-    *("seconds", "started_at", "finished_at", "run_finished_at", "minutes", "cost"),
+    *("seconds", "started_at", "finished_at", "run_finished_at", "minutes", "cost", "git_commit"),
     *("samples_per_second", "peak_memory_gib", "disk_gib", "held_by_rank"),
     "predictions_sha256",  # of answers with their seconds
 }
