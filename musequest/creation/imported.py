@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import LOGGER, MuseQuestError
-from ..files import write_text
+from ..files import parse_json, write_text
 from ..finetuning.hub import check_hub
 from ..home import collection_dir
 from ..locks import holds_collection
@@ -181,7 +181,7 @@ def _own_path(path: Any, folder: Path) -> Path:
 def _dialog(text: Any, place: str) -> str:
     """The dialog as JSON text: a user's turn with photo and question, and an assistant's."""
     try:
-        dialog = json.loads(text) if isinstance(text, str) else text
+        dialog = parse_json(text, Any) if isinstance(text, str) else text
         user, assistant = dialog["messages"] if isinstance(dialog, dict) else dialog
         kinds = [part["type"] for part in user["content"]]
         answer = assistant["content"][0]["text"]
