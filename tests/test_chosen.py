@@ -101,7 +101,7 @@ def test_the_writer_is_the_profile_s(home: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     writer = writer_of(hosted)
     assert type(writer) is HostedWriter and writer.name == "gpt-4o"
-    assert writer.terms.max_cost_usd == 2.5
+    assert writer.server.max_cost_usd == 2.5
     assert type(writer_of(dataclasses.replace(hosted, writer="batch"))) is BatchWriter
     with pytest.raises(MuseQuestError, match="has the writer 'robot'; write offline, hosted or ba"):
         writer_of(dataclasses.replace(POCKET, writer="robot"))

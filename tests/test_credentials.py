@@ -88,7 +88,7 @@ def test_a_key_does_not_leave_this_machine_for_all_to_read(host: str, monkeypatc
     with pytest.raises(MuseQuestError, match="SMITHSONIAN_API_KEY would travel to"):
         Smithsonian(None, url)
     monkeypatch.setenv("MUSEQUEST_PLAIN_HTTP", "1")
-    assert HostedWriter(base_url=url).terms.key == KEY
+    assert HostedWriter(base_url=url).server.key == KEY
     monkeypatch.delenv("MUSEQUEST_PLAIN_HTTP")
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert HostedWriter(base_url=url).terms.key == "none"
+    assert HostedWriter(base_url=url).server.key == "none"

@@ -416,7 +416,9 @@ def test_a_missing_key_and_an_unknown_price_are_told_before_anything(home, monke
     with pytest.raises(MuseQuestError, match="The address 'localhost' is none"):
         HostedWriter(base_url="localhost")
     (home / "prices.yaml").write_text("llama: {input: 0, output: 0, as_of: 2026-01-31}\n")
-    assert HostedWriter("llama", base_url="http://127.0.0.1:1/v1").terms.price.cost_usd(10, 10) == 0
+    assert (
+        HostedWriter("llama", base_url="http://127.0.0.1:1/v1").server.price.cost_usd(10, 10) == 0
+    )
     (home / "prices.yaml").write_text("llama: {input: -1, output: 0, as_of: 2026-01-31}\n")
     with pytest.raises(MuseQuestError, match="write two amounts of 0 or more"):
         HostedWriter("llama", base_url="http://127.0.0.1:1/v1")

@@ -98,6 +98,7 @@ def test_a_dataset_of_our_own_loads_with_all_it_tells(museum: Path, home: Path, 
     ("changes", "sentence"),
     [
         ({"dialog": ["no JSON", "{}"]}, "row 0 .6.: its dialog is not one question"),
+        ({"dialog": ["[" * 10**5, "{}"]}, "row 0 .6.: its dialog is not one question"),
         ({"dialog": [messages("What?", " ")] * 2}, "its dialog is not one question"),
         ({"dialog": [messages(" ", "A bowl.")] * 2}, "its dialog is not one question"),
         ({"dialog": [HALF_A_SIGN] * 2}, "its dialog is not one question"),

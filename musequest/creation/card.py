@@ -1,4 +1,7 @@
-"""The dataset card: what a stranger has to know about a dataset, and what the Hub reads from it."""
+"""The dataset card: what a stranger has to know about a dataset, and what the Hub reads from it.
+
+`CARD` is what every card says, with the places that are filled from the data.
+"""
 
 from __future__ import annotations
 

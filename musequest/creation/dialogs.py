@@ -1,7 +1,8 @@
 """Dialogs: a writer composes 15 question-answer pairs an exhibit, five at each temperature.
 
-The offline writer composes by rules, the hosted writer asks a language model. `synthesize` asks
-either about every exhibit that has no dialogs yet, several at once where the writer allows it.
+A `Writer` is whatever composes pairs about an exhibit: the offline writer by rules, the hosted
+writer by asking a language model. `synthesize` asks either about every exhibit that has no dialogs
+yet, several at once where the writer allows it.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MuseQuestError
+from ..files import parse_json
 from ..home import root
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -183,8 +184,8 @@ def _name_in(line: str) -> str:
 
 def _json_object(line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = parse_json(line, Any)
+    except ValueError as error:
         raise MuseQuestError(f"it is no JSON ({error}); mend it.") from None
     if not isinstance(row, dict):
         raise MuseQuestError('it is no JSON object; write {"item_name": ...}.')

@@ -220,8 +220,8 @@ def _lines(cell: str) -> list[str]:
 
 def _facts(cell: str) -> dict[str, str]:
     try:
-        facts = json.loads(cell) if cell else {}
-    except (ValueError, RecursionError) as error:
+        facts = parse_json(cell, Any) if cell else {}
+    except ValueError as error:
         raise MuseQuestError(f"the facts are no JSON ({error}); mend them.") from None
     if not isinstance(facts, dict) or any(
         isinstance(value, bool) or not isinstance(value, str | int | float)

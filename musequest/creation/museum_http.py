@@ -9,7 +9,6 @@ follows for one exhibit and for the run.
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 import time
 import urllib.request
@@ -20,6 +19,7 @@ from typing import Any
 import httpx
 
 from ..errors import MuseQuestError
+from ..files import parse_json
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 PORTS = {"http": 80, "https": 443}
@@ -205,8 +205,8 @@ def parsed(text: str | bytes) -> Any:
     within each other.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, Any)
+    except ValueError:
         raise Again("the answer is no JSON") from None
 
 

@@ -1,7 +1,8 @@
 """Collect exhibits from a museum on the internet.
 
 What a museum gives becomes a folder museum, data/<collection>/museum/, which is then read like any
-other. What it does not give is listed in data/<collection>/missing.csv, never guessed.
+other. What it does not give is listed in data/<collection>/missing.csv, never guessed. Until then a
+`Collector` holds both.
 """
 
 from __future__ import annotations
@@ -90,13 +91,13 @@ def collect_museum(
         tqdm(total=total, desc="Asking", unit="exhibit", disable=not progress) as bar,
     ):
         museum = MUSEUMS[name](client, base_url)
-        gathering = Gathering(client, target, any_license)
+        collector = Collector(client, target, any_license)
         if query is None:
-            _gather_entries(museum, entries, gathering, bar)
+            _collect_entries(museum, entries, collector, bar)
         else:
-            _gather_matches(museum, query, limit, gathering, bar)
-    gathering.write()
-    _fail_on_nothing(gathering)
+            _collect_matches(museum, query, limit, collector, bar)
+    collector.write()
+    _fail_on_nothing(collector)
     return collect_folder(target / "museum", collection, language=language, progress=progress)
 
 
@@ -116,38 +117,38 @@ def _default_catalogue(name: str) -> Path:
     return published_catalogue()
 
 
-def _gather_entries(
-    museum: Museum, entries: Iterable[Entry], gathering: Gathering, bar: tqdm
+def _collect_entries(
+    museum: Museum, entries: Iterable[Entry], collector: Collector, bar: tqdm
 ) -> None:
     for entry in entries:
         try:
-            record = museum.find(entry, any_license=gathering.any_license)
-            gathering.take(entry, record)
-            gathering.client.keep()
+            record = museum.find(entry, any_license=collector.any_license)
+            collector.take(entry, record)
+            collector.client.keep()
         except Refused:
             raise
         except MuseQuestError as error:
             # What led nowhere today may lead somewhere tomorrow.
-            gathering.client.forget()
-            gathering.miss(entry, error)
+            collector.client.forget()
+            collector.miss(entry, error)
         bar.update()
 
 
-def _gather_matches(
-    museum: Museum, query: str, limit: int, gathering: Gathering, bar: tqdm
+def _collect_matches(
+    museum: Museum, query: str, limit: int, collector: Collector, bar: tqdm
 ) -> None:
     """The first matches that can be used; those that cannot are no loss, only listed."""
     names: set[str] = set()
-    matches = museum.search(query, any_license=gathering.any_license)
+    matches = museum.search(query, any_license=collector.any_license)
     for number, record in enumerate(itertools.islice(matches, LOOKS * limit), start=1):
         entry = Entry(number, _item_name(record, names), record.link, record.record, record.title)
         try:
-            gathering.take(entry, record)
+            collector.take(entry, record)
             bar.update()
         except MuseQuestError as error:
-            gathering.miss(entry, error)
-        gathering.client.keep()
-        if len(gathering.exhibits) == limit:
+            collector.miss(entry, error)
+        collector.client.keep()
+        if len(collector.exhibits) == limit:
             return
 
 
@@ -165,17 +166,17 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _fail_on_nothing(gathering: Gathering) -> None:
-    if not gathering.exhibits:
-        first = gathering.missing[0]["reason"] if gathering.missing else "nothing matches."
+def _fail_on_nothing(collector: Collector) -> None:
+    if not collector.exhibits:
+        first = collector.missing[0]["reason"] if collector.missing else "nothing matches."
         raise MuseQuestError(
-            f"No exhibit could be collected; {gathering.folder / 'missing.csv'} says why. The "
+            f"No exhibit could be collected; {collector.folder / 'missing.csv'} says why. The "
             f"first: {first}"
         )
 
 
 @dataclass
-class Gathering:
+class Collector:
     """Exhibits on their way into `folder`/museum, and those that are missing.
 
     Photos that are not CC0, and texts that are not open, are left unless `any_license`.

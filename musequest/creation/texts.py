@@ -52,21 +52,7 @@ UNSPOKEN = re.compile(r"(?:\b[B-DF-HJ-NP-TV-XZ]|-[b-df-hj-np-tv-xz])[b-df-hj-np-
 GOES_ON = re.compile(rf"[a-z\u00df-\u00f6\u00f8-\u00ff\u0430-\u045f0-9]|[{CLOSING}](?:\s|$)")
 # "im 18. Jahrhundert": in these languages a stop makes a numeral an ordinal.
 ORDINALS = (
-    "cs",
-    "da",
-    "de",
-    "et",
-    "fi",
-    "hr",
-    "hu",
-    "is",
-    "lv",
-    "nb",
-    "nn",
-    "no",
-    "pl",
-    "sk",
-    "sl",
+    *("cs", "da", "de", "et", "fi", "hr", "hu", "is", "lv", "nb", "nn", "no", "pl", "sk", "sl"),
 )
 ORDINAL = re.compile(r"(?:^|\D)\d{1,2}\.$")
 # In Japanese a particle may follow, in Chinese who says it.

@@ -1,10 +1,11 @@
-"""What visitors ask and how facts are worded: the tables of the offline writer's grammar.
+"""What visitors ask and how facts are worded: the offline writer's grammar.
 
 In a wording, {S} is the exhibit at the start of a sentence (its title, or "It"), {s} the same
 inside a sentence, and each fact's own name its value; {Maker} is the maker with a capital letter
 and {when} a date with its preposition ("in 1742", "about 1618"). A fact with another name than
 these tables know has {name} and {value}. The plainest wordings come first: low temperatures use
-these alone.
+these alone. `Facts` are those of one exhibit in the forms that wordings need: what goes together,
+and how it reads.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from ..creation.hosted.ledger import Ledger
 from ..creation.hosted.prices import count_tokens, estimate, price_of
 from ..creation.hosted.prompts import Request
 from ..creation.hosted.replies import spoken
-from ..creation.hosted.session import Session, Terms, address_of, key_of
+from ..creation.hosted.session import ServerConfig, Session, address_of, key_of
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..finetuning.generation import given
 from ..home import collection_dir
@@ -112,9 +112,9 @@ class HostedDocent(System):
         Raises MuseQuestError without a key, or where the limit is reached, the server is out of
         reach, or another model answers; what was paid stays in the ledger for the next time.
         """
-        terms = self._terms()
+        server = self._server()
         found: dict[int, dict[str, Any]] = {}
-        with self._session(terms, rows) as session:
+        with self._session(server, rows) as session:
             bar = tqdm(total=len(rows), desc=f"asking {self.model}", disable=not progress)
             with bar, self._asking(session, rows) as asked:
                 for job in as_completed(asked):
@@ -134,9 +134,9 @@ class HostedDocent(System):
         """What all answers cost together, whenever they were paid."""
         return self._cost
 
-    def _terms(self) -> Terms:
+    def _server(self) -> ServerConfig:
         address = address_of(self.base_url)
-        return Terms(
+        return ServerConfig(
             key=key_of(address, f"The model {self.model}", "go on without it"),
             base_url=address,
             price=price_of(self.model),
@@ -147,16 +147,16 @@ class HostedDocent(System):
         )
 
     @contextmanager
-    def _session(self, terms: Terms, rows: Rows) -> Iterator[Session]:
+    def _session(self, server: ServerConfig, rows: Rows) -> Iterator[Session]:
         """Ledger and connection; what it will cost is told before the first call."""
         ledger = Ledger(collection_dir(self.profile.collection) / "ledger.jsonl")
         try:
             requests = (self._request(row) for row in rows)
             missing = (request for request in requests if not ledger.find(request.key))
             past = (response for response in ledger.responses() if response["form"] == ANSWER)
-            planned = estimate(missing, self.model, terms.price, past)
-            tqdm.write(f"{planned}\n{terms.room(planned, ledger)}", file=sys.stderr)
-            session = Session(terms, ledger, planned)
+            planned = estimate(missing, self.model, server.price, past)
+            tqdm.write(f"{planned}\n{server.room(planned, ledger)}", file=sys.stderr)
+            session = Session(server, ledger, planned)
             try:
                 yield session
             finally:
@@ -184,7 +184,7 @@ class HostedDocent(System):
         served = response["served_model"]
         if not is_of(self.model, served):
             raise WriterStopped(
-                f"{session.terms.base_url} answers as the model '{served}', where a dated "
+                f"{session.server.base_url} answers as the model '{served}', where a dated "
                 f"'{self.model}' was expected; nothing may stand in for it, so check --base-url "
                 "and OPENAI_BASE_URL."
             )

@@ -46,7 +46,7 @@ class BatchWriter(HostedWriter):
         super().__init__(
             model, base_url=base_url, max_cost_usd=max_cost_usd, timeout_s=timeout_s, concurrency=1
         )
-        self.price = self.terms.price.in_batch()
+        self.price = self.server.price.in_batch()
         self.concurrency = 1
         self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
 
@@ -54,11 +54,11 @@ class BatchWriter(HostedWriter):
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
         """Settle the batches under way and hand over what is missing."""
         with self._reading(folder) as ledger:
-            terms = self.terms
+            server = self.server
             client = openai.OpenAI(
-                api_key=terms.key,
-                base_url=terms.base_url,
-                timeout=terms.timeout_s,
+                api_key=server.key,
+                base_url=server.base_url,
+                timeout=server.timeout_s,
                 max_retries=3,
                 http_client=openai.DefaultHttpxClient(follow_redirects=False),
             )
@@ -91,12 +91,12 @@ class BatchWriter(HostedWriter):
         if not missing:
             return
         planned = estimate(missing, self.name, self.price, past_of(ledger))
-        tqdm.write(f"{planned}\n{self.terms.room(planned, ledger)}", file=sys.stderr)
-        room_usd = self.terms.max_cost_usd - ledger.committed_usd
+        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+        room_usd = self.server.max_cost_usd - ledger.committed_usd
         taken = batches.submit(missing, room_usd)
         if taken < len(missing):
             text = (
-                f"The limit of {self.terms.max_cost_usd} USD lets {taken} of {len(missing)} "
+                f"The limit of {self.server.max_cost_usd} USD lets {taken} of {len(missing)} "
                 "requests go; raise --max-cost-usd for the others."
             )
             if not taken and not under_way:

@@ -38,7 +38,7 @@ from .faults import (
     untaken_in,
 )
 from .ledger import Disk, Ledger
-from .pacing import LONGEST_PAUSE_S, Gate
+from .pacing import LONGEST_PAUSE_S, RateLimiter
 from .prices import Price, most_usd
 from .prompts import JSON, Request
 from .replies import keeps_schema, record_of, words_of
@@ -54,7 +54,7 @@ class Calls:
     """The calls of one run, all on one event loop."""
 
     client: openai.AsyncOpenAI
-    gate: Gate
+    limiter: RateLimiter
     ledger: Ledger
     price: Price
     backoff_s: float = 1.0  # before the first repeat; doubles with each
@@ -75,9 +75,9 @@ class Calls:
         """Take in a verdict on a new response; see `Session.judge`."""
         if not flaw:
             self.verdicts.used()
-            await self.gate.open()
+            await self.limiter.open()
         elif stopped := self.verdicts.refuse(key, flaw, words_of(response), again):
-            await self.gate.stop_soon(stopped)
+            await self.limiter.stop_soon(stopped)
             raise stopped
 
     async def ask(self, request: Request) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Calls:
                 return await self._once(request)
             except Limited as fault:
                 limits += 1
-                self.gate.narrow(fault.headers, self._delay_s(limits))
+                self.limiter.narrow(fault.headers, self._delay_s(limits))
                 if limits > REPEATS_LIMITED:
                     raise await self._give_up(fault, request) from None
             except Fault as fault:
@@ -114,16 +114,16 @@ class Calls:
                 continue  # without it, which the ledger knows by now
             except OSError as error:
                 text = f"{self.ledger.path} cannot be written ({error}); make room and run again."
-                await self.gate.stop_soon(WriterStopped(text))
+                await self.limiter.stop_soon(WriterStopped(text))
                 raise WriterStopped(text) from None
 
     async def _once(self, request: Request) -> dict[str, Any]:
         """One call, its beginning on the disk before it leaves and its end before it is used.
 
-        The next call need not wait for the disk: the gate is left once the response is written.
+        The next call need not wait for the disk: the limiter is left once the response is written.
         """
         worst = most_usd(request, self.price)
-        call = await self.gate.enter(request.key, worst)
+        call = await self.limiter.enter(request.key, worst)
         try:
             if request.form == JSON and self.schema is False:
                 raise NoSchema("the server kept to none before")
@@ -134,7 +134,7 @@ class Calls:
             self.ledger.paid(call, request.key, response)
             if request.form == JSON and self.schema is None:
                 self.schema = keeps_schema(response)
-            self.gate.widen(headers)
+            self.limiter.widen(headers)
             self.answered, self.failed, self.given_up = self.answered + 1, 0, 0
         except Fault as fault:
             self._book(call, request, fault, free=fault.free)
@@ -142,7 +142,7 @@ class Calls:
         except (MuseQuestError, NoSchema, Untaken) as error:
             self._book(call, request, error, free=True)
             if isinstance(error, WriterStopped):
-                self.gate.stop(error)
+                self.limiter.stop(error)
             if isinstance(error, NoSchema):
                 self.schema = False
             if isinstance(error, Untaken):
@@ -150,7 +150,7 @@ class Calls:
                 self.ledger.not_taken(url, request.model, error.name, str(error))
             raise
         finally:
-            await self.gate.leave()
+            await self.limiter.leave()
         await self.disk.reached()
         return response
 
@@ -246,7 +246,7 @@ class Calls:
                 f"{self.client.base_url} gives no answer ({fault}); what is finished is kept, "
                 "check the address and run again."
             )
-            await self.gate.stop_soon(error)
+            await self.limiter.stop_soon(error)
             return error
         return MuseQuestError(f"the server gave no answer ({fault}); run {request.command} again.")
 
@@ -255,7 +255,7 @@ class Calls:
         if self.answered:
             await asyncio.sleep(self._delay_s(faults))
         else:
-            self.gate.pause(self._delay_s(self.failed))
+            self.limiter.pause(self._delay_s(self.failed))
 
     def _delay_s(self, repeat: int) -> float:
         longest = min(LONGEST_PAUSE_S, self.backoff_s * 2 ** (repeat - 1))

@@ -1,7 +1,7 @@
-"""The gate every call passes: how many at once, not before when, and never above the limit in USD.
+"""What every call passes: how many at once, not before when, and never above the limit in USD.
 
-It opens for one call, and fully after the first answer that could be used, so that a wrong key
-costs a single call, and a server whose answers are of no use a few.
+The limiter opens for one call, and fully after the first answer that could be used, so that a
+wrong key costs a single call, and a server whose answers are of no use a few.
 A 429 halves what is let through and pauses all until the server's headers say; every answer widens
 it again by a little.
 """
@@ -23,7 +23,7 @@ PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Gate:
+class RateLimiter:
     """Belongs to one event loop and is used in its thread alone."""
 
     def __init__(self, ledger: Ledger, concurrency: int, max_cost_usd: float) -> None:

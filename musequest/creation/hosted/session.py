@@ -18,7 +18,7 @@ from ...errors import MuseQuestError
 from ..dialogs import WriterStopped
 from .calls import Calls
 from .ledger import Ledger
-from .pacing import Gate
+from .pacing import RateLimiter
 from .prices import Estimate, Price
 from .prompts import Request
 
@@ -28,7 +28,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True)
-class Terms:
+class ServerConfig:
     """Where a run asks, and within which bounds."""
 
     key: str
@@ -58,7 +58,7 @@ class Terms:
 class Session:
     """One run's connection, on an event loop of its own thread, for a notebook has one already."""
 
-    terms: Terms
+    server: ServerConfig
     ledger: Ledger
     planned: Estimate
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
@@ -83,7 +83,7 @@ class Session:
 
     def stop(self) -> None:
         """Let no further call begin."""
-        self._run(self.calls.gate.stop_soon(WriterStopped("The run was stopped.")))
+        self._run(self.calls.limiter.stop_soon(WriterStopped("The run was stopped.")))
 
     def state(self) -> str:
         """Return what the progress bar shows."""
@@ -103,18 +103,18 @@ class Session:
         self.loop.close()
 
     async def _connect(self) -> Calls:
-        terms = self.terms
+        server = self.server
         client = openai.AsyncOpenAI(
-            api_key=terms.key,
-            base_url=terms.base_url,
+            api_key=server.key,
+            base_url=server.base_url,
             max_retries=0,
-            timeout=terms.timeout_s,
+            timeout=server.timeout_s,
             # A redirect that is followed is a call that the ledger does not know.
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
         )
-        gate = Gate(self.ledger, terms.concurrency, terms.max_cost_usd)
-        longest_s = WHOLE * terms.timeout_s
-        return Calls(client, gate, self.ledger, terms.price, terms.backoff_s, longest_s)
+        limiter = RateLimiter(self.ledger, server.concurrency, server.max_cost_usd)
+        longest_s = WHOLE * server.timeout_s
+        return Calls(client, limiter, self.ledger, server.price, server.backoff_s, longest_s)
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()

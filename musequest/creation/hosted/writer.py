@@ -24,7 +24,7 @@ from .ledger import Ledger
 from .prices import Estimate, estimate, price_of
 from .prompts import FORMS, JSON, MARKED, Request, base_prompt, request
 from .replies import Unacceptable, parse, text_of
-from .session import Session, Terms, address_of, key_of
+from .session import ServerConfig, Session, address_of, key_of
 
 MODEL = "gpt-4o-mini"
 MAX_COST_USD = 1.0
@@ -55,7 +55,7 @@ class HostedWriter(Writer):
         """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
         self.name = model
         price, address = price_of(model), address_of(base_url)
-        self.terms = Terms(
+        self.server = ServerConfig(
             key=key_of(address, "The hosted writer", "take --writer offline"),
             base_url=address,
             price=price,
@@ -88,9 +88,9 @@ class HostedWriter(Writer):
                     "with --batch until it is collected, or cancel it at the provider first."
                 )
             planned = _estimate(exhibits, self.name, ledger)
-            tqdm.write(f"{planned}\n{self.terms.room(planned, ledger)}", file=sys.stderr)
-            prepare()  # now, since the first reply's verdict opens the gate
-            self._session = Session(self.terms, ledger, planned)
+            tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+            prepare()  # now, since the first reply's verdict opens the limiter
+            self._session = Session(self.server, ledger, planned)
             self._session.calls.verdicts.proven = has_rows(folder / "dialogs.parquet")
             try:
                 yield
