@@ -276,19 +276,19 @@ def test_a_process_killed_while_saving_loses_nothing(profile, home, finished, mo
     """The second save dies at each of its moves in turn; the next call ends at the same weights."""
     from musequest.finetuning import checkpoints
 
-    publish, moves = checkpoints.publish, []
+    move_into_place, moves = checkpoints.move_into_place, []
 
     def dying(source, target):
         moves.append(target)
         # Each of the first two saves moves best weights, then the state.
         if len(moves) == {"before the best": 3, "before the state": 4}.get(place):
             raise SystemExit
-        publish(source, target)
+        move_into_place(source, target)
         if len(moves) == 4:
             raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "publish", dying)
+        patch.setattr(checkpoints, "move_into_place", dying)
         with pytest.raises(SystemExit):
             train(profile, progress=False)
     record = read_json(home / RUN / "run.json")
