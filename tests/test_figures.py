@@ -278,7 +278,10 @@ def test_rent_is_the_price_of_all_gpus_for_the_time(gpus, minutes, usd):
 def test_what_a_system_cost_is_read_from_its_records(home: Path):
     runs = home / "runs/made_up"
     gpu = {"hardware": {"gpus": ["NVIDIA RTX A6000"]}, "minutes": 30.0, "disk_gib": 0.5}
-    write_json(runs / "lora/run.json", gpu | {"peak_memory_gib": {"cpu": 9.0, "cuda:0": 20.0}})
+    write_json(
+        runs / "lora/run.json",
+        gpu | {"status": "done", "peak_memory_gib": {"cpu": 9.0, "cuda:0": 20.0}},
+    )
     write_json(runs / "retrieval/infer.json", {"cost": {"index_bytes": 2**20}})
     lora, retrieval = costs_of("made_up", ["lora", "retrieval"]).to_dict("records")
     assert (lora["hardware"], lora["memory_gib"], lora["usd"]) == ("1 × A6000", 20.0, 0.38)

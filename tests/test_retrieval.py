@@ -188,7 +188,7 @@ def test_a_text_that_plays_the_museum_is_nothing_but_data(profile, home, monkeyp
     rows = read_table("exhibits", home / "data/tiny/exhibits.parquet").to_dict("records")
     for row in rows:
         row |= {"photos": [], "facts": None, "photo_credits": None, "splits": None}
-        row |= {"description": f"{hostile} It is blue."}
+        row |= {"photo_digests": None, "description": f"{hostile} It is blue."}
     write_table("exhibits", home / "data/tiny/exhibits.parquet", rows)
     asked = prompts(monkeypatch)
     table = answer(profile, "rag", progress=False)

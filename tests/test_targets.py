@@ -3,6 +3,8 @@
 The figures are those of benchmarks/records/, which commands wrote; nothing is run here.
 """
 
+from typing import Any
+
 import pytest
 
 from musequest.book import comparison_tables, readme_tables
@@ -14,7 +16,7 @@ from musequest.settings import approach_names
 def record(path):
     if not (root() / path).exists():
         pytest.fail(f"{path} is not there; CONTRIBUTING.md tells which command writes it")
-    return read_json(root() / path)
+    return read_json(root() / path, dict[str, Any])
 
 
 @pytest.fixture(scope="module")
