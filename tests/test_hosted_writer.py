@@ -349,6 +349,8 @@ def test_an_error_that_cost_something_counts_with_what_it_cost(server, home: Pat
     again = Ledger(home / "data/t/ledger.jsonl")
     assert again.committed_usd == again.paid_usd == pytest.approx(paid + failed["cost_usd"])
     again.close()
+    with again.path.open("a") as file:
+        file.write("[" * 100_000 + "\n")  # which no writer leaves, and no reader trips over
     assert paid_usd_of(again.path, FORMS) == pytest.approx(again.paid_usd)
 
 

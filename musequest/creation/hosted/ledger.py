@@ -28,6 +28,7 @@ from typing import Any
 
 from ...credentials import hidden
 from ...errors import LOGGER, MuseQuestError
+from ...files import parse_json
 
 
 @dataclass
@@ -259,7 +260,7 @@ def paid_usd_of(path: Path, forms: Collection[str]) -> float:
     paid_usd = 0.0
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError, ForgedAmount):
-            event = json.loads(line)
+            event = parse_json(line, dict[str, Any])
             told = event["response"] if event["event"] == "paid" else event
             if event["event"] in ("paid", "failed") and told["form"] in forms:
                 paid_usd += _usd(told["cost_usd"])
