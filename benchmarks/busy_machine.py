@@ -24,7 +24,7 @@ from musequest.files import write_json
 from musequest.home import root
 
 RECORD = root() / "benchmarks/records/busy_machine.json"
-STEPS, WARM_UP, ROUNDS = 8, 2, 2
+STEPS, WARM_UP, ROUNDS = 8, 2, 3
 WAYS = {
     "spinning": {},  # what OpenMP does unless told otherwise
     "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},

@@ -3,6 +3,7 @@
 import gzip
 import ipaddress
 import logging
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,11 +103,12 @@ def test_a_final_no_is_asked_once_and_is_a_sentence(
 
 
 def test_requests_keep_their_distance(tmp_path: Path, server: MuseumServer):
+    # By this side's clock, for requests that leave in time may arrive at any.
+    begun = time.monotonic()
     with opened(tmp_path, server, 600) as client:
-        for number in range(3):
+        for number in range(6):
             client.get_json(f"{server.smithsonian}/search", {"q": str(number)}, SECRET)
-    first, second, third = (asked.at for asked in server.asked)
-    assert second - first >= 0.09 and third - second >= 0.09
+    assert time.monotonic() - begun >= 0.5 and len(server.asked) == 6
 
 
 def test_the_client_says_who_it_is(

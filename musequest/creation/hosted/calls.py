@@ -106,8 +106,8 @@ class Calls:
                 if limits > REPEATS_LIMITED:
                     raise await self._give_up(fault, request) from None
             except Fault as fault:
-                faults, self.failed = faults + 1, self.failed + 1
-                if faults > REPEATS or (self.failed > REPEATS and not self.answered):
+                faults += 1
+                if faults > REPEATS or self._hopeless:
                     raise await self._give_up(fault, request) from None
                 await self._back_off(faults)
             except Untaken:
@@ -138,6 +138,9 @@ class Calls:
             self.answered, self.failed, self.given_up = self.answered + 1, 0, 0
         except Fault as fault:
             self._book(call, request, fault, free=fault.free)
+            self.failed += not isinstance(fault, Limited)
+            if self._hopeless:  # said before another call may begin in the place of this one
+                self.limiter.stop(self._no_answer(fault))
             raise
         except (MuseQuestError, NoSchema, Untaken) as error:
             self._book(call, request, error, free=True)
@@ -242,13 +245,20 @@ class Calls:
         """Where no call ever had an answer, or many in a row had none, the run ends."""
         self.given_up += 1
         if not self.answered or self.given_up >= GIVEN_UP:
-            error = WriterStopped(
-                f"{self.client.base_url} gives no answer ({fault}); what is finished is kept, "
-                "check the address and run again."
-            )
-            await self.limiter.stop_soon(error)
+            await self.limiter.stop_soon(error := self._no_answer(fault))
             return error
         return MuseQuestError(f"the server gave no answer ({fault}); run {request.command} again.")
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether the first calls of the run all failed."""
+        return not self.answered and self.failed > REPEATS
+
+    def _no_answer(self, fault: Fault) -> WriterStopped:
+        return WriterStopped(
+            f"{self.client.base_url} gives no answer ({fault}); what is finished is kept, "
+            "check the address and run again."
+        )
 
     async def _back_off(self, faults: int) -> None:
         """Wait before a repeat; as long as there never was an answer, let all calls wait."""
