@@ -100,6 +100,37 @@ def write_exhibits(texts: Path, to: Path) -> None:
     write_table("exhibits", to, frame)
 
 
+def split_of(texts: Path) -> dict[str, int] | None:
+    """What the published split says of its photos; None where the file does not tell it."""
+    table = pd.read_csv(texts, dtype=str, encoding="utf-8-sig").fillna("")
+    if not {"train_images", "validation_images", "test_images"} <= set(table):
+        return None
+    train, validation, test = (
+        [names.split() for names in table[f"{split}_images"]]
+        for split in ("train", "validation", "test")
+    )
+    photos = [
+        {_parent(name) for names in own for name in names}
+        for own in zip(train, validation, test, strict=True)
+    ]
+    learned = [{_parent(name) for name in names} for names in train]
+    return {
+        "exhibits_with_a_single_photo": sum(len(own) == 1 for own in photos),
+        "exhibits_whose_test_photo_is_the_parent_of_a_training_photo": sum(
+            not own.isdisjoint(names) for own, names in zip(learned, test, strict=True)
+        ),
+        "validation_photos": sum(map(len, validation)),
+        "validation_photos_that_are_altered_copies": sum(
+            _parent(name) != name for names in validation for name in names
+        ),
+    }
+
+
+def _parent(name: str) -> str:
+    """The photo that an altered copy was made of; of a photo itself its own name."""
+    return re.sub(r"-aug[0-9]+(?=[.])", "", name)
+
+
 def score_runs(runs: dict[str, Path], texts: Path, published: pd.DataFrame | None) -> pd.DataFrame:
     """A row an answer: run, data_id, item_name and FIGURES."""
     with tempfile.TemporaryDirectory() as place:
@@ -141,7 +172,7 @@ def summary_of(scores: pd.DataFrame) -> dict[str, Any]:
         "full": [name for name in tuned if name.startswith("full")],
     }
     means = {
-        group: sum(by_run[name][FIGURES] for name in names) / len(names)
+        group: pd.concat([by_run[name][FIGURES] for name in names]).groupby(level=0).mean()
         for group, names in groups.items()
     }
     return {
@@ -178,16 +209,20 @@ def _aggregates(table: pd.DataFrame, draws: Draws) -> dict[str, Any]:
     for figure in FIGURES:
         values = table[figure].to_numpy(float)
         low, high = draws.interval(values) or (None, None)
-        numbers = {"mean": float(np.nanmean(values)), "ci_low": low, "ci_high": high}
+        mean = None if np.isnan(values).all() else float(np.nanmean(values))
+        numbers = {"mean": mean, "ci_low": low, "ci_high": high}
         found[figure] = {key: None if v is None else round(v, 4) for key, v in numbers.items()}
     return found
 
 
-def _spread(means: list[float]) -> dict[str, float]:
-    """How far means of several runs lie apart."""
+def _spread(means: list[float]) -> dict[str, float] | None:
+    """How far the means of several runs lie apart; None of a figure that fewer than two have."""
+    there = [mean for mean in means if not np.isnan(mean)]
+    if len(there) < 2:
+        return None
     return {
-        "standard_deviation": round(float(np.std(means, ddof=1)), 4),
-        "largest_difference": round(max(means) - min(means), 4),
+        "standard_deviation": round(float(np.std(there, ddof=1)), 4),
+        "largest_difference": round(max(there) - min(there), 4),
     }
 
 
@@ -207,7 +242,7 @@ def main() -> None:
         scores = score_runs(runs, texts, similarities)
     except MuseQuestError as error:
         sys.exit(str(error))
-    summary = summary_of(scores)
+    summary = {**summary_of(scores), "split": split_of(texts)}
     print(
         pd.DataFrame({n: {f: v[f]["mean"] for f in FIGURES} for n, v in summary["runs"].items()}).T
     )
