@@ -16,6 +16,7 @@ import itertools
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,14 @@ import pandas as pd
 from musequest.errors import MuseQuestError
 from musequest.evaluation.intervals import Draws
 from musequest.evaluation.scoring import score
+from musequest.evaluation.style import Picture, picture
 from musequest.files import write_json, write_whole
 from musequest.home import root
+from musequest.systems.registry import system
 from musequest.tables import write_table
 
 RECORDS = root() / "benchmarks/records"
+FIGURE = root() / "assets/figures/published_answers.png"
 ITEMS, SUMMARY = RECORDS / "published_answers.csv", RECORDS / "published_answers.json"
 QUESTIONS = ["data_id", "item_name", "image_name", "question", "ground_truth"]
 NAMES = {
@@ -55,7 +59,12 @@ METRICS = ["embedding_distance", "identity_at_1", "number_recall", "name_recall"
 INVENTED = ["invented_number_rate", "invented_name_rate"]
 BESIDE_TRUTHS = {name: f"{name}_beside_truths" for name in INVENTED}
 FIGURES = ["published_similarity", *METRICS, *INVENTED, *BESIDE_TRUTHS.values()]
-ADAPTERS, FULL = ("lora", "qlora", "lora_ddp"), ("full", "full_mp", "full_fsdp")
+PANELS = {  # figure -> its title, and what is best
+    "published_similarity": ("Published similarity", "0 is best"),
+    "embedding_distance": ("Embedding distance", "0 is best"),
+    "number_recall": ("Numbers recalled", "1 is best"),
+    "invented_number_rate": ("Numbers invented", "0 is best"),
+}
 
 
 def find_runs(folder: Path) -> tuple[dict[str, Path], Path]:
@@ -215,6 +224,40 @@ def _aggregates(table: pd.DataFrame, draws: Draws) -> dict[str, Any]:
     return found
 
 
+def draw(scores: pd.DataFrame) -> Picture:
+    """The published figure, an exhibit a row, and three more of the same answers beside it."""
+    drawn = {"base": "base_before", "gpt4o": "gpt4o", "lora": "lora_a6000", "full": "full_a100"}
+    rows = pd.concat(
+        {
+            name: scores[scores.run.str.startswith(begin)].groupby("item_name")[list(PANELS)].mean()
+            for name, begin in drawn.items()
+        },
+        axis=1,
+    )
+    rows = rows.sort_values(("lora", "published_similarity"))
+    places = np.arange(len(rows))
+    with picture(11, 11, layout="constrained") as figure:
+        panels = figure.subplots(1, len(PANELS), sharey=True)
+        for axes, (figure_name, (title, best)) in zip(panels, PANELS.items(), strict=True):
+            for name in drawn:
+                look, values = system(name), rows[name, figure_name]
+                axes.scatter(
+                    values, places, s=22, color=look.colour, marker=look.marker, label=look.label,
+                    edgecolor="white", linewidth=0.4, zorder=3, clip_on=False,
+                )  # fmt: skip
+                axes.axvline(values.mean(), color=look.colour, ls=(0, (4, 3)), lw=1, zorder=2)
+            axes.hlines(places, 0, 1, color="#eceef0", lw=0.6, zorder=0)
+            axes.set(title=title, xlabel=best, xlim=(0, max(1.0, rows.max().max())))
+            axes.spines["left"].set_visible(False)
+        panels[0].set_yticks(
+            places,
+            [textwrap.shorten(name.replace("-", " "), 40, placeholder=" …") for name in rows.index],
+        )
+        panels[0].set_ylim(len(rows) - 0.5, -0.5)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    return figure
+
+
 def _spread(means: list[float]) -> dict[str, float] | None:
     """How far the means of several runs lie apart; None of a figure that fewer than two have."""
     there = [mean for mean in means if not np.isnan(mean)]
@@ -250,6 +293,7 @@ def main() -> None:
         with write_whole(ITEMS) as path:
             scores.round(4).to_csv(path, index=False)
         write_json(SUMMARY, summary)
+        draw(scores).save(FIGURE)
 
 
 if __name__ == "__main__":
