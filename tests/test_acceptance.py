@@ -4,8 +4,12 @@ import pytest
 
 from musequest.creation.dialogs import TEMPERATURES, Pair
 from musequest.creation.exhibits import collect_folder, load_exhibits
-from musequest.creation.hosted.acceptance import check_language, other_language, says_name
-from musequest.creation.hosted.replies import Unacceptable
+from musequest.creation.hosted.replies import (
+    Unacceptable,
+    check_language,
+    other_language,
+    says_name,
+)
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.home import root
 

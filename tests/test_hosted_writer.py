@@ -12,7 +12,7 @@ from musequest.creation.dialogs import TEMPERATURES
 from musequest.creation.exhibits import load_exhibits
 from musequest.creation.hosted import BatchWriter, HostedWriter
 from musequest.creation.hosted.ledger import Ledger, paid_usd_of
-from musequest.creation.hosted.prompts import FORMS
+from musequest.creation.hosted.requests import FORMS
 from musequest.errors import MuseQuestError
 from musequest.tables import read_table, write_table
 

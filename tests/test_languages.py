@@ -13,7 +13,7 @@ from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset, split_path
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.hosted.prompts import base_prompt
+from musequest.creation.hosted.requests import base_prompt
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.phrases import PHRASES
 from musequest.creation.stage import collect

@@ -23,7 +23,7 @@ from ..tables import read_table
 from .exhibit import Exhibit, credit_rows
 from .exhibits import load_exhibits
 from .hosted.ledger import paid_usd_of
-from .hosted.prompts import FORMS
+from .hosted.requests import FORMS
 from .split import SPLITS, fingerprint, split_path
 
 # Licences the Hub knows by these names; anything else is called "other".

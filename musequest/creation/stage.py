@@ -15,7 +15,7 @@ from .dialogs import Writer
 from .exhibit import Exhibit
 from .exhibits import collect_folder, load_exhibits
 from .hosted import BatchWriter, HostedWriter, expected_cost
-from .hosted.prices import BATCH_SHARE
+from .hosted.requests import BATCH_SHARE
 from .museums import MUSEUMS, collect_museum
 from .offline_writer import OfflineWriter
 

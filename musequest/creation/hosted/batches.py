@@ -8,33 +8,41 @@ whatever the clocks say.
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 import time
 import uuid
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import openai
 from openai import types
 from openai.pagination import SyncCursorPage
+from tqdm import tqdm
+from typing_extensions import TypedDict
 
-from ..dialogs import WriterStopped
-from .faults import (
+from ...credentials import hidden_text
+from ...files import parse_json
+from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, WriterStopped
+from ..exhibit import Exhibit
+from .ledger import Batch, Ledger
+from .replies import Unacceptable, record_of, words_of
+from .requests import JSON, Price, Request, estimate, most_usd, request
+from .server import (
     body_without,
-    elsewhere,
+    keeps_out,
     sentence_of,
     settings_without,
-    shut_out,
     told_error,
     untaken_in,
 )
-from .ledger import Batch, Ledger
-from .prices import Price, most_usd
-from .prompts import Request
-from .replies import record_of
+from .session import FEW, REPEATS
+from .writer import MAX_COST_USD, MODEL, TIMEOUT_S, HostedWriter, has_rows, past_of
 
 ENDPOINT = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name
@@ -47,32 +55,150 @@ LISTED_S = 900  # after which a batch surely stands in the server's list
 PASSING = (408, 409, 429)  # refusals that say nothing of the request
 
 
-@dataclass
+class BatchWriter(HostedWriter):
+    """Asks as `HostedWriter` does, but in batches, which are answered within a day.
+
+    Each run takes in what has been answered, hands over what is missing, and writes the exhibits
+    whose responses are all there. A response that is not accepted is asked for again by the next
+    run, at most three times.
+    """
+
+    remedy = "run synthesize without --batch"
+
+    def __init__(
+        self,
+        model: str = MODEL,
+        *,
+        base_url: str | None = None,
+        max_cost_usd: float = MAX_COST_USD,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
+        super().__init__(
+            model, base_url=base_url, max_cost_usd=max_cost_usd, timeout_s=timeout_s, concurrency=1
+        )
+        self.price = self.server.price.in_batch()
+        self.concurrency = 1
+        self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
+
+    @contextmanager
+    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
+        """Settle the batches under way and hand over what is missing."""
+        with self._reading(folder) as ledger:
+            client = openai.OpenAI(
+                api_key=self.server.key,
+                base_url=self.server.base_url,
+                timeout=self.server.timeout_s,
+                max_retries=3,
+                http_client=openai.DefaultHttpxClient(follow_redirects=False),
+            )
+            batches = Batches(client, ledger, self.price)
+            try:
+                batches.settle()
+                self._proven, self._useless = has_rows(folder / "dialogs.parquet"), []
+                self._submit(exhibits, ledger, batches)
+            finally:
+                client.close()
+                for sentence in batches.told:
+                    tqdm.write(hidden_text(sentence), file=sys.stderr)
+            yield
+
+    def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
+        """Return the exhibits that wait for no response."""
+        return [each for each in exhibits if not self._wanted(each)]
+
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` accepted pairs of what was collected; MuseQuestError where none are."""
+        pairs, _, reason = self._paid_pairs(exhibit, temperature, n)
+        if not pairs:
+            raise self._unusable(exhibit, temperature, reason)
+        return pairs
+
+    def _submit(self, exhibits: list[Exhibit], ledger: Ledger, batches: Batches) -> None:
+        under_way = {key for batch in ledger.batches.values() for key in batch.calls}
+        wanted = [asked for exhibit in exhibits for asked in self._wanted(exhibit)]
+        if not self._proven and len(self._useless) >= FEW:
+            raise WriterStopped(
+                f"None of {len(self._useless)} replies of {self.name} could be used, the last "
+                f"because {self._useless[-1]}; what was paid is recorded, check --model and "
+                "--base-url, or run synthesize without --batch."
+            )
+        # Exhibits with the same texts share one call.
+        missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
+        if not missing:
+            return
+        planned = estimate(missing, self.name, self.price, past_of(ledger))
+        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+        taken = batches.submit(missing, self.server.max_cost_usd - ledger.committed_usd)
+        if taken < len(missing):
+            text = (
+                f"The limit of {self.server.max_cost_usd} USD lets {taken} of {len(missing)} "
+                "requests go; raise --max-cost-usd for the others."
+            )
+            if not taken and not under_way:
+                raise WriterStopped(text)
+            batches.told.append(text)
+
+    def _wanted(self, exhibit: Exhibit) -> list[Request]:
+        """The requests whose responses an exhibit waits for, one a temperature at most."""
+        self._told.pop(exhibit.item_name, None)
+        found = []
+        for temperature in TEMPERATURES:
+            pairs, attempt, reason = self._paid_pairs(exhibit, temperature, PAIRS_EACH)
+            if not pairs and attempt <= REPEATS:
+                place = exhibit, temperature, PAIRS_EACH
+                found.append(request(self.name, *place, JSON, attempt, reason))
+        return found
+
+    def _known(
+        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
+    ) -> dict[str, Any] | None:
+        """The response that was paid for; Unacceptable where a batch had the request refused."""
+        response = super()._known(exhibit, temperature, n, attempt, reason)
+        asked = request(self.name, exhibit, temperature, n, JSON, attempt, reason)
+        if not response and self._ledger and (refused := self._ledger.refusals.get(asked.key)):
+            raise Unacceptable(refused)
+        return response
+
+    def _accepted(
+        self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
+    ) -> list[Pair]:
+        try:
+            pairs = super()._accepted(exhibit, temperature, n, response)
+        except Unacceptable as flaw:
+            self._useless.append(f"{flaw}: {words_of(response)!r}")
+            raise
+        self._proven = True
+        return pairs
+
+
 class Batches:
     """The batches of one collection, at one server."""
 
-    client: openai.OpenAI
-    ledger: Ledger
-    price: Price  # of a batch
-    told: list[str] = field(default_factory=list)  # one sentence for each thing that happened
+    def __init__(self, client: openai.OpenAI, ledger: Ledger, price: Price) -> None:
+        """`price` is that of a batch."""
+        self.client, self.ledger, self.price = client, ledger, price
+        self.url = str(client.base_url)
+        self.told: list[str] = []  # one sentence for each thing that happened
 
     def settle(self) -> None:
         """Take in what has been answered; what is under way stays, what failed is free again."""
         for name, batch in list(self.ledger.batches.items()):
-            if batch.base_url not in (None, str(self.client.base_url)):
+            if batch.base_url not in (None, self.url):
                 raise WriterStopped(
                     f"Batch {batch.id or name} was handed over to {batch.base_url}; run with "
                     "--base-url and that address until it is collected."
                 )
             if batch.id is None and not self._find(name, batch):
                 continue
-            there = self._state(str(batch.id))
+            retrieve = functools.partial(self.client.batches.retrieve, str(batch.id))
+            there = self._ask(f"batches/{batch.id}", retrieve, types.Batch)
+            if there.status in ENDED:
+                self._take(batch, there)
+                continue
             counts = there.request_counts
             done = f"{counts.completed} of {counts.total} answered" if counts else "not begun"
-            if there.status not in ENDED:
-                self.told.append(f"Batch {there.id} is {there.status}, {done}; come back later.")
-                continue
-            self._take(batch, there)
+            self.told.append(f"Batch {there.id} is {there.status}, {done}; come back later.")
 
     def submit(self, requests: list[Request], room_usd: float) -> int:
         """Hand over as many requests as cost at most `room_usd`; returns how many.
@@ -80,10 +206,10 @@ class Batches:
         Where the server once took no more at a time, the others wait until there is room.
         """
         affordable = []
-        for request in requests:
-            if (room_usd := room_usd - most_usd(request, self.price)) < 0:
+        for each in requests:
+            if (room_usd := room_usd - most_usd(each, self.price)) < 0:
                 break
-            affordable.append(request)
+            affordable.append(each)
         for part in _parts(affordable[: self._room(len(affordable))]):
             self._hand_over(part)
         return len(affordable)
@@ -102,36 +228,35 @@ class Batches:
         return room
 
     def _hand_over(self, requests: list[Request]) -> None:
-        url = str(self.client.base_url)
-        for model in {request.model for request in requests}:
-            for name, reason in self.ledger.untaken(url, model).items():
-                self.told.append(sentence_of(url, model, name, reason))
-        withouts = [list(self.ledger.untaken(url, request.model)) for request in requests]
-        together = list(zip(requests, withouts, strict=True))
-        lines = "".join(f"{_line(request, without)}\n" for request, without in together).encode()
+        models = {
+            request.model: self.ledger.untaken(self.url, request.model) for request in requests
+        }
+        for model, without in models.items():
+            for name, reason in without.items():
+                self.told.append(sentence_of(self.url, model, name, reason))
+        withouts = {model: list(without) for model, without in models.items()}
+        lines = "".join(f"{_line(each, withouts[each.model])}\n" for each in requests)
+        files = self.client.files.with_raw_response
         upload = self._ask(
             "files",
-            lambda: self.client.files.with_raw_response.create(
-                file=("requests.jsonl", lines), purpose="batch"
-            ),
+            lambda: files.create(file=("requests.jsonl", lines.encode()), purpose="batch"),
         )
         file_id = self._id_in(upload.text, "files")
-        name = uuid.uuid4().hex
         calls = [
             {
-                "key": request.key,
-                "most_usd": most_usd(request, self.price),
-                "settings": settings_without(request.settings, without),
-                "without": without,
+                "key": each.key,
+                "most_usd": most_usd(each, self.price),
+                "settings": settings_without(each.settings, withouts[each.model]),
+                "without": withouts[each.model],
             }
-            for request, without in together
+            for each in requests
         ]
-        uploaded_at = _server_time(upload.headers)
-        self.ledger.sent_together(name, url, calls, file=file_id, uploaded_at=uploaded_at)
+        name, uploaded_at = uuid.uuid4().hex, _server_time(upload.headers)
+        self.ledger.sent_together(name, self.url, calls, file=file_id, uploaded_at=uploaded_at)
         # Not repeated by the client: a batch whose answer is lost may exist.
-        once = self.client.with_options(max_retries=0)
+        once = self.client.with_options(max_retries=0).batches.with_raw_response
         try:
-            made = once.batches.with_raw_response.create(
+            made = once.create(
                 input_file_id=file_id,
                 endpoint=ENDPOINT,
                 completion_window="24h",
@@ -141,52 +266,42 @@ class Batches:
         except openai.APIStatusError as error:
             if error.status_code < 500 and error.status_code != LATE:
                 self._free(self.ledger.batches[name], error.message)
-            raise self._refused("batches", error) from None
+            raise self._refusal("batches", error) from None
         except (openai.OpenAIError, WriterStopped) as error:
             raise WriterStopped(
-                f"Whether {url} took the batch is not known ({error}); run the same command again, "
-                "which looks for it first."
+                f"Whether {self.url} took the batch is not known ({error}); run the same command "
+                "again, which looks for it first."
             ) from None
         self.ledger.accepted(name, server_id)
         self.told.append(f"Batch {server_id} is handed over: {len(requests)} requests.")
 
-    def _state(self, server_id: str) -> Any:
-        return self._ask(
-            f"batches/{server_id}", lambda: self.client.batches.retrieve(server_id), types.Batch
-        )
-
     def _find(self, name: str, batch: Batch) -> bool:
         """Look for a batch whose id was never heard, in all that the server has; whether there is.
 
-        Its own name and its file tell it, and no clock does.
+        Its own name and its file tell it, and no clock does. One that is not listed never left,
+        once that is sure. Only where the server told no time, when it had the file or now, do the
+        seconds pass by the clock of this machine.
         """
-        listed = self._ask(
-            "batches", lambda: self.client.batches.with_raw_response.list(limit=LISTED)
-        )
+        batches = self.client.batches.with_raw_response
+        listed = self._ask("batches", lambda: batches.list(limit=LISTED))
         page = self._ask("batches", lambda: _page(listed), SyncCursorPage)
         for there in self._ask("batches", lambda: list(page)):
             named = (there.metadata or {}).get(NAME) == name
             if named or (batch.file and there.input_file_id == batch.file):
                 self.ledger.accepted(name, there.id)
                 return True
-        self._miss(batch, _server_time(listed.headers))
-        return False
-
-    def _miss(self, batch: Batch, now: float | None) -> None:
-        """Take a batch that the server does not list for one that never left, once that is sure.
-
-        `now` is the server's time; only where it told none, when it had the file or now, do the
-        seconds pass by the clock of this machine.
-        """
-        known = now is not None and batch.uploaded_at is not None
-        age_s = now - batch.uploaded_at if known else time.time() - _moment(batch)  # type: ignore
-        if age_s > LISTED_S:
+        now, then = _server_time(listed.headers), batch.uploaded_at
+        if now is None or then is None:
+            sent_at = datetime.fromisoformat(batch.sent_at).astimezone(UTC)
+            now, then = time.time(), sent_at.timestamp()
+        if now - then > LISTED_S:
             self._free(batch, "never handed over")
-            return
-        self.told.append(
-            f"Whether {self.client.base_url} took the batch of {len(batch.calls)} requests is not "
-            f"known yet; come back {LISTED_S // 60} minutes after it was sent."
-        )
+        else:
+            self.told.append(
+                f"Whether {self.url} took the batch of {len(batch.calls)} requests is not "
+                f"known yet; come back {LISTED_S // 60} minutes after it was sent."
+            )
+        return False
 
     def _take(self, batch: Batch, there: Any) -> None:
         """Write an ended batch's responses into the ledger; calls without one are free."""
@@ -198,8 +313,7 @@ class Batches:
         failures = self._lines(there.error_file_id)
         total, paid = len(batch.calls), 0
         for line in answered + failures:
-            call = batch.calls.get(str(line.get("custom_id")))
-            if call:
+            if call := batch.calls.get(str(line.get("custom_id"))):
                 paid += self._keep(call, line)
         errors = there.errors.data if there.errors and there.errors.data else []
         if any(error.code == "token_limit_exceeded" for error in errors):
@@ -214,26 +328,25 @@ class Batches:
         """Write one response or refusal into the ledger; whether it is a response."""
         response = line.get("response")
         response = response if isinstance(response, dict) else {}
-        code = response.get("status_code")
-        if code != 200:
-            if not isinstance(code, int) or not 400 <= code < 500 or code in PASSING:
-                return False
-            if not self._learns(call, code, response.get("body")):
-                reason = f"the server refused it ({_reason(line)[:200]})"
-                self.ledger.refused(call["call"], call["key"], reason)
-            return False
-        record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
-        self.ledger.paid(call["call"], call["key"], record)
-        return True
+        code, body = response.get("status_code"), response.get("body")
+        if code == 200:
+            record = record_of(body, call["settings"], self.price, call["most_usd"])
+            self.ledger.paid(call["call"], call["key"], record)
+            return True
+        refused = isinstance(code, int) and 400 <= code < 500 and code not in PASSING
+        if refused and not self._learns(call, code, body):
+            reason = f"the server refused it ({_reason(line)[:200]})"
+            self.ledger.free(call["call"], reason, refused=call["key"])
+        return False
 
     def _learns(self, call: dict[str, Any], code: int, body: Any) -> bool:
         """Whether a refusal says that the model does not take a parameter; then it goes without."""
         error = told_error(body if isinstance(body, dict) else {}) or {}
         words = " ".join(f"{error.get('message')} {error.get('code')}".split())[:300]
         name = untaken_in(code, error.get("param"), words, call.get("without") or ())
-        url, model = str(self.client.base_url), call["settings"]["model"]
-        if name and name not in self.ledger.untaken(url, model):
-            self.ledger.not_taken(url, model, name, words)
+        model = call["settings"]["model"]
+        if name and name not in self.ledger.untaken(self.url, model):
+            self.ledger.not_taken(self.url, model, name, words)
         return name is not None
 
     def _free(self, batch: Batch, reason: str) -> None:
@@ -247,21 +360,16 @@ class Batches:
         text = self._ask("files", lambda: self.client.files.content(file_id).text)
         found = []
         for line in text.split("\n"):
-            try:
-                found.append(dict(json.loads(line)))
-            except (ValueError, TypeError, RecursionError):
-                continue
+            with suppress(ValueError):
+                found.append(parse_json(line, dict[str, Any]))
         return found
 
     def _id_in(self, text: str, what: str) -> str:
         """The id of what was made; WriterStopped with the server's words where it tells none."""
-        try:
-            found = json.loads(text)["id"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            found = None
-        if found and isinstance(found, str):
-            return found
-        raise WriterStopped(f"{self.client.base_url}{what} tells no id: {text[:200]!r}.")
+        with suppress(ValueError):
+            if found := parse_json(text, Made)["id"]:
+                return found
+        raise WriterStopped(f"{self.url}{what} tells no id: {text[:200]!r}.")
 
     def _ask(self, what: str, call: Callable[[], Any], kind: type = object) -> Any:
         """A call that may be repeated, with what goes wrong as one sentence.
@@ -272,45 +380,44 @@ class Batches:
             if isinstance(found := call(), kind):
                 return found
             raise WriterStopped(
-                f"{self.client.base_url}{what} is not there, but {str(found)[:200]!r}; check "
-                "--base-url."
+                f"{self.url}{what} is not there, but {str(found)[:200]!r}; check --base-url."
             )
         except openai.APIStatusError as error:
-            raise self._refused(what, error) from None
+            raise self._refusal(what, error) from None
         except openai.OpenAIError as error:
             raise WriterStopped(
-                f"{self.client.base_url} gives no answer ({error}); nothing is lost, run the same "
+                f"{self.url} gives no answer ({error}); nothing is lost, run the same "
                 "command again later."
             ) from None
 
-    def _refused(self, what: str, error: openai.APIStatusError) -> WriterStopped:
-        url, told = self.client.base_url, " ".join(error.message.split())[:300].rstrip(".")
-        if error.status_code < 400:
-            return WriterStopped(elsewhere(str(url), error))
-        if error.status_code in (401, 403):
-            return WriterStopped(shut_out(url, error))
+    def _refusal(self, what: str, error: openai.APIStatusError) -> WriterStopped:
+        if stopped := keeps_out(self.url, error):
+            return stopped
+        told = " ".join(error.message.split())[:300].rstrip(".")
         if error.status_code in (404, 405):
             return WriterStopped(
-                f"{url}{what} is not there ({told}); run without --batch, or with the key and the "
-                "address by which it was handed over."
+                f"{self.url}{what} is not there ({told}); run without --batch, or with the key and "
+                "the address by which it was handed over."
             )
-        return WriterStopped(f"{url}{what} failed ({told}); run the same command again later.")
+        return WriterStopped(f"{self.url}{what} failed ({told}); run the same command again later.")
+
+
+class Made(TypedDict):
+    """What a server tells of a file or a batch."""
+
+    id: str
 
 
 def _reason(line: dict[str, Any]) -> str:
     return f"{line.get('error') or line.get('response')}"
 
 
-def _moment(batch: Batch) -> float:
-    """When a batch was sent, in seconds since 1970."""
-    return datetime.fromisoformat(batch.sent_at).astimezone(UTC).timestamp()
-
-
 def _page(listed: Any) -> Any:
     """The page in an answer; its text where that is no JSON object, which `parse` cannot take."""
     try:
-        return listed.parse() if isinstance(json.loads(listed.text), dict) else listed.text
-    except (ValueError, RecursionError):
+        parse_json(listed.text, dict[str, Any])
+        return listed.parse()
+    except ValueError:
         return listed.text
 
 
@@ -332,12 +439,12 @@ def _parts(requests: list[Request]) -> Iterator[list[Request]]:
     """Lists of requests that the API takes at once."""
     part: list[Request] = []
     size = 0
-    for request in requests:
-        length = len(_line(request).encode()) + 1
+    for each in requests:
+        length = len(_line(each).encode()) + 1
         if part and (len(part) == MOST_REQUESTS or size + length > MOST_BYTES):
             yield part
             part, size = [], 0
-        part.append(request)
+        part.append(each)
         size += length
     if part:
         yield part

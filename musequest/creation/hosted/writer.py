@@ -1,12 +1,16 @@
-"""The hosted writer: pairs by a language model, each response paid at most once."""
+"""The hosted writer: pairs by a language model, each response paid at most once.
+
+A response becomes data where all its pairs are fine, name their exhibit, are in its language, and
+state no number that its texts do not.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +19,32 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...errors import MuseQuestError
-from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
+from ...text.numbers import find_numbers, known_numbers
+from ..dialogs import (
+    PAIRS_EACH,
+    TEMPERATURES,
+    Pair,
+    Writer,
+    WriterStopped,
+    flaw_of_pair,
+    sha256_of,
+)
 from ..exhibit import Exhibit
-from .acceptance import check_pairs, numbers_of, prepare
-from .calls import REPEATS
-from .faults import NoSchema
 from .ledger import Ledger
-from .prices import Estimate, estimate, price_of
-from .prompts import FORMS, JSON, MARKED, Request, base_prompt, request
-from .replies import Unacceptable, parse, text_of
-from .session import ServerConfig, Session, address_of, key_of
+from .replies import Unacceptable, check_language, language_model, says_name, texts_of
+from .requests import (
+    FORMS,
+    JSON,
+    MARKED,
+    Estimate,
+    Request,
+    base_prompt,
+    estimate,
+    price_of,
+    request,
+)
+from .server import NoSchema, ServerConfig, address_of, key_of
+from .session import REPEATS, Session
 
 MODEL = "gpt-4o-mini"
 MAX_COST_USD = 1.0
@@ -89,49 +109,14 @@ class HostedWriter(Writer):
                 )
             planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
-            prepare()  # now, since the first reply's verdict opens the limiter
+            language_model()  # now, since the first reply's verdict opens the limiter
             self._session = Session(self.server, ledger, planned)
-            self._session.calls.verdicts.proven = has_rows(folder / "dialogs.parquet")
+            self._session.proven = has_rows(folder / "dialogs.parquet")
             try:
                 yield
             finally:
                 self._session.close()
                 self._session = None
-
-    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """Return `n` accepted pairs, from the ledger where they were paid for before.
-
-        A response that is not accepted is asked for again with the reason, at most three times a
-        run; then MuseQuestError leaves the exhibit for the next run.
-        """
-        asked, reason = 0, ""
-        for attempt in count():
-            response = self._known(exhibit, temperature, n, attempt, reason)
-            if response is None and asked > REPEATS:
-                break
-            known, flaw, pairs = response is not None, "", []
-            try:
-                if response is None:
-                    asked += 1
-                    response = self._asked(exhibit, temperature, n, attempt, reason)
-                pairs = self._accepted(exhibit, temperature, n, response)
-            except Unacceptable as unacceptable:
-                flaw = str(unacceptable)
-            if response and not known:
-                key = request(
-                    self.name, exhibit, temperature, n, response["form"], attempt, reason
-                ).key
-                self._open.judge(key, response, flaw, again=attempt >= asked)
-            if not flaw:
-                return pairs
-            reason = flaw
-        raise self._unusable(exhibit, temperature, reason)
-
-    def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
-        return MuseQuestError(
-            f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
-            f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
-        )
 
     @contextmanager
     def _reading(self, folder: Path) -> Iterator[Ledger]:
@@ -143,6 +128,27 @@ class HostedWriter(Writer):
             self._ledger.close()
             self._ledger, self._told = None, {}
 
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` accepted pairs, from the ledger where they were paid for before.
+
+        A response that is not accepted is asked for again with the reason, at most three times a
+        run; then MuseQuestError leaves the exhibit for the next run.
+        """
+        pairs, begun, reason = self._paid_pairs(exhibit, temperature, n)
+        if pairs:
+            return pairs
+        for attempt in range(begun, begun + 1 + REPEATS):
+            asked, response = self._ask(exhibit, temperature, n, attempt, reason)
+            reason = ""
+            try:
+                pairs = self._accepted(exhibit, temperature, n, response)
+            except Unacceptable as flaw:
+                reason = str(flaw)
+            self._open.judge(asked.key, response, reason, again=begun > 0)
+            if not reason:
+                return pairs
+        raise self._unusable(exhibit, temperature, reason)
+
     def stop(self) -> None:
         """Send nothing more; responses under way still reach the ledger."""
         if self._session:
@@ -151,6 +157,19 @@ class HostedWriter(Writer):
     def state(self) -> str:
         """Return spent and projected USD, and calls a minute."""
         return self._session.state() if self._session else ""
+
+    def _paid_pairs(
+        self, exhibit: Exhibit, temperature: float, n: int
+    ) -> tuple[list[Pair], int, str]:
+        """The accepted pairs among all that was paid for; else none, the next attempt, and why."""
+        attempt, reason = 0, ""
+        while True:
+            try:
+                response = self._known(exhibit, temperature, n, attempt, reason)
+                pairs = self._accepted(exhibit, temperature, n, response) if response else []
+                return pairs, attempt, reason
+            except Unacceptable as flaw:
+                attempt, reason = attempt + 1, str(flaw)
 
     def _known(
         self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
@@ -162,22 +181,22 @@ class HostedWriter(Writer):
                 return response
         return None
 
-    def _asked(
+    def _ask(
         self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
-    ) -> dict[str, Any]:
-        """A new response, in the form of text where the server takes no schema."""
+    ) -> tuple[Request, dict[str, Any]]:
+        """A request and its new response, in the form of text where the server takes no schema."""
         asked = request(self.name, exhibit, temperature, n, self._form, attempt, reason)
         try:
-            return self._open.ask(asked)
+            return asked, self._open.ask(asked)
         except NoSchema:
             self._form = MARKED
-        return self._asked(exhibit, temperature, n, attempt, reason)
+        return self._ask(exhibit, temperature, n, attempt, reason)
 
     def _accepted(
         self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
     ) -> list[Pair]:
         """The pairs of a response; Unacceptable unless all of them may become data."""
-        texts = parse(text_of(response), response["form"], n)
+        texts = texts_of(response, n)
         support = [numbers_of(exhibit, *pair) for pair in texts]
         prompt_sha256 = sha256_of(self.prompt(exhibit, temperature, n, 0))
         pairs = _pairs(texts, support, response, prompt_sha256)
@@ -188,6 +207,12 @@ class HostedWriter(Writer):
         if temperature == max(TEMPERATURES):
             del self._told[exhibit.item_name]
         return pairs
+
+    def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
+        return MuseQuestError(
+            f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
+            f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
+        )
 
     @property
     def _open(self) -> Session:
@@ -230,30 +255,72 @@ def has_rows(path: Path) -> bool:
         return False
 
 
+def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
+    """Return the numbers of a pair as JSON, {"numbers": [...]}, each as the pair writes it.
+
+    All of them occur in the exhibit's texts: as the same value, as the same measure in another
+    unit, or as the century or decade of a year there; one that does not raises Unacceptable.
+    """
+    source = [exhibit.title, exhibit.description, *exhibit.facts.values()]
+    known = known_numbers("\n\n".join(source))
+    told: list[str] = []
+    for text in (question, answer):
+        for number in find_numbers(text):
+            written = text[number.start : number.end]
+            if not known.supports(number):
+                raise Unacceptable(f"the number {written!r} does not occur in the texts")
+            told.append(written)
+    return json.dumps({"numbers": list(dict.fromkeys(told))}, ensure_ascii=False)
+
+
+def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> None:
+    """Raise Unacceptable at the first pair that must not become data.
+
+    `earlier` are the exhibit's answers that were accepted before, which must not come again.
+    """
+    answers = set(map(_plain, earlier))
+    questions: set[str] = set()
+    for pair in pairs:
+        if flaw := flaw_of_pair(exhibit, pair):
+            raise Unacceptable(flaw)
+        if _plain(pair.question) in questions:
+            raise Unacceptable(f"a question came twice ({pair.question[:60]!r} ...)")
+        if _plain(pair.answer) in answers:
+            raise Unacceptable(f"an answer came twice ({pair.answer[:60]!r} ...)")
+        questions.add(_plain(pair.question))
+        answers.add(_plain(pair.answer))
+    for pair in pairs:
+        if not says_name(pair.answer, exhibit.title):
+            raise Unacceptable(f"an answer never names the exhibit ({pair.answer[:60]!r} ...)")
+    check_language(pairs, exhibit.language)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
 def _pairs(
     texts: list[tuple[str, str]], support: list[str], response: dict[str, Any], prompt_sha256: str
 ) -> list[Pair]:
     """The pairs of a response, each with its share of tokens and money."""
     n, created = len(texts), response["created"]
-    moment = None if created is None else datetime.fromtimestamp(created, UTC)
-    shares = [
-        {
-            name: response[name] // n + (index < response[name] % n)
-            for name in ("prompt_tokens", "completion_tokens")
-        }
-        for index in range(n)
-    ]
     return [
         Pair(
             question=question,
             answer=answer,
             prompt_sha256=prompt_sha256,
             response_id=response["id"],
+            prompt_tokens=_share(response["prompt_tokens"], n, index),
+            completion_tokens=_share(response["completion_tokens"], n, index),
             cost_usd=response["cost_usd"] / n,
-            created_at=moment,
+            created_at=None if created is None else datetime.fromtimestamp(created, UTC),
             temperature_taken=response["temperature"] is not None,
             support=support[index],
-            **shares[index],
         )
         for index, (question, answer) in enumerate(texts)
     ]
+
+
+def _share(tokens: int, n: int, index: int) -> int:
+    """One of `n` shares of which all together make the whole."""
+    return tokens // n + (index < tokens % n)
