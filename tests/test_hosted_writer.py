@@ -10,7 +10,7 @@ from openai_server import OpenAIServer, choice
 
 from musequest.creation.dialogs import TEMPERATURES
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.hosted import BatchWriter, HostedWriter
+from musequest.creation.hosted import BatchWriter, HostedWriter, expected_cost
 from musequest.creation.hosted.ledger import Ledger, paid_usd_of
 from musequest.creation.hosted.requests import FORMS
 from musequest.errors import MuseQuestError
@@ -489,17 +489,17 @@ def test_headers_that_say_all_is_used_are_obeyed(server):
 
 
 def test_the_estimate_comes_first_and_learns_from_the_ledger(server, home: Path, capsys):
-    writer, exhibits = HostedWriter(base_url=server.url), load_exhibits("t")
-    before = writer.estimate(exhibits, home / "data/t")
+    exhibits = load_exhibits("t")
+    before = expected_cost(exhibits, home / "data/t")
     assert before.calls == 15 and before.completion_tokens == 15 * 1500
     assert before.usd < before.most_usd and "the model's own vocabulary" in str(before)
     assert server.traffic.bodies == []
     run(server.url)
     told = capsys.readouterr().err
     assert "15 calls of gpt-4o-mini" in told and "the limit is 1.0 USD" in told
-    assert writer.estimate(exhibits, home / "data/t").calls == 0
+    assert expected_cost(exhibits, home / "data/t").calls == 0
     write_exhibits(home, 6)
-    after = writer.estimate(load_exhibits("t"), home / "data/t")
+    after = expected_cost(load_exhibits("t"), home / "data/t")
     assert after.calls == 3 and "means of 15 earlier responses" in after.basis
 
 

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import openai
-from openai import types
-from openai.pagination import SyncCursorPage
 from tqdm import tqdm
 from typing_extensions import TypedDict
 
@@ -31,18 +29,11 @@ from ...files import parse_json
 from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, WriterStopped
 from ..exhibit import Exhibit
 from .ledger import Batch, Ledger
-from .replies import Unacceptable, record_of, words_of
+from .replies import record_of, words_of
 from .requests import JSON, Price, Request, estimate, most_usd, request
-from .server import (
-    body_without,
-    keeps_out,
-    sentence_of,
-    settings_without,
-    told_error,
-    untaken_in,
-)
+from .server import ServerConfig, as_sent, keeps_out, sentence_of, told_error, untaken_in
 from .session import FEW, REPEATS
-from .writer import MAX_COST_USD, MODEL, TIMEOUT_S, HostedWriter, has_rows, past_of
+from .writer import MODEL, HostedWriter, has_rows, past_of
 
 ENDPOINT = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name
@@ -65,40 +56,25 @@ class BatchWriter(HostedWriter):
 
     remedy = "run synthesize without --batch"
 
-    def __init__(
-        self,
-        model: str = MODEL,
-        *,
-        base_url: str | None = None,
-        max_cost_usd: float = MAX_COST_USD,
-        timeout_s: float = TIMEOUT_S,
-    ) -> None:
-        """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
-        super().__init__(
-            model, base_url=base_url, max_cost_usd=max_cost_usd, timeout_s=timeout_s, concurrency=1
-        )
-        self.price = self.server.price.in_batch()
+    def __init__(self, model: str = MODEL, **options: Any) -> None:
+        """Prepare as `HostedWriter` does, by its options but concurrency and backoff_s."""
+        super().__init__(model, concurrency=1, **options)
         self.concurrency = 1
+        self.price = self.server.price.in_batch()
         self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
 
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
         """Settle the batches under way and hand over what is missing."""
         with self._reading(folder) as ledger:
-            client = openai.OpenAI(
-                api_key=self.server.key,
-                base_url=self.server.base_url,
-                timeout=self.server.timeout_s,
-                max_retries=3,
-                http_client=openai.DefaultHttpxClient(follow_redirects=False),
-            )
-            batches = Batches(client, ledger, self.price)
+            batches = Batches(self.server, ledger, self.price)
             try:
                 batches.settle()
+                self._refused = ledger.refusals
                 self._proven, self._useless = has_rows(folder / "dialogs.parquet"), []
                 self._submit(exhibits, ledger, batches)
             finally:
-                client.close()
+                batches.client.close()
                 for sentence in batches.told:
                     tqdm.write(hidden_text(sentence), file=sys.stderr)
             yield
@@ -108,14 +84,13 @@ class BatchWriter(HostedWriter):
         return [each for each in exhibits if not self._wanted(each)]
 
     def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """Return `n` accepted pairs of what was collected; MuseQuestError where none are."""
+        """Return `n` accepted pairs of what was collected; MuseQuestError where there are none."""
         pairs, _, reason = self._paid_pairs(exhibit, temperature, n)
         if not pairs:
             raise self._unusable(exhibit, temperature, reason)
         return pairs
 
     def _submit(self, exhibits: list[Exhibit], ledger: Ledger, batches: Batches) -> None:
-        under_way = {key for batch in ledger.batches.values() for key in batch.calls}
         wanted = [asked for exhibit in exhibits for asked in self._wanted(exhibit)]
         if not self._proven and len(self._useless) >= FEW:
             raise WriterStopped(
@@ -123,12 +98,12 @@ class BatchWriter(HostedWriter):
                 f"because {self._useless[-1]}; what was paid is recorded, check --model and "
                 "--base-url, or run synthesize without --batch."
             )
+        under_way = {key for batch in ledger.batches.values() for key in batch.calls}
         # Exhibits with the same texts share one call.
         missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
         if not missing:
             return
-        planned = estimate(missing, self.name, self.price, past_of(ledger))
-        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+        self.server.tell(estimate(missing, self.name, self.price, past_of(ledger)), ledger)
         taken = batches.submit(missing, self.server.max_cost_usd - ledger.committed_usd)
         if taken < len(missing):
             text = (
@@ -142,43 +117,37 @@ class BatchWriter(HostedWriter):
     def _wanted(self, exhibit: Exhibit) -> list[Request]:
         """The requests whose responses an exhibit waits for, one a temperature at most."""
         self._told.pop(exhibit.item_name, None)
-        found = []
+        wanted = []
         for temperature in TEMPERATURES:
             pairs, attempt, reason = self._paid_pairs(exhibit, temperature, PAIRS_EACH)
             if not pairs and attempt <= REPEATS:
-                place = exhibit, temperature, PAIRS_EACH
-                found.append(request(self.name, *place, JSON, attempt, reason))
-        return found
-
-    def _known(
-        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
-    ) -> dict[str, Any] | None:
-        """The response that was paid for; Unacceptable where a batch had the request refused."""
-        response = super()._known(exhibit, temperature, n, attempt, reason)
-        asked = request(self.name, exhibit, temperature, n, JSON, attempt, reason)
-        if not response and self._ledger and (refused := self._ledger.refusals.get(asked.key)):
-            raise Unacceptable(refused)
-        return response
+                asked = exhibit, temperature, PAIRS_EACH, JSON, attempt, reason
+                wanted.append(request(self.name, *asked))
+        return wanted
 
     def _accepted(
         self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
-    ) -> list[Pair]:
-        try:
-            pairs = super()._accepted(exhibit, temperature, n, response)
-        except Unacceptable as flaw:
+    ) -> tuple[list[Pair], str]:
+        pairs, flaw = super()._accepted(exhibit, temperature, n, response)
+        if flaw:
             self._useless.append(f"{flaw}: {words_of(response)!r}")
-            raise
-        self._proven = True
-        return pairs
+        self._proven = self._proven or bool(pairs)
+        return pairs, flaw
 
 
 class Batches:
     """The batches of one collection, at one server."""
 
-    def __init__(self, client: openai.OpenAI, ledger: Ledger, price: Price) -> None:
+    def __init__(self, server: ServerConfig, ledger: Ledger, price: Price) -> None:
         """`price` is that of a batch."""
-        self.client, self.ledger, self.price = client, ledger, price
-        self.url = str(client.base_url)
+        self.client = openai.OpenAI(
+            api_key=server.key,
+            base_url=server.base_url,
+            timeout=server.timeout_s,
+            max_retries=3,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+        self.ledger, self.price, self.url = ledger, price, str(self.client.base_url)
         self.told: list[str] = []  # one sentence for each thing that happened
 
     def settle(self) -> None:
@@ -191,8 +160,8 @@ class Batches:
                 )
             if batch.id is None and not self._find(name, batch):
                 continue
-            retrieve = functools.partial(self.client.batches.retrieve, str(batch.id))
-            there = self._ask(f"batches/{batch.id}", retrieve, types.Batch)
+            state = functools.partial(self.client.batches.with_raw_response.retrieve, str(batch.id))
+            there = self._ask(f"batches/{batch.id}", state, whole=True).parse()
             if there.status in ENDED:
                 self._take(batch, there)
                 continue
@@ -228,26 +197,22 @@ class Batches:
         return room
 
     def _hand_over(self, requests: list[Request]) -> None:
-        models = {
-            request.model: self.ledger.untaken(self.url, request.model) for request in requests
-        }
-        for model, without in models.items():
-            for name, reason in without.items():
-                self.told.append(sentence_of(self.url, model, name, reason))
-        withouts = {model: list(without) for model, without in models.items()}
-        lines = "".join(f"{_line(each, withouts[each.model])}\n" for each in requests)
+        model = requests[0].model  # of all
+        untaken = self.ledger.untaken(self.url, model)
+        without = list(untaken)
+        self.told += [sentence_of(self.url, model, name, untaken[name]) for name in without]
+        lines = "".join(f"{_line(each, without)}\n" for each in requests).encode()
         files = self.client.files.with_raw_response
         upload = self._ask(
-            "files",
-            lambda: files.create(file=("requests.jsonl", lines.encode()), purpose="batch"),
+            "files", lambda: files.create(file=("requests.jsonl", lines), purpose="batch")
         )
         file_id = self._id_in(upload.text, "files")
         calls = [
             {
                 "key": each.key,
                 "most_usd": most_usd(each, self.price),
-                "settings": settings_without(each.settings, withouts[each.model]),
-                "without": withouts[each.model],
+                "settings": as_sent(each, without)[1],
+                "without": without,
             }
             for each in requests
         ]
@@ -283,9 +248,8 @@ class Batches:
         seconds pass by the clock of this machine.
         """
         batches = self.client.batches.with_raw_response
-        listed = self._ask("batches", lambda: batches.list(limit=LISTED))
-        page = self._ask("batches", lambda: _page(listed), SyncCursorPage)
-        for there in self._ask("batches", lambda: list(page)):
+        listed = self._ask("batches", lambda: batches.list(limit=LISTED), whole=True)
+        for there in self._ask("batches", lambda: list(listed.parse())):
             named = (there.metadata or {}).get(NAME) == name
             if named or (batch.file and there.input_file_id == batch.file):
                 self.ledger.accepted(name, there.id)
@@ -371,17 +335,20 @@ class Batches:
                 return found
         raise WriterStopped(f"{self.url}{what} tells no id: {text[:200]!r}.")
 
-    def _ask(self, what: str, call: Callable[[], Any], kind: type = object) -> Any:
+    def _ask(self, what: str, call: Callable[[], Any], *, whole: bool = False) -> Any:
         """A call that may be repeated, with what goes wrong as one sentence.
 
-        That is also an answer of another kind, such as a web page.
+        That is also an answer that is not `whole`, a JSON object, but a web page, say.
         """
         try:
-            if isinstance(found := call(), kind):
-                return found
+            answer = call()
+            if whole:
+                parse_json(answer.text, dict[str, Any])
+            return answer
+        except ValueError:
             raise WriterStopped(
-                f"{self.url}{what} is not there, but {str(found)[:200]!r}; check --base-url."
-            )
+                f"{self.url}{what} is not there, but {answer.text[:200]!r}; check --base-url."
+            ) from None
         except openai.APIStatusError as error:
             raise self._refusal(what, error) from None
         except openai.OpenAIError as error:
@@ -412,15 +379,6 @@ def _reason(line: dict[str, Any]) -> str:
     return f"{line.get('error') or line.get('response')}"
 
 
-def _page(listed: Any) -> Any:
-    """The page in an answer; its text where that is no JSON object, which `parse` cannot take."""
-    try:
-        parse_json(listed.text, dict[str, Any])
-        return listed.parse()
-    except ValueError:
-        return listed.text
-
-
 def _server_time(headers: Mapping[str, str]) -> float | None:
     """When an answer left, in seconds of the server's clock; None where it does not say."""
     try:
@@ -430,7 +388,7 @@ def _server_time(headers: Mapping[str, str]) -> float | None:
 
 
 def _line(request: Request, without: Container[str] = ()) -> str:
-    body = body_without(request.body, without)
+    body, _ = as_sent(request, without)
     line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": body}
     return json.dumps(line, ensure_ascii=False)
 

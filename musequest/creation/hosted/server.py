@@ -13,18 +13,20 @@ import contextlib
 import os
 import random
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import openai
+from tqdm import tqdm
 
 from ...credentials import unsafe_way
 from ...errors import MuseQuestError
 from ..dialogs import WriterStopped
 from .ledger import Ledger
-from .requests import Estimate, Price
+from .requests import Estimate, Price, Request, price_of
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -69,19 +71,27 @@ class ServerConfig:
     timeout_s: float  # without a sign of the answer; twice as long for the whole of it
     backoff_s: float  # before the first repeat; doubles with each
 
+    @classmethod
+    def of(
+        cls, model: str, base_url: str | None, who: str, instead: str, **bounds: Any
+    ) -> ServerConfig:
+        """Return the config for a model by its price, address and key; see `key_of`."""
+        price, address = price_of(model), address_of(base_url)
+        return cls(key_of(address, who, instead), address, price, **bounds)
+
     def __post_init__(self) -> None:
         if not self.max_cost_usd >= 0:
             raise MuseQuestError(
                 f"A limit of {self.max_cost_usd} USD is none; give --max-cost-usd 0 or more."
             )
 
-    def room(self, planned: Estimate, ledger: Ledger) -> str:
-        """What was spent before, the limit, and whether it will be enough."""
+    def tell(self, planned: Estimate, ledger: Ledger) -> None:
+        """Say on the screen what is planned, what was spent, the limit, and whether it will do."""
         spent = ledger.committed_usd
         text = f"{spent:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
         if spent + planned.usd > self.max_cost_usd:
             text += " That will not be enough; the run will stop there and keep what it has."
-        return text
+        tqdm.write(f"{planned}\n{text}", file=sys.stderr)
 
 
 def address_of(base_url: str | None) -> str:
@@ -105,13 +115,12 @@ def key_of(base_url: str, who: str, instead: str) -> str:
             raise MuseQuestError("OPENAI_API_KEY holds signs that no key has; copy it again.")
         if reason := unsafe_way("OPENAI_API_KEY", base_url):
             raise MuseQuestError(reason)
-        return key
-    if base_url != OPENAI_URL:
-        return "none"
-    raise MuseQuestError(
-        f"{who} needs a key; set OPENAI_API_KEY, name a server of your own with --base-url, or "
-        f"{instead}."
-    )
+    elif base_url == OPENAI_URL:
+        raise MuseQuestError(
+            f"{who} needs a key; set OPENAI_API_KEY, name a server of your own with --base-url, or "
+            f"{instead}."
+        )
+    return key or "none"
 
 
 class RateLimiter:
@@ -234,27 +243,22 @@ class NoSchema(Exception):
 
 
 class Untaken(Exception):
-    """The model does not take a parameter."""
+    """The model does not take a parameter, whose name is the first argument."""
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(reason)
-        self.name = name
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class Fault(Exception):
-    """A call failed in a way that may pass."""
+    """A call failed in a way that may pass; `free` says that it surely costs nothing."""
 
-    def __init__(self, reason: str, *, free: bool) -> None:
+    def __init__(self, reason: str, *, free: bool, headers: Mapping[str, str] | None = None):
         super().__init__(reason)
-        self.free = free  # whether it surely costs nothing
+        self.free, self.headers = free, headers or {}
 
 
 class Limited(Fault):
-    """The server asks to come back later."""
-
-    def __init__(self, reason: str, headers: Mapping[str, str]) -> None:
-        super().__init__(reason, free=True)
-        self.headers = headers
+    """The server asks to come back later; its `headers` may say when."""
 
 
 def lost(error: openai.APIConnectionError) -> Fault:
@@ -335,14 +339,13 @@ def untaken_in(status: int, param: object, words: str, without: Container[str] =
     return None
 
 
-def body_without(body: dict[str, Any], without: Container[str]) -> dict[str, Any]:
-    """Return a request's body with other parameters in the place of those that are not taken."""
+def as_sent(request: Request, without: Container[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a request's body without what is not taken, and its settings as they were sent.
+
+    Where there is another parameter, it takes the place; a temperature that is not sent is None.
+    """
     names = {name: INSTEAD[name] if name in without else name for name in INSTEAD}
-    sent = {names.get(name, name): value for name, value in body.items()}
-    sent.pop(None, None)
-    return sent
-
-
-def settings_without(settings: dict[str, Any], without: Container[str]) -> dict[str, Any]:
-    """Return a request's settings as they were sent: a temperature that was not is None."""
-    return settings | ({"temperature": None} if "temperature" in without else {})
+    body = {names.get(name, name): value for name, value in request.body.items()}
+    body.pop(None, None)
+    taken = {} if "temperature" not in without else {"temperature": None}
+    return body, request.settings | taken

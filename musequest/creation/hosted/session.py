@@ -33,12 +33,11 @@ from .server import (
     ServerConfig,
     Untaken,
     as_refusal,
-    body_without,
+    as_sent,
     keeps_out,
     lacks_model,
     lost,
     sentence_of,
-    settings_without,
     told_error,
     untaken_in,
 )
@@ -219,7 +218,7 @@ class Session:
         elif isinstance(error, NoSchema):
             self._schema = False
         elif isinstance(error, Untaken):
-            self.ledger.not_taken(self._url, request.model, error.name, str(error))
+            self.ledger.not_taken(self._url, request.model, error.args[0], str(error))
         elif isinstance(error, Fault) and not isinstance(error, Limited):
             self._failed += 1
             if self._hopeless:  # said before another call may begin in the place of this one
@@ -247,12 +246,11 @@ class Session:
         for name in without.keys() - self._told:
             self._told.add(name)
             LOGGER.warning("%s", sentence_of(self._url, request.model, name, without[name]))
+        sent, settings = as_sent(request, without)
         longest_s = WHOLE * self.server.timeout_s
         try:
             async with asyncio.timeout(longest_s):
-                raw = await self._client.chat.completions.with_raw_response.create(
-                    **body_without(request.body, without)
-                )
+                raw = await self._client.chat.completions.with_raw_response.create(**sent)
         except TimeoutError:
             raise Fault(f"no whole answer within {longest_s:.0f} s", free=False) from None
         except openai.APIConnectionError as error:
@@ -262,7 +260,6 @@ class Session:
         except openai.OpenAIError as error:
             raise Fault(f"a response that cannot be read ({error})", free=False) from None
         body = _body(raw.text)
-        settings = settings_without(request.settings, without)
         record = record_of(body, settings, self.server.price, worst_usd)
         if told := told_error(body):
             refusal = self._refusal(as_refusal(told, raw), request, without)
@@ -278,7 +275,7 @@ class Session:
         told = " ".join(error.message.split())[:300]
         url, code = self._url, error.status_code
         if code == 429 and error.code != "insufficient_quota":
-            return Limited(told, error.response.headers)
+            return Limited(told, free=True, headers=error.response.headers)
         if code in (408, 409) or code >= 500:
             return Fault(f"an error of the server ({told})", free=code in FREE)
         if stopped := keeps_out(url, error):

@@ -7,7 +7,6 @@ state no number that its texts do not.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -16,40 +15,18 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from ...errors import MuseQuestError
 from ...text.numbers import find_numbers, known_numbers
-from ..dialogs import (
-    PAIRS_EACH,
-    TEMPERATURES,
-    Pair,
-    Writer,
-    WriterStopped,
-    flaw_of_pair,
-    sha256_of,
-)
+from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, flaw_of_pair, sha256_of
 from ..exhibit import Exhibit
 from .ledger import Ledger
 from .replies import Unacceptable, check_language, language_model, says_name, texts_of
-from .requests import (
-    FORMS,
-    JSON,
-    MARKED,
-    Estimate,
-    Request,
-    base_prompt,
-    estimate,
-    price_of,
-    request,
-)
-from .server import NoSchema, ServerConfig, address_of, key_of
+from .requests import FORMS, JSON, MARKED, Estimate, base_prompt, estimate, price_of, request
+from .server import NoSchema, ServerConfig
 from .session import REPEATS, Session
 
 MODEL = "gpt-4o-mini"
-MAX_COST_USD = 1.0
-CONCURRENCY = 64
-TIMEOUT_S = 120.0
 WAITING = 2  # exhibits in work for each call at once, so that no call waits for a thread
 
 
@@ -67,18 +44,18 @@ class HostedWriter(Writer):
         model: str = MODEL,
         *,
         base_url: str | None = None,
-        max_cost_usd: float = MAX_COST_USD,
-        concurrency: int = CONCURRENCY,
-        timeout_s: float = TIMEOUT_S,
+        max_cost_usd: float = 1.0,
+        concurrency: int = 64,
+        timeout_s: float = 120.0,
         backoff_s: float = 1.0,
     ) -> None:
         """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
         self.name = model
-        price, address = price_of(model), address_of(base_url)
-        self.server = ServerConfig(
-            key=key_of(address, "The hosted writer", "take --writer offline"),
-            base_url=address,
-            price=price,
+        self.server = ServerConfig.of(
+            model,
+            base_url,
+            "The hosted writer",
+            "take --writer offline",
             max_cost_usd=max_cost_usd,
             concurrency=concurrency,
             timeout_s=timeout_s,
@@ -88,15 +65,12 @@ class HostedWriter(Writer):
         self._form = JSON
         self._ledger: Ledger | None = None
         self._session: Session | None = None
+        self._refused: dict[str, str] = {}  # requests that are not to be asked again, with reasons
         self._told: dict[str, list[str]] = {}  # exhibit -> its answers at lower temperatures
 
     def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
         """Return what is asked but for the form of the reply."""
         return base_prompt(exhibit, n)
-
-    def estimate(self, exhibits: list[Exhibit], folder: Path) -> Estimate:
-        """Return what dialogs for these exhibits will cost; responses in the ledger are free."""
-        return expected_cost(exhibits, folder, self.name)
 
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
@@ -108,7 +82,7 @@ class HostedWriter(Writer):
                     "with --batch until it is collected, or cancel it at the provider first."
                 )
             planned = _estimate(exhibits, self.name, ledger)
-            tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+            self.server.tell(planned, ledger)
             language_model()  # now, since the first reply's verdict opens the limiter
             self._session = Session(self.server, ledger, planned)
             self._session.proven = has_rows(folder / "dialogs.parquet")
@@ -134,20 +108,23 @@ class HostedWriter(Writer):
         A response that is not accepted is asked for again with the reason, at most three times a
         run; then MuseQuestError leaves the exhibit for the next run.
         """
-        pairs, begun, reason = self._paid_pairs(exhibit, temperature, n)
-        if pairs:
-            return pairs
-        for attempt in range(begun, begun + 1 + REPEATS):
-            asked, response = self._ask(exhibit, temperature, n, attempt, reason)
-            reason = ""
+        pairs, known, reason = self._paid_pairs(exhibit, temperature, n)
+        assert self._session, "write needs the context of working"
+        for attempt in range(known, known + 1 + REPEATS):
+            if pairs:
+                break
+            asked = request(self.name, exhibit, temperature, n, self._form, attempt, reason)
             try:
-                pairs = self._accepted(exhibit, temperature, n, response)
-            except Unacceptable as flaw:
-                reason = str(flaw)
-            self._open.judge(asked.key, response, reason, again=begun > 0)
-            if not reason:
-                return pairs
-        raise self._unusable(exhibit, temperature, reason)
+                response = self._session.ask(asked)
+            except NoSchema:
+                self._form = MARKED
+                asked = request(self.name, exhibit, temperature, n, MARKED, attempt, reason)
+                response = self._session.ask(asked)
+            pairs, reason = self._accepted(exhibit, temperature, n, response)
+            self._session.judge(asked.key, response, reason, again=known > 0)
+        if not pairs:
+            raise self._unusable(exhibit, temperature, reason)
+        return pairs
 
     def stop(self) -> None:
         """Send nothing more; responses under way still reach the ledger."""
@@ -162,63 +139,40 @@ class HostedWriter(Writer):
         self, exhibit: Exhibit, temperature: float, n: int
     ) -> tuple[list[Pair], int, str]:
         """The accepted pairs among all that was paid for; else none, the next attempt, and why."""
-        attempt, reason = 0, ""
-        while True:
-            try:
-                response = self._known(exhibit, temperature, n, attempt, reason)
-                pairs = self._accepted(exhibit, temperature, n, response) if response else []
-                return pairs, attempt, reason
-            except Unacceptable as flaw:
-                attempt, reason = attempt + 1, str(flaw)
-
-    def _known(
-        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
-    ) -> dict[str, Any] | None:
-        """The response that was paid for, whichever form it was asked in."""
-        for form in FORMS:
-            asked = request(self.name, exhibit, temperature, n, form, attempt, reason)
-            if self._ledger and (response := self._ledger.find(asked.key)):
-                return response
-        return None
-
-    def _ask(
-        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
-    ) -> tuple[Request, dict[str, Any]]:
-        """A request and its new response, in the form of text where the server takes no schema."""
-        asked = request(self.name, exhibit, temperature, n, self._form, attempt, reason)
-        try:
-            return asked, self._open.ask(asked)
-        except NoSchema:
-            self._form = MARKED
-        return self._ask(exhibit, temperature, n, attempt, reason)
+        assert self._ledger
+        attempt, pairs, reason = 0, list[Pair](), ""
+        while not pairs:
+            asked = [request(self.name, exhibit, temperature, n, f, attempt, reason) for f in FORMS]
+            paid = next(filter(None, (self._ledger.find(each.key) for each in asked)), None)
+            flaw = self._refused.get(asked[0].key, "")
+            if paid:
+                pairs, flaw = self._accepted(exhibit, temperature, n, paid)
+            elif not flaw:
+                break
+            attempt, reason = attempt + 1, flaw
+        return pairs, attempt, reason
 
     def _accepted(
         self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
-    ) -> list[Pair]:
-        """The pairs of a response; Unacceptable unless all of them may become data."""
-        texts = texts_of(response, n)
-        support = [numbers_of(exhibit, *pair) for pair in texts]
-        prompt_sha256 = sha256_of(self.prompt(exhibit, temperature, n, 0))
-        pairs = _pairs(texts, support, response, prompt_sha256)
-        first = temperature == min(TEMPERATURES)
+    ) -> tuple[list[Pair], str]:
+        """The pairs of a response, if all of them may become data; else none, and why."""
+        first, last = temperature == min(TEMPERATURES), temperature == max(TEMPERATURES)
         told = [] if first else self._told.get(exhibit.item_name, [])
-        check_pairs(exhibit, pairs, told)
+        try:
+            pairs = _pairs(exhibit, response, n)
+            check_pairs(exhibit, pairs, told)
+        except Unacceptable as flaw:
+            return [], str(flaw)
         self._told[exhibit.item_name] = [*told, *(pair.answer for pair in pairs)]
-        if temperature == max(TEMPERATURES):
+        if last:
             del self._told[exhibit.item_name]
-        return pairs
+        return pairs, ""
 
     def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
         return MuseQuestError(
             f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
             f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
         )
-
-    @property
-    def _open(self) -> Session:
-        if self._session is None:
-            raise RuntimeError("HostedWriter.write needs the context of HostedWriter.working")
-        return self._session
 
 
 def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> Estimate:
@@ -233,7 +187,7 @@ def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> 
 
 
 def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None) -> Estimate:
-    missing: list[Request] = []
+    missing = []
     for exhibit in exhibits:
         for temperature in TEMPERATURES:
             asked = [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
@@ -255,6 +209,32 @@ def has_rows(path: Path) -> bool:
         return False
 
 
+def _pairs(exhibit: Exhibit, response: dict[str, Any], n: int) -> list[Pair]:
+    """The pairs of a response, each with its share of tokens and money."""
+    prompt_sha256, created = sha256_of(base_prompt(exhibit, n)), response["created"]
+    moment = None if created is None else datetime.fromtimestamp(created, UTC)
+    return [
+        Pair(
+            question=question,
+            answer=answer,
+            prompt_sha256=prompt_sha256,
+            response_id=response["id"],
+            prompt_tokens=_share(response["prompt_tokens"], n, index),
+            completion_tokens=_share(response["completion_tokens"], n, index),
+            cost_usd=response["cost_usd"] / n,
+            created_at=moment,
+            temperature_taken=response["temperature"] is not None,
+            support=numbers_of(exhibit, question, answer),
+        )
+        for index, (question, answer) in enumerate(texts_of(response, n))
+    ]
+
+
+def _share(tokens: int, n: int, index: int) -> int:
+    """One of `n` shares of which all together make the whole."""
+    return tokens // n + (index < tokens % n)
+
+
 def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
     """Return the numbers of a pair as JSON, {"numbers": [...]}, each as the pair writes it.
 
@@ -262,15 +242,14 @@ def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
     unit, or as the century or decade of a year there; one that does not raises Unacceptable.
     """
     source = [exhibit.title, exhibit.description, *exhibit.facts.values()]
-    known = known_numbers("\n\n".join(source))
-    told: list[str] = []
+    known, told = known_numbers("\n\n".join(source)), dict[str, None]()
     for text in (question, answer):
         for number in find_numbers(text):
             written = text[number.start : number.end]
             if not known.supports(number):
                 raise Unacceptable(f"the number {written!r} does not occur in the texts")
-            told.append(written)
-    return json.dumps({"numbers": list(dict.fromkeys(told))}, ensure_ascii=False)
+            told[written] = None
+    return json.dumps({"numbers": list(told)}, ensure_ascii=False)
 
 
 def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> None:
@@ -297,30 +276,3 @@ def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> 
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _pairs(
-    texts: list[tuple[str, str]], support: list[str], response: dict[str, Any], prompt_sha256: str
-) -> list[Pair]:
-    """The pairs of a response, each with its share of tokens and money."""
-    n, created = len(texts), response["created"]
-    return [
-        Pair(
-            question=question,
-            answer=answer,
-            prompt_sha256=prompt_sha256,
-            response_id=response["id"],
-            prompt_tokens=_share(response["prompt_tokens"], n, index),
-            completion_tokens=_share(response["completion_tokens"], n, index),
-            cost_usd=response["cost_usd"] / n,
-            created_at=None if created is None else datetime.fromtimestamp(created, UTC),
-            temperature_taken=response["temperature"] is not None,
-            support=support[index],
-        )
-        for index, (question, answer) in enumerate(texts)
-    ]
-
-
-def _share(tokens: int, n: int, index: int) -> int:
-    """One of `n` shares of which all together make the whole."""
-    return tokens // n + (index < tokens % n)
