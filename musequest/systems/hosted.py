@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -25,8 +26,8 @@ from ..creation.dataset import fingerprint
 from ..creation.dialogs import WriterStopped, sha256_of
 from ..creation.hosted.ledger import Ledger
 from ..creation.hosted.replies import spoken
-from ..creation.hosted.requests import Request, count_tokens, estimate
-from ..creation.hosted.server import ServerConfig, address_of
+from ..creation.hosted.requests import Request, count_tokens, estimate, price_of
+from ..creation.hosted.server import ServerConfig, address_of, key_of
 from ..creation.hosted.session import Session
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..finetuning.generation import given
@@ -134,11 +135,11 @@ class HostedDocent(System):
         return self._cost
 
     def _server(self) -> ServerConfig:
-        return ServerConfig.of(
-            self.model,
-            self.base_url,
-            f"The model {self.model}",
-            "go on without it",
+        address = address_of(self.base_url)
+        return ServerConfig(
+            key=key_of(address, f"The model {self.model}", "go on without it"),
+            base_url=address,
+            price=price_of(self.model),
             max_cost_usd=self.max_cost_usd,
             concurrency=self.concurrency,
             timeout_s=self.timeout_s,
@@ -154,7 +155,7 @@ class HostedDocent(System):
             missing = (request for request in requests if not ledger.find(request.key))
             past = (response for response in ledger.responses() if response["form"] == ANSWER)
             planned = estimate(missing, self.model, server.price, past)
-            server.tell(planned, ledger)
+            tqdm.write(f"{planned}\n{server.room(planned, ledger)}", file=sys.stderr)
             session = Session(server, ledger, planned)
             try:
                 yield session

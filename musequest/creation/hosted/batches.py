@@ -103,7 +103,8 @@ class BatchWriter(HostedWriter):
         missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
         if not missing:
             return
-        self.server.tell(estimate(missing, self.name, self.price, past_of(ledger)), ledger)
+        planned = estimate(missing, self.name, self.price, past_of(ledger))
+        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
         taken = batches.submit(missing, self.server.max_cost_usd - ledger.committed_usd)
         if taken < len(missing):
             text = (

@@ -13,20 +13,18 @@ import contextlib
 import os
 import random
 import re
-import sys
 import time
 from collections.abc import AsyncIterator, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import openai
-from tqdm import tqdm
 
 from ...credentials import unsafe_way
 from ...errors import MuseQuestError
 from ..dialogs import WriterStopped
 from .ledger import Ledger
-from .requests import Estimate, Price, Request, price_of
+from .requests import Estimate, Price, Request
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -71,27 +69,19 @@ class ServerConfig:
     timeout_s: float  # without a sign of the answer; twice as long for the whole of it
     backoff_s: float  # before the first repeat; doubles with each
 
-    @classmethod
-    def of(
-        cls, model: str, base_url: str | None, who: str, instead: str, **bounds: Any
-    ) -> ServerConfig:
-        """Return the config for a model by its price, address and key; see `key_of`."""
-        price, address = price_of(model), address_of(base_url)
-        return cls(key_of(address, who, instead), address, price, **bounds)
-
     def __post_init__(self) -> None:
         if not self.max_cost_usd >= 0:
             raise MuseQuestError(
                 f"A limit of {self.max_cost_usd} USD is none; give --max-cost-usd 0 or more."
             )
 
-    def tell(self, planned: Estimate, ledger: Ledger) -> None:
-        """Say on the screen what is planned, what was spent, the limit, and whether it will do."""
+    def room(self, planned: Estimate, ledger: Ledger) -> str:
+        """What was spent before, the limit, and whether it will be enough."""
         spent = ledger.committed_usd
         text = f"{spent:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
         if spent + planned.usd > self.max_cost_usd:
             text += " That will not be enough; the run will stop there and keep what it has."
-        tqdm.write(f"{planned}\n{text}", file=sys.stderr)
+        return text
 
 
 def address_of(base_url: str | None) -> str:

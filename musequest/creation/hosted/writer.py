@@ -7,6 +7,7 @@ state no number that its texts do not.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from ...errors import MuseQuestError
 from ...text.numbers import find_numbers, known_numbers
@@ -23,7 +25,7 @@ from ..exhibit import Exhibit
 from .ledger import Ledger
 from .replies import Unacceptable, check_language, language_model, says_name, texts_of
 from .requests import FORMS, JSON, MARKED, Estimate, base_prompt, estimate, price_of, request
-from .server import NoSchema, ServerConfig
+from .server import NoSchema, ServerConfig, address_of, key_of
 from .session import REPEATS, Session
 
 MODEL = "gpt-4o-mini"
@@ -51,15 +53,10 @@ class HostedWriter(Writer):
     ) -> None:
         """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
         self.name = model
-        self.server = ServerConfig.of(
-            model,
-            base_url,
-            "The hosted writer",
-            "take --writer offline",
-            max_cost_usd=max_cost_usd,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            backoff_s=backoff_s,
+        price, address = price_of(model), address_of(base_url)
+        key = key_of(address, "The hosted writer", "take --writer offline")
+        self.server = ServerConfig(
+            key, address, price, max_cost_usd, concurrency, timeout_s, backoff_s
         )
         self.concurrency = WAITING * concurrency
         self._form = JSON
@@ -82,7 +79,7 @@ class HostedWriter(Writer):
                     "with --batch until it is collected, or cancel it at the provider first."
                 )
             planned = _estimate(exhibits, self.name, ledger)
-            self.server.tell(planned, ledger)
+            tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
             language_model()  # now, since the first reply's verdict opens the limiter
             self._session = Session(self.server, ledger, planned)
             self._session.proven = has_rows(folder / "dialogs.parquet")
