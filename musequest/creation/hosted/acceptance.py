@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
-import threading
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from ...languages import other_language
 from ...text.numbers import find_numbers, known_numbers
 from ..dialogs import Pair, flaw_of_pair
-from ..exhibit import Exhibit
+from ..exhibits import Exhibit
 from ..texts import SMALL_WORDS, names_title
 from .replies import Unacceptable
 
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
-
 STEM = 0.7  # of a word, at its beginning, which its endings leave as it is
 SHINGLES = 1 / 3  # of a name in a script without spaces, that a text must hold
-# What a text is taken for besides the language it should be in. None of them is so near to another
-# that a text of the one is often taken for the other, and each other language is near to one.
-CANDIDATES = (
-    *("ar", "cs", "de", "el", "en", "es", "fi", "fr", "he", "hi", "hu", "it", "ja", "ko", "nl"),
-    *("pl", "pt", "ru", "sv", "tr", "zh"),
-)
-BEGINNING = 400  # characters of a text, which are enough
-# Of a text, and of its words in small letters; a verdict on fewer is not sure.
-ENOUGH_BYTES, ENOUGH_SMALL_BYTES = 100, 60
-SURE, UNLIKELY = 0.9, 0.01  # probabilities of a language that a text is in, and of one it is not in
-_loading = threading.Lock()
 
 
 def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> None:
@@ -122,51 +105,3 @@ def source_text(exhibit: Exhibit) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def other_language(text: str, language: str) -> str | None:
-    """Return the ISO 639 code of the language that a text is in for sure; None if it is `language`.
-
-    None also where that is not sure: a short text, or one that is in another language only with
-    the names in it. Languages that py3langid does not know are never told apart.
-    """
-    expected = language.replace("_", "-").split("-")[0].lower()
-    small = " ".join(word for word in text.split() if word == word.lower())
-    found = None
-    for part, enough in ((text, ENOUGH_BYTES), (small, ENOUGH_SMALL_BYTES)):
-        if len(part.encode()) < enough or not (found := _verdict(part[:BEGINNING], expected)):
-            return None
-    return found
-
-
-def prepare() -> None:
-    """Load what languages are told by, which takes most of a second once."""
-    with _loading:
-        _model()
-
-
-def _verdict(text: str, expected: str) -> str | None:
-    with _loading:
-        identifier = _identifier(expected)
-    if identifier is None:
-        return None
-    ranked = identifier.rank(text)
-    sure = ranked[0][1] >= SURE and dict(ranked)[expected] <= UNLIKELY
-    return str(ranked[0][0]) if sure else None
-
-
-@lru_cache
-def _identifier(expected: str) -> LanguageIdentifier | None:
-    identifier = copy.copy(_model())
-    if expected not in identifier.labels:
-        return None
-    identifier.set_languages([*CANDIDATES, expected])
-    return identifier
-
-
-@lru_cache
-def _model() -> LanguageIdentifier:
-    # Imported here, since its model takes most of a second and few commands need it.
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ...credentials import hidden_text
 from ..dialogs import PAIRS_EACH, TEMPERATURES, WriterStopped
-from ..exhibit import Exhibit
+from ..exhibits import Exhibit
 from .batches import Batches
 from .calls import REPEATS
 from .faults import FEW

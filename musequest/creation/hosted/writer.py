@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ...errors import MuseQuestError
+from ...languages import prepare_languages
 from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
-from ..exhibit import Exhibit
-from .acceptance import check_pairs, numbers_of, prepare
+from ..exhibits import Exhibit
+from .acceptance import check_pairs, numbers_of
 from .calls import REPEATS
 from .faults import NoSchema
 from .ledger import Ledger
@@ -89,7 +90,7 @@ class HostedWriter(Writer):
                 )
             planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
-            prepare()  # now, since the first reply's verdict opens the limiter
+            prepare_languages()  # now, since the first reply's verdict opens the limiter
             self._session = Session(self.server, ledger, planned)
             self._session.calls.verdicts.proven = has_rows(folder / "dialogs.parquet")
             try:
