@@ -18,7 +18,6 @@ from typing import Any, get_type_hints
 from unicodedata import normalize
 
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
@@ -318,7 +317,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     images, taken, rights = [], [], []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = _opened(folder / photo)
+        image = prepared_photo(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)
@@ -331,11 +330,3 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
         save_photo(image, target / copy)
     digests = [file_digest(target / copy) or "" for copy in copies]
     return replace(exhibit, photos=copies, photo_credits=rights, photo_digests=digests)
-
-
-def _opened(path: Path) -> Image.Image:
-    """The photo; one that the disk does not give is its exhibit's flaw."""
-    try:
-        return prepared_photo(path)
-    except OSError as error:
-        raise MuseQuestError(f"{path} cannot be read ({error.strerror}); mend that.") from None
