@@ -27,8 +27,7 @@ from ..home import collection_dir
 from ..languages import count_words
 from ..locks import holds_collection
 from ..tables import SCHEMAS, read_table, write_table
-from .exhibit import Exhibit
-from .exhibits import load_exhibits
+from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS
 from .texts import flaw_of, names_title
 

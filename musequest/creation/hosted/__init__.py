@@ -1,12 +1,11 @@
 """The hosted writer: dialogs by a language model behind any OpenAI-compatible server.
 
 In the order of a call: `requests` says what is asked and what that costs, `server` when it may be
-asked and what a refusal means, `session` asks until there is an answer, `replies` reads what came,
-`ledger` keeps what was paid for. `HostedWriter` decides what becomes data; `BatchWriter` hands the
+asked and what a refusal means, `session` asks until there is an answer, `ledger` keeps what was
+paid for, `replies` says what becomes data. `HostedWriter` asks one by one; `BatchWriter` hands the
 same requests over in `batches`.
 """
 
-from .batches import BatchWriter
-from .writer import HostedWriter, expected_cost
+from .writer import BatchWriter, HostedWriter, expected_cost
 
 __all__ = ["BatchWriter", "HostedWriter", "expected_cost"]

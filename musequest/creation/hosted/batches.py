@@ -10,30 +10,23 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 import time
 import uuid
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import openai
-from tqdm import tqdm
 from typing_extensions import TypedDict
 
-from ...credentials import hidden_text
 from ...files import parse_json
-from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, WriterStopped
-from ..exhibit import Exhibit
+from ..dialogs import WriterStopped
 from .ledger import Batch, Ledger
-from .replies import record_of, words_of
-from .requests import JSON, Price, Request, estimate, most_usd, request
+from .replies import record_of
+from .requests import Price, Request, most_usd
 from .server import ServerConfig, as_sent, keeps_out, sentence_of, told_error, untaken_in
-from .session import FEW, REPEATS
-from .writer import MODEL, HostedWriter, has_rows, past_of
 
 ENDPOINT = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name
@@ -44,96 +37,6 @@ LISTED = 100  # batches at once, the most that the API gives
 LATE = 408  # a time-out on the way, behind which a batch may have been made
 LISTED_S = 900  # after which a batch surely stands in the server's list
 PASSING = (408, 409, 429)  # refusals that say nothing of the request
-
-
-class BatchWriter(HostedWriter):
-    """Asks as `HostedWriter` does, but in batches, which are answered within a day.
-
-    Each run takes in what has been answered, hands over what is missing, and writes the exhibits
-    whose responses are all there. A response that is not accepted is asked for again by the next
-    run, at most three times.
-    """
-
-    remedy = "run synthesize without --batch"
-
-    def __init__(self, model: str = MODEL, **options: Any) -> None:
-        """Prepare as `HostedWriter` does, by its options but concurrency and backoff_s."""
-        super().__init__(model, concurrency=1, **options)
-        self.concurrency = 1
-        self.price = self.server.price.in_batch()
-        self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
-
-    @contextmanager
-    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
-        """Settle the batches under way and hand over what is missing."""
-        with self._reading(folder) as ledger:
-            batches = Batches(self.server, ledger, self.price)
-            try:
-                batches.settle()
-                self._refused = ledger.refusals
-                self._proven, self._useless = has_rows(folder / "dialogs.parquet"), []
-                self._submit(exhibits, ledger, batches)
-            finally:
-                batches.client.close()
-                for sentence in batches.told:
-                    tqdm.write(hidden_text(sentence), file=sys.stderr)
-            yield
-
-    def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
-        """Return the exhibits that wait for no response."""
-        return [each for each in exhibits if not self._wanted(each)]
-
-    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """Return `n` accepted pairs of what was collected; MuseQuestError where there are none."""
-        pairs, _, reason = self._paid_pairs(exhibit, temperature, n)
-        if not pairs:
-            raise self._unusable(exhibit, temperature, reason)
-        return pairs
-
-    def _submit(self, exhibits: list[Exhibit], ledger: Ledger, batches: Batches) -> None:
-        wanted = [asked for exhibit in exhibits for asked in self._wanted(exhibit)]
-        if not self._proven and len(self._useless) >= FEW:
-            raise WriterStopped(
-                f"None of {len(self._useless)} replies of {self.name} could be used, the last "
-                f"because {self._useless[-1]}; what was paid is recorded, check --model and "
-                "--base-url, or run synthesize without --batch."
-            )
-        under_way = {key for batch in ledger.batches.values() for key in batch.calls}
-        # Exhibits with the same texts share one call.
-        missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
-        if not missing:
-            return
-        planned = estimate(missing, self.name, self.price, past_of(ledger))
-        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
-        taken = batches.submit(missing, self.server.max_cost_usd - ledger.committed_usd)
-        if taken < len(missing):
-            text = (
-                f"The limit of {self.server.max_cost_usd} USD lets {taken} of {len(missing)} "
-                "requests go; raise --max-cost-usd for the others."
-            )
-            if not taken and not under_way:
-                raise WriterStopped(text)
-            batches.told.append(text)
-
-    def _wanted(self, exhibit: Exhibit) -> list[Request]:
-        """The requests whose responses an exhibit waits for, one a temperature at most."""
-        self._told.pop(exhibit.item_name, None)
-        wanted = []
-        for temperature in TEMPERATURES:
-            pairs, attempt, reason = self._paid_pairs(exhibit, temperature, PAIRS_EACH)
-            if not pairs and attempt <= REPEATS:
-                asked = exhibit, temperature, PAIRS_EACH, JSON, attempt, reason
-                wanted.append(request(self.name, *asked))
-        return wanted
-
-    def _accepted(
-        self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
-    ) -> tuple[list[Pair], str]:
-        pairs, flaw = super()._accepted(exhibit, temperature, n, response)
-        if flaw:
-            self._useless.append(f"{flaw}: {words_of(response)!r}")
-        self._proven = self._proven or bool(pairs)
-        return pairs, flaw
 
 
 class Batches:

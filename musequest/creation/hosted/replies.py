@@ -1,28 +1,28 @@
-"""Replies: what the ledger keeps of one, what it says, and in which language.
+"""Replies: what the ledger keeps of one, which pairs it holds, and whether they become data.
 
 A reply may come in parts, with its reasoning, with a preamble or in a fence. Only what its own
 marks tell apart is left out, and what is kept is kept whole: where two readings are possible there
-is none. Pairs are read strictly, in either form that `requests` asks for.
+is none. Pairs are read strictly, in either form that `requests` asks for. They become data where
+all of them are fine, name their exhibit, are in its language, and state no number that its texts do
+not.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ...credentials import hidden
-from ..dialogs import Pair
+from ...languages import other_language
+from ...text.numbers import find_numbers, known_numbers
+from ..dialogs import Pair, flaw_of_pair
+from ..exhibits import Exhibit
 from ..texts import SMALL_WORDS, names_title
 from .requests import JSON, MAX_TOKENS, Price
 from .server import told_error
-
-if TYPE_CHECKING:
-    from py3langid.langid import LanguageIdentifier
 
 BLOCK = re.compile(r"\s*<(think|thinking|thought|reasoning)>(?:.*?</\1>|.*\Z)", re.DOTALL | re.I)
 END = "</think>"  # all that is left of a block whose beginning the server's template wrote
@@ -47,16 +47,6 @@ ENDS = {
 
 STEM = 0.7  # of a word, at its beginning, which its endings leave as it is
 SHINGLES = 1 / 3  # of a name in a script without spaces, that a text must hold
-# What a text is taken for besides the language it should be in. None of them is so near to another
-# that a text of the one is often taken for the other, and each other language is near to one.
-CANDIDATES = (
-    *("ar", "cs", "de", "el", "en", "es", "fi", "fr", "he", "hi", "hu", "it", "ja", "ko", "nl"),
-    *("pl", "pt", "ru", "sv", "tr", "zh"),
-)
-BEGINNING = 400  # characters of a text, which are enough
-# Of a text, and of its words in small letters; a verdict on fewer is not sure.
-ENOUGH_BYTES, ENOUGH_SMALL_BYTES = 100, 60
-SURE, UNLIKELY = 0.9, 0.01  # probabilities of a language that a text is in, and of one it is not in
 
 
 class Unacceptable(Exception):
@@ -240,6 +230,49 @@ def _marked_pairs(content: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
+    """Return the numbers of a pair as JSON, {"numbers": [...]}, each as the pair writes it.
+
+    All of them occur in the exhibit's texts: as the same value, as the same measure in another
+    unit, or as the century or decade of a year there; one that does not raises Unacceptable.
+    """
+    source = [exhibit.title, exhibit.description, *exhibit.facts.values()]
+    known, told = known_numbers("\n\n".join(source)), dict[str, None]()
+    for text in (question, answer):
+        for number in find_numbers(text):
+            written = text[number.start : number.end]
+            if not known.supports(number):
+                raise Unacceptable(f"the number {written!r} does not occur in the texts")
+            told[written] = None
+    return json.dumps({"numbers": list(told)}, ensure_ascii=False)
+
+
+def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> None:
+    """Raise Unacceptable at the first pair that must not become data.
+
+    `earlier` are the exhibit's answers that were accepted before, which must not come again.
+    """
+    answers = set(map(_plain, earlier))
+    questions: set[str] = set()
+    for pair in pairs:
+        if flaw := flaw_of_pair(exhibit, pair):
+            raise Unacceptable(flaw)
+        if _plain(pair.question) in questions:
+            raise Unacceptable(f"a question came twice ({pair.question[:60]!r} ...)")
+        if _plain(pair.answer) in answers:
+            raise Unacceptable(f"an answer came twice ({pair.answer[:60]!r} ...)")
+        questions.add(_plain(pair.question))
+        answers.add(_plain(pair.answer))
+    for pair in pairs:
+        if not says_name(pair.answer, exhibit.title):
+            raise Unacceptable(f"an answer never names the exhibit ({pair.answer[:60]!r} ...)")
+    check_language(pairs, exhibit.language)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
 def says_name(text: str, title: str) -> bool:
     """Whether a text names an exhibit: says its title, or one word of it as a name is written.
 
@@ -277,42 +310,3 @@ def check_language(pairs: list[Pair], language: str = "en") -> None:
             raise Unacceptable(
                 f"a text is in the language '{other}', not '{language}' ({text[:60]!r} ...)"
             )
-
-
-def other_language(text: str, language: str) -> str | None:
-    """Return the ISO 639 code of the language that a text is in for sure; None if it is `language`.
-
-    None also where that is not sure: a short text, or one that is in another language only with
-    the names in it. Languages that py3langid does not know are never told apart.
-    """
-    expected = language.replace("_", "-").split("-")[0].lower()
-    small = " ".join(word for word in text.split() if word == word.lower())
-    if len(text.encode()) < ENOUGH_BYTES or len(small.encode()) < ENOUGH_SMALL_BYTES:
-        return None
-    found = None
-    for part in (text, small):
-        if not (identifier := identifier_of(expected)):
-            return None
-        ranked = identifier.rank(part[:BEGINNING])
-        if ranked[0][1] < SURE or dict(ranked)[expected] > UNLIKELY:
-            return None
-        found = str(ranked[0][0])
-    return found
-
-
-@lru_cache
-def identifier_of(expected: str) -> LanguageIdentifier | None:
-    """What tells a language from all others; None of one that is not known."""
-    identifier = copy.copy(language_model())
-    if expected not in identifier.labels:
-        return None
-    identifier.set_languages([*CANDIDATES, expected])
-    return identifier
-
-
-@lru_cache
-def language_model() -> LanguageIdentifier:
-    """What tells languages apart, which takes most of a second to load once."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

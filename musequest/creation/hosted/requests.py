@@ -31,7 +31,7 @@ from ...home import home
 from ...keys import check_keys, read_yaml
 from ...languages import IN_SIGNS, language_name
 from ..dialogs import LONGEST, SHORTEST, sha256_of
-from ..exhibit import Exhibit
+from ..exhibits import Exhibit
 from ..texts import as_data
 
 MAX_TOKENS = 3000  # of an answer

@@ -1,14 +1,9 @@
-"""The hosted writer: pairs by a language model, each response paid at most once.
-
-A response becomes data where all its pairs are fine, name their exhibit, are in its language, and
-state no number that its texts do not.
-"""
+"""The hosted writers, one by one and in batches: pairs by a model, each response paid once."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +13,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ...credentials import hidden_text
 from ...errors import MuseQuestError
-from ...text.numbers import find_numbers, known_numbers
-from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, flaw_of_pair, sha256_of
-from ..exhibit import Exhibit
+from ...languages import prepare_languages
+from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
+from ..exhibits import Exhibit
+from .batches import Batches
 from .ledger import Ledger
-from .replies import Unacceptable, check_language, language_model, says_name, texts_of
-from .requests import FORMS, JSON, MARKED, Estimate, base_prompt, estimate, price_of, request
+from .replies import Unacceptable, check_pairs, numbers_of, texts_of, words_of
+from .requests import (
+    FORMS,
+    JSON,
+    MARKED,
+    Estimate,
+    Request,
+    base_prompt,
+    estimate,
+    price_of,
+    request,
+)
 from .server import NoSchema, ServerConfig, address_of, key_of
-from .session import REPEATS, Session
+from .session import FEW, REPEATS, Session
 
 MODEL = "gpt-4o-mini"
 WAITING = 2  # exhibits in work for each call at once, so that no call waits for a thread
@@ -80,7 +87,7 @@ class HostedWriter(Writer):
                 )
             planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
-            language_model()  # now, since the first reply's verdict opens the limiter
+            prepare_languages()  # now, since the first reply's verdict opens the limiter
             self._session = Session(self.server, ledger, planned)
             self._session.proven = has_rows(folder / "dialogs.parquet")
             try:
@@ -172,6 +179,96 @@ class HostedWriter(Writer):
         )
 
 
+class BatchWriter(HostedWriter):
+    """Asks as `HostedWriter` does, but in batches, which are answered within a day.
+
+    Each run takes in what has been answered, hands over what is missing, and writes the exhibits
+    whose responses are all there. A response that is not accepted is asked for again by the next
+    run, at most three times.
+    """
+
+    remedy = "run synthesize without --batch"
+
+    def __init__(self, model: str = MODEL, **options: Any) -> None:
+        """Prepare as `HostedWriter` does, by its options but concurrency and backoff_s."""
+        super().__init__(model, concurrency=1, **options)
+        self.concurrency = 1
+        self.price = self.server.price.in_batch()
+        self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
+
+    @contextmanager
+    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
+        """Settle the batches under way and hand over what is missing."""
+        with self._reading(folder) as ledger:
+            batches = Batches(self.server, ledger, self.price)
+            try:
+                batches.settle()
+                self._refused = ledger.refusals
+                self._proven, self._useless = has_rows(folder / "dialogs.parquet"), []
+                self._submit(exhibits, ledger, batches)
+            finally:
+                batches.client.close()
+                for sentence in batches.told:
+                    tqdm.write(hidden_text(sentence), file=sys.stderr)
+            yield
+
+    def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
+        """Return the exhibits that wait for no response."""
+        return [each for each in exhibits if not self._wanted(each)]
+
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` accepted pairs of what was collected; MuseQuestError where there are none."""
+        pairs, _, reason = self._paid_pairs(exhibit, temperature, n)
+        if not pairs:
+            raise self._unusable(exhibit, temperature, reason)
+        return pairs
+
+    def _submit(self, exhibits: list[Exhibit], ledger: Ledger, batches: Batches) -> None:
+        wanted = [asked for exhibit in exhibits for asked in self._wanted(exhibit)]
+        if not self._proven and len(self._useless) >= FEW:
+            raise WriterStopped(
+                f"None of {len(self._useless)} replies of {self.name} could be used, the last "
+                f"because {self._useless[-1]}; what was paid is recorded, check --model and "
+                "--base-url, or run synthesize without --batch."
+            )
+        under_way = {key for batch in ledger.batches.values() for key in batch.calls}
+        # Exhibits with the same texts share one call.
+        missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
+        if not missing:
+            return
+        planned = estimate(missing, self.name, self.price, past_of(ledger))
+        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+        taken = batches.submit(missing, self.server.max_cost_usd - ledger.committed_usd)
+        if taken < len(missing):
+            text = (
+                f"The limit of {self.server.max_cost_usd} USD lets {taken} of {len(missing)} "
+                "requests go; raise --max-cost-usd for the others."
+            )
+            if not taken and not under_way:
+                raise WriterStopped(text)
+            batches.told.append(text)
+
+    def _wanted(self, exhibit: Exhibit) -> list[Request]:
+        """The requests whose responses an exhibit waits for, one a temperature at most."""
+        self._told.pop(exhibit.item_name, None)
+        wanted = []
+        for temperature in TEMPERATURES:
+            pairs, attempt, reason = self._paid_pairs(exhibit, temperature, PAIRS_EACH)
+            if not pairs and attempt <= REPEATS:
+                asked = exhibit, temperature, PAIRS_EACH, JSON, attempt, reason
+                wanted.append(request(self.name, *asked))
+        return wanted
+
+    def _accepted(
+        self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
+    ) -> tuple[list[Pair], str]:
+        pairs, flaw = super()._accepted(exhibit, temperature, n, response)
+        if flaw:
+            self._useless.append(f"{flaw}: {words_of(response)!r}")
+        self._proven = self._proven or bool(pairs)
+        return pairs, flaw
+
+
 def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> Estimate:
     """Return what dialogs of `model` will cost, asking nobody and without a key.
 
@@ -230,46 +327,3 @@ def _pairs(exhibit: Exhibit, response: dict[str, Any], n: int) -> list[Pair]:
 def _share(tokens: int, n: int, index: int) -> int:
     """One of `n` shares of which all together make the whole."""
     return tokens // n + (index < tokens % n)
-
-
-def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
-    """Return the numbers of a pair as JSON, {"numbers": [...]}, each as the pair writes it.
-
-    All of them occur in the exhibit's texts: as the same value, as the same measure in another
-    unit, or as the century or decade of a year there; one that does not raises Unacceptable.
-    """
-    source = [exhibit.title, exhibit.description, *exhibit.facts.values()]
-    known, told = known_numbers("\n\n".join(source)), dict[str, None]()
-    for text in (question, answer):
-        for number in find_numbers(text):
-            written = text[number.start : number.end]
-            if not known.supports(number):
-                raise Unacceptable(f"the number {written!r} does not occur in the texts")
-            told[written] = None
-    return json.dumps({"numbers": list(told)}, ensure_ascii=False)
-
-
-def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> None:
-    """Raise Unacceptable at the first pair that must not become data.
-
-    `earlier` are the exhibit's answers that were accepted before, which must not come again.
-    """
-    answers = set(map(_plain, earlier))
-    questions: set[str] = set()
-    for pair in pairs:
-        if flaw := flaw_of_pair(exhibit, pair):
-            raise Unacceptable(flaw)
-        if _plain(pair.question) in questions:
-            raise Unacceptable(f"a question came twice ({pair.question[:60]!r} ...)")
-        if _plain(pair.answer) in answers:
-            raise Unacceptable(f"an answer came twice ({pair.answer[:60]!r} ...)")
-        questions.add(_plain(pair.question))
-        answers.add(_plain(pair.answer))
-    for pair in pairs:
-        if not says_name(pair.answer, exhibit.title):
-            raise Unacceptable(f"an answer never names the exhibit ({pair.answer[:60]!r} ...)")
-    check_language(pairs, exhibit.language)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
