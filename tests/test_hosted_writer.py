@@ -147,10 +147,12 @@ def test_a_free_fault_is_waited_out(server, home: Path, fault: str):
 )
 def test_a_call_that_may_have_cost_is_repeated_and_counts_with_the_most(server, home: Path, fault):
     server.faults.append(fault)
-    assert len(run(server.url, timeout_s=0.7 if fault in ("hang", "drip") else 20.0)) == 75
+    slow = fault in ("hang", "drip")
+    assert len(run(server.url, timeout_s=0.7 if slow else 20.0)) == 75
     ended = {each["call"] for each in ledger(home, "paid") + ledger(home, "free")}
-    (lost,) = [each for each in ledger(home, "sent") if each["call"] not in ended]
-    assert lost["most_usd"] > 3000 * 0.6 / 1e6
+    lost = [each for each in ledger(home, "sent") if each["call"] not in ended]
+    assert len(lost) == 1 or (slow and lost)  # on a busy machine other calls take 0.7 s too
+    assert all(each["most_usd"] > 3000 * 0.6 / 1e6 for each in lost)
     assert len(ledger(home, "paid")) == 15
 
 

@@ -1,10 +1,4 @@
-"""The server: its address and key, how much it is asked at once, and what its refusals mean.
-
-Refusals are told apart by what they cost and what helps. A parameter that a model does not take is
-left out or put otherwise: newer models want `max_completion_tokens` for `max_tokens`, and some take
-no temperature but their own. A server says so with a status of 400, which costs nothing; the ledger
-keeps it.
-"""
+"""The server: its address and key, how much it is asked at once, and what its refusals mean."""
 
 from __future__ import annotations
 
@@ -22,6 +16,7 @@ import openai
 
 from ...credentials import unsafe_way
 from ...errors import MuseQuestError
+from ...files import parse_json
 from ..dialogs import WriterStopped
 from .ledger import Ledger
 from .requests import Estimate, Price, Request
@@ -44,6 +39,8 @@ NO_MODEL = (
     r"model\W+{model}\W+(\w+\W+)?(not|unknown|invalid|unavailable)\b"
 )
 
+# Newer models want max_completion_tokens, and some take no temperature but their own. A server says
+# so with a status of 400 or 422, which costs nothing; the ledger keeps it.
 INSTEAD = {"max_tokens": "max_completion_tokens", "temperature": None}
 TOLD = {
     "max_tokens": "max_completion_tokens bounds its answers, their reasoning included",
@@ -212,8 +209,7 @@ class RateLimiter:
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """The seconds that `retry-after-ms` or `retry-after` names; None without them."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name, "")
-        if re.fullmatch(r"\d+(\.\d+)?", text):
+        if re.fullmatch(r"\d+(\.\d+)?", text := headers.get(name, "")):
             return float(text) * unit
     return None
 
@@ -233,10 +229,11 @@ class NoSchema(Exception):
 
 
 class Untaken(Exception):
-    """The model does not take a parameter, whose name is the first argument."""
+    """The model does not take a parameter: `name`, and the server's words."""
 
-    def __str__(self) -> str:
-        return str(self.args[1])
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
 
 
 class Fault(Exception):
@@ -256,6 +253,19 @@ def lost(error: openai.APIConnectionError) -> Fault:
     cause = type(error.__cause__).__name__
     reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
     return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
+
+
+def answer_in(text: str) -> dict[str, Any]:
+    """An answer of status 200, which has choices or tells of an error; Fault where it does not."""
+    try:
+        body = parse_json(text, Any)
+    except ValueError:
+        flaw = f"it is no JSON: {' '.join(text.split())[:200]!r}"
+    else:
+        if isinstance(body, dict) and (told_error(body) or isinstance(body.get("choices"), list)):
+            return body
+        flaw = f"it has no choices: {text[:200]}"
+    raise Fault(f"a response that cannot be read ({flaw})", free=False)
 
 
 def told_error(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -334,8 +344,7 @@ def as_sent(request: Request, without: Container[str]) -> tuple[dict[str, Any], 
 
     Where there is another parameter, it takes the place; a temperature that is not sent is None.
     """
-    names = {name: INSTEAD[name] if name in without else name for name in INSTEAD}
+    names = {name: INSTEAD[name] for name in INSTEAD if name in without}
     body = {names.get(name, name): value for name, value in request.body.items()}
     body.pop(None, None)
-    taken = {} if "temperature" not in without else {"temperature": None}
-    return body, request.settings | taken
+    return body, request.settings | ({"temperature": None} if "temperature" in without else {})

@@ -17,7 +17,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import openai
 
 from ...errors import LOGGER, MuseQuestError
-from ...files import parse_json
 from ..dialogs import WriterStopped
 from .ledger import Ledger
 from .replies import keeps_schema, record_of, words_of
@@ -32,6 +31,7 @@ from .server import (
     RateLimiter,
     ServerConfig,
     Untaken,
+    answer_in,
     as_refusal,
     as_sent,
     keeps_out,
@@ -50,6 +50,7 @@ GIVEN_UP = 5  # as many calls in a row without an answer end the run
 FEW = 5  # replies, none of which could be used, end a run that has used none before
 MANY = 20  # end any other: five exhibits whose replies could not be used, nor their repeats
 
+Json = dict[str, Any]
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -80,7 +81,7 @@ class Session:
         self._refused = 0  # requests that failed alone
         self._given_up = 0  # calls since the last answer that had none after all repeats
         self._told: set[str] = set()  # parameters that are not sent, as far as that was told
-        self._under_way: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._under_way: dict[str, asyncio.Task[Json]] = {}
         self._flushing, self._next_flush = asyncio.Lock(), None
         self._begun, self._paid_before = time.monotonic(), ledger.paid_usd
         self._limiter = RateLimiter(ledger, server.concurrency, server.max_cost_usd)
@@ -98,7 +99,7 @@ class Session:
         self._thread.start()
 
     @on_loop
-    async def ask(self, request: Request) -> dict[str, Any]:
+    async def ask(self, request: Request) -> Json:
         """Wait for the response to a request, which is in the ledger by then.
 
         Exhibits with the same texts share one call. Raises NoSchema, MuseQuestError if this
@@ -113,12 +114,11 @@ class Session:
         return await self._under_way[request.key]
 
     @on_loop
-    async def judge(self, key: str, response: dict[str, Any], flaw: str, again: bool = False):
+    async def judge(self, key: str, response: Json, flaw: str, *, again: bool = False) -> None:
         """Say of a new response whether it could be used: `flaw` is empty, or why it could not.
 
-        `again` is one to a request of which an earlier run had useless responses; where others
-        could be used, one more of them is no sign. Raises WriterStopped where too many in a row
-        could not be used.
+        `again` is one of a request with useless responses in an earlier run, and no sign where
+        others could be used. Raises WriterStopped where too many in a row could not.
         """
         if not flaw:
             self.proven = True
@@ -156,7 +156,7 @@ class Session:
         self._thread.join()
         self._loop.close()
 
-    async def _until_answered(self, request: Request) -> dict[str, Any]:
+    async def _until_answered(self, request: Request) -> Json:
         """The response after as many calls as it takes or may take."""
         faults = limits = 0
         while True:
@@ -182,7 +182,7 @@ class Session:
                     f"{self.ledger.path} cannot be written ({error}); make room and run again."
                 ) from None
 
-    async def _once(self, request: Request) -> dict[str, Any]:
+    async def _once(self, request: Request) -> Json:
         """One call, its beginning on the disk before it leaves and its end before it is used.
 
         The next call need not wait for the disk: the limiter is left once the response is written.
@@ -218,7 +218,7 @@ class Session:
         elif isinstance(error, NoSchema):
             self._schema = False
         elif isinstance(error, Untaken):
-            self.ledger.not_taken(self._url, request.model, error.args[0], str(error))
+            self.ledger.not_taken(self._url, request.model, error.name, str(error))
         elif isinstance(error, Fault) and not isinstance(error, Limited):
             self._failed += 1
             if self._hopeless:  # said before another call may begin in the place of this one
@@ -238,9 +238,7 @@ class Session:
             self._next_flush = None
             await asyncio.to_thread(self.ledger.flush)
 
-    async def _response(
-        self, request: Request, worst_usd: float
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+    async def _response(self, request: Request, worst_usd: float) -> tuple[Json, Mapping[str, str]]:
         """What the server says, as the ledger keeps it, and its headers."""
         without = dict(self.ledger.untaken(self._url, request.model))
         for name in without.keys() - self._told:
@@ -257,9 +255,9 @@ class Session:
             raise lost(error) from None
         except openai.APIStatusError as error:
             raise self._refusal(error, request, without) from None
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, ValueError) as error:
             raise Fault(f"a response that cannot be read ({error})", free=False) from None
-        body = _body(raw.text)
+        body = answer_in(raw.text)
         record = record_of(body, settings, self.server.price, worst_usd)
         if told := told_error(body):
             refusal = self._refusal(as_refusal(told, raw), request, without)
@@ -324,17 +322,3 @@ class Session:
     def _delay_s(self, repeat: int) -> float:
         longest = min(LONGEST_PAUSE_S, self.server.backoff_s * 2 ** (repeat - 1))
         return longest * random.uniform(0.5, 1.0)
-
-
-def _body(text: str) -> dict[str, Any]:
-    """An answer of status 200, which has choices or tells of an error; Fault where it does not."""
-    shown = " ".join(text.split())[:200]
-    try:
-        body = parse_json(text, Any)
-    except ValueError:
-        flaw = f"it is no JSON: {shown!r}"
-    else:
-        if isinstance(body, dict) and (told_error(body) or isinstance(body.get("choices"), list)):
-            return body
-        flaw = f"it has no choices: {text[:200]}"
-    raise Fault(f"a response that cannot be read ({flaw})", free=False)
