@@ -246,13 +246,6 @@ class Batches:
         """
         try:
             answer = call()
-            if whole:
-                parse_json(answer.text, dict[str, Any])
-            return answer
-        except ValueError:
-            raise WriterStopped(
-                f"{self.url}{what} is not there, but {answer.text[:200]!r}; check --base-url."
-            ) from None
         except openai.APIStatusError as error:
             raise self._refusal(what, error) from None
         except openai.OpenAIError as error:
@@ -260,6 +253,12 @@ class Batches:
                 f"{self.url} gives no answer ({error}); nothing is lost, run the same "
                 "command again later."
             ) from None
+        with suppress(ValueError):
+            if not whole or parse_json(answer.text, dict[str, Any]):
+                return answer
+        raise WriterStopped(
+            f"{self.url}{what} is not there, but {answer.text[:200]!r}; check --base-url."
+        )
 
     def _refusal(self, what: str, error: openai.APIStatusError) -> WriterStopped:
         if stopped := keeps_out(self.url, error):
