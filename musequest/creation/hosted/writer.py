@@ -47,6 +47,7 @@ class HostedWriter(Writer):
     """
 
     remedy = "run synthesize again"
+    tries = 1 + REPEATS  # in a run, for one response that is accepted
 
     def __init__(
         self,
@@ -113,10 +114,10 @@ class HostedWriter(Writer):
         run; then MuseQuestError leaves the exhibit for the next run.
         """
         pairs, known, reason = self._paid_pairs(exhibit, temperature, n)
-        assert self._session, "write needs the context of working"
-        for attempt in range(known, known + 1 + REPEATS):
+        for attempt in range(known, known + self.tries):
             if pairs:
                 break
+            assert self._session, "write needs the context of working"
             asked = request(self.name, exhibit, temperature, n, self._form, attempt, reason)
             try:
                 response = self._session.ask(asked)
@@ -127,7 +128,10 @@ class HostedWriter(Writer):
             pairs, reason = self._accepted(exhibit, temperature, n, response)
             self._session.judge(asked.key, response, reason, again=known > 0)
         if not pairs:
-            raise self._unusable(exhibit, temperature, reason)
+            raise MuseQuestError(
+                f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
+                f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
+            )
         return pairs
 
     def stop(self) -> None:
@@ -172,12 +176,6 @@ class HostedWriter(Writer):
             del self._told[exhibit.item_name]
         return pairs, ""
 
-    def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
-        return MuseQuestError(
-            f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
-            f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
-        )
-
 
 class BatchWriter(HostedWriter):
     """Asks as `HostedWriter` does, but in batches, which are answered within a day.
@@ -188,6 +186,7 @@ class BatchWriter(HostedWriter):
     """
 
     remedy = "run synthesize without --batch"
+    tries = 0  # nothing is asked one by one
 
     def __init__(self, model: str = MODEL, **options: Any) -> None:
         """Prepare as `HostedWriter` does, by its options but concurrency and backoff_s."""
@@ -215,13 +214,6 @@ class BatchWriter(HostedWriter):
     def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
         """Return the exhibits that wait for no response."""
         return [each for each in exhibits if not self._wanted(each)]
-
-    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """Return `n` accepted pairs of what was collected; MuseQuestError where there are none."""
-        pairs, _, reason = self._paid_pairs(exhibit, temperature, n)
-        if not pairs:
-            raise self._unusable(exhibit, temperature, reason)
-        return pairs
 
     def _submit(self, exhibits: list[Exhibit], ledger: Ledger, batches: Batches) -> None:
         wanted = [asked for exhibit in exhibits for asked in self._wanted(exhibit)]
@@ -255,8 +247,9 @@ class BatchWriter(HostedWriter):
         for temperature in TEMPERATURES:
             pairs, attempt, reason = self._paid_pairs(exhibit, temperature, PAIRS_EACH)
             if not pairs and attempt <= REPEATS:
-                asked = exhibit, temperature, PAIRS_EACH, JSON, attempt, reason
-                wanted.append(request(self.name, *asked))
+                wanted.append(
+                    request(self.name, exhibit, temperature, PAIRS_EACH, JSON, attempt, reason)
+                )
         return wanted
 
     def _accepted(
