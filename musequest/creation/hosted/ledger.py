@@ -195,12 +195,13 @@ class Ledger:
             case "untaken":
                 self.untaken(event["base_url"], event["model"])[event["name"]] = event["reason"]
             case "sent":
-                self._open_usd[event["call"]] = _usd(event["most_usd"])
+                call = event["call"]
+                self._open_usd[call] = _usd(event["most_usd"])
                 if name := event.get("batch"):
                     told = {each: event.get(each) for each in ("base_url", "file", "uploaded_at")}
                     batch = self.batches.setdefault(name, Batch(event["at"], **told))
                     batch.calls[event["key"]] = event
-                    self._place_in_batch[event["call"]] = (name, event["key"])
+                    self._place_in_batch[call] = (name, event["key"])
             case "paid":
                 self._end(event["call"], _usd(event["response"]["cost_usd"]))
                 self._written[event["key"]] = (first, length)
