@@ -108,13 +108,13 @@ def synthesize(
     missing = [exhibit for exhibit in exhibits if exhibit.item_name not in done]
     problems: list[str] = []
     if missing or not path.is_file():
-        total, initial = len(exhibits) * SLOTS, len(done) * SLOTS
-        bar = tqdm(
-            None, "Writing dialogs", total, initial=initial, unit="pair", disable=not progress
-        )
+        shown = {"total": len(exhibits) * SLOTS, "initial": len(done) * SLOTS, "unit": "pair"}
         save = functools.partial(_save, path, exhibits, done)
         try:
-            with writer.working(missing, path.parent), bar:
+            with (
+                writer.working(missing, path.parent),
+                tqdm(desc="Writing dialogs", disable=not progress, **shown) as bar,
+            ):
                 problems = _fill(done, writer.ready(missing), writer, seed, bar, save)
         finally:
             save()
