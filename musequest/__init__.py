@@ -40,6 +40,8 @@ sys.meta_path.append(
     Moved(
         {
             "musequest.creation.audit": "musequest.creation",
+            "musequest.creation.auditing": "musequest.creation",
+            "musequest.creation.exhibit": "musequest.creation.exhibits",
             "musequest.digests": "musequest.files",
             "musequest.display": "musequest.book.display",
             "musequest.evaluation.encoder": "musequest.text.encoder",

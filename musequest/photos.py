@@ -7,11 +7,9 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import imagehash
 import numpy as np
@@ -48,17 +46,29 @@ def open_photo(
     """
     name = name if isinstance(photo, bytes) else str(photo)
     try:
-        with _opened(photo, name) as file, warnings.catch_warnings():
+        content = photo if isinstance(photo, bytes) else read_photo(photo)
+        _check_bytes(len(content), name)
+        with warnings.catch_warnings():
             # Pillow warns of many harmless oddities (such as damaged EXIF); a bomb is not one.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_formats()) as image:
-                _check_size(image.size, name, max_pixels)
+            with Image.open(io.BytesIO(content), formats=_formats()) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise Image.DecompressionBombError
+                if min(width, height) < SMALLEST_EDGE:
+                    raise MuseQuestError(
+                        f"{name} is only {width} x {height} px; use a photo of {SMALLEST_EDGE} px "
+                        "or more."
+                    )
                 return _plain(image)
     except MuseQuestError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large(name, max_pixels) from None
+        raise MuseQuestError(
+            f"{name} claims more than {max_pixels:,} pixels, as a decompression bomb would; "
+            "save a smaller copy of it."
+        ) from None
     except UnidentifiedImageError:
         raise MuseQuestError(
             f"{name} is not an image of a known format; save it as JPEG or PNG."
@@ -73,33 +83,22 @@ def open_photo(
 
 def read_photo(path: str | Path) -> bytes:
     """Return the bytes of a photo's file, refused on the same grounds as `open_photo` does."""
-    with _opened(path, str(path)) as file:
+    absent = f"{path} does not exist as a file; add the photo, or correct its path."
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+    except (OSError, ValueError):
+        raise MuseQuestError(absent) from None
+    with file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise MuseQuestError(absent)
+        _check_bytes(found.st_size, str(path))
         return file.read()
 
 
-@contextmanager
-def _opened(photo: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
-    """The file of a photo: a plain one within bounds, whatever lay there a moment ago."""
-    if isinstance(photo, bytes):
-        _check_bytes(len(photo), name)
-        yield io.BytesIO(photo)
-        return
-    try:
-        # Whoever opens a FIFO waits for its other end, unless told not to.
-        number = os.open(photo, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError):
-        raise _absent(name) from None
-    found = os.fstat(number)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(number)
-        raise _absent(name)
-    with os.fdopen(number, "rb") as file:
-        _check_bytes(found.st_size, name)
-        yield file
-
-
-def _absent(name: str) -> MuseQuestError:
-    return MuseQuestError(f"{name} does not exist as a file; add the photo, or correct its path.")
+def _without_waiting(path: str, flags: int) -> int:
+    """Whoever opens a FIFO waits for its other end, unless told not to."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_bytes(size: int, name: str) -> None:
@@ -139,31 +138,13 @@ def photo_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in known.items() if name in formats)
 
 
-def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
-        raise _too_large(name, max_pixels)
-    if min(size) < SMALLEST_EDGE:
-        raise MuseQuestError(
-            f"{name} is only {size[0]} x {size[1]} px; use a photo of {SMALLEST_EDGE} px or more."
-        )
-
-
-def _too_large(name: str, max_pixels: int) -> MuseQuestError:
-    return MuseQuestError(
-        f"{name} claims more than {max_pixels:,} pixels, as a decompression bomb would; "
-        "save a smaller copy of it."
-    )
-
-
 def _plain(image: Image.Image) -> Image.Image:
+    """The first frame, upright, on white, in 8 bits of sRGB."""
     image.seek(0)
     image.load()
     # Read before anything below makes a copy that no longer carries it.
     profile = image.info.get("icc_profile")
-    return _to_rgb(ImageOps.exif_transpose(image), profile)
-
-
-def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _eight_bit(image).convert("RGB")
     if image.has_transparency_data:
@@ -171,30 +152,23 @@ def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
     if profile and image.mode in ("RGB", "CMYK"):
-        image = _to_srgb(image, profile)
+        with suppress(OSError, ImageCms.PyCMSError, ValueError):  # one that cannot be read
+            own, srgb = (
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+            )
+            image = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB")
     return image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit and float greys to 0..255, where Pillow alone would clip them white."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    peak = values.max()
-    white = 1.0 if image.mode == "F" and peak <= 1 else 255.0 if peak <= 255 else 65535.0
-    if image.mode.startswith("I;16"):
-        white = 65535.0
-    scaled = np.clip(values / max(white, 1.0 if peak <= white else peak), 0, 1) * 255
+    peak, white = values.max(), 65535.0
+    if not image.mode.startswith("I;16") and peak <= 255:
+        white = 1.0 if image.mode == "F" and peak <= 1 else 255.0
+    scaled = np.clip(values / max(white, peak), 0, 1) * 255
     return Image.fromarray(scaled.round().astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Follow the photo's own colour profile; one that cannot be read is ignored."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (OSError, ImageCms.PyCMSError, ValueError):
-        return image
 
 
 @dataclass(frozen=True)

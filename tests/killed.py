@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openai_server import OpenAIServer
 
-from musequest.creation.hosted.prompts import JSON, MARKED, Request
+from musequest.creation.hosted.requests import JSON, MARKED, Request
 from musequest.tables import read_table
 
 

@@ -7,9 +7,9 @@ import pytest
 from museum_server import MuseumServer, artwork, running
 
 from musequest.creation.artic import ArtInstitute
-from musequest.creation.exhibit_lists import Entry
 from musequest.creation.museum_client import MuseumClient
 from musequest.creation.museum_http import NotFound
+from musequest.creation.museum_records import Entry
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import build_dataset, fingerprint, split_path
+from musequest.creation.dataset import audit, build_dataset, fingerprint, split_path
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import collect_folder
 from musequest.creation.offline_writer import OfflineWriter

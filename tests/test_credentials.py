@@ -11,7 +11,7 @@ from openai_server import OpenAIServer
 
 from musequest.creation.hosted import HostedWriter
 from musequest.creation.hosted.ledger import Ledger
-from musequest.creation.hosted.session import key_of
+from musequest.creation.hosted.server import key_of
 from musequest.creation.smithsonian import Smithsonian
 from musequest.credentials import hidden, hidden_text, unsafe_way
 from musequest.errors import LOGGER, MuseQuestError

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import (
+    audit,
     build_dataset,
     fingerprint,
     load_split,

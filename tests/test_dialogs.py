@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from musequest.creation.dialogs import TEMPERATURES, Pair, Writer, sha256_of, synthesize
-from musequest.creation.exhibit import Exhibit
-from musequest.creation.exhibits import collect_folder
+from musequest.creation.exhibits import Exhibit, collect_folder
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.errors import MuseQuestError
 

@@ -10,9 +10,9 @@ from openai_server import OpenAIServer, choice
 
 from musequest.creation.dialogs import TEMPERATURES
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.hosted import BatchWriter, HostedWriter
+from musequest.creation.hosted import BatchWriter, HostedWriter, expected_cost
 from musequest.creation.hosted.ledger import Ledger, paid_usd_of
-from musequest.creation.hosted.prompts import FORMS
+from musequest.creation.hosted.requests import FORMS
 from musequest.errors import MuseQuestError
 from musequest.tables import read_table, write_table
 
@@ -147,10 +147,12 @@ def test_a_free_fault_is_waited_out(server, home: Path, fault: str):
 )
 def test_a_call_that_may_have_cost_is_repeated_and_counts_with_the_most(server, home: Path, fault):
     server.faults.append(fault)
-    assert len(run(server.url, timeout_s=0.7 if fault in ("hang", "drip") else 20.0)) == 75
+    slow = fault in ("hang", "drip")
+    assert len(run(server.url, timeout_s=0.7 if slow else 20.0)) == 75
     ended = {each["call"] for each in ledger(home, "paid") + ledger(home, "free")}
-    (lost,) = [each for each in ledger(home, "sent") if each["call"] not in ended]
-    assert lost["most_usd"] > 3000 * 0.6 / 1e6
+    lost = [each for each in ledger(home, "sent") if each["call"] not in ended]
+    assert len(lost) == 1 or (slow and lost)  # on a busy machine other calls take 0.7 s too
+    assert all(each["most_usd"] > 3000 * 0.6 / 1e6 for each in lost)
     assert len(ledger(home, "paid")) == 15
 
 
@@ -489,17 +491,17 @@ def test_headers_that_say_all_is_used_are_obeyed(server):
 
 
 def test_the_estimate_comes_first_and_learns_from_the_ledger(server, home: Path, capsys):
-    writer, exhibits = HostedWriter(base_url=server.url), load_exhibits("t")
-    before = writer.estimate(exhibits, home / "data/t")
+    exhibits = load_exhibits("t")
+    before = expected_cost(exhibits, home / "data/t")
     assert before.calls == 15 and before.completion_tokens == 15 * 1500
     assert before.usd < before.most_usd and "the model's own vocabulary" in str(before)
     assert server.traffic.bodies == []
     run(server.url)
     told = capsys.readouterr().err
     assert "15 calls of gpt-4o-mini" in told and "the limit is 1.0 USD" in told
-    assert writer.estimate(exhibits, home / "data/t").calls == 0
+    assert expected_cost(exhibits, home / "data/t").calls == 0
     write_exhibits(home, 6)
-    after = writer.estimate(load_exhibits("t"), home / "data/t")
+    after = expected_cost(load_exhibits("t"), home / "data/t")
     assert after.calls == 3 and "means of 15 earlier responses" in after.basis
 
 

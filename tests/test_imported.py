@@ -15,8 +15,7 @@ from conftest import draw_photo
 from PIL import Image
 
 from musequest.__main__ import main
-from musequest.creation.auditing import audit
-from musequest.creation.dataset import fingerprint, load_split, messages, split_path
+from musequest.creation.dataset import audit, fingerprint, load_split, messages, split_path
 from musequest.creation.imported import collect_dataset
 from musequest.errors import MuseQuestError
 from musequest.tables import read_table

@@ -13,9 +13,8 @@ from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset, split_path
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.hosted.prompts import base_prompt
-from musequest.creation.offline_writer import OfflineWriter
-from musequest.creation.phrases import PHRASES
+from musequest.creation.hosted.requests import base_prompt
+from musequest.creation.offline_writer import PHRASES, OfflineWriter
 from musequest.creation.stage import collect
 from musequest.creation.texts import names_title, split_sentences
 from musequest.errors import MuseQuestError
@@ -49,7 +48,7 @@ def test_a_museum_in_another_language_becomes_a_dataset_in_it(
     texts = {each.item_name: each for each in load_exhibits("t")}
     for row in read_table("dataset", split_path("t", "train")).to_dict("records"):
         user, assistant = json.loads(row["dialog"])["messages"]
-        assert user["content"][1]["text"] in PHRASES[language].questions
+        assert user["content"][1]["text"] in PHRASES[language]["questions"]
         answer = assistant["content"][0]["text"]
         own = texts[row["item_name"]]
         told = split_sentences(answer, language)

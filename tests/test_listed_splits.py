@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import build_dataset, split_path
+from musequest.creation.dataset import audit, build_dataset, split_path
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import collect_folder, read_folder
 from musequest.creation.offline_writer import OfflineWriter

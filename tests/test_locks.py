@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from mounted import can_mount
 
-from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import build_dataset
+from musequest.creation.dataset import audit, build_dataset
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import collect_folder
 from musequest.creation.imported import collect_dataset

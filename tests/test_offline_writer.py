@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 
 from musequest.creation.dialogs import TEMPERATURES, flaw_of_pair
-from musequest.creation.exhibit import Exhibit
-from musequest.creation.offline_writer import QUESTIONS, OfflineWriter, compose, describe
-from musequest.creation.phrases import PHRASES
+from musequest.creation.exhibits import Exhibit
+from musequest.creation.offline_writer import (
+    PHRASES,
+    QUESTIONS,
+    Facts,
+    OfflineWriter,
+    compose,
+    describe,
+)
 from musequest.creation.texts import shortened, split_sentences, told_sentences
-from musequest.creation.wordings import Facts
 from musequest.errors import MuseQuestError
 from musequest.languages import count_words
 
@@ -307,7 +312,7 @@ def test_other_languages_are_told_in_the_museums_own_sentences(language: str):
     assert [flaw_of_pair(of, pair) for pair in pairs] == [None] * 15
     assert len({pair.answer for pair in pairs}) == 15
     for pair in pairs:
-        assert pair.question in PHRASES[language].questions
+        assert pair.question in PHRASES[language]["questions"]
         told = split_sentences(pair.answer, language)
         assert title in told[0] and set(told[1:]) <= set(own)
         assert not re.search(r"\b(this|the|label|museum|look)\b", pair.answer.lower())

@@ -137,7 +137,9 @@ def test_any_ledger_is_opened_and_keeps_what_it_had(folder, lines):
     path = folder / "ledger.jsonl"
     before = b"\n".join(lines)
     path.write_bytes(before)
-    ledger = Ledger(path)
+    if (ledger := attempt(Ledger, path)) is None:  # an amount that no call costs
+        assert path.read_bytes() == before
+        return
     try:
         call = ledger.sent("new", 0.5)
         ledger.paid(call, "new", {"cost_usd": 0.25})

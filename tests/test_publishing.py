@@ -7,9 +7,8 @@ import pytest
 from hub_server import HubServer
 
 from musequest.__main__ import main
-from musequest.creation.auditing import audit
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import build_dataset
+from musequest.creation.dataset import audit, build_dataset
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import collect_folder
 from musequest.creation.offline_writer import OfflineWriter

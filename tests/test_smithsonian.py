@@ -11,10 +11,10 @@ from museum_server import ARK, MuseumServer, artwork, running, smithsonian_row
 
 from musequest.creation import museum_client
 from musequest.creation.artic import ArtInstitute
-from musequest.creation.exhibit_lists import Entry
 from musequest.creation.museum_client import MuseumClient
 from musequest.creation.museum_http import NotFound, Refused
 from musequest.creation.museum_records import (
+    Entry,
     MuseumPhoto,
     heading,
     main_links,
@@ -23,8 +23,7 @@ from musequest.creation.museum_records import (
     plain_text,
 )
 from musequest.creation.museums import photo_path
-from musequest.creation.smithsonian import Smithsonian, ids_within
-from musequest.creation.smithsonian_records import parse_record, record_id
+from musequest.creation.smithsonian import Smithsonian, ids_within, parse_record, record_id
 
 
 def row(**freetext: Any) -> dict[str, Any]:

@@ -13,8 +13,7 @@ import functools
 import random
 import re
 
-from musequest.creation.offline_writer import compose
-from musequest.creation.wordings import ASKED, QUESTIONS
+from musequest.creation.offline_writer import ASKED, QUESTIONS, compose
 from musequest.home import root
 
 from .english import ADJECTIVES, NOUNS, TOWNS, Speaker

@@ -20,7 +20,7 @@ from IPython.display import HTML, Image
 from PIL import Image as Photo
 from PIL import ImageDraw, ImageFont, ImageOps
 
-from ..creation.exhibit import Exhibit
+from ..creation.exhibits import Exhibit
 from ..evaluation.report_tables import score_frame
 from ..home import collection_dir
 from ..photos import open_photo

@@ -49,7 +49,7 @@ def collect(chosen: argparse.Namespace) -> None:
 
         table = collect_folder(chosen.folder, chosen.collection, language=chosen.language)
     elif chosen.source == "dataset":
-        from ..creation.auditing import audit
+        from ..creation.dataset import audit
         from ..creation.imported import collect_dataset
 
         rows = collect_dataset(chosen.dataset, chosen.collection)
@@ -99,8 +99,7 @@ def synthesize(chosen: argparse.Namespace) -> None:
 
 def dataset(chosen: argparse.Namespace) -> None:
     """Join photos and dialogs, write the dataset and audit it."""
-    from ..creation.auditing import audit
-    from ..creation.dataset import build_dataset
+    from ..creation.dataset import audit, build_dataset
 
     built = build_dataset(chosen.collection)
     print(json.dumps(built | {"audit": audit(chosen.collection)}, indent=2))

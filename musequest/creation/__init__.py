@@ -8,8 +8,8 @@ says what a row is.
 
 In the order of a run: `exhibits` reads and checks a museum's folder, `museums` fills one from the
 internet, `augmentation` fills photos up to 15 an exhibit, `dialogs` has a writer (`offline_writer`,
-or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split`, `auditing`
-looks for leaks, `card` tells what came of it, `publishing` hands it on. `imported` takes in a
+or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split` and looks for
+leaks, `card` tells what came of it, `publishing` hands it on. `imported` takes in a
 dataset made elsewhere; `stage` does what a profile says.
 """
 
@@ -18,12 +18,11 @@ from ..lazy import public
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
-        "auditing": ["audit"],
         "augmentation": ["augment"],
-        "dataset": ["build_dataset", "fingerprint", "load_split", "split_table"],
+        "dataset": ["audit", "build_dataset", "fingerprint", "load_split", "split_table"],
         "dialogs": ["synthesize"],
-        "exhibit_lists": ["published_catalogue"],
         "exhibits": ["load_exhibits"],
+        "museum_records": ["published_catalogue"],
         "museums": ["missing_exhibits"],
         "publishing": ["push_to_hub"],
         "stage": ["collect", "cost_of", "sample", "within_reach", "writer_of"],

@@ -11,20 +11,19 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from .exhibit_lists import Entry
-from .museum_client import MuseumClient
 from .museum_http import NotFound
 from .museum_records import (
     CC0,
+    Entry,
+    Museum,
     MuseumPhoto,
     MuseumRecord,
     details_text,
     is_web_address,
     many,
     plain_text,
-)
+)  # fmt: skip
 
-BASE_URL = "https://api.artic.edu/api/v1"
 IIIF_URL = "https://www.artic.edu/iiif/2"
 PAGE = "https://www.artic.edu/artworks"
 ROWS = 100  # a page of results, the API's largest
@@ -44,20 +43,11 @@ FIELDS = ",".join(
 ARTWORK = re.compile(r"(?:/artworks/|^)(\d+)(?:/|$)")
 
 
-class ArtInstitute:
+class ArtInstitute(Museum):
     """The museum as `collect_museum` asks it."""
 
     name = "artic"
-
-    def __init__(self, client: MuseumClient, base_url: str | None = None):
-        self.client = client
-        self.base_url = (base_url or BASE_URL).rstrip("/")
-        client.allow(self.base_url)
-
-    @staticmethod
-    def address() -> str:
-        """Where it is asked unless told otherwise."""
-        return BASE_URL
+    BASE_URL = "https://api.artic.edu/api/v1"
 
     def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
         """Return the record of a catalogue's entry: by its number, else by its very title.
@@ -65,9 +55,8 @@ class ArtInstitute:
         Raises NotFound (also where several artworks bear the title), Refused or Unanswered.
         """
         found = [ARTWORK.search(address) for address in (entry.record, entry.link)]
-        number = next((match[1] for match in found if match), None)
-        if number:
-            answer = self.client.get_json(self._url(f"/{number}"), {"fields": FIELDS}, {})
+        if number := next((match[1] for match in found if match), None):
+            answer = self._get(f"/{number}", {})
             if not isinstance(answer.get("data"), dict):
                 raise NotFound(f"The answer about artwork {number} holds no artwork.")
             return self._parsed(answer["data"], answer)
@@ -96,15 +85,14 @@ class ArtInstitute:
             page += 1
 
     def _rows(self, asked: dict[str, str], page: int) -> tuple[list[MuseumRecord], int]:
-        params = asked | {"fields": FIELDS, "limit": str(ROWS), "page": str(page)}
-        answer = self.client.get_json(self._url("/search"), params, {})
+        answer = self._get("/search", asked | {"limit": str(ROWS), "page": str(page)})
         rows = [row for row in many(answer.get("data")) if isinstance(row, dict)]
         told = answer.get("pagination")
         pages = told.get("total_pages") if isinstance(told, dict) else None
         return [self._parsed(row, answer) for row in rows], pages if isinstance(pages, int) else 1
 
-    def _url(self, path: str) -> str:
-        return f"{self.base_url}/artworks{path}"
+    def _get(self, path: str, asked: dict[str, str]) -> dict[str, Any]:
+        return self.client.get_json(f"{self.base_url}/artworks{path}", asked | {"fields": FIELDS})
 
     def _parsed(self, row: dict[str, Any], answer: dict[str, Any]) -> MuseumRecord:
         number = plain_text(row.get("id"))
@@ -117,7 +105,7 @@ class ArtInstitute:
             record_id=number,
             title=" ".join(plain_text(row.get("title")).split()),
             link=f"{PAGE}/{number}",
-            record=plain_text(row.get("api_link")) or f"{BASE_URL}/artworks/{number}",
+            record=plain_text(row.get("api_link")) or f"{self.BASE_URL}/artworks/{number}",
             narrative=narrative,
             details=details_text(details),
             license="CC-BY-4.0" if narrative else CC0,
@@ -130,12 +118,8 @@ def _photos(row: dict[str, Any], iiif: str) -> list[MuseumPhoto]:
     """The artwork's photo and its other views; an artwork without a photo has none."""
     others = row.get("alt_image_ids")
     ids = [row.get("image_id"), *(others if isinstance(others, list) else [])]
-    own = dict.fromkeys(each for each in ids if isinstance(each, str) and each)
+    own = dict.fromkeys(quote(each, errors="replace") for each in ids if isinstance(each, str))
     licence = CC0 if row.get("is_public_domain") is True else "not in the public domain"
     # 843 px wide is the size the museum keeps ready for everyone.
-    return [
-        MuseumPhoto(
-            f"{iiif.rstrip('/')}/{quote(each, errors='replace')}/full/843,/0/default.jpg", licence
-        )
-        for each in own
-    ]
+    end = "full/843,/0/default.jpg"
+    return [MuseumPhoto(f"{iiif.rstrip('/')}/{each}/{end}", licence) for each in own if each]

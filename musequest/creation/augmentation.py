@@ -31,8 +31,7 @@ from ..home import collection_dir
 from ..locks import holds_collection
 from ..photos import open_photo, save_photo
 from ..tables import read_table, write_table
-from .exhibit import Exhibit
-from .exhibits import load_exhibits
+from .exhibits import Exhibit, load_exhibits
 
 # Changes when `pipeline` does, so that copies made by an older one are made again.
 RECIPE = 1

@@ -20,10 +20,9 @@ from ..files import read_remade, write_text
 from ..home import collection_dir
 from ..languages import ENGLISH, language_name
 from ..tables import read_table
-from .exhibit import Exhibit, credit_rows
-from .exhibits import load_exhibits
+from .exhibits import Exhibit, credit_rows, load_exhibits
 from .hosted.ledger import paid_usd_of
-from .hosted.prompts import FORMS
+from .hosted.requests import FORMS
 from .split import SPLITS, fingerprint, split_path
 
 # Licences the Hub knows by these names; anything else is called "other".

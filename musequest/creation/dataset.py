@@ -2,6 +2,10 @@
 
 data/<collection>/dataset/ holds a card (README.md), credits.csv, provenance.csv and one parquet
 file a split, photos included, so that the folder can be handed on, or put on the Hub, as it is.
+
+The audit looks whether it keeps the split rule, in its files, not in its makers. Lineage says from
+which photo a copy was made; perceptual hashes find a photo that came in twice under two names.
+Either way a test photo of the track `unseen_photo` may not be among what is learned.
 """
 
 from __future__ import annotations
@@ -12,27 +16,36 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..errors import MuseQuestError, leave_out
-from ..files import clear_temporaries, write_csv
+from ..files import clear_temporaries, write_csv, write_json
 from ..home import collection_dir
 from ..locks import holds_collection
-from ..photos import open_photo
-from ..tables import SCHEMAS, read_table, table_writer
+from ..photos import SAME_BITS, Likeness, likeness, open_photo, same_photo
+from ..tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
 from .card import write_card
-from .exhibit import Exhibit, write_credits
-from .exhibits import load_exhibits
-from .split import SLOTS, SPLITS, fingerprint, load_split, split_path
+from .exhibits import Exhibit, load_exhibits, write_credits
+from .split import AGAIN, SLOTS, SPLITS, dialog_of, fingerprint, load_split, photo_of, split_path
 
-__all__ = ["build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table"]
+__all__ = [
+    "audit", "build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table",
+]  # fmt: skip
 
 # Where a row's dialog came from; its question and answer stand in the row itself.
 PROVENANCE = (
     "data_id",
     *(name for name in SCHEMAS["dialogs"].names if name not in ("question", "answer")),
 )
+# Photos compared with all others at a time, which bounds the memory.
+AT_ONCE = 1000
+LEAKS = {"lineage_leaks": "is the origin of", "near_duplicates": "shows the same as"}
+
+Rows = dict[str, list[dict[str, Any]]]  # of a table, by exhibit
+Found = list[dict[str, str]]
+Pairs = list[tuple[dict[str, Any], dict[str, Any]]]
 
 
 @holds_collection
@@ -64,7 +77,10 @@ def build_dataset(collection: str) -> dict[str, Any]:
                 write[split](row)
                 counts[split] += 1
         leave_out(problems, len(exhibits), folder / "exhibits.parquet")
-    write_credits(folder / "dataset/credits.csv", used, _image_names(photos))
+    # What each photo on disk is called in the dataset; one shown twice goes by its first name.
+    real = (row for own in photos.values() for row in own if not row["augmented"])
+    names = {row["path"]: row["source_photo"] for row in real}
+    write_credits(folder / "dataset/credits.csv", used, names)
     write_csv(folder / "dataset/provenance.csv", PROVENANCE, _provenance(used, pairs))
     write_card(collection)
     return {
@@ -84,14 +100,14 @@ def split_table(collection: str) -> pd.DataFrame:
         for split in SPLITS
     )
     rows = []
-    for name, own in table.groupby("item_name", sort=False):
+    for name, own in table.groupby("item_name", sort=True):
         row = {"exhibit": name, "real photos": int((~own["augmented"]).sum())}
         for split in SPLITS:
             photos = own[own["split"] == split]
             copies = int(photos["augmented"].sum())
             row[split] = f"{len(photos)} ({copies})" if copies else f"{len(photos)}"
         rows.append(row | {"track": own["track"].dropna().iloc[0]})
-    return pd.DataFrame(rows).sort_values("exhibit", ignore_index=True)
+    return pd.DataFrame(rows)
 
 
 def messages(question: str, answer: str) -> str:
@@ -102,15 +118,12 @@ def messages(question: str, answer: str) -> str:
     return json.dumps({"messages": turns}, ensure_ascii=False)
 
 
-def _image_names(photos: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
-    """What each photo on disk is called in the dataset; one shown twice goes by its first name."""
-    return {row["path"]: row["source_photo"] for own in photos.values() for row in own
-            if not row["augmented"]}  # fmt: skip
+def _by_exhibit(table: pd.DataFrame, order: str) -> Rows:
+    groups = table.sort_values(order).groupby("item_name")
+    return {str(name): own.to_dict("records") for name, own in groups}
 
 
-def _provenance(
-    used: list[Exhibit], pairs: dict[str, list[dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
+def _provenance(used: list[Exhibit], pairs: Rows) -> Iterator[dict[str, Any]]:
     """One row a row of the dataset; what is not known is left empty."""
     for exhibit in used:
         for slot, pair in enumerate(pairs[exhibit.item_name]):
@@ -119,16 +132,8 @@ def _provenance(
             yield place | {name: "" if pd.isna(value) else value for name, value in known.items()}
 
 
-def _by_exhibit(table: pd.DataFrame, order: str) -> dict[str, list[dict[str, Any]]]:
-    groups = table.sort_values(order).groupby("item_name")
-    return {str(name): own.to_dict("records") for name, own in groups}
-
-
 def _rows(
-    exhibit: Exhibit,
-    photos: dict[str, list[dict[str, Any]]],
-    pairs: dict[str, list[dict[str, Any]]],
-    folder: Path,
+    exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path
 ) -> list[tuple[str, dict[str, Any]]]:
     """The exhibit's 15 rows, each with its split."""
     name = exhibit.item_name
@@ -139,27 +144,22 @@ def _rows(
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
     _check_photos(exhibit, photos[name], folder)
-    together = zip(exhibit.slots(), photos[name], pairs[name], strict=True)
-    return [
-        (
-            slot.split,
-            {
-                "image": {
-                    "bytes": _photo_bytes(folder / photo["path"], exhibit),
-                    "path": photo["image_name"],
-                },
-                "data_id": f"{name}-{slot.slot:02d}",
-                "item_name": name,
-                "image_name": photo["image_name"],
-                "dialog": messages(pair["question"], pair["answer"]),
-                "source_photo": photo["source_photo"],
-                "augmented": bool(photo["augmented"]),
-                "temperature": None if pd.isna(pair["temperature"]) else pair["temperature"],
-                "track": slot.track,
-            },
-        )
-        for slot, photo, pair in together
-    ]
+    rows = []
+    for slot, photo, pair in zip(exhibit.slots(), photos[name], pairs[name], strict=True):
+        content = _photo_bytes(folder / photo["path"], exhibit)
+        row = {
+            "image": {"bytes": content, "path": photo["image_name"]},
+            "data_id": f"{name}-{slot.slot:02d}",
+            "item_name": name,
+            "image_name": photo["image_name"],
+            "dialog": messages(pair["question"], pair["answer"]),
+            "source_photo": photo["source_photo"],
+            "augmented": bool(photo["augmented"]),
+            "temperature": None if pd.isna(pair["temperature"]) else pair["temperature"],
+            "track": slot.track,
+        }
+        rows.append((slot.split, row))
+    return rows
 
 
 def _check_photos(exhibit: Exhibit, rows: list[dict[str, Any]], folder: Path) -> None:
@@ -188,3 +188,109 @@ def _photo_bytes(path: Path, exhibit: Exhibit) -> bytes:
             "`python -m musequest collect` and `augment` again."
         ) from None
     return content
+
+
+@holds_collection
+def audit(collection: str) -> dict[str, Any]:
+    """Check a collection's dataset, write data/<collection>/audit.json and return its content.
+
+    exhibits; rows by split; test rows by track; lineage_leaks and near_duplicates (photos of
+    unseen_photo test rows that training has too, each with its counterpart); alike_across_splits
+    (all photos, no copies, that look the same in two splits); repeated_answers, the rows whose
+    answer another row has word for word; per_exhibit, rows and real photos. What it found goes into
+    the dataset card too. A leak or a near-duplicate raises MuseQuestError.
+    """
+    table, likenesses = _read(collection)
+    test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
+    learned = table[table["split"] == "train"]
+    alike = _alike(table[table["image_name"].isin(likenesses)], likenesses)
+    report = {
+        "fingerprint": fingerprint(collection),
+        "exhibits": int(table["item_name"].nunique()),
+        "rows": {split: int((table["split"] == split).sum()) for split in SPLITS},
+        "tracks": {str(k): int(n) for k, n in table["track"].value_counts().sort_index().items()},
+        "lineage_leaks": _lineage_leaks(test, learned),
+        # A copy looks like a test photo only where the photo it was made from does.
+        "near_duplicates": _learned_too(alike, test, learned),
+        "alike_across_splits": [
+            {"photo": a["image_name"], "also": b["image_name"], "splits": f"{a['split']}, "
+             f"{b['split']}"} for a, b in alike
+        ],
+        "repeated_answers": int(table["answer"].duplicated(keep=False).sum()),
+        "per_exhibit": _per_exhibit(table),
+    }  # fmt: skip
+    write_json(collection_dir(collection) / "audit.json", report)
+    write_card(collection)
+    for kind, what in LEAKS.items():
+        if found := report[kind]:
+            pair = f"the test photo {found[0]['photo']} {what} {found[0]['also']}"
+            raise MuseQuestError(
+                f"{collection_dir(collection) / 'dataset'}: {pair}, which training has learned "
+                f"from ({len(found)} such in all); take one of the two out of the museum's folder "
+                "and run collect, augment and dataset again."
+            )
+    return report
+
+
+def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
+    """All rows without their photos, and the likenesses of photos that are no copies."""
+    rows, likenesses = [], {}
+    for split in SPLITS:
+        path = split_path(collection, split)
+        for row in iterate_table("dataset", path):
+            try:
+                photo = open_photo(
+                    photo_of(row, path), name=f"{path}: the photo {row['image_name']}"
+                )
+            except MuseQuestError as error:
+                raise MuseQuestError(f"{str(error).partition(';')[0]}; {AGAIN}.") from None
+            # Of an imported dataset it may not be known what is a copy.
+            if not row["augmented"]:
+                likenesses[row["image_name"]] = likeness(photo)
+            answer = dialog_of(row)[-1]["content"][0].get("text")
+            kept = {name: value for name, value in row.items() if name not in ("image", "dialog")}
+            rows.append(kept | {"split": split, "answer": answer})
+    return pd.DataFrame(rows), likenesses
+
+
+def _lineage_leaks(test: pd.DataFrame, learned: pd.DataFrame) -> Found:
+    """Test photos that are a training photo, its parent, or have the same parent."""
+    origins = {*test["image_name"], *test["source_photo"].dropna()}
+    leaking = learned[learned["image_name"].isin(origins) | learned["source_photo"].isin(origins)]
+    return [
+        {"photo": row["source_photo"], "also": row["image_name"]}
+        for row in leaking.to_dict("records")
+    ]
+
+
+def _learned_too(alike: Pairs, test: pd.DataFrame, learned: pd.DataFrame) -> Found:
+    """Of the pairs that look alike, a test photo and the photo that training learns from."""
+    tested = set(test["image_name"])
+    origins = {*learned["source_photo"].dropna(), *learned["image_name"]}
+    pairs = [(a["image_name"], b["image_name"]) for a, b in alike]
+    both = pairs + [(b, a) for a, b in pairs]
+    return [{"photo": a, "also": b} for a, b in both if a in tested and b in origins]
+
+
+def _alike(table: pd.DataFrame, likenesses: dict[str, Likeness]) -> Pairs:
+    """Pairs of rows of different splits whose photos look the same."""
+    rows, pairs = table.to_dict("records"), []
+    own = [likenesses[row["image_name"]] for row in rows]
+    bits = np.array([each.bits for each in own], dtype=np.float32).reshape(len(own), -1)
+    for start in range(0, len(own), AT_ONCE):
+        some = bits[start : start + AT_ONCE]
+        different = some.sum(1)[:, None] + bits.sum(1)[None, :] - 2 * some @ bits.T
+        for first, second in np.argwhere(different <= SAME_BITS) + [start, 0]:
+            a, b = rows[first], rows[second]
+            if first < second and a["split"] != b["split"] and same_photo(own[first], own[second]):
+                pairs.append((a, b))
+    return pairs
+
+
+def _per_exhibit(table: pd.DataFrame) -> list[dict[str, Any]]:
+    counts = []
+    for name, own in table.groupby("item_name", sort=True):
+        rows = {split: int((own["split"] == split).sum()) for split in SPLITS}
+        real = int((own["augmented"] == False).sum())  # noqa: E712, unknown ones are neither
+        counts.append({"item_name": str(name), **rows, "real_photos": real})
+    return counts

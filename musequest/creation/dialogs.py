@@ -7,12 +7,13 @@ yet, several at once where the writer allows it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +27,7 @@ from ..home import collection_dir
 from ..languages import count_words
 from ..locks import holds_collection
 from ..tables import SCHEMAS, read_table, write_table
-from .exhibit import Exhibit
-from .exhibits import load_exhibits
+from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS
 from .texts import flaw_of, names_title
 
@@ -36,164 +36,6 @@ PAIRS_EACH = SLOTS // len(TEMPERATURES)
 SHORTEST, LONGEST = 40, 300  # words of an answer
 SAVE_SECONDS = 10.0  # at most so much of a writer's work is lost when the machine dies,
 SAVE_SHARE = 0.02  # or more where saving would hold up the writer for more than this share
-
-
-@holds_collection
-def synthesize(
-    collection: str, writer: Writer, *, seed: int = 0, progress: bool = True
-) -> pd.DataFrame:
-    """Write data/<collection>/dialogs.parquet: 15 pairs an exhibit, in the exhibits' order.
-
-    Pairs already on disk stay as long as exhibit and prompt are the same; after an interruption
-    the finished exhibits are kept. An exhibit whose pairs are bad is reported and left out; more
-    than 10 % of them raises MuseQuestError, as do a file of another writer and a writer that stops.
-    """
-    path = collection_dir(collection) / "dialogs.parquet"
-    exhibits = load_exhibits(collection)
-    done = _kept(path, exhibits, writer, seed)
-    missing = [exhibit for exhibit in exhibits if exhibit.item_name not in done]
-    problems: list[str] = []
-    if missing or not path.is_file():
-        try:
-            with writer.working(missing, path.parent), _bar(exhibits, done, progress) as bar:
-                problems = _fill(path, exhibits, done, writer.ready(missing), writer, seed, bar)
-        finally:
-            _save(path, exhibits, done)
-    leave_out(problems, len(exhibits), path)
-    return read_table("dialogs", path)
-
-
-def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
-    """Return what makes a pair unusable, as a part of a sentence; None where it is fine."""
-    for noun, text in (("question", pair.question), ("answer", pair.answer)):
-        if flaw := flaw_of(text):
-            return f"the {noun} {flaw}"
-    words = count_words(pair.answer)
-    if not SHORTEST <= words <= LONGEST:
-        return f"the answer has {words} words, not {SHORTEST} to {LONGEST}"
-    if names_title(pair.question, exhibit.title):
-        return f"the question names the exhibit ({pair.question!r})"
-    return None
-
-
-def _bar(exhibits: list[Exhibit], done: dict[str, Any], progress: bool) -> tqdm:
-    return tqdm(
-        total=len(exhibits) * SLOTS, initial=len(done) * SLOTS, desc="Writing dialogs",
-        unit="pair", disable=not progress,
-    )  # fmt: skip
-
-
-def _fill(
-    path: Path,
-    exhibits: list[Exhibit],
-    done: dict[str, list[dict[str, Any]]],
-    missing: list[Exhibit],
-    writer: Writer,
-    seed: int,
-    bar: tqdm,
-) -> list[str]:
-    """Add the rows of the missing exhibits to `done`, saving now and then; returns problems."""
-    problems: list[str] = []
-    due = time.monotonic() + SAVE_SECONDS
-    with closing(_written(missing, writer, seed, bar)) as outcomes:
-        for exhibit, outcome in outcomes:
-            if isinstance(outcome, WriterStopped):
-                raise outcome
-            if isinstance(outcome, MuseQuestError):
-                problems.append(str(outcome))
-            else:
-                done[exhibit.item_name] = outcome
-            if (begun := time.monotonic()) > due:
-                _save(path, exhibits, done)
-                due = time.monotonic() + max(SAVE_SECONDS, (time.monotonic() - begun) / SAVE_SHARE)
-    return problems
-
-
-def _written(
-    exhibits: list[Exhibit], writer: Writer, seed: int, bar: tqdm
-) -> Generator[tuple[Exhibit, list[dict[str, Any]] | MuseQuestError], None, None]:
-    """Each exhibit with its rows, or with what was wrong, as the writer gets them done."""
-    pool = ThreadPoolExecutor(max(1, writer.concurrency))
-    finished = False
-    try:
-        jobs = {pool.submit(_rows, exhibit, writer, seed, bar): exhibit for exhibit in exhibits}
-        for job in as_completed(jobs):
-            try:
-                yield jobs[job], job.result()
-            except MuseQuestError as error:
-                yield jobs[job], error
-        finished = True
-    finally:
-        if not finished:
-            writer.stop()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _rows(exhibit: Exhibit, writer: Writer, seed: int, bar: tqdm) -> list[dict[str, Any]]:
-    """The 15 rows of an exhibit, checked."""
-    rows: list[dict[str, Any]] = []
-    for temperature in TEMPERATURES:
-        pairs = writer.write(exhibit, temperature, PAIRS_EACH, seed)
-        if len(pairs) != PAIRS_EACH:
-            raise _bad(exhibit, writer, f"{len(pairs)} pairs came where {PAIRS_EACH} were asked")
-        for pair in pairs:
-            if flaw := flaw_of_pair(exhibit, pair):
-                raise _bad(exhibit, writer, flaw)
-            if any(pair.answer == row["answer"] for row in rows):
-                raise _bad(exhibit, writer, f"an answer came twice ({pair.answer[:60]!r} ...)")
-            rows.append(_row(exhibit, writer, len(rows), temperature, pair))
-        bar.set_postfix_str(writer.state(), refresh=False)
-        bar.update(PAIRS_EACH)
-    return rows
-
-
-def _row(
-    exhibit: Exhibit, writer: Writer, index: int, temperature: float, pair: Pair
-) -> dict[str, Any]:
-    place = {
-        "dialog_id": f"{exhibit.item_name}-{index:02d}",
-        "item_name": exhibit.item_name,
-        "pair_index": index,
-        "temperature": temperature if pair.temperature_taken else None,
-        "writer": writer.name,
-    }
-    return {name: (vars(pair) | place)[name] for name in SCHEMAS["dialogs"].names}
-
-
-def _bad(exhibit: Exhibit, writer: Writer, flaw: str) -> MuseQuestError:
-    return MuseQuestError(
-        f"the writer '{writer.name}' on the exhibit '{exhibit.item_name}': {flaw}; mend the "
-        "exhibit's text, or run synthesize again."
-    )
-
-
-def _kept(
-    path: Path, exhibits: list[Exhibit], writer: Writer, seed: int
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows on disk that this writer would be asked for with the same words."""
-    if not path.is_file():
-        return {}
-    rows = read_table("dialogs", path).astype(object)
-    others = sorted(set(rows["writer"]) - {writer.name})
-    if others:
-        raise MuseQuestError(
-            f"{path} holds the work of the writer '{others[0]}'; move it away, or choose another "
-            f"collection for the writer '{writer.name}'."
-        )
-    by_name = dict(list(rows.where(rows.notna(), None).groupby("item_name")))
-    kept = {}
-    for exhibit in exhibits:
-        if (found := by_name.get(exhibit.item_name)) is not None:
-            asked = [sha256_of(writer.prompt(exhibit, t, PAIRS_EACH, seed)) for t in TEMPERATURES]
-            expected = [prompt for prompt in asked for _ in range(PAIRS_EACH)]
-            if list(found.sort_values("pair_index")["prompt_sha256"]) == expected:
-                kept[exhibit.item_name] = found.sort_values("pair_index").to_dict("records")
-    return kept
-
-
-def _save(path: Path, exhibits: list[Exhibit], done: dict[str, list[dict[str, Any]]]) -> None:
-    rows = [row for exhibit in exhibits for row in done.get(exhibit.item_name, [])]
-    write_table("dialogs", path, rows)
 
 
 @dataclass(frozen=True)
@@ -248,6 +90,143 @@ class Writer(ABC):
     def state(self) -> str:
         """Return what the progress bar shows beside its own, such as money spent."""
         return ""
+
+
+@holds_collection
+def synthesize(
+    collection: str, writer: Writer, *, seed: int = 0, progress: bool = True
+) -> pd.DataFrame:
+    """Write data/<collection>/dialogs.parquet: 15 pairs an exhibit, in the exhibits' order.
+
+    Pairs already on disk stay as long as exhibit and prompt are the same; after an interruption
+    the finished exhibits are kept. An exhibit whose pairs are bad is reported and left out; more
+    than 10 % of them raises MuseQuestError, as do a file of another writer and a writer that stops.
+    """
+    path = collection_dir(collection) / "dialogs.parquet"
+    exhibits = load_exhibits(collection)
+    done = _kept(path, exhibits, writer, seed)
+    missing = [exhibit for exhibit in exhibits if exhibit.item_name not in done]
+    problems: list[str] = []
+    if missing or not path.is_file():
+        shown = {"total": len(exhibits) * SLOTS, "initial": len(done) * SLOTS, "unit": "pair"}
+        save = functools.partial(_save, path, exhibits, done)
+        try:
+            with (
+                writer.working(missing, path.parent),
+                tqdm(desc="Writing dialogs", disable=not progress, **shown) as bar,
+            ):
+                problems = _fill(done, writer.ready(missing), writer, seed, bar, save)
+        finally:
+            save()
+    leave_out(problems, len(exhibits), path)
+    return read_table("dialogs", path)
+
+
+def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
+    """Return what makes a pair unusable, as a part of a sentence; None where it is fine."""
+    for noun, text in (("question", pair.question), ("answer", pair.answer)):
+        if flaw := flaw_of(text):
+            return f"the {noun} {flaw}"
+    words = count_words(pair.answer)
+    if not SHORTEST <= words <= LONGEST:
+        return f"the answer has {words} words, not {SHORTEST} to {LONGEST}"
+    if names_title(pair.question, exhibit.title):
+        return f"the question names the exhibit ({pair.question!r})"
+    return None
+
+
+def _fill(
+    done: dict[str, list[dict[str, Any]]],
+    missing: list[Exhibit],
+    writer: Writer,
+    seed: int,
+    bar: tqdm,
+    save: Callable[[], None],
+) -> list[str]:
+    """Add the rows of the missing exhibits to `done`, saving now and then; returns problems.
+
+    When it ends early, what is under way is waited for, and nothing more is begun.
+    """
+    problems: list[str] = []
+    due = time.monotonic() + SAVE_SECONDS
+    with ThreadPoolExecutor(max(1, writer.concurrency)) as pool:
+        try:
+            jobs = {pool.submit(_rows, each, writer, seed, bar): each.item_name for each in missing}
+            for job in as_completed(jobs):
+                try:
+                    done[jobs[job]] = job.result()
+                except WriterStopped:
+                    raise
+                except MuseQuestError as error:
+                    problems.append(str(error))
+                if (begun := time.monotonic()) > due:
+                    save()
+                    now = time.monotonic()
+                    due = now + max(SAVE_SECONDS, (now - begun) / SAVE_SHARE)
+        except BaseException:
+            writer.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return problems
+
+
+def _rows(exhibit: Exhibit, writer: Writer, seed: int, bar: tqdm) -> list[dict[str, Any]]:
+    """The 15 rows of an exhibit, checked."""
+    rows: list[dict[str, Any]] = []
+    for temperature in TEMPERATURES:
+        pairs = writer.write(exhibit, temperature, PAIRS_EACH, seed)
+        flaw = None
+        if len(pairs) != PAIRS_EACH:
+            flaw = f"{len(pairs)} pairs came where {PAIRS_EACH} were asked"
+        for pair in pairs:
+            flaw = flaw or flaw_of_pair(exhibit, pair)
+            if not flaw and any(pair.answer == row["answer"] for row in rows):
+                flaw = f"an answer came twice ({pair.answer[:60]!r} ...)"
+            row = vars(pair) | {
+                "dialog_id": f"{exhibit.item_name}-{len(rows):02d}",
+                "item_name": exhibit.item_name,
+                "pair_index": len(rows),
+                "temperature": temperature if pair.temperature_taken else None,
+                "writer": writer.name,
+            }
+            rows.append({name: row[name] for name in SCHEMAS["dialogs"].names})
+        if flaw:
+            raise MuseQuestError(
+                f"the writer '{writer.name}' on the exhibit '{exhibit.item_name}': {flaw}; mend "
+                "the exhibit's text, or run synthesize again."
+            )
+        bar.set_postfix_str(writer.state(), refresh=False)
+        bar.update(PAIRS_EACH)
+    return rows
+
+
+def _kept(
+    path: Path, exhibits: list[Exhibit], writer: Writer, seed: int
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows on disk that this writer would be asked for with the same words."""
+    if not path.is_file():
+        return {}
+    rows = read_table("dialogs", path).astype(object)
+    others = sorted(set(rows["writer"]) - {writer.name})
+    if others:
+        raise MuseQuestError(
+            f"{path} holds the work of the writer '{others[0]}'; move it away, or choose another "
+            f"collection for the writer '{writer.name}'."
+        )
+    by_name = dict(list(rows.where(rows.notna(), None).groupby("item_name")))
+    kept = {}
+    for exhibit in exhibits:
+        if (found := by_name.get(exhibit.item_name)) is not None:
+            asked = [sha256_of(writer.prompt(exhibit, t, PAIRS_EACH, seed)) for t in TEMPERATURES]
+            expected = [prompt for prompt in asked for _ in range(PAIRS_EACH)]
+            if list(found.sort_values("pair_index")["prompt_sha256"]) == expected:
+                kept[exhibit.item_name] = found.sort_values("pair_index").to_dict("records")
+    return kept
+
+
+def _save(path: Path, exhibits: list[Exhibit], done: dict[str, list[dict[str, Any]]]) -> None:
+    rows = [row for exhibit in exhibits for row in done.get(exhibit.item_name, [])]
+    write_table("dialogs", path, rows)
 
 
 def sha256_of(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Lists of exhibits, as rows of text: a museum's own, and catalogues that name what is wanted.
+"""What lies in a museum's folder: its list, read as rows of text, and the files of its photos.
 
-The list of a museum's folder is exhibits.csv, exhibits.parquet or exhibits.jsonl. Every reader
-gives the rows with their places ("row 5"), and one sentence for each unreadable row. A catalogue is
-a CSV file that names exhibits of a museum on the internet (item_name, link, record, title).
+The list is exhibits.csv, exhibits.parquet or exhibits.jsonl. Every reader gives the rows with their
+places ("row 5"), and one sentence for each unreadable row. `read_csv` reads all other tables that
+people write, too.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MuseQuestError
 from ..files import parse_json
-from ..home import root
+from ..photos import photo_suffixes
 
 SEPARATORS = (",", ";", "\t", "|")
 # What Excel reads, and some programs write, as a first line.
 SEP_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[;,\t]*\r?\n', re.IGNORECASE)
 LONGEST_CELL = 2**31 - 1  # characters
 ITEM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
-# The 65 Smithsonian exhibits of the published experiment.
-PUBLISHED = "smithsonian_65.csv"
+# What systems leave beside files of their own accord.
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
+SHOWN = 60  # characters of a name in a sentence
 
 
 class Row(NamedTuple):
@@ -101,15 +103,14 @@ def read_csv(path: Path, needed: tuple[str, ...]) -> Rows:
     _check_columns(path, header, needed, len(rows))
     good, problems = [], []
     for count, (number, cells) in enumerate(rows, start=1):
-        surplus = cells[len(header) :]
-        if len(cells) < len(header) or any(map(str.strip, surplus)):
-            named = dict(zip(header, cells, strict=False)).get("item_name", "").strip()
+        own = {name: cell for name, cell in zip(header, cells, strict=False) if name}
+        if len(cells) < len(header) or any(map(str.strip, cells[len(header) :])):
+            named = own.get("item_name", "").strip()
             problems.append(
                 f"row {number}{f' ({named!r})' if named else ''}: it has not as many cells as the "
                 "header; mend its separators and quotes."
             )
         else:
-            own = {name: cell for name, cell in zip(header, cells, strict=False) if name}
             good.append(Row(f"row {number}", count, _texts(own)))
     return good, problems
 
@@ -170,16 +171,11 @@ def _read_jsonl(path: Path, needed: tuple[str, ...]) -> Rows:
             _check_columns(path, row, needed, 1)
             good.append(Row(f"line {number}", number, _texts(row)))
         except MuseQuestError as error:
-            problems.append(f"line {number}{_name_in(line)}: {error}")
+            named = re.search(r'"item_name"\s*:\s*("[^"\\]{1,80}")', line, re.IGNORECASE)
+            problems.append(f"line {number}{f' ({named[1]})' if named else ''}: {error}")
     if not good and not problems:
         raise MuseQuestError(f"{path} lists no exhibit; add a line for each.")
     return good, problems
-
-
-def _name_in(line: str) -> str:
-    """The exhibit that a line is about, in brackets, if it says so."""
-    named = re.search(r'"item_name"\s*:\s*("[^"\\]{1,80}")', line, re.IGNORECASE)
-    return f" ({named[1]})" if named else ""
 
 
 def _json_object(line: str) -> dict[str, Any]:
@@ -219,22 +215,6 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of a catalogue: what is to be found, and by what it can be confirmed."""
-
-    item_id: int
-    item_name: str
-    link: str  # the page that tells of it; may be empty
-    record: str  # the address or id of its record; may be empty
-    title: str
-
-    @property
-    def words(self) -> str:
-        """What to search for: the title, else the name in words."""
-        return self.title or re.sub(r"[-_]+", " ", self.item_name)
-
-
 def flaw_of_name(item_name: str) -> str | None:
     """Return why an item_name cannot be one, as the end of a sentence; None where it can."""
     if ITEM_NAME.fullmatch(item_name):
@@ -244,30 +224,63 @@ def flaw_of_name(item_name: str) -> str | None:
     )
 
 
-def published_catalogue() -> Path:
-    """Return where the catalogue of the published experiment lies."""
-    return root() / "assets/catalogues" / PUBLISHED
+def found_photo(folder: Path, listed: str) -> str:
+    """Return the path of a listed photo within the folder, as the disk spells it.
 
-
-def read_catalogue(path: str | Path) -> list[Entry]:
-    """Return the entries in their order; every mistake in the file raises MuseQuestError.
-
-    `item_name` is needed, and one of link, record and title; item_id is the line's number, from 1.
+    Accents may be written in one sign or two, as Macs and others do, and folders may be parted by
+    backslashes. A photo that is absent, lies outside or has an impossible path raises
+    MuseQuestError.
     """
-    rows, problems = read_csv(Path(path), ("item_name",))
-    if problems:
-        raise MuseQuestError(f"{path}, {problems[0]}")
-    entries: dict[str, Entry] = {}
-    for place, number, cells in rows:
-        name = cells["item_name"]
-        texts = {key: " ".join(cells.get(key, "").split()) for key in ("link", "record", "title")}
-        if flaw := flaw_of_name(name):
-            raise MuseQuestError(f"{path}, {place}: {flaw}")
-        if name in entries:
-            raise MuseQuestError(f"{path}, {place}: '{name}' occurs twice; take one out.")
-        if not any(texts.values()):
-            raise MuseQuestError(
-                f"{path}, {place}: '{name}' has no link, record or title; add one of them."
-            )
-        entries[name] = Entry(number, name, **texts)
-    return list(entries.values())
+    try:
+        if not (folder / listed).resolve().is_relative_to(folder.resolve()):
+            raise MuseQuestError(f"the photo {listed} lies outside {folder}; move it there.")
+        if (folder / listed).is_file():
+            return listed
+        spelled = _spelled(folder, PurePosixPath(listed.replace("\\", "/")).parts)
+        if spelled is not None and spelled.is_file():
+            return spelled.relative_to(folder).as_posix()
+    # A path with NUL, one longer than the system takes, or links that lead to themselves.
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MuseQuestError(
+            f"the photo {listed[:SHOWN]!r} has a path that cannot be used ({reason}); correct it."
+        ) from None
+    raise MuseQuestError(f"the photo {folder / listed} is absent; add it, or unlist it.")
+
+
+def _spelled(folder: Path, parts: Iterable[str]) -> Path | None:
+    """The path whose parts are the same letters, however their accents are encoded."""
+    path = folder
+    for part in parts:
+        names = os.listdir(path) if path.is_dir() else []
+        same = (name for name in names if normalize("NFC", name) == normalize("NFC", part))
+        if (name := next(same, None)) is None:
+            return None
+        path = path / name
+    return path
+
+
+def images_of(folder: Path, item_name: str) -> list[str]:
+    """Return the photos in photos/<item_name>/, relative to the folder, in the order of names."""
+    found = sorted((folder / "photos" / item_name).glob("*"))
+    return [path.relative_to(folder).as_posix() for path in found if _is_photo(path)]
+
+
+def others_of(folder: Path, item_name: str) -> list[Path]:
+    """Return what lies in photos/<item_name>/ or deeper and is none of its photos."""
+    left: list[Path] = []
+    for parent, folders, names in os.walk(folder / "photos" / item_name):
+        folders.sort()
+        inner = Path(parent) != folder / "photos" / item_name
+        paths = [Path(parent) / name for name in sorted(names)]
+        left += [each for each in paths if not _hidden(each) and (inner or not _is_photo(each))]
+    return left
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in photo_suffixes() and not _hidden(path) and path.is_file()
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a system made the file for itself, as Macs do for each on other disks ("._a.jpg")."""
+    return path.name.startswith(".") or path.name.casefold() in SYSTEM_FILES

@@ -2,45 +2,78 @@
 
 A folder museum is an `exhibits.csv`, .parquet or .jsonl (item_name, title and description; item_id,
 photos, link, record, license, credit and facts where known) beside its photos. Instead of photos it
-may list test_images, validation_images and train_images.
+may list test_images, validation_images and train_images. A photo bears a licence, a credit line, a
+record and a source; `credits.csv` tells them.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
-import unicodedata
-from collections.abc import Iterable
-from dataclasses import asdict, fields, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, get_type_hints
+from unicodedata import normalize
 
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
-from ..files import file_digest, parse_json
+from ..files import file_digest, parse_json, write_csv
 from ..home import collection_dir
 from ..languages import ENGLISH, checked_language
 from ..locks import holds_collection
-from ..photos import likeness, photo_suffixes, prepared_photo, same_photo, save_photo
+from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
-from .exhibit import Exhibit, credits_of, read_credits, write_credits
-from .exhibit_lists import Row, flaw_of_name, list_path, read_list
-from .split import SLOTS, assign_listed
-from .texts import flaw_of, half_sign_of, warn_of_short
+from .exhibit_lists import (
+    Row,
+    flaw_of_name,
+    found_photo,
+    images_of,
+    list_path,
+    others_of,
+    read_csv,
+    read_list,
+)  # fmt: skip
+from .split import SLOTS, Slot, assign, assign_listed
+from .texts import flaw_of, half_sign_of, warn_of_language, warn_of_short
 
 NEEDED = ("item_name", "title", "description")
 # Columns that give the photos of each split.
 LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
+RIGHTS = ("license", "credit", "record", "source")
+CREDIT_COLUMNS = ("item_name", "photo", *RIGHTS)
 # Columns of exhibits.parquet that hold JSON, with what stands for nothing.
 JSON_CELLS = {"facts": "{}", "photo_credits": "[]", "splits": "{}", "photo_digests": "[]"}
-# What systems leave beside files of their own accord.
-SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
-SHOWN = 60  # characters of a name in a sentence
+
+# One for each photo, with the keys of RIGHTS; `source` is where the photo was got from.
+Credits = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One exhibit; `photos` are relative to its museum's folder, or to data/<collection>."""
+
+    item_id: int
+    item_name: str  # unique, names folders
+    title: str
+    link: str
+    record: str
+    description: str
+    photos: list[str]
+    license: str
+    credit: str
+    facts: dict[str, str] = field(default_factory=dict)
+    photo_credits: Credits = field(default_factory=list)  # one for each photo, in their order
+    photo_digests: list[str] = field(default_factory=list)  # SHA-256 of each, once collected
+    splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
+    language: str = ENGLISH  # of its texts and dialogs, a code of ISO 639-1
+
+    def slots(self) -> list[Slot]:
+        """Return the 15 slots: by what the museum lists for each split, else by the split rule."""
+        return assign_listed(**self.splits) if self.splits else assign(len(self.photos))
 
 
 def read_folder(folder: str | Path, language: str = ENGLISH) -> tuple[list[Exhibit], list[str]]:
@@ -50,27 +83,34 @@ def read_folder(folder: str | Path, language: str = ENGLISH) -> tuple[list[Exhib
     is empty, all images in photos/<item_name>/ are taken in the order of their names. The columns
     test_images, validation_images and train_images list them by split instead. Photos are looked
     for, not opened. Texts are in `language`, unless a column of that name says otherwise. A
-    `credits.csv` may give single photos rights of their own. A missing or
-    unreadable list raises MuseQuestError.
+    `credits.csv` may give single photos rights of their own. A missing or unreadable list raises
+    MuseQuestError.
     """
     folder = Path(folder)
     source = list_path(folder)
     rows, unreadable = read_list(source, NEEDED)
-    own = read_credits(folder)
+    own = _read_credits(folder / "credits.csv")
     exhibits: list[Exhibit] = []
-    listing: set[str] = set()  # exhibits whose photos are listed
+    left: list[Path] = []  # beside the photos of exhibits that list none
     problems = [f"{source}, {problem}" for problem in unreadable]
     for row in rows:
         try:
-            exhibit = _exhibit(row, folder, exhibits)
-            spoken = checked_language(row.cells.get("language") or language, "its list")
-            rights = credits_of(exhibit, own)
-            if any(row.cells.get(column) for column in ("photos", *LISTED)):
-                listing.add(exhibit.item_name)
-            exhibits.append(replace(exhibit, language=spoken, photo_credits=rights))
+            exhibit = _exhibit(row, folder, exhibits, language)
+            exhibits.append(replace(exhibit, photo_credits=_credits_of(exhibit, own)))
+            if not any(row.cells.get(column) for column in ("photos", *LISTED)):
+                left += others_of(folder, exhibit.item_name)
         except MuseQuestError as error:
-            problems.append(f"{source}, {_place(row, str(error))}: {error}")
-    warn_of_others(folder, [e.item_name for e in exhibits if e.item_name not in listing])
+            name = " ".join(row.cells["item_name"].split())[:80]
+            named = not name or repr(name) in str(error)
+            place = row.place if named else f"{row.place}, exhibit {name!r}"
+            problems.append(f"{source}, {place}: {error}")
+    if left:
+        many = f"{len(left)} files in photos/ were left out, first"
+        LOGGER.warning(
+            "%s %s: a folder of its own within an exhibit's, or a format that is not read, is "
+            "taken only if you list it or save it as JPEG.",
+            many if len(left) > 1 else "1 file in photos/ was left out,", left[0],
+        )  # fmt: skip
     return exhibits, problems
 
 
@@ -83,8 +123,8 @@ def collect_folder(
     Photos become RGB JPEGs of at most 1536 px. Of an exhibit the first 15 photos are taken, and
     one that shows the same as an earlier one is left out; both are reported. Bad exhibits are
     reported and left out; more than 10 % of them raises MuseQuestError. Descriptions of fewer than
-    80 words are counted in a warning. Returns the exhibits as
-    written, one row each.
+    80 words are counted in a warning; so is it said where they seem to be in another language than
+    `language`. Returns the exhibits as written, one row each.
     """
     target, source = collection_dir(collection), list_path(folder)
     exhibits, problems = read_folder(folder, checked_language(language, "collect"))
@@ -96,6 +136,7 @@ def collect_folder(
             problems.append(f"{source}, exhibit '{exhibit.item_name}': {error}")
     leave_out(problems, total, source)
     warn_of_short({exhibit.item_name: exhibit.description for exhibit in kept})
+    warn_of_language([(exhibit.description, exhibit.language) for exhibit in kept])
     write_credits(target / "credits.csv", kept)
     write_table("exhibits", target / "exhibits.parquet", [_row(exhibit) for exhibit in kept])
     return read_table("exhibits", target / "exhibits.parquet")
@@ -116,6 +157,52 @@ def load_exhibits(collection: str) -> list[Exhibit]:
     return exhibits
 
 
+def write_credits(
+    path: Path, exhibits: Iterable[Exhibit], image_names: dict[str, str] | None = None
+) -> None:
+    """Write the credits table: a row a photo, with its exhibit and rights.
+
+    With `image_names` (a photo's path -> its name in the dataset) photos go by these, in the column
+    `image_name` in place of `photo`.
+    """
+    rows, columns = list(credit_rows(exhibits)), list(CREDIT_COLUMNS)
+    if image_names is not None:
+        columns[columns.index("photo")] = "image_name"
+        rows = [row | {"image_name": image_names[row.pop("photo")]} for row in rows]
+    write_csv(path, columns, rows)
+
+
+def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:
+    """Give the rows of the credits table."""
+    for exhibit in exhibits:
+        # A collection from before photos had rights of their own.
+        rights = exhibit.photo_credits or _credits_of(exhibit, {})
+        for photo, credit in zip(exhibit.photos, rights, strict=True):
+            yield {"item_name": exhibit.item_name, "photo": photo} | credit
+
+
+def _read_credits(path: Path) -> dict[str, dict[str, str]]:
+    """The rights that a museum's credits.csv gives, by the photo's path; none without it."""
+    if not path.is_file():
+        return {}
+    rows, problems = read_csv(path, ("photo",))
+    if problems:
+        raise MuseQuestError(f"{path}, {problems[0]}")
+    return {
+        normalize("NFC", row.cells["photo"]): {
+            name: row.cells[name] for name in RIGHTS if row.cells.get(name)
+        }
+        for row in rows
+    }
+
+
+def _credits_of(exhibit: Exhibit, own: dict[str, dict[str, str]]) -> Credits:
+    """The rights of an exhibit's photos: their own where they have them, else its."""
+    told = (exhibit.license, exhibit.credit, exhibit.record, exhibit.link)
+    shared = dict(zip(RIGHTS, told, strict=True))
+    return [shared | own.get(normalize("NFC", photo), {}) for photo in exhibit.photos]
+
+
 def _cell(text: str, name: str, path: Path) -> Any:
     """The JSON in a cell of exhibits.parquet."""
     try:
@@ -127,29 +214,33 @@ def _cell(text: str, name: str, path: Path) -> Any:
         ) from None
 
 
-def _place(row: Row, flaw: str) -> str:
-    """Where a row stands, and of which exhibit it is, unless the flaw names it."""
-    name = " ".join(row.cells["item_name"].split())[:80]
-    return row.place if not name or repr(name) in flaw else f"{row.place}, exhibit {name!r}"
+def _row(exhibit: Exhibit) -> dict[str, Any]:
+    values = asdict(exhibit)
+    for name in JSON_CELLS:
+        values[name] = json.dumps(values[name], ensure_ascii=False) if values[name] else None
+    if exhibit.language == ENGLISH:  # said only where it is another
+        del values["language"]
+    return values
 
 
-def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
-    cells = row.cells
-    name = _item_name(cells, earlier)
+def _exhibit(row: Row, folder: Path, earlier: list[Exhibit], language: str) -> Exhibit:
+    cells, name = row.cells, row.cells["item_name"]
+    if not name:
+        raise MuseQuestError("the item_name is empty; give the exhibit a name of its own.")
+    if flaw := flaw_of_name(name):
+        raise MuseQuestError(flaw)
+    if any(name == exhibit.item_name for exhibit in earlier):
+        raise MuseQuestError(f"the item_name '{name}' occurs twice; give this row another one.")
     facts = _facts(cells.get("facts", ""))
     for column, cell in (cells | {"facts": " ".join(facts)}).items():
         if flaw := half_sign_of(cell):
             raise MuseQuestError(f"the {column} of '{name}' {flaw}; write it as plain text.")
-    told = {f"fact {fact!r}": value for fact, value in facts.items() if value.strip()}
+    told = {"title": cells["title"], "description": cells["description"]}
+    told |= {f"fact {fact!r}": value for fact, value in facts.items() if value.strip()}
     told |= {f"name of the fact {fact!r}": fact for fact in facts}
-    for noun, text in {
-        "title": cells["title"],
-        "description": cells["description"],
-        **told,
-    }.items():
+    for noun, text in told.items():
         if flaw := flaw_of(text):
             raise MuseQuestError(f"the {noun} of '{name}' {flaw}; write it as plain text.")
-    texts = {key: cells.get(key, "") for key in ("link", "record", "license", "credit")}
     photos, splits = _photos(cells, name, folder)
     return Exhibit(
         item_id=_item_id(cells.get("item_id", ""), row.number, earlier),
@@ -159,19 +250,9 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit]) -> Exhibit:
         photos=photos,
         splits=splits,
         facts=facts,
-        **texts,
+        language=checked_language(cells.get("language") or language, "its list"),
+        **{key: cells.get(key, "") for key in ("link", "record", "license", "credit")},
     )
-
-
-def _item_name(cells: dict[str, str], earlier: list[Exhibit]) -> str:
-    name = cells["item_name"]
-    if not name:
-        raise MuseQuestError("the item_name is empty; give the exhibit a name of its own.")
-    if flaw := flaw_of_name(name):
-        raise MuseQuestError(flaw)
-    if any(name == exhibit.item_name for exhibit in earlier):
-        raise MuseQuestError(f"the item_name '{name}' occurs twice; give this row another one.")
-    return name
 
 
 def _item_id(cell: str, number: int, earlier: list[Exhibit]) -> int:
@@ -191,27 +272,22 @@ def _photos(
     listed = [photo for photos in by_split.values() for photo in photos]
     if listed and cells.get("photos"):
         raise MuseQuestError(f"'{name}' lists photos and {', '.join(LISTED)}; empty one of them.")
+    by_split = by_split if listed else {}
     listed = listed or _lines(cells.get("photos", "")) or images_of(folder, name)
     if not listed:
         others = others_of(folder, name)
-        seen = f" (left out: {len(others)} files such as {others[0]})" if others else ""
+        files = "1 file, " if len(others) == 1 else f"{len(others)} files such as "
+        seen = f" (left out: {files}{others[0]})" if others else ""
         raise MuseQuestError(f"'{name}' has no photo{seen}; list one, or put it in photos/{name}/.")
     found = {photo: found_photo(folder, photo) for photo in listed}
     photos = list(dict.fromkeys(found.values()))
-    if not any(by_split.values()):
-        return photos, {}
-    by_split = {split: [found[photo] for photo in own] for split, own in by_split.items()}
-    return photos, _splits(name, photos, by_split)
-
-
-def _splits(name: str, photos: list[str], by_split: dict[str, list[str]]) -> dict[str, list[int]]:
-    """The listed splits by the photos' numbers; MuseQuestError where 15 slots cannot hold them."""
-    splits = {split: [photos.index(photo) for photo in own] for split, own in by_split.items()}
+    splits = {split: [photos.index(found[each]) for each in own] for split, own in by_split.items()}
     try:
-        assign_listed(**splits)
-    except ValueError as flaw:
+        if splits:
+            assign_listed(**splits)
+    except ValueError as flaw:  # what 15 slots cannot hold
         raise MuseQuestError(f"'{name}' lists {flaw}.") from None
-    return splits
+    return photos, splits
 
 
 def _lines(cell: str) -> list[str]:
@@ -231,15 +307,6 @@ def _facts(cell: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in facts.items()}
 
 
-def _row(exhibit: Exhibit) -> dict[str, Any]:
-    values = asdict(exhibit)
-    for name in JSON_CELLS:
-        values[name] = json.dumps(values[name], ensure_ascii=False) if values[name] else None
-    if exhibit.language == ENGLISH:  # said only where it is another
-        del values["language"]
-    return values
-
-
 def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     """The exhibit with clean copies of its photos in originals/<item_name>/."""
     if len(exhibit.photos) > SLOTS:
@@ -247,10 +314,10 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
             "'%s' has %d photos; the first %d are used.",
             exhibit.item_name, len(exhibit.photos), SLOTS,
         )  # fmt: skip
-    images, taken, copies, rights = [], [], [], []
+    images, taken, rights = [], [], []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = _opened(folder / photo)
+        image = prepared_photo(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)
@@ -258,90 +325,8 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
         images.append(image)
         taken.append(seen)
         rights.append(credit)
-    for number, image in enumerate(images):
-        copies.append(f"originals/{exhibit.item_name}/{number:02d}.jpg")
-        save_photo(image, target / copies[-1])
+    copies = [f"originals/{exhibit.item_name}/{number:02d}.jpg" for number in range(len(images))]
+    for image, copy in zip(images, copies, strict=True):
+        save_photo(image, target / copy)
     digests = [file_digest(target / copy) or "" for copy in copies]
     return replace(exhibit, photos=copies, photo_credits=rights, photo_digests=digests)
-
-
-def _opened(path: Path) -> Image.Image:
-    """The photo; one that the disk does not give is its exhibit's flaw."""
-    try:
-        return prepared_photo(path)
-    except OSError as error:
-        raise MuseQuestError(f"{path} cannot be read ({error.strerror}); mend that.") from None
-
-
-def found_photo(folder: Path, listed: str) -> str:
-    """Return the path of a listed photo within the folder, as the disk spells it.
-
-    Accents may be written in one sign or two, as Macs and others do, and folders may be parted by
-    backslashes. A photo that is absent, lies outside or has an impossible path raises
-    MuseQuestError.
-    """
-    try:
-        if not (folder / listed).resolve().is_relative_to(folder.resolve()):
-            raise MuseQuestError(f"the photo {listed} lies outside {folder}; move it there.")
-        if (folder / listed).is_file():
-            return listed
-        spelled = _spelled(folder, PurePosixPath(listed.replace("\\", "/")).parts)
-        if spelled is not None and spelled.is_file():
-            return spelled.relative_to(folder).as_posix()
-    # A path with NUL, one longer than the system takes, or links that lead to themselves.
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MuseQuestError(
-            f"the photo {listed[:SHOWN]!r} has a path that cannot be used ({reason}); correct it."
-        ) from None
-    raise MuseQuestError(f"the photo {folder / listed} is absent; add it, or unlist it.")
-
-
-def images_of(folder: Path, item_name: str) -> list[str]:
-    """Return the photos in photos/<item_name>/, relative to the folder, in the order of names."""
-    found = sorted((folder / "photos" / item_name).glob("*"))
-    return [path.relative_to(folder).as_posix() for path in found if _is_photo(path)]
-
-
-def others_of(folder: Path, item_name: str) -> list[Path]:
-    """Return what lies in photos/<item_name>/ or deeper and is none of its photos."""
-    left: list[Path] = []
-    for parent, folders, names in os.walk(folder / "photos" / item_name):
-        folders.sort()
-        inner = Path(parent) != folder / "photos" / item_name
-        paths = [Path(parent) / name for name in sorted(names)]
-        left += [each for each in paths if not _hidden(each) and (inner or not _is_photo(each))]
-    return left
-
-
-def warn_of_others(folder: Path, item_names: Iterable[str]) -> None:
-    """Log one sentence that counts what lies in photos/<item_name>/ and was not taken."""
-    left = [path for item_name in item_names for path in others_of(folder, item_name)]
-    if left:
-        LOGGER.warning(
-            "%d files in photos/ were left out, first %s: a folder of its own within an exhibit's, "
-            "or a format that is not read, is taken only if you list it or save it as JPEG.",
-            len(left), left[0],
-        )  # fmt: skip
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in photo_suffixes() and not _hidden(path) and path.is_file()
-
-
-def _hidden(path: Path) -> bool:
-    """Whether a system made the file for itself, as Macs do for each on other disks ("._a.jpg")."""
-    return path.name.startswith(".") or path.name.casefold() in SYSTEM_FILES
-
-
-def _spelled(folder: Path, parts: Iterable[str]) -> Path | None:
-    """The path whose parts are the same letters, however their accents are encoded."""
-    path = folder
-    for part in parts:
-        wanted = unicodedata.normalize("NFC", part)
-        names = os.listdir(path) if path.is_dir() else []
-        same = (name for name in names if unicodedata.normalize("NFC", name) == wanted)
-        if (name := next(same, None)) is None:
-            return None
-        path = path / name
-    return path

@@ -58,10 +58,9 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
             write = stack.enter_context(table_writer("dataset", split_path(collection, split)))
             for row in _rows(loaded[split], Path(source), f"{source}, split '{split}'"):
                 write(row)
-    card = Path(source) / "README.md"
-    text = f"# Imported from {source}\n"
-    if card.is_file() and (inside := _inside(Path(source), "README.md")):
-        text = inside.read_text(encoding="utf-8", errors="replace")
+    text, card = f"# Imported from {source}\n", _inside(Path(source), "README.md")
+    if card and card.is_file():
+        text = card.read_text(encoding="utf-8", errors="replace")
     write_text(collection_dir(collection) / "dataset/README.md", text)
     return {split: len(loaded[split]) for split in SPLITS}
 
@@ -112,11 +111,11 @@ def _texts(value: Any, seen: set[int]) -> Iterator[str]:
 
 def _check_files(source: str, files: Iterable[str]) -> None:
     """A dataset's card names its files itself, and may name anything on this machine or another."""
+    name = source.removeprefix("hf://").removeprefix("datasets/")
     for file in files:
         if Path(source).is_dir():
             own = "://" not in file and _inside(Path(source), file) is not None
         else:
-            name = source.removeprefix("hf://").removeprefix("datasets/")
             own = file.startswith(f"hf://datasets/{name}@")
         if not own:
             raise MuseQuestError(
@@ -156,10 +155,20 @@ def _rows(split: datasets.Dataset, folder: Path, where: str) -> Iterator[dict[st
 
 
 def _photo(image: Any, folder: Path, place: str) -> bytes:
-    """The photo as it is stored, once it proves to be one."""
+    """The photo as it is stored, once it proves to be one; by a path only within the folder."""
     image = image if isinstance(image, dict) else {}
+    stored, path = image.get("bytes"), image.get("path")
     try:
-        stored = image.get("bytes") or read_photo(_own_path(image.get("path"), folder))
+        if not stored:
+            if not isinstance(path, str) or not path:
+                raise MuseQuestError("it is absent")
+            if not folder.is_dir():
+                raise MuseQuestError(
+                    f"it is given by the path {path!r}, so download the dataset first"
+                )
+            if (real := _inside(folder, path)) is None:
+                raise MuseQuestError(f"its path {path!r} leads to no file within {folder}")
+            stored = read_photo(real)
         open_photo(stored, name="it")
     except MuseQuestError as error:
         reason = str(error).rstrip(".")
@@ -169,30 +178,17 @@ def _photo(image: Any, folder: Path, place: str) -> bytes:
     return stored
 
 
-def _own_path(path: Any, folder: Path) -> Path:
-    """Where a photo lies that a row gives by its path alone: within the dataset's folder."""
-    if not isinstance(path, str) or not path:
-        raise MuseQuestError("it is absent")
-    if not folder.is_dir():
-        raise MuseQuestError(f"it is given by the path {path!r}, so download the dataset first")
-    if (real := _inside(folder, path)) is None:
-        raise MuseQuestError(f"its path {path!r} leads to no file within {folder}")
-    return real
-
-
 def _dialog(text: Any, place: str) -> str:
     """The dialog as JSON text: a user's turn with photo and question, and an assistant's."""
     try:
         dialog = parse_json(text, Any) if isinstance(text, str) else text
-        user, assistant = dialog["messages"] if isinstance(dialog, dict) else dialog
-        told = {"messages": [user, assistant]}
-        whole = misfit(told, Dialog) is None
-        roles = {"user": ["image", "text"], "assistant": ["text"]}
-        for (role, kinds), turn in zip(roles.items(), told["messages"], strict=True):
-            whole = whole and turn["role"] == role
-            whole = whole and sorted(part["type"] for part in turn["content"]) == kinds
-            own = [part.get("text") or "" for part in turn["content"] if part["type"] == "text"]
-            whole = whole and all(each.strip() and not half_sign_of(each) for each in own)
+        told = {"messages": list(dialog["messages"] if isinstance(dialog, dict) else dialog)}
+        turns = [(turn["role"], turn["content"]) for turn in told["messages"]]
+        kinds = [(role, *sorted(part["type"] for part in parts)) for role, parts in turns]
+        whole = kinds == [("user", "image", "text"), ("assistant", "text")]
+        whole = whole and misfit(told, Dialog) is None
+        texts = [part.get("text") for _, parts in turns for part in parts if part["type"] == "text"]
+        whole = whole and all(each.strip() and not half_sign_of(each) for each in texts)
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:

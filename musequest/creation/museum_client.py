@@ -24,18 +24,16 @@ import webencodings
 from .. import __version__
 from ..credentials import hidden
 from ..errors import MuseQuestError
-from ..files import write_text, write_whole
+from ..files import parse_json, write_text, write_whole
 from .museum_http import (
     LONGEST_WAIT_SECONDS,
     Addresses,
     Again,
     NotFound,
     Unanswered,
-    beginning_of,
     judge,
-    parsed,
     pieces_of,
-)
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -58,18 +56,14 @@ class MuseumClient:
     def __init__(self, cache: str | Path, *, requests_per_minute: float = 60):
         self.cache = Path(cache)
         self._addresses = Addresses()
-        self.seconds_between = 60 / requests_per_minute
+        self._seconds_between = 60 / requests_per_minute
         self._next_turn = 0.0
         self._pending: dict[Path, str] = {}
-        name = _identification()
-        self._http = httpx.Client(
-            headers={
-                "User-Agent": name,
-                "AIC-User-Agent": name,
-                "Accept-Encoding": "gzip",
-            },
-            timeout=TIMEOUT_SECONDS,
-        )
+        contact = os.environ.get("MUSEQUEST_CONTACT", "").strip()
+        shown = f"; {contact}" if contact.isascii() and contact.isprintable() and contact else ""
+        name = f"MuseQuest/{__version__} (collects open-access exhibits{shown})"
+        headers = {"User-Agent": name, "AIC-User-Agent": name, "Accept-Encoding": "gzip"}
+        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS)
 
     def __enter__(self) -> MuseumClient:
         return self
@@ -81,7 +75,9 @@ class MuseumClient:
         """Let the museum at `base_url` be asked, even if its address is private."""
         self._addresses = Addresses(base_url)
 
-    def get_json(self, url: str, params: dict[str, str], secret: dict[str, str]) -> dict[str, Any]:
+    def get_json(
+        self, url: str, params: dict[str, str], secret: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """Return the JSON object at `url`, from the cache where it was kept before.
 
         `secret` are further parameters that are sent, but neither cached nor shown. Raises
@@ -89,12 +85,12 @@ class MuseumClient:
         """
 
         def take(response: httpx.Response) -> str:
-            text = hidden(_body(response).decode("utf-8", errors="replace"))
+            text = hidden(b"".join(pieces_of(response)).decode("utf-8", errors="replace"))
             _object(text)
             return text
 
         try:
-            return _object(self._cached(url, params, secret, take))
+            return _object(self._cached(url, params, secret or {}, take))
         except Again as error:
             raise MuseQuestError(
                 f"{self.cache} holds a damaged answer of {url} ({error}); delete that folder."
@@ -166,7 +162,8 @@ class MuseumClient:
     def _answer(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
         """What `take` makes of a good answer; asks up to ATTEMPTS times, ever more slowly."""
         for attempt in range(1, ATTEMPTS + 1):
-            self._wait_for_turn()
+            time.sleep(max(0.0, self._next_turn - time.monotonic()))
+            self._next_turn = time.monotonic() + self._seconds_between
             try:
                 return self._ask(url, params, take)
             except Again as again:
@@ -177,14 +174,18 @@ class MuseumClient:
                     ) from None
                 if again.damaged and attempt > 1:
                     raise NotFound(f"{url} gave nothing of use, twice ({again}).") from None
-                self._next_turn = time.monotonic() + _wait_seconds(attempt, again.wait_seconds)
+                wait = again.wait_seconds
+                if wait is None:  # twice as long each time, with jitter against crowds
+                    longest = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
+                    wait = longest * random.uniform(0.5, 1.0)
+                self._next_turn = time.monotonic() + wait
         raise AssertionError("the last attempt returns or raises")
 
     def _ask(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
         try:
             with self._streamed(url, params) as response:
                 if response.status_code != 200:
-                    judge(response, url, beginning_of(response))
+                    judge(response, url)
                 return take(response)
         except httpx.TimeoutException:
             raise Again(f"no answer within {TIMEOUT_SECONDS:g} s") from None
@@ -198,7 +199,8 @@ class MuseumClient:
         """The first answer that is no redirect; of redirects nothing but the address is read."""
         request = self._http.build_request("GET", url, params=params or None)
         for _ in range(MOST_REDIRECTS + 1):
-            self._check_scheme(request.url)
+            if request.url.scheme not in ("http", "https") or not request.url.host:
+                raise httpx.UnsupportedProtocol("it begins with neither http:// nor https://")
             self._addresses.check(request.url)
             request.extensions |= self._addresses.watching(request.url)
             response = self._http.send(request, stream=True)
@@ -211,33 +213,6 @@ class MuseumClient:
                 response.close()
         raise NotFound(f"{url} leads from one address to the next without end.")
 
-    @staticmethod
-    def _check_scheme(url: httpx.URL) -> None:
-        if url.scheme not in ("http", "https") or not url.host:
-            raise httpx.UnsupportedProtocol("it begins with neither http:// nor https://")
-
-    def _wait_for_turn(self) -> None:
-        time.sleep(max(0.0, self._next_turn - time.monotonic()))
-        self._next_turn = time.monotonic() + self.seconds_between
-
-
-def _identification() -> str:
-    contact = os.environ.get("MUSEQUEST_CONTACT", "").strip()
-    shown = f"; {contact}" if contact.isascii() and contact.isprintable() and contact else ""
-    return f"MuseQuest/{__version__} (collects open-access exhibits{shown})"
-
-
-def _wait_seconds(attempt: int, asked_for: float | None) -> float:
-    """What the server asks for; else twice as long each time, with jitter against crowds."""
-    if asked_for is not None:
-        return asked_for
-    longest = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
-    return longest * random.uniform(0.5, 1.0)
-
-
-def _body(response: httpx.Response) -> bytes:
-    return b"".join(pieces_of(response))
-
 
 def _text(response: httpx.Response) -> str:
     """A page's text in the encoding it names, if browsers know that one; else as UTF-8.
@@ -248,11 +223,15 @@ def _text(response: httpx.Response) -> str:
     with suppress(LookupError):
         named = codecs.lookup(named).name  # where browsers know a name in one spelling only
     encoding = webencodings.lookup(named) or webencodings.UTF8
-    return webencodings.decode(_body(response), encoding, errors="replace")[0]
+    return webencodings.decode(b"".join(pieces_of(response)), encoding, errors="replace")[0]
 
 
 def _object(text: str) -> dict[str, Any]:
-    answer = parsed(text)
+    """What JSON says; Again where it is no object, or none that anybody would write."""
+    try:
+        answer = parse_json(text, Any)
+    except ValueError:
+        raise Again("the answer is no JSON") from None
     if not isinstance(answer, dict):
         raise Again("the answer is no JSON object")
     return answer

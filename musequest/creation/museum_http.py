@@ -14,6 +14,7 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -92,11 +93,8 @@ class Addresses:
 
 def _is_network(address: Address) -> bool:
     """Whether an address belongs to a network of one's own, and to no single machine."""
-    special = (
-        address.is_loopback, address.is_link_local, address.is_unspecified, address.is_multicast,
-        address.is_reserved,
-    )  # fmt: skip
-    return address.is_private and not any(special)
+    kinds = ("is_loopback", "is_link_local", "is_unspecified", "is_multicast", "is_reserved")
+    return address.is_private and not any(getattr(address, kind) for kind in kinds)
 
 
 def _port(url: httpx.URL) -> int:
@@ -151,17 +149,31 @@ class Again(Exception):
         self.wait_seconds = wait_seconds
 
 
-def judge(response: httpx.Response, url: str, begun: bytes) -> None:
-    """Raise Again, NotFound or Refused for an answer that is not good, and how its body begins."""
-    status, body = response.status_code, _error_body(begun)
-    code = _error_code(body)
+def judge(response: httpx.Response, url: str) -> None:
+    """Raise Again, NotFound or Refused for an answer that is not good."""
+    status = response.status_code
+    try:
+        body = parse_json(_beginning_of(response), dict[str, Any])
+    except ValueError:
+        body = {}
+    error = body.get("error")
+    code = str(error.get("code") or "") if isinstance(error, dict) else ""
     if code.startswith("API_KEY") or status == 401:
         raise Refused(
             f"{url} does not accept the key ({code[:40] or status}); put a valid one into "
             "SMITHSONIAN_API_KEY (free at https://api.data.gov/signup/), or unset it."
         )
     if status == 429:
-        _judge_limit(response, url)
+        wait = _retry_after(response, url)
+        # An hourly quota used up is worth no waiting; a moment's crowd is.
+        if wait is None and response.headers.get("X-RateLimit-Remaining", "").strip() == "0":
+            limit = response.headers.get("X-RateLimit-Limit", "all")[:12]
+            raise Refused(
+                f"{url}: the key's {limit} requests are used up (OVER_RATE_LIMIT); what was "
+                "answered is kept, so run the same command in an hour, or with a "
+                "SMITHSONIAN_API_KEY of your own (free at https://api.data.gov/signup/)."
+            )
+        raise Again("status 429, too many requests", wait_seconds=wait)
     if status == 403:
         raise Refused(
             f"{url} refuses to answer (status 403, perhaps a firewall); wait an hour, then run the "
@@ -169,22 +181,12 @@ def judge(response: httpx.Response, url: str, begun: bytes) -> None:
         )
     if status >= 500 or status in (408, 425):
         raise Again(f"status {status}", wait_seconds=_retry_after(response, url))
-    reason = _told(body) or f"status {status}"
-    raise NotFound(f"{url} is not to be had ({reason.rstrip('.')}).")
-
-
-def _judge_limit(response: httpx.Response, url: str) -> None:
-    """An hourly quota used up is worth no waiting; a moment's crowd is."""
-    wait = _retry_after(response, url)
-    remaining = response.headers.get("X-RateLimit-Remaining", "")
-    if wait is None and remaining.strip() == "0":
-        limit = response.headers.get("X-RateLimit-Limit", "all")[:12]
-        raise Refused(
-            f"{url}: the key's {limit} requests are used up (OVER_RATE_LIMIT); what was answered "
-            "is kept, so run the same command in an hour, or with a SMITHSONIAN_API_KEY of your "
-            "own (free at https://api.data.gov/signup/)."
-        )
-    raise Again("status 429, too many requests", wait_seconds=wait)
+    # The server's own reason, in whichever of the known places it stands.
+    inner = body.get("response")
+    inner = inner.get("error") if isinstance(inner, dict) else None
+    told = inner or body.get("detail") or error
+    reason = " ".join(told.split())[:200] if isinstance(told, str) else ""
+    raise NotFound(f"{url} is not to be had ({(reason or f'status {status}').rstrip('.')}).")
 
 
 def _retry_after(response: httpx.Response, url: str) -> float | None:
@@ -196,40 +198,6 @@ def _retry_after(response: httpx.Response, url: str) -> float | None:
             f"{url} asks for {text[:12]} s of rest; run the same command again after that."
         )
     return float(text)
-
-
-def parsed(text: str | bytes) -> Any:
-    """What JSON says; Again where it is none, or none that anybody would write.
-
-    Python's reader also stops at numbers of more than 4,300 digits, and at some thousand lists
-    within each other.
-    """
-    try:
-        return parse_json(text, Any)
-    except ValueError:
-        raise Again("the answer is no JSON") from None
-
-
-def _error_body(begun: bytes) -> dict[str, Any]:
-    try:
-        body = parsed(begun)
-    except Again:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _error_code(body: dict[str, Any]) -> str:
-    error = body.get("error")
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, str) else ""
-
-
-def _told(body: dict[str, Any]) -> str:
-    """The server's own reason, in whichever of the known places it stands."""
-    response = body.get("response")
-    inner = response.get("error") if isinstance(response, dict) else None
-    reason = inner or body.get("detail") or body.get("error") or ""
-    return " ".join(reason.split())[:200] if isinstance(reason, str) else ""
 
 
 def pieces_of(response: httpx.Response) -> Iterator[bytes]:
@@ -245,16 +213,14 @@ def pieces_of(response: httpx.Response) -> Iterator[bytes]:
         yield piece
 
 
-def beginning_of(response: httpx.Response) -> bytes:
+def _beginning_of(response: httpx.Response) -> bytes:
     """The first 64 KiB of a body, or what of it comes in time; for answers that fail."""
     begun, until = b"", time.monotonic() + LONGEST_BEGINNING_SECONDS
-    try:
+    with suppress(Again, NotFound, httpx.RequestError):  # that it failed matters more
         for piece in _unpacked(response):
             begun += piece
             if len(begun) >= PIECE_BYTES or time.monotonic() > until:
                 break
-    except (Again, NotFound, httpx.RequestError):
-        pass  # what it says does not matter as much as that it failed
     return begun[:PIECE_BYTES]
 
 

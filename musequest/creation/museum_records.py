@@ -1,11 +1,18 @@
-"""What every museum's record comes down to, and the plain text within its markup."""
+"""What is wanted of a museum on the internet, what its record comes down to, and its plain text.
+
+A catalogue is a CSV file that names exhibits (item_name, link, record, title). Each `Museum` finds
+their records, or searches; whatever it wrote, a `MuseumRecord` is without markup.
+"""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,10 +20,16 @@ import httpx
 from bs4 import BeautifulSoup, NavigableString, PageElement, Tag
 from bs4.exceptions import ParserRejectedMarkup
 
+from ..errors import MuseQuestError
+from ..home import root
+from .exhibit_lists import flaw_of_name, read_csv
+from .museum_client import MuseumClient
 from .texts import UNFIT
 
 CC0 = "CC0-1.0"
 NOT_STATED = "not stated"
+# The 65 Smithsonian exhibits of the published experiment.
+PUBLISHED = "smithsonian_65.csv"
 # Elements that stand on lines of their own.
 BLOCKS = ["p", "div", "br", "li", "h1", "h2", "h3", "h4", "tr", "blockquote"]
 TAG = re.compile(r"<(/?)([A-Za-z]\w*)")
@@ -24,6 +37,22 @@ COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
 VOID = {"br", "img", "hr", "meta", "link", "input", "source", "wbr", "area", "base", "col"}
 MOST_TAGS, DEEPEST = 100_000, 1000
 FURNITURE = ["script", "style", "noscript", "nav", "header", "footer", "aside", "form", "button"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a catalogue: what is to be found, and by what it can be confirmed."""
+
+    item_id: int
+    item_name: str
+    link: str  # the page that tells of it; may be empty
+    record: str  # the address or id of its record; may be empty
+    title: str
+
+    @property
+    def words(self) -> str:
+        """What to search for: the title, else the name in words."""
+        return self.title or re.sub(r"[-_]+", " ", self.item_name)
 
 
 @dataclass(frozen=True)
@@ -54,6 +83,55 @@ class MuseumRecord:
         return "\n\n".join(part for part in (self.narrative, self.details) if part)
 
 
+class Museum(ABC):
+    """A museum with an API, which is asked at BASE_URL unless told otherwise."""
+
+    name: str
+    BASE_URL: str
+
+    def __init__(self, client: MuseumClient, base_url: str | None = None):
+        self.client = client
+        self.base_url = (base_url or self.BASE_URL).rstrip("/")
+        client.allow(self.base_url)
+
+    @abstractmethod
+    def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
+        """Return the record of a catalogue's entry; raise NotFound, Refused or Unanswered."""
+
+    @abstractmethod
+    def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
+        """Give the records that match, in the museum's order, each once."""
+
+
+def published_catalogue() -> Path:
+    """Return where the catalogue of the published experiment lies."""
+    return root() / "assets/catalogues" / PUBLISHED
+
+
+def read_catalogue(path: str | Path) -> list[Entry]:
+    """Return the entries in their order; every mistake in the file raises MuseQuestError.
+
+    `item_name` is needed, and one of link, record and title; item_id is the line's number, from 1.
+    """
+    rows, problems = read_csv(Path(path), ("item_name",))
+    if problems:
+        raise MuseQuestError(f"{path}, {problems[0]}")
+    entries: dict[str, Entry] = {}
+    for place, number, cells in rows:
+        name = cells["item_name"]
+        texts = {key: " ".join(cells.get(key, "").split()) for key in ("link", "record", "title")}
+        if flaw := flaw_of_name(name):
+            raise MuseQuestError(f"{path}, {place}: {flaw}")
+        if name in entries:
+            raise MuseQuestError(f"{path}, {place}: '{name}' occurs twice; take one out.")
+        if not any(texts.values()):
+            raise MuseQuestError(
+                f"{path}, {place}: '{name}' has no link, record or title; add one of them."
+            )
+        entries[name] = Entry(number, name, **texts)
+    return list(entries.values())
+
+
 def plain_text(text: object) -> str:
     """Return a text without tags, entities and characters that are none; '' for what is no text.
 
@@ -74,6 +152,17 @@ def plain_text(text: object) -> str:
     return re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
 
 
+def details_text(pairs: list[tuple[str, str]]) -> str:
+    """Labels and values as one paragraph; values of one label stand together, none twice."""
+    values: dict[str, list[str]] = {}
+    for label, value in pairs:
+        value = " ".join(value.split()).rstrip(".;")
+        if value and value not in (own := values.setdefault(label.strip().rstrip(":"), [])):
+            own.append(value)
+    told = ". ".join(f"{label}: {'; '.join(own)}" for label, own in values.items() if own)
+    return f"From the museum's record: {told}." if told else ""
+
+
 def main_text(page: str) -> str:
     """Return the paragraphs of a web page's main part, one after the other."""
     paragraphs = [plain_text(text) for text in _paragraphs(_main_part(page))]
@@ -92,56 +181,6 @@ def heading(page: str) -> str:
     """Return the first heading of a web page's main part; '' where it has none."""
     element = _main_part(page).find("h1")
     return plain_text(element.decode_contents()) if element else ""
-
-
-def _parsed(markup: str) -> BeautifulSoup:
-    """Markup as elements; none where it nests as no page does, or is no markup at all.
-
-    Whoever follows the elements needs a time that grows with their number times their depth.
-    """
-    markup = COMMENT.sub("", markup).encode("utf-8", "replace").decode()
-    tags = TAG.findall(markup)
-    if len(tags) > MOST_TAGS or _depth(tags) > DEEPEST:
-        return BeautifulSoup("", "html.parser")
-    try:
-        return BeautifulSoup(markup, "html.parser")
-    except ParserRejectedMarkup:
-        return BeautifulSoup("", "html.parser")
-
-
-def _depth(tags: list[tuple[str, str]]) -> int:
-    """How deep elements lie within each other, at the most, for a parser that closes none."""
-    deepest = depth = 0
-    for closing, name in tags:
-        depth = max(0, depth - 1) if closing else depth + (name.lower() not in VOID)
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _paragraphs(part: Tag) -> list[str]:
-    """The own text of each paragraph; one that is never closed ends where the next begins."""
-    texts: dict[int, list[str]] = {}
-    waiting: list[tuple[PageElement, list[str] | None]] = [(part, None)]
-    while waiting:
-        element, own = waiting.pop()
-        if isinstance(element, Tag):
-            if element.name == "p":
-                own = texts.setdefault(id(element), [])
-            elif own is not None and element.name in BLOCKS:
-                own.append("\n")
-            waiting += [(child, own) for child in reversed(element.contents)]
-        elif own is not None and type(element) is NavigableString:
-            own.append(html.escape(element, quote=False))
-    return ["".join(text) for text in texts.values()]
-
-
-def _main_part(page: str) -> Tag:
-    """A web page's main part, or the whole of it, without menus and footers."""
-    soup = _parsed(page)
-    for element in soup.find_all(FURNITURE):
-        element.decompose()
-    places = (soup.select_one(place) for place in ("main", "[role=main]", "article"))
-    return next((place for place in places if place), soup)
 
 
 def main_photo(page: str) -> str | None:
@@ -169,24 +208,63 @@ def many(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def details_text(pairs: list[tuple[str, str]]) -> str:
-    """Labels and values as one paragraph; values of one label stand together, none twice."""
-    values: dict[str, list[str]] = {}
-    for label, value in pairs:
-        value = " ".join(value.split()).rstrip(".;")
-        if value and value not in values.setdefault(label.strip().rstrip(":"), []):
-            values[label.strip().rstrip(":")].append(value)
-    told = ". ".join(f"{label}: {'; '.join(own)}" for label, own in values.items() if own)
-    return f"From the museum's record: {told}." if told else ""
+def _parsed(markup: str) -> BeautifulSoup:
+    """Markup as elements; none where it nests as no page does, or is no markup at all.
+
+    Whoever follows the elements needs a time that grows with their number times their depth.
+    """
+    markup = COMMENT.sub("", markup).encode("utf-8", "replace").decode()
+    tags = TAG.findall(markup)
+    if len(tags) > MOST_TAGS or _depth(tags) > DEEPEST:
+        markup = ""
+    try:
+        return BeautifulSoup(markup, "html.parser")
+    except ParserRejectedMarkup:
+        return BeautifulSoup("", "html.parser")
+
+
+def _depth(tags: list[tuple[str, str]]) -> int:
+    """How deep elements lie within each other, at the most, for a parser that closes none."""
+    deepest = depth = 0
+    for closing, name in tags:
+        depth = max(0, depth - 1) if closing else depth + (name.lower() not in VOID)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _main_part(page: str) -> Tag:
+    """A web page's main part, or the whole of it, without menus and footers."""
+    soup = _bare(_parsed(page))
+    places = (soup.select_one(place) for place in ("main", "[role=main]", "article"))
+    return next((place for place in places if place), soup)
+
+
+def _bare(soup: BeautifulSoup) -> BeautifulSoup:
+    for element in soup.find_all(FURNITURE):
+        element.decompose()
+    return soup
+
+
+def _paragraphs(part: Tag) -> list[str]:
+    """The own text of each paragraph; one that is never closed ends where the next begins."""
+    texts: dict[int, list[str]] = {}
+    waiting: list[tuple[PageElement, list[str] | None]] = [(part, None)]
+    while waiting:
+        element, own = waiting.pop()
+        if isinstance(element, Tag):
+            if element.name == "p":
+                own = texts.setdefault(id(element), [])
+            elif own is not None and element.name in BLOCKS:
+                own.append("\n")
+            waiting += [(child, own) for child in reversed(element.contents)]
+        elif own is not None and type(element) is NavigableString:
+            own.append(html.escape(element, quote=False))
+    return ["".join(text) for text in texts.values()]
 
 
 def _without_tags(soup: BeautifulSoup) -> str:
-    for element in soup.find_all(FURNITURE):
-        element.decompose()
-    for element in soup.find_all(BLOCKS):
-        if element.name == "br":
-            element.insert_after("\n")
-        else:
+    for element in _bare(soup).find_all(BLOCKS):
+        if element.name != "br":
             element.insert_before("\n\n")
-            element.insert_after("\n\n")
+        element.insert_after("\n" if element.name == "br" else "\n\n")
     return soup.get_text()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -27,17 +27,24 @@ from ..languages import ENGLISH
 from ..locks import holds_collection
 from ..photos import open_photo, photo_suffixes
 from .artic import ArtInstitute
-from .exhibit import CREDIT_COLUMNS, RIGHTS
-from .exhibit_lists import Entry, published_catalogue, read_catalogue
-from .exhibits import collect_folder
+from .exhibits import CREDIT_COLUMNS, RIGHTS, collect_folder
 from .museum_client import MuseumClient
 from .museum_http import NotFound, Refused, Unanswered
-from .museum_records import CC0, NOT_STATED, MuseumPhoto, MuseumRecord
+from .museum_records import (
+    CC0,
+    NOT_STATED,
+    Entry,
+    Museum,
+    MuseumPhoto,
+    MuseumRecord,
+    published_catalogue,
+    read_catalogue,
+)  # fmt: skip
 from .smithsonian import Smithsonian
 from .split import SLOTS
 from .texts import flaw_of
 
-MUSEUMS = {museum.name: museum for museum in (Smithsonian, ArtInstitute)}
+MUSEUMS: dict[str, type[Museum]] = {museum.name: museum for museum in (Smithsonian, ArtInstitute)}
 # Matches of a query looked at for each exhibit that is wanted.
 LOOKS = 20
 EXHIBIT_COLUMNS = ("item_id", "item_name", "title", "link", "record", "description", "photos")
@@ -46,16 +53,6 @@ MISSING_COLUMNS = ("item_name", "link", "record", "reason")
 OPEN = ("CC0", "CC-BY", NOT_STATED)
 # So many exhibits in a row without an answer, and the museum is taken to be out of reach.
 PATIENCE = 3
-
-
-class Museum(Protocol):
-    """What a museum's module offers."""
-
-    def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
-        """Return the record of a catalogue's entry, or raise NotFound."""
-
-    def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
-        """Give the records that match."""
 
 
 @holds_collection
@@ -83,7 +80,12 @@ def collect_museum(
     """
     target = collection_dir(collection)
     if query is None and catalogue is None:
-        catalogue = _default_catalogue(name)
+        if name != Smithsonian.name:
+            raise MuseQuestError(
+                f"'{name}' has no catalogue of its own; name one with --catalogue, or ask with "
+                "--query."
+            )
+        catalogue = published_catalogue()
     entries = [] if catalogue is None else read_catalogue(catalogue)
     total = len(entries) if query is None else limit
     with (
@@ -97,7 +99,6 @@ def collect_museum(
         else:
             _collect_matches(museum, query, limit, collector, bar)
     collector.write()
-    _fail_on_nothing(collector)
     return collect_folder(target / "museum", collection, language=language, progress=progress)
 
 
@@ -107,14 +108,6 @@ def missing_exhibits(collection: str) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=list(MISSING_COLUMNS))
     return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
-def _default_catalogue(name: str) -> Path:
-    if name != Smithsonian.name:
-        raise MuseQuestError(
-            f"'{name}' has no catalogue of its own; name one with --catalogue, or ask with --query."
-        )
-    return published_catalogue()
 
 
 def _collect_entries(
@@ -166,15 +159,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _fail_on_nothing(collector: Collector) -> None:
-    if not collector.exhibits:
-        first = collector.missing[0]["reason"] if collector.missing else "nothing matches."
-        raise MuseQuestError(
-            f"No exhibit could be collected; {collector.folder / 'missing.csv'} says why. The "
-            f"first: {first}"
-        )
-
-
 @dataclass
 class Collector:
     """Exhibits on their way into `folder`/museum, and those that are missing.
@@ -184,7 +168,7 @@ class Collector:
 
     client: MuseumClient
     folder: Path  # data/<collection>
-    any_license: bool = False
+    any_license: bool
     exhibits: list[dict[str, Any]] = field(default_factory=list)
     photos: list[dict[str, str]] = field(default_factory=list)
     missing: list[dict[str, str]] = field(default_factory=list)
@@ -213,11 +197,17 @@ class Collector:
             raise MuseQuestError(f"The museum is out of reach: {error}")
 
     def write(self) -> None:
-        """Write museum/exhibits.csv, museum/credits.csv and missing.csv."""
+        """Write museum/exhibits.csv, museum/credits.csv and missing.csv; raise without exhibits."""
         write_csv(self.folder / "missing.csv", MISSING_COLUMNS, self.missing)
         write_csv(self.folder / "museum/credits.csv", CREDIT_COLUMNS, self.photos)
         columns = (*EXHIBIT_COLUMNS, "license", "credit")
         write_csv(self.folder / "museum/exhibits.csv", columns, self.exhibits)
+        if not self.exhibits:
+            first = self.missing[0]["reason"] if self.missing else "nothing matches."
+            raise MuseQuestError(
+                f"No exhibit could be collected; {self.folder / 'missing.csv'} says why. The "
+                f"first: {first}"
+            )
 
     def _check_text(self, record: MuseumRecord) -> None:
         texts = {"title": record.title, "text": record.narrative, "record": record.description}

@@ -3,7 +3,8 @@
 An answer names the exhibit in its first sentence, tells first what was asked, then the rest. The
 lower the temperature, the more complete and even the answer; the higher, the more wordings and
 order vary and the more it leaves out. `compose` is the grammar alone, for made-up things too. It
-speaks English; in other languages an answer is made of the description's own sentences.
+speaks English; in other languages an answer is made of the description's own sentences. All that
+the writer says itself stands in `offline_writer.yaml`.
 """
 
 from __future__ import annotations
@@ -14,29 +15,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from ..errors import MuseQuestError
 from ..languages import ENGLISH, IN_SIGNS, count_words, language_name
 from .dialogs import TEMPERATURES, Pair, Writer, sha256_of
-from .exhibit import Exhibit
-from .phrases import PHRASES
+from .exhibits import Exhibit
 from .texts import names_title, shortened, title_words, told_sentences
-from .wordings import ASKED, OPENINGS, QUESTIONS, REMARKS, SUBJECTS, Facts, even_stops, upper_first
-
-__all__ = ["QUESTIONS", "OfflineWriter", "compose", "describe"]
 
 FEWEST, MOST = 40, 90  # words of an answer
 ATTEMPTS = 8
 # Facts below this number are too few for an answer; the description is used instead.
 ENOUGH_FACTS = 4
+
+_SAID = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+ASKED: dict[str, list[str]] = _SAID["asked"]  # the fact a question asks for -> questions
+QUESTIONS = [question for group in ASKED.values() for question in group]
+WORDINGS = {tuple(facts.split()): wordings for facts, wordings in _SAID["wordings"].items()}
+FORMS: dict[str, list[str]] = _SAID["forms"]  # wordings of values in another form
+OPENINGS, SUBJECTS, REMARKS = (_SAID[part] for part in ("openings", "subjects", "remarks"))
+PHRASES: dict[str, dict[str, list[str]]] = _SAID["languages"]  # questions and openings
+
+ORDER = (
+    "maker", "culture", "place", "date", "material", "technique", "measures", "weight",
+    "detail", "significance",
+)  # fmt: skip
+CLAUSES = ("detail", "significance")
+
+YEAR = re.compile(r"\d{3,4}s?|\d{1,2}(st|nd|rd|th) century", re.I)
+NEAR_YEAR = re.compile(r"(about|around|before|after|between|by|in|circa|c\.|ca\.) .*\d.*", re.I)
+PARTICIPLE = re.compile(r"\w+(ed|en|wn|st|lt|ut|nd|un|ung|set|ade|ound|ought)", re.I)
+DIMENSION = re.compile(r".*\d.* (high|tall|wide|broad|long|deep|thick|across|around|round)", re.I)
 DIGIT = re.compile(r"\d")
+PLACE = re.compile(r"\{(\w+)\}")
+# One mark too many, as in "This is U.S.." and "This is Who is it?.".
+DOUBLE_STOP = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*)[.\u3002]$")
+# "its dimensions are", "its status is"
+PLURAL = re.compile(r"[a-z](?<![aius])s$")
+INNER_STOP = re.compile(r"[.!?]\s+[A-Z]")
+# Words that a clause may start with and that are written small inside a sentence.
+SMALL = re.compile(
+    r"(It|Its|The|A|An|This|These|They|Their|He|His|She|Her|In|On|At|Each|Every|One|Only|Some|Many"
+    r"|Most|No|When|After|Before|Under|Inside|Around|Fine|Traditionally)\b"
+)
 
 
 def compose(
-    title: str,
-    facts: dict[str, str],
-    rng: random.Random,
-    temperature: float,
-    asked: str = "",
+    title: str, facts: dict[str, str], rng: random.Random, temperature: float, asked: str = ""
 ) -> str:
     """Return an answer of 40 to 90 words that names `title` in its first sentence.
 
@@ -45,13 +70,12 @@ def compose(
     is the fact to tell first. Facts too long for 90 words together are left out, longest first.
     """
     known = Facts(facts)
-    keys = known.keys()
     for _ in range(ATTEMPTS):
-        told = _some(keys, known, rng, temperature, asked)
+        told = _some(known, rng, temperature, asked)
         draft = _draft(title, known, told, rng, temperature, asked)
         if _words(draft) <= MOST:
             return _filled(draft, rng, temperature)
-    return _tightened(title, known, keys, rng, asked)
+    return _tightened(title, known, rng, asked)
 
 
 def describe(
@@ -63,32 +87,27 @@ def describe(
     they always keep their order. Only where no sentence is short enough, one is cut. A description
     that is too short is filled up with remarks in English; in other languages the answer stays so.
     """
-    openings = OPENINGS if language == ENGLISH else PHRASES[language].openings
-    opening = even_stops(rng.choice(openings).format(title=title))
+    openings = OPENINGS if language == ENGLISH else PHRASES[language]["openings"]
+    opening = _even_stops(rng.choice(openings).format(title=title))
     room = MOST - count_words(opening)
     if room < FEWEST // 2:
         opening, room = shortened(opening, FEWEST), MOST - FEWEST
     sentences = told_sentences(description, language)
     fitting = [each for each in sentences if count_words(each) <= room]
     sentences = fitting or [shortened(each, room) for each in sentences]
+    words = [count_words(each) for each in sentences]
     order = list(range(len(sentences)))
     if temperature > 0.5:
         rng.shuffle(order)
     aim = rng.randint(FEWEST, room) if room > FEWEST else room
-    chosen = _fitting(order, [count_words(each) for each in sentences], aim)
-    answer = [opening, *(sentences[i] for i in sorted(chosen))]
-    if language == ENGLISH:
-        return _filled(answer, rng, temperature)
-    return ("" if language in IN_SIGNS else " ").join(answer)
-
-
-def _fitting(order: list[int], words: list[int], aim: int) -> list[int]:
-    """The numbers, in this order, that `aim` has room for; always one."""
     chosen: list[int] = []
     for index in order:
         if not chosen or sum(words[i] for i in [*chosen, index]) <= aim:
             chosen.append(index)
-    return chosen
+    answer = [opening, *(sentences[i] for i in sorted(chosen))]
+    if language == ENGLISH:
+        return _filled(answer, rng, temperature)
+    return ("" if language in IN_SIGNS else " ").join(answer)
 
 
 class OfflineWriter(Writer):
@@ -130,25 +149,23 @@ class OfflineWriter(Writer):
             rng = random.Random(f"{seed}/{exhibit.item_name}/{level}")
             asked = [questions[(rank * n + i) % len(questions)] for i in range(n)]
             answers = [_new_answer(exhibit, question, rng, level, told) for question in asked]
-        pairs = zip(asked, answers, strict=True)
         return [
             Pair(question, answer, prompt_sha256, f"offline-{sha256_of(question + answer)[:16]}")
-            for question, answer in pairs
+            for question, answer in zip(asked, answers, strict=True)
         ]
 
 
 def _questions(exhibit: Exhibit, rng: random.Random) -> list[str]:
     """The questions this exhibit has an answer to, shuffled, none with a word of its title."""
     if exhibit.language != ENGLISH:
-        own = PHRASES[exhibit.language].questions
+        own = PHRASES[exhibit.language]["questions"]
         pool = [each for each in own if not names_title(each, exhibit.title)] or list(own)
-        rng.shuffle(pool)
-        return pool
-    known = Facts(exhibit.facts).keys() if len(exhibit.facts) >= ENOUGH_FACTS else []
-    fitting = [each for fact, group in ASKED.items() if fact in ("", *known) for each in group]
-    taboo = title_words(exhibit.title)
-    pool = [each for each in fitting if not taboo & set(re.findall(r"\w+", each.casefold()))]
-    pool = pool or list(ASKED[""])
+    else:
+        known = Facts(exhibit.facts).keys() if len(exhibit.facts) >= ENOUGH_FACTS else []
+        fitting = [each for fact, group in ASKED.items() if fact in ("", *known) for each in group]
+        taboo = title_words(exhibit.title)
+        pool = [each for each in fitting if taboo.isdisjoint(re.findall(r"\w+", each.casefold()))]
+        pool = pool or list(ASKED[""])
     rng.shuffle(pool)
     return pool
 
@@ -157,33 +174,26 @@ def _new_answer(
     exhibit: Exhibit, question: str, rng: random.Random, temperature: float, told: set[str]
 ) -> str:
     """An answer that is not yet among those told; it is added to them."""
-    told_by_facts = exhibit.language == ENGLISH and len(exhibit.facts) >= ENOUGH_FACTS
+    english, title = exhibit.language == ENGLISH, exhibit.title
     asked = next((fact for fact, group in ASKED.items() if question in group), "")
     for _ in range(200):
-        if told_by_facts:
-            answer = compose(exhibit.title, exhibit.facts, rng, temperature, asked)
+        if english and len(exhibit.facts) >= ENOUGH_FACTS:
+            answer = compose(title, exhibit.facts, rng, temperature, asked)
         else:
-            answer = describe(
-                exhibit.title, exhibit.description, rng, temperature, exhibit.language
-            )
+            answer = describe(title, exhibit.description, rng, temperature, exhibit.language)
         if answer not in told and count_words(answer) >= FEWEST:
             told.add(answer)
             return answer
-    needed = "a longer description" + (" or more facts" if exhibit.language == ENGLISH else "")
+    needed = "a longer description" + (" or more facts" if english else "")
     raise MuseQuestError(
         f"The exhibit '{exhibit.item_name}' says too little for different answers; give it "
         f"{needed}."
     )
 
 
-def _words(parts: list[str] | str) -> int:
-    return len((parts if isinstance(parts, str) else " ".join(parts)).split())
-
-
-def _some(
-    keys: list[str], known: Facts, rng: random.Random, temperature: float, asked: str
-) -> list[str]:
-    """All keys at low temperature; above, without up to one or two facts that hold no number."""
+def _some(known: Facts, rng: random.Random, temperature: float, asked: str) -> list[str]:
+    """All facts at low temperature; above, without up to one or two that hold no number."""
+    keys = known.keys()
     spare = [key for key in keys if key != asked and not DIGIT.search(known.values[key])]
     most = 0 if temperature <= 0.5 else 1 if temperature <= 0.8 else 2
     most = min(most, len(spare), max(0, len(keys) - ENOUGH_FACTS))
@@ -197,31 +207,22 @@ def _draft(
     """The sentences of an answer, of any length; the first one names the title."""
     groups = known.grouped(told, rng, merging=0.9 - 0.4 * temperature)
     groups = _ordered(groups, rng, temperature, asked)
-    wordings = [known.wordings(group)[: _choices(temperature)] for group in groups]
+    choices = 3 if temperature <= 0.5 else 4 if temperature <= 0.8 else 9
+    wordings = [known.wordings(group)[:choices] for group in groups]
     sentences = []
     leading = [each for each in wordings[0] if each.startswith("{S}")] if groups else []
     if leading and rng.random() < 0.6:
         sentences.append(known.fill(rng.choice(leading), groups[0], title, title))
         groups, wordings = groups[1:], wordings[1:]
     else:
-        opening = rng.choice(OPENINGS[: _choices(temperature)])
-        sentences.append(even_stops(opening.format(title=title)))
+        sentences.append(_even_stops(rng.choice(OPENINGS[:choices]).format(title=title)))
     for group, options in zip(groups, wordings, strict=True):
         subject = rng.choice(SUBJECTS) if temperature > 0.5 else "It"
         ways = [known.fill(wording, group, subject, "it") for wording in options]
-        fresh = [each for each in ways if _start(each) != _start(sentences[-1])]
+        # By their first words a reader notices that two sentences begin alike.
+        fresh = [each for each in ways if each.split()[:3] != sentences[-1].split()[:3]]
         sentences.append(rng.choice(fresh or ways))
     return sentences
-
-
-def _start(sentence: str) -> list[str]:
-    """The words by which a reader notices that two sentences begin alike."""
-    return sentence.split()[:3]
-
-
-def _choices(temperature: float) -> int:
-    """How many wordings of a fact are in use."""
-    return 3 if temperature <= 0.5 else 4 if temperature <= 0.8 else 9
 
 
 def _ordered(
@@ -240,20 +241,117 @@ def _filled(sentences: list[str], rng: random.Random, temperature: float) -> str
         sentences.append(remarks.pop())
     if temperature > 0.8 and _words([*sentences, remarks[-1]]) <= MOST and rng.random() < 0.25:
         sentences.append(remarks.pop())
-    return upper_first(" ".join(sentences))
+    return _upper_first(" ".join(sentences))
 
 
-def _tightened(title: str, known: Facts, keys: list[str], rng: random.Random, asked: str) -> str:
+def _tightened(title: str, known: Facts, rng: random.Random, asked: str) -> str:
     """The shortest answer the grammar has, without the longest facts if it must be."""
-    keys = list(keys)
+    keys = known.keys()
     while True:
         groups = _ordered(known.grouped(keys, rng, merging=1.0), rng, 0.0, asked)
-        sentences = [min(known.wordings(group), key=len) for group in groups]
-        parts = [even_stops(OPENINGS[0].format(title=title))]
-        parts += [
-            known.fill(wording, group, "It", "it")
-            for wording, group in zip(sentences, groups, strict=True)
-        ]
+        parts = [_even_stops(OPENINGS[0].format(title=title))]
+        for group in groups:
+            parts.append(known.fill(min(known.wordings(group), key=len), group, "It", "it"))
         if _words(parts) <= MOST or not keys:
             return _filled([shortened(part, MOST) for part in parts], rng, 0.0)
-        keys.remove(max(keys, key=lambda key: _words(known.values[key])))
+        keys.remove(max(keys, key=lambda key: len(known.values[key].split())))
+
+
+def _words(sentences: list[str]) -> int:
+    return len(" ".join(sentences).split())
+
+
+class Facts:
+    """Facts by name in the forms that wordings need: what goes together, and how it reads.
+
+    Empty ones are left out, white space and closing stops evened out. A name that differs from a
+    known one in capitals or spaces alone ("Date", " maker") is that one.
+    """
+
+    def __init__(self, facts: dict[str, str]):
+        even = {_known(name, facts): " ".join(str(value).split()) for name, value in facts.items()}
+        self.values = {name: value.rstrip(".") for name, value in even.items() if value.strip(". ")}
+        date = self.values.get("date", "")
+        # The date behind a verb ("in 1742", "about 1618"); empty where it has another form.
+        self._when = date if NEAR_YEAR.fullmatch(date) else ""
+        if YEAR.fullmatch(date):
+            self._when = f"in {date}" if date[-1].isdecimal() else f"in the {date}"
+
+    def keys(self) -> list[str]:
+        """Return the names in a catalogue's order, unknown ones last."""
+        own = [name for name in ORDER if name in self.values]
+        return own + sorted(self.values.keys() - own)
+
+    def grouped(self, keys: list[str], rng: random.Random, merging: float) -> list[tuple[str, ...]]:
+        """Return which facts share a sentence; two that may do so with probability `merging`."""
+        pairs = [pair for pair in WORDINGS if len(pair) == 2 and self._mergeable(pair)]
+        rng.shuffle(pairs)
+        partner: dict[str, tuple[str, ...]] = {}
+        for pair in pairs:
+            free = all(key in keys and key not in partner for key in pair)
+            if free and rng.random() < merging:
+                partner |= dict.fromkeys(pair, pair)
+        return list(dict.fromkeys(partner.get(key, (key,)) for key in keys))
+
+    def wordings(self, group: tuple[str, ...]) -> list[str]:
+        """Return the wordings that suit the form of the group's values, plainest first."""
+        name = group[0]
+        value = self.values[name]
+        if name not in ORDER:
+            if INNER_STOP.search(value) or SMALL.match(value):
+                return FORMS["any text"]
+            return FORMS["any several" if PLURAL.search(name) else "any other"]
+        if name in CLAUSES and INNER_STOP.search(value):
+            return [f"{{{name.capitalize()}}}."]
+        if name == "technique" and not self._is_participle():
+            return FORMS["technique as noun"]
+        if name == "measures" and not DIMENSION.fullmatch(value):
+            return FORMS["measures as numbers" if len(group) == 1 else "measures and weight"]
+        if group == ("culture",) and not value.startswith("the "):
+            return FORMS["culture as label"]
+        if group == ("culture",) and "maker" in self.values:
+            return FORMS["culture beside maker"]
+        if "date" in group and not self._when:
+            return [each for each in WORDINGS[group] if "{when}" not in each]
+        return WORDINGS[group]
+
+    def fill(self, wording: str, group: tuple[str, ...], subject: str, inner: str) -> str:
+        """Return the sentence of a group; `subject` stands at its start, `inner` within it.
+
+        The places of a wording are those of the tables alone, whatever names and values hold.
+        """
+        forms = {"S": subject, "s": inner, "when": self._when}
+        for name in ORDER:
+            value = self.values.get(name, "")
+            # A clause stands inside a sentence; names keep their capital letter.
+            small = name in CLAUSES and SMALL.match(value)
+            forms[name] = value[:1].lower() + value[1:] if small else value
+            forms[name.capitalize()] = _upper_first(value)
+        forms["name"] = " ".join(group[0].replace("_", " ").split())
+        forms["value"] = self.values.get(group[0], "")
+        return _even_stops(PLACE.sub(lambda match: forms[match[1]], wording))
+
+    def _mergeable(self, pair: tuple[str, ...]) -> bool:
+        if not all(name in self.values for name in pair):
+            return False
+        if "culture" in pair:
+            return self.values["culture"].startswith("the ") and "maker" not in self.values
+        return "technique" not in pair or self._is_participle()
+
+    def _is_participle(self) -> bool:
+        return bool(PARTICIPLE.fullmatch(self.values["technique"].split()[0].rstrip(",")))
+
+
+def _known(name: str, facts: dict[str, str]) -> str:
+    """The known name that is meant, unless it stands in the facts itself."""
+    plain = name.strip().casefold()
+    return plain if plain in ORDER and (plain == name or plain not in facts) else name
+
+
+def _even_stops(sentence: str) -> str:
+    """The sentence with one mark at its end, where what it tells brought its own."""
+    return DOUBLE_STOP.sub(r"\1", sentence)
+
+
+def _upper_first(text: str) -> str:
+    return text[:1].upper() + text[1:]

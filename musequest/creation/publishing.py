@@ -21,8 +21,8 @@ from ..errors import MuseQuestError
 from ..files import clear_temporaries, is_temporary, plain_files, read_json
 from ..home import collection_dir
 from ..locks import holds_collection
-from .exhibit import CREDIT_COLUMNS
 from .exhibit_lists import read_csv
+from .exhibits import CREDIT_COLUMNS
 from .split import SPLITS, fingerprint, split_path
 
 MEGABYTE = 1e6

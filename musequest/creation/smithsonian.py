@@ -1,6 +1,7 @@
 """Smithsonian Open Access: exhibits found by id, by record link or by title, and confirmed.
 
-The API is described at https://edan.si.edu/openaccess/apidocs/.
+The API is described at https://edan.si.edu/openaccess/apidocs/. Its records are read as they come:
+fields absent, repeated, split, tagged.
 """
 
 from __future__ import annotations
@@ -14,47 +15,59 @@ from urllib.parse import quote
 
 from ..credentials import unsafe_way
 from ..errors import LOGGER, MuseQuestError
-from .exhibit_lists import Entry
 from .museum_client import MuseumClient
 from .museum_http import NotFound, Refused
 from .museum_records import (
+    CC0,
     NOT_STATED,
+    Entry,
+    Museum,
     MuseumPhoto,
     MuseumRecord,
+    details_text,
     heading,
+    is_web_address,
     main_links,
     main_photo,
     main_text,
     many,
-)
-from .smithsonian_records import parse_record, record_id
+    plain_text,
+)  # fmt: skip
 from .texts import ENOUGH_WORDS
 
-BASE_URL = "https://api.si.edu/openaccess/api/v1.0"
 UNCONFIRMED = "no record of the museum is confirmed as this exhibit"
 ROWS = 100  # a page of results
 # The id of a record within the address of its page: `.../object/a-name:nasm_A19610048000`.
 RECORD_ID = re.compile(r"(?:^|edanmdm[:-]|[/:])([A-Za-z]+_[A-Za-z0-9][\w.-]*)/?$")
 MOST_LINKED = 5  # records linked from one page that are looked at
 ARK = re.compile(r"ark:/\d+/[\w-]+")
+# Notes that tell nothing of the exhibit itself.
+UNTOLD = re.compile(
+    r"right|usage|credit|cite|provenance|data source|see more|web ?site|link|bibliograph|"
+    r"reference|identifier|number|published|record|history \(exhibition\)",
+    re.IGNORECASE,
+)
+# Groups of freetext that become details, in this order.
+DETAILS = ("name", "date", "place", "physicalDescription")
+JPEG = re.compile(r"jpe?g|screen", re.IGNORECASE)
+# Longest edge that is of use, px; see LONGEST_EDGE in photos.py.
+ENOUGH_PX = 1536
+DELIVERY = "https://ids.si.edu/ids/deliveryService"
 
 
-class Smithsonian:
+class Smithsonian(Museum):
     """The museum as `collect_museum` asks it; the key comes from SMITHSONIAN_API_KEY."""
 
     name = "smithsonian"
+    BASE_URL = "https://api.si.edu/openaccess/api/v1.0"
 
     def __init__(self, client: MuseumClient, base_url: str | None = None):
-        self.client = client
-        self.base_url = (base_url or BASE_URL).rstrip("/")
-        self._key = {"api_key": _key(self.base_url)}
-        client.allow(self.base_url)
+        super().__init__(client, base_url)
+        key = os.environ.get("SMITHSONIAN_API_KEY", "").strip()
+        if key and (reason := unsafe_way("SMITHSONIAN_API_KEY", self.base_url)):
+            raise MuseQuestError(reason)
+        self._key = {"api_key": key or "DEMO_KEY"}
         self._pages_closed = False  # whether pages turned out to be out of reach
-
-    @staticmethod
-    def address() -> str:
-        """Where it is asked unless told otherwise."""
-        return BASE_URL
 
     def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
         """Return the record of a catalogue's entry.
@@ -72,8 +85,11 @@ class Smithsonian:
             return self._from_page(entry)
         record = parse_record(row)
         record = replace(record, link=entry.link or record.link)
-        if len(record.narrative.split()) < ENOUGH_WORDS and entry.link:
-            record = self._with_text_of_page(record, entry.link)
+        words = len(record.narrative.split())
+        if words < ENOUGH_WORDS and entry.link:
+            text = main_text(self._page(entry.link) or "")
+            if len(text.split()) > words:
+                return replace(record, narrative=text, license=NOT_STATED)
         return record
 
     def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
@@ -82,27 +98,27 @@ class Smithsonian:
         seen: set[str] = set()
         start, count = 0, 1
         while start < count:
-            rows, count = self._rows(f"({query}) AND {filters}", start, ROWS)
-            new = [row for row in rows if record_id(row) and record_id(row) not in seen]
-            if not new:  # the end, whatever the museum says of how many there are
-                return
-            for row in new:
-                if (own := record_id(row)) not in seen:
+            rows, count = self._rows(f"({query}) AND {filters}", start)
+            before = len(seen)
+            for row in rows:
+                if (own := record_id(row)) and own not in seen:
                     seen.add(own)
                     yield parse_record(row)
+            if len(seen) == before:  # the end, whatever the museum says of how many there are
+                return
             start += len(rows)
 
     def _by_id(self, entry: Entry) -> dict[str, Any] | None:
         wanted = ids_within(entry)
         row = self._content(wanted[0]) if wanted else None
-        return row if row and confirmed(row, entry) else None
+        return row if row and _confirmed(row, entry) else None
 
     def _by_own_names(self, entry: Entry) -> dict[str, Any] | None:
         """Asked for the record's own names: its id, and the last part of its address."""
         last = entry.record.rstrip("/").rpartition("/")[2]
         names = [*ids_within(entry), *([last] if re.fullmatch(r"[\w.-]{6,}", last) else [])]
         for name in dict.fromkeys(names):
-            if row := self._by_words(f'"{name}"', entry):
+            if row := self._matching(f'"{name}"', entry):
                 return row
         return None
 
@@ -115,20 +131,25 @@ class Smithsonian:
         page = self._page(entry.link) if entry.link else None
         if page is None:
             return None
-        linked = [row for own in ids_on(page)[:MOST_LINKED] if (row := self._content(own))]
+        ids = _ids_of(main_links(page))[:MOST_LINKED]
+        linked = [row for own in ids if (row := self._content(own))]
         for row in linked:
-            if confirmed(row, entry) or (len(linked) == 1 and not entry.record):
+            if _confirmed(row, entry) or (len(linked) == 1 and not entry.record):
                 return row
         title = heading(page)
-        return self._by_words(_words(title), entry) if title else None
+        return self._by_words(title, entry) if title else None
 
-    def _by_words(self, query: str, entry: Entry) -> dict[str, Any] | None:
+    def _by_words(self, title: str, entry: Entry) -> dict[str, Any] | None:
+        """Asked for the words of a title, without the signs that mean something in a query."""
+        return self._matching(" ".join(re.findall(r"\w+", title)), entry)
+
+    def _matching(self, query: str, entry: Entry) -> dict[str, Any] | None:
         """The first row of a search that is confirmed."""
         try:
-            rows, _ = self._rows(query if query.startswith('"') else _words(query), 0, ROWS)
+            rows, _ = self._rows(query, 0)
         except NotFound:
             return None
-        return next((row for row in rows if confirmed(row, entry)), None)
+        return next((row for row in rows if _confirmed(row, entry)), None)
 
     def _content(self, own: str) -> dict[str, Any] | None:
         """The record of an id, if there is one."""
@@ -152,10 +173,9 @@ class Smithsonian:
             self._pages_closed = True
             return None
 
-    def _rows(self, query: str, start: int, rows: int) -> tuple[list[dict[str, Any]], int]:
-        asked = {"q": query, "start": str(start), "rows": str(rows)}
-        answer = self._get("search", asked).get("response")
-        answer = answer if isinstance(answer, dict) else {}
+    def _rows(self, query: str, start: int) -> tuple[list[dict[str, Any]], int]:
+        asked = {"q": query, "start": str(start), "rows": str(ROWS)}
+        answer = _dig(self._get("search", asked), "response")
         found = [row for row in many(answer.get("rows")) if isinstance(row, dict)]
         count = answer.get("rowCount")
         return found, count if isinstance(count, int) else len(found)
@@ -167,12 +187,6 @@ class Smithsonian:
         if answer.get("responseCode") == 0:
             raise NotFound(f"{url} is not to be had (responseCode 0).")
         return answer
-
-    def _with_text_of_page(self, record: MuseumRecord, link: str) -> MuseumRecord:
-        text = main_text(self._page(link) or "")
-        if len(text.split()) <= len(record.narrative.split()):
-            return record
-        return replace(record, narrative=text, license=NOT_STATED)
 
     def _from_page(self, entry: Entry) -> MuseumRecord:
         if not entry.link:
@@ -195,26 +209,17 @@ class Smithsonian:
         )
 
 
-def _key(base_url: str) -> str:
-    key = os.environ.get("SMITHSONIAN_API_KEY", "").strip()
-    if key and (reason := unsafe_way("SMITHSONIAN_API_KEY", base_url)):
-        raise MuseQuestError(reason)
-    return key or "DEMO_KEY"
-
-
 def ids_within(entry: Entry) -> list[str]:
     """Return the ids of records that an entry's addresses carry, the record's own first."""
-    found = [RECORD_ID.search(address) for address in (entry.record, entry.link)]
+    return _ids_of([entry.record, entry.link])
+
+
+def _ids_of(addresses: list[str]) -> list[str]:
+    found = (RECORD_ID.search(address) for address in addresses)
     return list(dict.fromkeys(match[1] for match in found if match))
 
 
-def ids_on(page: str) -> list[str]:
-    """Return the ids of records that a page's main part links to, each once."""
-    found = (RECORD_ID.search(address) for address in main_links(page))
-    return list(dict.fromkeys(match[1] for match in found if match))
-
-
-def confirmed(row: dict[str, Any], entry: Entry) -> bool:
+def _confirmed(row: dict[str, Any], entry: Entry) -> bool:
     """Whether a row is the entry's exhibit: by id, by permanent link or by page; never by words."""
     if record_id(row).casefold() in {wanted.casefold() for wanted in ids_within(entry)}:
         return True
@@ -231,6 +236,114 @@ def _address(text: str) -> str:
     return re.sub(r"^https?://(www\.)?", "", text.strip().casefold()).rstrip("/")
 
 
-def _words(text: str) -> str:
-    """Words of a title without the signs that mean something in a query."""
-    return " ".join(re.findall(r"\w+", text))
+def parse_record(row: dict[str, Any]) -> MuseumRecord:
+    """Return what a row of /search, or the response of /content, tells of an exhibit.
+
+    Whatever is absent or of another kind than expected becomes an empty text or no photo.
+    """
+    told = _dig(row, "content", "descriptiveNonRepeating")
+    freetext = _dig(row, "content", "freetext")
+    title = plain_text(_dig(told, "title").get("content")) or plain_text(row.get("title"))
+    source = _first(freetext, "dataSource") or plain_text(told.get("data_source"))
+    parts = dict.fromkeys(part for part in (_first(freetext, "creditLine"), source) if part)
+    details = [pair for group in DETAILS for pair in _labelled(freetext.get(group))]
+    if not freetext.get("name"):
+        # Names are texts in most records, objects with a `content` in some.
+        indexed = many(_dig(row, "content", "indexedStructured").get("name"))
+        details += [("Name", text) for _, text in _labelled(indexed)]
+    return MuseumRecord(
+        record_id=record_id(row),
+        title=" ".join(title.split()),
+        link=plain_text(told.get("record_link")),
+        record=plain_text(told.get("guid")) or plain_text(told.get("record_link")),
+        narrative=_narrative(freetext),
+        details=details_text(details),
+        license=_license(_dig(told, "metadata_usage")),
+        credit=", ".join(parts),
+        photos=_photos(_dig(told, "online_media").get("media")),
+    )
+
+
+def record_id(row: dict[str, Any]) -> str:
+    """Return the museum's own id (`nasm_A19610048000`), under which records stay findable.
+
+    The `id` of a row is no such thing: it begins with `edanmdm-` in older data and is a number
+    beginning with `ld1-` in newer.
+    """
+    own = _dig(row, "content", "descriptiveNonRepeating").get("record_ID")
+    if isinstance(own, str) and own.strip():
+        return own.strip()
+    named = (re.match(r"edanmdm[:-](\S+)", str(row.get(key) or "")) for key in ("url", "id"))
+    return next((found[1] for found in named if found), "")
+
+
+def _license(usage: dict[str, Any]) -> str:
+    """The licence that an `access` gives: CC0 by its full name, else the museum's words."""
+    text = plain_text(usage.get("access"))
+    return CC0 if text.casefold() == "cc0" else text or NOT_STATED
+
+
+def _narrative(freetext: dict[str, Any]) -> str:
+    """The notes, one paragraph a label: pieces of a label are parts of one text."""
+    paragraphs: dict[str, list[str]] = {}
+    seen = set()
+    for label, text in _labelled(freetext.get("notes")):
+        if text and not UNTOLD.search(label) and text not in seen:
+            seen.add(text)
+            paragraphs.setdefault(label.casefold(), []).append(text)
+    return "\n\n".join(" ".join(pieces) for pieces in paragraphs.values())
+
+
+def _photos(media: Any) -> list[MuseumPhoto]:
+    """The images among the media, each once, whatever their usage."""
+    photos: dict[str, MuseumPhoto] = {}
+    for item in many(media):
+        kind = plain_text(item.get("type")).casefold() if isinstance(item, dict) else "none"
+        if kind in ("", "image", "images") and (address := _photo_address(item)):
+            key = plain_text(item.get("idsId")) or address
+            photos.setdefault(key, MuseumPhoto(address, _license(_dig(item, "usage"))))
+    return list(photos.values())
+
+
+def _photo_address(item: dict[str, Any]) -> str | None:
+    """The smallest JPEG that is large enough; else the largest; else what delivers the image."""
+    sized = [
+        (_longest_edge(resource), resource["url"].strip())
+        for resource in many(item.get("resources"))
+        if isinstance(resource, dict)
+        and is_web_address(resource.get("url"))
+        and JPEG.search(f"{resource.get('label')} {resource['url']}")
+        and _longest_edge(resource)
+    ]
+    if enough := [pair for pair in sized if pair[0] >= ENOUGH_PX]:
+        return min(enough)[1]
+    if is_web_address(item.get("content")):
+        return item["content"].strip()
+    if sized:
+        return max(sized)[1]
+    ids = plain_text(item.get("idsId"))
+    return f"{DELIVERY}?id={quote(ids)}&max={ENOUGH_PX}" if ids else None
+
+
+def _longest_edge(resource: dict[str, Any]) -> int:
+    edges = [plain_text(resource.get(key)) for key in ("width", "height")]
+    return max((int(edge) for edge in edges if re.fullmatch(r"\d{1,9}", edge)), default=0)
+
+
+def _labelled(items: Any) -> Iterator[tuple[str, str]]:
+    for item in many(items):
+        if isinstance(item, dict):
+            yield plain_text(item.get("label")) or "Note", plain_text(item.get("content"))
+        else:
+            yield "Note", plain_text(item)
+
+
+def _first(freetext: dict[str, Any], group: str) -> str:
+    return next((" ".join(text.split()) for _, text in _labelled(freetext.get(group)) if text), "")
+
+
+def _dig(value: Any, *keys: str) -> dict[str, Any]:
+    """The object under the keys; an empty one where something on the way is absent or no object."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}

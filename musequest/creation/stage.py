@@ -12,10 +12,9 @@ from ..home import collection_dir, root
 from ..settings import Profile, load_profile
 from .augmentation import augment
 from .dialogs import Writer
-from .exhibit import Exhibit
-from .exhibits import collect_folder, load_exhibits
+from .exhibits import Exhibit, collect_folder, load_exhibits
 from .hosted import BatchWriter, HostedWriter, expected_cost
-from .hosted.prices import BATCH_SHARE
+from .hosted.requests import BATCH_SHARE
 from .museums import MUSEUMS, collect_museum
 from .offline_writer import OfflineWriter
 
@@ -63,7 +62,7 @@ def within_reach(profile: Profile, *, writer: bool = False, dialogs: bool = Fals
 def _check_network(museum: str) -> None:
     """Raise MuseQuestError unless the museum's server can be reached."""
     _check_allowed()
-    address = urlsplit(MUSEUMS[museum].address())
+    address = urlsplit(MUSEUMS[museum].BASE_URL)
     port = address.port or {"https": 443, "http": 80}[address.scheme]
     try:
         socket.create_connection((address.hostname, port), CONNECT_SECONDS).close()

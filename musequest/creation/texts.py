@@ -7,17 +7,18 @@ and never half of one.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from sentencex import segment
 
 from ..errors import LOGGER
-from ..languages import ENGLISH, count_words, is_unparted
+from ..languages import ENGLISH, count_words, is_unparted, language_name, other_language
 
 # The chat template's and the writers' own words; in a text they would end a turn early.
 MARKER = re.compile(
@@ -49,6 +50,11 @@ ENOUGH_TOLD = 40  # words of sentences; a text with less is told with its other 
 INITIAL = re.compile(r"(?:^|[\W_\u3040-\u30ff\u3400-\u9fff])[^\W\d_]\.$")
 # Nor does one behind a name with no vowel to speak it by: "Wm. Penn", "Slg. Meier", "18-kt. Gold".
 UNSPOKEN = re.compile(r"(?:\b[B-DF-HJ-NP-TV-XZ]|-[b-df-hj-np-tv-xz])[b-df-hj-np-tv-xz]{1,4}\.$")
+# Nor behind a given name as old labels shorten it: "Chas. Dodd".
+SHORTENED_NAME = re.compile(
+    r"\b(?:Abr|Alb|Alex|Andw|Ant|Archd|Aug|Benj|Cath|Chas|Danl|Edm|Edw|Eliz|Franc|Fred|Frid|Geo|Gio"
+    r"|Giov|Jas|Jno|Joh|Jos|Margt|Nath|Nic|Robt|Saml|Steph|Theo|Thos)\.$"
+)
 GOES_ON = re.compile(rf"[a-z\u00df-\u00f6\u00f8-\u00ff\u0430-\u045f0-9]|[{CLOSING}](?:\s|$)")
 # "im 18. Jahrhundert": in these languages a stop makes a numeral an ordinal.
 ORDINALS = (
@@ -101,6 +107,19 @@ def warn_of_short(descriptions: Mapping[str, str]) -> None:
         )  # fmt: skip
 
 
+def warn_of_language(texts: Iterable[tuple[str, str]]) -> None:
+    """Log one sentence where most of the texts are surely in another language than is said."""
+    texts = list(texts)
+    found = Counter((own, other_language(text, own)) for text, own in texts)
+    for (own, other), count in found.items():
+        if other and 2 * count > len(texts):
+            LOGGER.warning(
+                "%d of %d descriptions are in %s, but dialogs will be in %s; if that is not meant, "
+                "collect again with --language %s.",
+                count, len(texts), language_name(other), language_name(own), other,
+            )  # fmt: skip
+
+
 def half_sign_of(text: str) -> str | None:
     """Return which half of a sign a text holds, as a part of a sentence; None if none.
 
@@ -123,25 +142,18 @@ def names_title(text: str, title: str) -> bool:
     A name is two or more of the title's words on end that are written with a capital or digits:
     "the Wright Flyer" of "1903 Wright Flyer". Common words alone, such as "steam engine", are none.
     """
-    if is_unparted(title):
-        return "".join(title.split()).casefold() in "".join(text.split()).casefold()
-    words = title_words(title)
-    said = re.findall(r"\w+", text.casefold())
     if not title.strip():
         return False
-    whole = re.findall(r"\w+", title.casefold())
+    if is_unparted(title):
+        return "".join(title.split()).casefold() in "".join(text.split()).casefold()
+    said, whole = (re.findall(r"\w+", each.casefold()) for each in (text, title))
+    words = title_words(title)
     # One word of a longer title, "flag" of "U.S. Flag", is none of its names.
-    telling = bool(words) and words <= set(said) and (len(words) > 1 or len(whole) < 3)
-    return _holds(said, whole) or telling or _says_name(said, title)
-
-
-def _says_name(said: list[str], title: str) -> bool:
-    written = re.findall(r"\w+", title)
-    for first, second in itertools.pairwise(range(len(written))):
-        pair = written[first], written[second]
-        if all(map(_is_name, pair)) and _holds(said, [word.casefold() for word in pair]):
-            return True
-    return False
+    if words and words <= set(said) and (len(words) > 1 or len(whole) < 3):
+        return True
+    names = [pair for pair in pairwise(re.findall(r"\w+", title)) if all(map(_is_name, pair))]
+    runs = [whole, *([word.casefold() for word in name] for name in names)]
+    return any(_holds(said, run) for run in runs)
 
 
 def _is_name(word: str) -> bool:
@@ -244,5 +256,6 @@ def _in_doubt(sentence: str, following: str, language: str) -> bool:
         return True
     if language in QUOTED and QUOTED[language].search(sentence):
         return bool(SAID_BY[language].match(following))
-    ordinal = language in ORDINALS and ORDINAL.search(sentence)
-    return bool(ordinal or INITIAL.search(sentence) or UNSPOKEN.search(sentence))
+    shortened_words = [INITIAL, UNSPOKEN, SHORTENED_NAME]
+    shortened_words += [ORDINAL] if language in ORDINALS else []
+    return any(each.search(sentence) for each in shortened_words)

@@ -25,10 +25,10 @@ from tqdm import tqdm
 from ..creation.dataset import fingerprint
 from ..creation.dialogs import WriterStopped, sha256_of
 from ..creation.hosted.ledger import Ledger
-from ..creation.hosted.prices import count_tokens, estimate, price_of
-from ..creation.hosted.prompts import Request
 from ..creation.hosted.replies import spoken
-from ..creation.hosted.session import ServerConfig, Session, address_of, key_of
+from ..creation.hosted.requests import Request, count_tokens, estimate, price_of
+from ..creation.hosted.server import ServerConfig, address_of, key_of
+from ..creation.hosted.session import Session
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..finetuning.generation import given
 from ..home import collection_dir

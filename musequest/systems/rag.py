@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from ..creation.exhibit import Exhibit
-from ..creation.exhibits import load_exhibits
+from ..creation.exhibits import Exhibit, load_exhibits
 from ..creation.split import dialog_of
 from ..creation.texts import as_data, split_sentences
 from ..errors import MuseQuestError

@@ -8,33 +8,25 @@ whatever the clocks say.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import uuid
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import openai
-from openai import types
-from openai.pagination import SyncCursorPage
+from typing_extensions import TypedDict
 
+from ...files import parse_json
 from ..dialogs import WriterStopped
-from .faults import (
-    body_without,
-    elsewhere,
-    sentence_of,
-    settings_without,
-    shut_out,
-    told_error,
-    untaken_in,
-)
 from .ledger import Batch, Ledger
-from .prices import Price, most_usd
-from .prompts import Request
 from .replies import record_of
+from .requests import Price, Request, most_usd
+from .server import ServerConfig, as_sent, keeps_out, sentence_of, told_error, untaken_in
 
 ENDPOINT = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name
@@ -47,32 +39,39 @@ LISTED_S = 900  # after which a batch surely stands in the server's list
 PASSING = (408, 409, 429)  # refusals that say nothing of the request
 
 
-@dataclass
 class Batches:
     """The batches of one collection, at one server."""
 
-    client: openai.OpenAI
-    ledger: Ledger
-    price: Price  # of a batch
-    told: list[str] = field(default_factory=list)  # one sentence for each thing that happened
+    def __init__(self, server: ServerConfig, ledger: Ledger, price: Price) -> None:
+        """`price` is that of a batch."""
+        self.client = openai.OpenAI(
+            api_key=server.key,
+            base_url=server.base_url,
+            timeout=server.timeout_s,
+            max_retries=3,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+        self.ledger, self.price, self.url = ledger, price, str(self.client.base_url)
+        self.told: list[str] = []  # one sentence for each thing that happened
 
     def settle(self) -> None:
         """Take in what has been answered; what is under way stays, what failed is free again."""
         for name, batch in list(self.ledger.batches.items()):
-            if batch.base_url not in (None, str(self.client.base_url)):
+            if batch.base_url not in (None, self.url):
                 raise WriterStopped(
                     f"Batch {batch.id or name} was handed over to {batch.base_url}; run with "
                     "--base-url and that address until it is collected."
                 )
             if batch.id is None and not self._find(name, batch):
                 continue
-            there = self._state(str(batch.id))
+            state = functools.partial(self.client.batches.with_raw_response.retrieve, str(batch.id))
+            there = self._ask(f"batches/{batch.id}", state, whole=True).parse()
+            if there.status in ENDED:
+                self._take(batch, there)
+                continue
             counts = there.request_counts
             done = f"{counts.completed} of {counts.total} answered" if counts else "not begun"
-            if there.status not in ENDED:
-                self.told.append(f"Batch {there.id} is {there.status}, {done}; come back later.")
-                continue
-            self._take(batch, there)
+            self.told.append(f"Batch {there.id} is {there.status}, {done}; come back later.")
 
     def submit(self, requests: list[Request], room_usd: float) -> int:
         """Hand over as many requests as cost at most `room_usd`; returns how many.
@@ -80,10 +79,10 @@ class Batches:
         Where the server once took no more at a time, the others wait until there is room.
         """
         affordable = []
-        for request in requests:
-            if (room_usd := room_usd - most_usd(request, self.price)) < 0:
+        for each in requests:
+            if (room_usd := room_usd - most_usd(each, self.price)) < 0:
                 break
-            affordable.append(request)
+            affordable.append(each)
         for part in _parts(affordable[: self._room(len(affordable))]):
             self._hand_over(part)
         return len(affordable)
@@ -102,36 +101,31 @@ class Batches:
         return room
 
     def _hand_over(self, requests: list[Request]) -> None:
-        url = str(self.client.base_url)
-        for model in {request.model for request in requests}:
-            for name, reason in self.ledger.untaken(url, model).items():
-                self.told.append(sentence_of(url, model, name, reason))
-        withouts = [list(self.ledger.untaken(url, request.model)) for request in requests]
-        together = list(zip(requests, withouts, strict=True))
-        lines = "".join(f"{_line(request, without)}\n" for request, without in together).encode()
+        model = requests[0].model  # of all
+        untaken = self.ledger.untaken(self.url, model)
+        without = list(untaken)
+        self.told += [sentence_of(self.url, model, name, untaken[name]) for name in without]
+        lines = "".join(f"{_line(each, without)}\n" for each in requests).encode()
+        files = self.client.files.with_raw_response
         upload = self._ask(
-            "files",
-            lambda: self.client.files.with_raw_response.create(
-                file=("requests.jsonl", lines), purpose="batch"
-            ),
+            "files", lambda: files.create(file=("requests.jsonl", lines), purpose="batch")
         )
         file_id = self._id_in(upload.text, "files")
-        name = uuid.uuid4().hex
         calls = [
             {
-                "key": request.key,
-                "most_usd": most_usd(request, self.price),
-                "settings": settings_without(request.settings, without),
+                "key": each.key,
+                "most_usd": most_usd(each, self.price),
+                "settings": as_sent(each, without)[1],
                 "without": without,
             }
-            for request, without in together
+            for each in requests
         ]
-        uploaded_at = _server_time(upload.headers)
-        self.ledger.sent_together(name, url, calls, file=file_id, uploaded_at=uploaded_at)
+        name, uploaded_at = uuid.uuid4().hex, _server_time(upload.headers)
+        self.ledger.sent_together(name, self.url, calls, file=file_id, uploaded_at=uploaded_at)
         # Not repeated by the client: a batch whose answer is lost may exist.
-        once = self.client.with_options(max_retries=0)
+        once = self.client.with_options(max_retries=0).batches.with_raw_response
         try:
-            made = once.batches.with_raw_response.create(
+            made = once.create(
                 input_file_id=file_id,
                 endpoint=ENDPOINT,
                 completion_window="24h",
@@ -141,52 +135,41 @@ class Batches:
         except openai.APIStatusError as error:
             if error.status_code < 500 and error.status_code != LATE:
                 self._free(self.ledger.batches[name], error.message)
-            raise self._refused("batches", error) from None
+            raise self._refusal("batches", error) from None
         except (openai.OpenAIError, WriterStopped) as error:
             raise WriterStopped(
-                f"Whether {url} took the batch is not known ({error}); run the same command again, "
-                "which looks for it first."
+                f"Whether {self.url} took the batch is not known ({error}); run the same command "
+                "again, which looks for it first."
             ) from None
         self.ledger.accepted(name, server_id)
         self.told.append(f"Batch {server_id} is handed over: {len(requests)} requests.")
 
-    def _state(self, server_id: str) -> Any:
-        return self._ask(
-            f"batches/{server_id}", lambda: self.client.batches.retrieve(server_id), types.Batch
-        )
-
     def _find(self, name: str, batch: Batch) -> bool:
         """Look for a batch whose id was never heard, in all that the server has; whether there is.
 
-        Its own name and its file tell it, and no clock does.
+        Its own name and its file tell it, and no clock does. One that is not listed never left,
+        once that is sure. Only where the server told no time, when it had the file or now, do the
+        seconds pass by the clock of this machine.
         """
-        listed = self._ask(
-            "batches", lambda: self.client.batches.with_raw_response.list(limit=LISTED)
-        )
-        page = self._ask("batches", lambda: _page(listed), SyncCursorPage)
-        for there in self._ask("batches", lambda: list(page)):
+        batches = self.client.batches.with_raw_response
+        listed = self._ask("batches", lambda: batches.list(limit=LISTED), whole=True)
+        for there in self._ask("batches", lambda: list(listed.parse())):
             named = (there.metadata or {}).get(NAME) == name
             if named or (batch.file and there.input_file_id == batch.file):
                 self.ledger.accepted(name, there.id)
                 return True
-        self._miss(batch, _server_time(listed.headers))
-        return False
-
-    def _miss(self, batch: Batch, now: float | None) -> None:
-        """Take a batch that the server does not list for one that never left, once that is sure.
-
-        `now` is the server's time; only where it told none, when it had the file or now, do the
-        seconds pass by the clock of this machine.
-        """
-        known = now is not None and batch.uploaded_at is not None
-        age_s = now - batch.uploaded_at if known else time.time() - _moment(batch)  # type: ignore
-        if age_s > LISTED_S:
+        now, then = _server_time(listed.headers), batch.uploaded_at
+        if now is None or then is None:
+            sent_at = datetime.fromisoformat(batch.sent_at).astimezone(UTC)
+            now, then = time.time(), sent_at.timestamp()
+        if now - then > LISTED_S:
             self._free(batch, "never handed over")
-            return
-        self.told.append(
-            f"Whether {self.client.base_url} took the batch of {len(batch.calls)} requests is not "
-            f"known yet; come back {LISTED_S // 60} minutes after it was sent."
-        )
+        else:
+            self.told.append(
+                f"Whether {self.url} took the batch of {len(batch.calls)} requests is not "
+                f"known yet; come back {LISTED_S // 60} minutes after it was sent."
+            )
+        return False
 
     def _take(self, batch: Batch, there: Any) -> None:
         """Write an ended batch's responses into the ledger; calls without one are free."""
@@ -198,8 +181,7 @@ class Batches:
         failures = self._lines(there.error_file_id)
         total, paid = len(batch.calls), 0
         for line in answered + failures:
-            call = batch.calls.get(str(line.get("custom_id")))
-            if call:
+            if call := batch.calls.get(str(line.get("custom_id"))):
                 paid += self._keep(call, line)
         errors = there.errors.data if there.errors and there.errors.data else []
         if any(error.code == "token_limit_exceeded" for error in errors):
@@ -214,26 +196,25 @@ class Batches:
         """Write one response or refusal into the ledger; whether it is a response."""
         response = line.get("response")
         response = response if isinstance(response, dict) else {}
-        code = response.get("status_code")
-        if code != 200:
-            if not isinstance(code, int) or not 400 <= code < 500 or code in PASSING:
-                return False
-            if not self._learns(call, code, response.get("body")):
-                reason = f"the server refused it ({_reason(line)[:200]})"
-                self.ledger.refused(call["call"], call["key"], reason)
-            return False
-        record = record_of(response.get("body"), call["settings"], self.price, call["most_usd"])
-        self.ledger.paid(call["call"], call["key"], record)
-        return True
+        code, body = response.get("status_code"), response.get("body")
+        if code == 200:
+            record = record_of(body, call["settings"], self.price, call["most_usd"])
+            self.ledger.paid(call["call"], call["key"], record)
+            return True
+        refused = isinstance(code, int) and 400 <= code < 500 and code not in PASSING
+        if refused and not self._learns(call, code, body):
+            reason = f"the server refused it ({_reason(line)[:200]})"
+            self.ledger.free(call["call"], reason, refused=call["key"])
+        return False
 
     def _learns(self, call: dict[str, Any], code: int, body: Any) -> bool:
         """Whether a refusal says that the model does not take a parameter; then it goes without."""
         error = told_error(body if isinstance(body, dict) else {}) or {}
         words = " ".join(f"{error.get('message')} {error.get('code')}".split())[:300]
         name = untaken_in(code, error.get("param"), words, call.get("without") or ())
-        url, model = str(self.client.base_url), call["settings"]["model"]
-        if name and name not in self.ledger.untaken(url, model):
-            self.ledger.not_taken(url, model, name, words)
+        model = call["settings"]["model"]
+        if name and name not in self.ledger.untaken(self.url, model):
+            self.ledger.not_taken(self.url, model, name, words)
         return name is not None
 
     def _free(self, batch: Batch, reason: str) -> None:
@@ -247,71 +228,58 @@ class Batches:
         text = self._ask("files", lambda: self.client.files.content(file_id).text)
         found = []
         for line in text.split("\n"):
-            try:
-                found.append(dict(json.loads(line)))
-            except (ValueError, TypeError, RecursionError):
-                continue
+            with suppress(ValueError):
+                found.append(parse_json(line, dict[str, Any]))
         return found
 
     def _id_in(self, text: str, what: str) -> str:
         """The id of what was made; WriterStopped with the server's words where it tells none."""
-        try:
-            found = json.loads(text)["id"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            found = None
-        if found and isinstance(found, str):
-            return found
-        raise WriterStopped(f"{self.client.base_url}{what} tells no id: {text[:200]!r}.")
+        with suppress(ValueError):
+            if found := parse_json(text, Made)["id"]:
+                return found
+        raise WriterStopped(f"{self.url}{what} tells no id: {text[:200]!r}.")
 
-    def _ask(self, what: str, call: Callable[[], Any], kind: type = object) -> Any:
+    def _ask(self, what: str, call: Callable[[], Any], *, whole: bool = False) -> Any:
         """A call that may be repeated, with what goes wrong as one sentence.
 
-        That is also an answer of another kind, such as a web page.
+        That is also an answer that is not `whole`, a JSON object, but a web page, say.
         """
         try:
-            if isinstance(found := call(), kind):
-                return found
-            raise WriterStopped(
-                f"{self.client.base_url}{what} is not there, but {str(found)[:200]!r}; check "
-                "--base-url."
-            )
+            answer = call()
         except openai.APIStatusError as error:
-            raise self._refused(what, error) from None
+            raise self._refusal(what, error) from None
         except openai.OpenAIError as error:
             raise WriterStopped(
-                f"{self.client.base_url} gives no answer ({error}); nothing is lost, run the same "
+                f"{self.url} gives no answer ({error}); nothing is lost, run the same "
                 "command again later."
             ) from None
+        with suppress(ValueError):
+            if not whole or parse_json(answer.text, dict[str, Any]):
+                return answer
+        raise WriterStopped(
+            f"{self.url}{what} is not there, but {answer.text[:200]!r}; check --base-url."
+        )
 
-    def _refused(self, what: str, error: openai.APIStatusError) -> WriterStopped:
-        url, told = self.client.base_url, " ".join(error.message.split())[:300].rstrip(".")
-        if error.status_code < 400:
-            return WriterStopped(elsewhere(str(url), error))
-        if error.status_code in (401, 403):
-            return WriterStopped(shut_out(url, error))
+    def _refusal(self, what: str, error: openai.APIStatusError) -> WriterStopped:
+        if stopped := keeps_out(self.url, error):
+            return stopped
+        told = " ".join(error.message.split())[:300].rstrip(".")
         if error.status_code in (404, 405):
             return WriterStopped(
-                f"{url}{what} is not there ({told}); run without --batch, or with the key and the "
-                "address by which it was handed over."
+                f"{self.url}{what} is not there ({told}); run without --batch, or with the key and "
+                "the address by which it was handed over."
             )
-        return WriterStopped(f"{url}{what} failed ({told}); run the same command again later.")
+        return WriterStopped(f"{self.url}{what} failed ({told}); run the same command again later.")
+
+
+class Made(TypedDict):
+    """What a server tells of a file or a batch."""
+
+    id: str
 
 
 def _reason(line: dict[str, Any]) -> str:
     return f"{line.get('error') or line.get('response')}"
-
-
-def _moment(batch: Batch) -> float:
-    """When a batch was sent, in seconds since 1970."""
-    return datetime.fromisoformat(batch.sent_at).astimezone(UTC).timestamp()
-
-
-def _page(listed: Any) -> Any:
-    """The page in an answer; its text where that is no JSON object, which `parse` cannot take."""
-    try:
-        return listed.parse() if isinstance(json.loads(listed.text), dict) else listed.text
-    except (ValueError, RecursionError):
-        return listed.text
 
 
 def _server_time(headers: Mapping[str, str]) -> float | None:
@@ -323,7 +291,7 @@ def _server_time(headers: Mapping[str, str]) -> float | None:
 
 
 def _line(request: Request, without: Container[str] = ()) -> str:
-    body = body_without(request.body, without)
+    body, _ = as_sent(request, without)
     line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": body}
     return json.dumps(line, ensure_ascii=False)
 
@@ -332,12 +300,12 @@ def _parts(requests: list[Request]) -> Iterator[list[Request]]:
     """Lists of requests that the API takes at once."""
     part: list[Request] = []
     size = 0
-    for request in requests:
-        length = len(_line(request).encode()) + 1
+    for each in requests:
+        length = len(_line(each).encode()) + 1
         if part and (len(part) == MOST_REQUESTS or size + length > MOST_BYTES):
             yield part
             part, size = [], 0
-        part.append(request)
+        part.append(each)
         size += length
     if part:
         yield part

@@ -11,12 +11,10 @@ What is written is surely on the disk after `flush`, and a response can be found
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
 import json
-import math
 import os
 import threading
 import uuid
@@ -29,6 +27,7 @@ from typing import Any
 from ...credentials import hidden
 from ...errors import LOGGER, MuseQuestError
 from ...files import parse_json
+from .requests import is_usd
 
 
 @dataclass
@@ -50,14 +49,14 @@ class Ledger:
         """Read what was paid so far; MuseQuestError while another process has it open."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self.paid_usd = 0.0  # what all responses cost
+        self.batches: dict[str, Batch] = {}  # those with open calls, by the name they were given
+        self.refusals: dict[str, str] = {}  # requests that a batch's server refused, with reasons
+        self.most_together: int | None = None  # calls in batches at once, where a limit was met
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}  # request -> first byte and bytes of its line
         self._written: dict[str, tuple[int, int]] = {}  # the same of those not flushed yet
         self._open_usd: dict[str, float] = {}  # call -> the most it can cost
-        self._paid_usd = 0.0
-        self.batches: dict[str, Batch] = {}  # those with open calls, by the name they were given
-        self.refusals: dict[str, str] = {}  # requests that a batch's server refused, with reasons
-        self.most_together: int | None = None  # calls in batches at once, where a limit was met
         self._place_in_batch: dict[str, tuple[str, str]] = {}  # call -> batch and request
         self._untaken: dict[tuple[str, str], dict[str, str]] = {}
         # What was asked and answered is for its owner alone, or for those he lets in later.
@@ -72,15 +71,10 @@ class Ledger:
         self._read()
 
     @property
-    def paid_usd(self) -> float:
-        """What all responses cost."""
-        return self._paid_usd
-
-    @property
     def committed_usd(self) -> float:
         """What was paid and the most that all calls without a known end can cost."""
         with self._lock:
-            return self._paid_usd + sum(self._open_usd.values())
+            return self.paid_usd + sum(self._open_usd.values())
 
     def find(self, key: str) -> dict[str, Any] | None:
         """Return the response to a request, if it was paid for and is on the disk."""
@@ -96,10 +90,14 @@ class Ledger:
             if response := self.find(key):
                 yield response
 
+    def untaken(self, base_url: str, model: str) -> dict[str, str]:
+        """The parameters that a model at a server was found not to take, with its reasons."""
+        return self._untaken.setdefault((base_url, model), {})
+
     def sent(self, key: str, most_usd: float, **more: Any) -> str:
         """Write down that a call will leave; returns its name."""
         call = uuid.uuid4().hex
-        self._append({"event": "sent", "call": call, "key": key, "most_usd": most_usd, **more})
+        self._append("sent", call=call, key=key, most_usd=most_usd, **more)
         return call
 
     def sent_together(
@@ -115,40 +113,31 @@ class Ledger:
 
     def accepted(self, batch: str, server_id: str) -> None:
         """Write down what the server calls a batch."""
-        self._append({"event": "accepted", "batch": batch, "id": server_id})
+        self._append("accepted", batch=batch, id=server_id)
         self.flush()
-
-    def free(self, call: str, reason: str, **more: Any) -> None:
-        """Write down that a call failed in a way that costs nothing."""
-        self._append({"event": "free", "call": call, "reason": reason, **more})
-
-    def refused(self, call: str, key: str, reason: str) -> None:
-        """Write down that the server refused a request of a batch, which costs nothing."""
-        self.free(call, reason, refused=key)
-
-    def failed(self, call: str, form: str, reason: str, cost_usd: float) -> None:
-        """Write down that a call cost something and brought an error."""
-        self._append(
-            {"event": "failed", "call": call, "form": form, "reason": reason, "cost_usd": cost_usd}
-        )
-
-    def untaken(self, base_url: str, model: str) -> dict[str, str]:
-        """The parameters that a model at a server was found not to take, with its reasons."""
-        return self._untaken.setdefault((base_url, model), {})
-
-    def not_taken(self, base_url: str, model: str, name: str, reason: str) -> None:
-        """Write down that a model does not take a parameter."""
-        told = {"base_url": base_url, "model": model, "name": name, "reason": reason}
-        self._append({"event": "untaken", **told})
-
-    def too_many(self) -> None:
-        """Write down that the server takes fewer calls at once than are in batches now."""
-        calls = sum(len(batch.calls) for batch in self.batches.values())
-        self._append({"event": "too_many", "calls": calls})
 
     def paid(self, call: str, key: str, response: dict[str, Any]) -> None:
         """Write down a response."""
-        self._append({"event": "paid", "call": call, "key": key, "response": response})
+        self._append("paid", call=call, key=key, response=response)
+
+    def free(self, call: str, reason: str, **more: Any) -> None:
+        """Write down that a call failed in a way that costs nothing.
+
+        `refused` is the request, where the server of a batch refused it.
+        """
+        self._append("free", call=call, reason=reason, **more)
+
+    def failed(self, call: str, form: str, reason: str, cost_usd: float) -> None:
+        """Write down that a call cost something and brought an error."""
+        self._append("failed", call=call, form=form, reason=reason, cost_usd=cost_usd)
+
+    def not_taken(self, base_url: str, model: str, name: str, reason: str) -> None:
+        """Write down that a model does not take a parameter."""
+        self._append("untaken", base_url=base_url, model=model, name=name, reason=reason)
+
+    def too_many(self) -> None:
+        """Write down that the server takes fewer calls at once than are in batches now."""
+        self._append("too_many", calls=sum(len(batch.calls) for batch in self.batches.values()))
 
     def flush(self) -> None:
         """Return when all that was written before is on the disk."""
@@ -162,8 +151,8 @@ class Ledger:
         """Let the next process have it."""
         self._file.close()
 
-    def _append(self, event: dict[str, Any]) -> None:
-        event = event | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+    def _append(self, kind: str, /, **told: Any) -> None:
+        event = {"event": kind, **told, "at": datetime.now(UTC).isoformat(timespec="seconds")}
         # A server's words may repeat a key; what is sent back to it stays as it is.
         event |= hidden({k: event[k] for k in event.keys() - {"base_url", "id"}})
         line = json.dumps(event).encode("ascii") + b"\n"
@@ -180,14 +169,14 @@ class Ledger:
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    self._note(json.loads(line), first, len(line))
+                    self._note(parse_json(line, dict[str, Any]), first, len(line))
                 except ForgedAmount as amount:
                     self._file.close()
                     raise MuseQuestError(
                         f"{self.path}, line {number}, tells of {amount} USD, which no call costs; "
                         "put the amount right, or the limit would be another."
                     ) from None
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                except (ValueError, KeyError, TypeError, AttributeError):
                     LOGGER.warning("%s: a line cut short at byte %d is left.", self.path, first)
                 first += len(line)
         if not line.endswith(b"\n"):
@@ -196,38 +185,37 @@ class Ledger:
 
     def _note(self, event: dict[str, Any], first: int, length: int) -> None:
         """Keep an event's place and money."""
-        if event["event"] == "accepted":
-            if event["batch"] in self.batches:
-                self.batches[event["batch"]].id = event["id"]
-            return
-        if event["event"] == "too_many":
-            half = max(1, event["calls"] // 2)
-            self.most_together = min(half, self.most_together or half)
-            return
-        if event["event"] == "untaken":
-            self.untaken(event["base_url"], event["model"])[event["name"]] = event["reason"]
-            return
-        call = event["call"]
-        if event["event"] == "sent":
-            self._open_usd[call] = _usd(event["most_usd"])
-            if name := event.get("batch"):
-                told = {each: event.get(each) for each in ("base_url", "file", "uploaded_at")}
-                batch = self.batches.setdefault(name, Batch(event["at"], **told))
-                batch.calls[event["key"]] = event
-                self._place_in_batch[call] = (name, event["key"])
-            return
-        if event["event"] == "paid":
-            self._paid_usd += _usd(event["response"]["cost_usd"])
-            self._written[event["key"]] = (first, length)
-        if event["event"] == "failed":
-            self._paid_usd += _usd(event["cost_usd"])
-        if key := event.get("refused"):
-            self.refusals[key] = event["reason"]
-        self._open_usd.pop(call, None)
-        self._close(call)
+        match event["event"]:
+            case "accepted":
+                if event["batch"] in self.batches:
+                    self.batches[event["batch"]].id = event["id"]
+            case "too_many":
+                half = max(1, event["calls"] // 2)
+                self.most_together = min(half, self.most_together or half)
+            case "untaken":
+                self.untaken(event["base_url"], event["model"])[event["name"]] = event["reason"]
+            case "sent":
+                call = event["call"]
+                self._open_usd[call] = _usd(event["most_usd"])
+                if name := event.get("batch"):
+                    told = {each: event.get(each) for each in ("base_url", "file", "uploaded_at")}
+                    batch = self.batches.setdefault(name, Batch(event["at"], **told))
+                    batch.calls[event["key"]] = event
+                    self._place_in_batch[call] = (name, event["key"])
+            case "paid":
+                self._end(event["call"], _usd(event["response"]["cost_usd"]))
+                self._written[event["key"]] = (first, length)
+            case "failed":
+                self._end(event["call"], _usd(event["cost_usd"]))
+            case _:
+                if key := event.get("refused"):
+                    self.refusals[key] = event["reason"]
+                self._end(event["call"])
 
-    def _close(self, call: str) -> None:
-        """Take a call that has ended out of its batch, and the batch away with its last call."""
+    def _end(self, call: str, paid_usd: float = 0.0) -> None:
+        """Close a call, take it out of its batch, and the batch away with its last call."""
+        self.paid_usd += paid_usd
+        self._open_usd.pop(call, None)
         if place := self._place_in_batch.pop(call, None):
             name, key = place
             del self.batches[name].calls[key]
@@ -249,8 +237,7 @@ class ForgedAmount(Exception):
 
 def _usd(amount: Any) -> float:
     """An amount as the ledger may hold it; ForgedAmount where it would raise the limit."""
-    number = isinstance(amount, int | float) and not isinstance(amount, bool)
-    if not number or not math.isfinite(amount) or amount < 0:
+    if not is_usd(amount):
         raise ForgedAmount(f"{amount!r:.40}")
     return float(amount)
 
@@ -265,24 +252,3 @@ def paid_usd_of(path: Path, forms: Collection[str]) -> float:
             if event["event"] in ("paid", "failed") and told["form"] in forms:
                 paid_usd += _usd(told["cost_usd"])
     return paid_usd
-
-
-class Disk:
-    """Belongs to one event loop and is used in its thread alone."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self._turn = asyncio.Lock()
-        self._next: asyncio.Task[None] | None = None  # the flush that has not begun
-
-    async def reached(self) -> None:
-        """Return when all that was written before is on the disk; OSError if it cannot be."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._flush())
-        await self._next
-
-    async def _flush(self) -> None:
-        """Flush once the flush under way has ended; who comes later waits for the next."""
-        async with self._turn:
-            self._next = None
-            await asyncio.to_thread(self.ledger.flush)

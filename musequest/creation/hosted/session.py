@@ -1,93 +1,147 @@
-"""A run's connection to the server: its address and key, and what the progress bar shows."""
+"""A run's calls: each is repeated until there is a response or no hope, and paid at most once.
+
+What goes wrong is told apart by what it costs and what helps: a 429 waits, a passing fault is
+repeated, a refused request fails alone, a wrong key or an unknown model ends the run.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
+import functools
+import random
 import threading
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import openai
 
-from ...credentials import unsafe_way
-from ...errors import MuseQuestError
+from ...errors import LOGGER, MuseQuestError
 from ..dialogs import WriterStopped
-from .calls import Calls
 from .ledger import Ledger
-from .pacing import RateLimiter
-from .prices import Estimate, Price
-from .prompts import Request
+from .replies import keeps_schema, record_of, words_of
+from .requests import JSON, Estimate, Request, most_usd
+from .server import (
+    FREE,
+    LONGEST_PAUSE_S,
+    SCHEMA_WORDS,
+    Fault,
+    Limited,
+    NoSchema,
+    RateLimiter,
+    ServerConfig,
+    Untaken,
+    answer_in,
+    as_refusal,
+    as_sent,
+    keeps_out,
+    lacks_model,
+    lost,
+    sentence_of,
+    told_error,
+    untaken_in,
+)
 
+WHOLE = 2  # times the time-out that a whole answer may take, however it drips in
+REPEATS = 3  # of a call that failed, or whose response was not accepted
+REPEATS_LIMITED = 20  # of a call that met a rate limit
+MOST_REFUSED = 2  # requests, if none was ever answered; one more ends the run
+GIVEN_UP = 5  # as many calls in a row without an answer end the run
+FEW = 5  # replies, none of which could be used, end a run that has used none before
+MANY = 20  # end any other: five exhibits whose replies could not be used, nor their repeats
+
+Json = dict[str, Any]
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
-WHOLE = 2  # times the time-out that a whole answer may take
-OPENAI_URL = "https://api.openai.com/v1"
 
 
-@dataclass(frozen=True)
-class ServerConfig:
-    """Where a run asks, and within which bounds."""
+def on_loop(
+    method: Callable[Concatenate[Session, Given], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[Session, Given], Result]:
+    """Have a method run on the session's loop, while whoever calls it, in any thread, waits."""
 
-    key: str
-    base_url: str
-    price: Price
-    max_cost_usd: float
-    concurrency: int  # calls at once
-    timeout_s: float  # without a sign of the answer; twice as long for the whole of it
-    backoff_s: float  # before the first repeat
+    @functools.wraps(method)
+    def wait(session: Session, *args: Given.args, **options: Given.kwargs) -> Result:
+        work = method(session, *args, **options)
+        return asyncio.run_coroutine_threadsafe(work, session._loop).result()
 
-    def __post_init__(self) -> None:
-        if not self.max_cost_usd >= 0:
-            raise MuseQuestError(
-                f"A limit of {self.max_cost_usd} USD is none; give --max-cost-usd 0 or more."
-            )
-
-    def room(self, planned: Estimate, ledger: Ledger) -> str:
-        """What was spent before, the limit, and whether it will be enough."""
-        spent = ledger.committed_usd
-        text = f"{spent:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
-        if spent + planned.usd > self.max_cost_usd:
-            text += " That will not be enough; the run will stop there and keep what it has."
-        return text
+    return wait
 
 
-@dataclass
 class Session:
     """One run's connection, on an event loop of its own thread, for a notebook has one already."""
 
-    server: ServerConfig
-    ledger: Ledger
-    planned: Estimate
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    def __post_init__(self) -> None:
-        self._begun, self._paid_before = time.monotonic(), self.ledger.paid_usd
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+    def __init__(self, server: ServerConfig, ledger: Ledger, planned: Estimate) -> None:
+        self.server, self.ledger, self.planned = server, ledger, planned
+        self.proven = False  # whether a reply of this model could ever be used
+        self._useless: set[str] = set()  # requests since the last reply that could
+        self._schema: bool | None = None  # whether the server keeps to one, once that is known
+        self._answered = 0
+        self._failed = 0  # tries since the last answer
+        self._refused = 0  # requests that failed alone
+        self._given_up = 0  # calls since the last answer that had none after all repeats
+        self._told: set[str] = set()  # parameters that are not sent, as far as that was told
+        self._under_way: dict[str, asyncio.Task[Json]] = {}
+        self._flushing, self._next_flush = asyncio.Lock(), None
+        self._begun, self._paid_before = time.monotonic(), ledger.paid_usd
+        self._limiter = RateLimiter(ledger, server.concurrency, server.max_cost_usd)
+        self._client = openai.AsyncOpenAI(
+            api_key=server.key,
+            base_url=server.base_url,
+            max_retries=0,
+            timeout=server.timeout_s,
+            # A redirect that is followed is a call that the ledger does not know.
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+        )
+        self._url = str(self._client.base_url)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self.calls = self._run(self._connect())
 
-    def ask(self, asked: Request) -> dict[str, Any]:
-        """Wait for the response to a request."""
-        return self._run(self.calls.ask(asked))
+    @on_loop
+    async def ask(self, request: Request) -> Json:
+        """Wait for the response to a request, which is in the ledger by then.
 
-    def judge(self, key: str, response: dict[str, Any], flaw: str, *, again: bool = False) -> None:
+        Exhibits with the same texts share one call. Raises NoSchema, MuseQuestError if this
+        request is hopeless, WriterStopped if all are.
+        """
+        if response := self.ledger.find(request.key):
+            return response
+        if request.key not in self._under_way:
+            task = asyncio.create_task(self._until_answered(request))
+            task.add_done_callback(lambda _: self._under_way.pop(request.key))
+            self._under_way[request.key] = task
+        return await self._under_way[request.key]
+
+    @on_loop
+    async def judge(self, key: str, response: Json, flaw: str, *, again: bool = False) -> None:
         """Say of a new response whether it could be used: `flaw` is empty, or why it could not.
 
-        `again` is one to a request of which an earlier run had useless responses. Raises
-        WriterStopped where too many in a row could not be used.
+        `again` is one of a request with useless responses in an earlier run, and no sign where
+        others could be used. Raises WriterStopped where too many in a row could not.
         """
-        self._run(self.calls.judge(key, response, flaw, again))
+        if not flaw:
+            self.proven = True
+            self._useless.clear()
+            self._limiter.open()
+        elif not (again and self.proven):
+            self._useless.add(key)
+            count = len(self._useless)
+            if count >= (MANY if self.proven else FEW):
+                raise self._limiter.stop(
+                    f"{self._url} gave {count} replies in a row that could not be used, the last "
+                    f"because {flaw}: {words_of(response)!r}; what was paid is recorded, check "
+                    "--model and --base-url."
+                )
 
-    def stop(self) -> None:
+    @on_loop
+    async def stop(self) -> None:
         """Let no further call begin."""
-        self._run(self.calls.limiter.stop_soon(WriterStopped("The run was stopped.")))
+        self._limiter.stop("The run was stopped.")
 
     def state(self) -> str:
         """Return what the progress bar shows."""
-        answered, paid_usd = self.calls.answered, self.ledger.paid_usd
+        answered, paid_usd = self._answered, self.ledger.paid_usd
         left = max(0, self.planned.calls - answered)
         each = self.planned.usd / max(1, self.planned.calls)
         if answered:
@@ -97,54 +151,174 @@ class Session:
 
     def close(self) -> None:
         """Close the connection and end the thread."""
-        self._run(self.calls.client.close())
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self.loop.close()
+        self._loop.close()
 
-    async def _connect(self) -> Calls:
-        server = self.server
-        client = openai.AsyncOpenAI(
-            api_key=server.key,
-            base_url=server.base_url,
-            max_retries=0,
-            timeout=server.timeout_s,
-            # A redirect that is followed is a call that the ledger does not know.
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+    async def _until_answered(self, request: Request) -> Json:
+        """The response after as many calls as it takes or may take."""
+        faults = limits = 0
+        while True:
+            try:
+                return await self._once(request)
+            except Limited as fault:
+                limits += 1
+                self._limiter.narrow(fault.headers, self._delay_s(limits))
+                if limits > REPEATS_LIMITED:
+                    raise self._give_up(fault, request) from None
+            except Fault as fault:
+                faults += 1
+                if faults > REPEATS or self._hopeless:
+                    raise self._give_up(fault, request) from None
+                if self._answered:
+                    await asyncio.sleep(self._delay_s(faults))
+                else:  # as long as there never was an answer, all calls wait
+                    self._limiter.pause(self._delay_s(self._failed))
+            except Untaken:
+                continue  # without it, which the ledger knows by now
+            except OSError as error:
+                raise self._limiter.stop(
+                    f"{self.ledger.path} cannot be written ({error}); make room and run again."
+                ) from None
+
+    async def _once(self, request: Request) -> Json:
+        """One call, its beginning on the disk before it leaves and its end before it is used.
+
+        The next call need not wait for the disk: the limiter is left once the response is written.
+        """
+        worst_usd = most_usd(request, self.server.price)
+        async with self._limiter.room(request.key, worst_usd) as call:
+            try:
+                if request.form == JSON and self._schema is False:
+                    raise NoSchema("the server kept to none before")
+                await self._on_disk()
+                begun = time.monotonic()
+                response, headers = await self._response(request, worst_usd)
+            except (MuseQuestError, NoSchema, Untaken, Fault) as error:
+                self._close_call(call, request, error)
+                raise
+            response["seconds"] = round(time.monotonic() - begun, 3)
+            self.ledger.paid(call, request.key, response)
+            if request.form == JSON and self._schema is None:
+                self._schema = keeps_schema(response)
+            self._limiter.widen(headers)
+            self._answered, self._failed, self._given_up = self._answered + 1, 0, 0
+        await self._on_disk()
+        return response
+
+    def _close_call(self, call: str, request: Request, error: Exception) -> None:
+        """Write down what a call without a response has cost, and heed what it says of others."""
+        if cost_usd := getattr(error, "cost_usd", 0.0):
+            self.ledger.failed(call, request.form, str(error), cost_usd)
+        elif getattr(error, "free", True):
+            self.ledger.free(call, str(error))
+        if isinstance(error, WriterStopped):
+            self._limiter.stop(error)
+        elif isinstance(error, NoSchema):
+            self._schema = False
+        elif isinstance(error, Untaken):
+            self.ledger.not_taken(self._url, request.model, error.name, str(error))
+        elif isinstance(error, Fault) and not isinstance(error, Limited):
+            self._failed += 1
+            if self._hopeless:  # said before another call may begin in the place of this one
+                self._limiter.stop(self._no_answer(error))
+
+    async def _on_disk(self) -> None:
+        """Return when all that was written before is on the disk; OSError if it cannot be.
+
+        Who comes while a flush is under way waits for the next, together with all others.
+        """
+        if self._next_flush is None:
+            self._next_flush = asyncio.create_task(self._flush())
+        await self._next_flush
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            self._next_flush = None
+            await asyncio.to_thread(self.ledger.flush)
+
+    async def _response(self, request: Request, worst_usd: float) -> tuple[Json, Mapping[str, str]]:
+        """What the server says, as the ledger keeps it, and its headers."""
+        without = dict(self.ledger.untaken(self._url, request.model))
+        for name in without.keys() - self._told:
+            self._told.add(name)
+            LOGGER.warning("%s", sentence_of(self._url, request.model, name, without[name]))
+        sent, settings = as_sent(request, without)
+        longest_s = WHOLE * self.server.timeout_s
+        try:
+            async with asyncio.timeout(longest_s):
+                raw = await self._client.chat.completions.with_raw_response.create(**sent)
+        except TimeoutError:
+            raise Fault(f"no whole answer within {longest_s:.0f} s", free=False) from None
+        except openai.APIConnectionError as error:
+            raise lost(error) from None
+        except openai.APIStatusError as error:
+            raise self._refusal(error, request, without) from None
+        except (openai.OpenAIError, ValueError) as error:
+            raise Fault(f"a response that cannot be read ({error})", free=False) from None
+        body = answer_in(raw.text)
+        record = record_of(body, settings, self.server.price, worst_usd)
+        if told := told_error(body):
+            refusal = self._refusal(as_refusal(told, raw), request, without)
+            if record["usage_reported"]:
+                refusal.cost_usd = record["cost_usd"]  # type: ignore[attr-defined]
+            raise refusal
+        return record, raw.headers
+
+    def _refusal(
+        self, error: openai.APIStatusError, request: Request, without: Mapping[str, str]
+    ) -> Exception:
+        """What an answer of 300 or more means."""
+        told = " ".join(error.message.split())[:300]
+        url, code = self._url, error.status_code
+        if code == 429 and error.code != "insufficient_quota":
+            return Limited(told, free=True, headers=error.response.headers)
+        if code in (408, 409) or code >= 500:
+            return Fault(f"an error of the server ({told})", free=code in FREE)
+        if stopped := keeps_out(url, error):
+            return stopped
+        if code in (402, 429):
+            return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
+        if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):
+            return NoSchema(told)
+        if name := untaken_in(code, error.param, f"{told} {error.code}", without):
+            return Untaken(name, told)
+        if code == 404 or lacks_model(error, request.model):
+            return WriterStopped(
+                f"{url} has no model '{request.model}' ({told}); check --model and --base-url."
+            )
+        self._refused += 1
+        if self._refused > MOST_REFUSED and not self._ever_answered(request.model):
+            return WriterStopped(
+                f"{url} refused the first {self._refused} requests ({told}); check --model and "
+                f"--base-url, or mend {request.source}."
+            )
+        return MuseQuestError(f"{url} refused the request ({told}); mend {request.source}.")
+
+    def _ever_answered(self, model: str) -> bool:
+        """Whether this run or an earlier one had any response of a model."""
+        return bool(self._answered) or any(r["model"] == model for r in self.ledger.responses())
+
+    def _give_up(self, fault: Fault, request: Request) -> MuseQuestError:
+        """Where no call ever had an answer, or many in a row had none, the run ends."""
+        self._given_up += 1
+        if not self._answered or self._given_up >= GIVEN_UP:
+            self._limiter.stop(error := self._no_answer(fault))
+            return error
+        return MuseQuestError(f"the server gave no answer ({fault}); run {request.command} again.")
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether the first calls of the run all failed."""
+        return not self._answered and self._failed > REPEATS
+
+    def _no_answer(self, fault: Fault) -> WriterStopped:
+        return WriterStopped(
+            f"{self._url} gives no answer ({fault}); what is finished is kept, "
+            "check the address and run again."
         )
-        limiter = RateLimiter(self.ledger, server.concurrency, server.max_cost_usd)
-        longest_s = WHOLE * server.timeout_s
-        return Calls(client, limiter, self.ledger, server.price, server.backoff_s, longest_s)
 
-    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
-
-
-def address_of(base_url: str | None) -> str:
-    """The server's address: as given, else from the environment, else OpenAI's."""
-    address = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
-    if not address.startswith(("https://", "http://")):
-        raise MuseQuestError(
-            f"The address {address!r} is none; write it as http://127.0.0.1:8000/v1."
-        )
-    return address
-
-
-def key_of(base_url: str, who: str, instead: str) -> str:
-    """The key from the environment; a server of one's own needs none.
-
-    Without one for OpenAI, MuseQuestError says that `who` needs it, or what to do `instead`; one
-    that would leave this machine unencrypted raises it too.
-    """
-    if key := os.environ.get("OPENAI_API_KEY", "").strip():
-        if not re.fullmatch(r"[!-~]+", key):
-            raise MuseQuestError("OPENAI_API_KEY holds signs that no key has; copy it again.")
-        if reason := unsafe_way("OPENAI_API_KEY", base_url):
-            raise MuseQuestError(reason)
-        return key
-    if base_url != OPENAI_URL:
-        return "none"
-    raise MuseQuestError(
-        f"{who} needs a key; set OPENAI_API_KEY, name a server of your own with --base-url, or "
-        f"{instead}."
-    )
+    def _delay_s(self, repeat: int) -> float:
+        longest = min(LONGEST_PAUSE_S, self.server.backoff_s * 2 ** (repeat - 1))
+        return longest * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""The hosted writer: pairs by a language model, each response paid at most once."""
+"""The hosted writers, one by one and in batches: pairs by a model, each response paid once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ...credentials import hidden_text
 from ...errors import MuseQuestError
+from ...languages import prepare_languages
 from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
-from ..exhibit import Exhibit
-from .acceptance import check_pairs, numbers_of, prepare
-from .calls import REPEATS
-from .faults import NoSchema
+from ..exhibits import Exhibit
+from .batches import Batches
 from .ledger import Ledger
-from .prices import Estimate, estimate, price_of
-from .prompts import FORMS, JSON, MARKED, Request, base_prompt, request
-from .replies import Unacceptable, parse, text_of
-from .session import ServerConfig, Session, address_of, key_of
+from .replies import Unacceptable, check_pairs, numbers_of, texts_of, words_of
+from .requests import (
+    FORMS,
+    JSON,
+    MARKED,
+    Estimate,
+    Request,
+    base_prompt,
+    estimate,
+    price_of,
+    request,
+)
+from .server import NoSchema, ServerConfig, address_of, key_of
+from .session import FEW, REPEATS, Session
 
 MODEL = "gpt-4o-mini"
-MAX_COST_USD = 1.0
-CONCURRENCY = 64
-TIMEOUT_S = 120.0
 WAITING = 2  # exhibits in work for each call at once, so that no call waits for a thread
 
 
@@ -41,42 +47,35 @@ class HostedWriter(Writer):
     """
 
     remedy = "run synthesize again"
+    tries = 1 + REPEATS  # in a run, for one response that is accepted
 
     def __init__(
         self,
         model: str = MODEL,
         *,
         base_url: str | None = None,
-        max_cost_usd: float = MAX_COST_USD,
-        concurrency: int = CONCURRENCY,
-        timeout_s: float = TIMEOUT_S,
+        max_cost_usd: float = 1.0,
+        concurrency: int = 64,
+        timeout_s: float = 120.0,
         backoff_s: float = 1.0,
     ) -> None:
         """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
         self.name = model
         price, address = price_of(model), address_of(base_url)
+        key = key_of(address, "The hosted writer", "take --writer offline")
         self.server = ServerConfig(
-            key=key_of(address, "The hosted writer", "take --writer offline"),
-            base_url=address,
-            price=price,
-            max_cost_usd=max_cost_usd,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            backoff_s=backoff_s,
+            key, address, price, max_cost_usd, concurrency, timeout_s, backoff_s
         )
         self.concurrency = WAITING * concurrency
         self._form = JSON
         self._ledger: Ledger | None = None
         self._session: Session | None = None
+        self._refused: dict[str, str] = {}  # requests that are not to be asked again, with reasons
         self._told: dict[str, list[str]] = {}  # exhibit -> its answers at lower temperatures
 
     def prompt(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> str:
         """Return what is asked but for the form of the reply."""
         return base_prompt(exhibit, n)
-
-    def estimate(self, exhibits: list[Exhibit], folder: Path) -> Estimate:
-        """Return what dialogs for these exhibits will cost; responses in the ledger are free."""
-        return expected_cost(exhibits, folder, self.name)
 
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
@@ -89,49 +88,14 @@ class HostedWriter(Writer):
                 )
             planned = _estimate(exhibits, self.name, ledger)
             tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
-            prepare()  # now, since the first reply's verdict opens the limiter
+            prepare_languages()  # now, since the first reply's verdict opens the limiter
             self._session = Session(self.server, ledger, planned)
-            self._session.calls.verdicts.proven = has_rows(folder / "dialogs.parquet")
+            self._session.proven = has_rows(folder / "dialogs.parquet")
             try:
                 yield
             finally:
                 self._session.close()
                 self._session = None
-
-    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
-        """Return `n` accepted pairs, from the ledger where they were paid for before.
-
-        A response that is not accepted is asked for again with the reason, at most three times a
-        run; then MuseQuestError leaves the exhibit for the next run.
-        """
-        asked, reason = 0, ""
-        for attempt in count():
-            response = self._known(exhibit, temperature, n, attempt, reason)
-            if response is None and asked > REPEATS:
-                break
-            known, flaw, pairs = response is not None, "", []
-            try:
-                if response is None:
-                    asked += 1
-                    response = self._asked(exhibit, temperature, n, attempt, reason)
-                pairs = self._accepted(exhibit, temperature, n, response)
-            except Unacceptable as unacceptable:
-                flaw = str(unacceptable)
-            if response and not known:
-                key = request(
-                    self.name, exhibit, temperature, n, response["form"], attempt, reason
-                ).key
-                self._open.judge(key, response, flaw, again=attempt >= asked)
-            if not flaw:
-                return pairs
-            reason = flaw
-        raise self._unusable(exhibit, temperature, reason)
-
-    def _unusable(self, exhibit: Exhibit, temperature: float, reason: str) -> MuseQuestError:
-        return MuseQuestError(
-            f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
-            f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
-        )
 
     @contextmanager
     def _reading(self, folder: Path) -> Iterator[Ledger]:
@@ -143,6 +107,33 @@ class HostedWriter(Writer):
             self._ledger.close()
             self._ledger, self._told = None, {}
 
+    def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
+        """Return `n` accepted pairs, from the ledger where they were paid for before.
+
+        A response that is not accepted is asked for again with the reason, at most three times a
+        run; then MuseQuestError leaves the exhibit for the next run.
+        """
+        pairs, known, reason = self._paid_pairs(exhibit, temperature, n)
+        for attempt in range(known, known + self.tries):
+            if pairs:
+                break
+            assert self._session, "write needs the context of working"
+            asked = request(self.name, exhibit, temperature, n, self._form, attempt, reason)
+            try:
+                response = self._session.ask(asked)
+            except NoSchema:
+                self._form = MARKED
+                asked = request(self.name, exhibit, temperature, n, MARKED, attempt, reason)
+                response = self._session.ask(asked)
+            pairs, reason = self._accepted(exhibit, temperature, n, response)
+            self._session.judge(asked.key, response, reason, again=known > 0)
+        if not pairs:
+            raise MuseQuestError(
+                f"the writer '{self.name}' on the exhibit '{exhibit.item_name}' at temperature "
+                f"{temperature}: {reason}; {self.remedy}, or mend the exhibit's text."
+            )
+        return pairs
+
     def stop(self) -> None:
         """Send nothing more; responses under way still reach the ledger."""
         if self._session:
@@ -152,48 +143,123 @@ class HostedWriter(Writer):
         """Return spent and projected USD, and calls a minute."""
         return self._session.state() if self._session else ""
 
-    def _known(
-        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
-    ) -> dict[str, Any] | None:
-        """The response that was paid for, whichever form it was asked in."""
-        for form in FORMS:
-            asked = request(self.name, exhibit, temperature, n, form, attempt, reason)
-            if self._ledger and (response := self._ledger.find(asked.key)):
-                return response
-        return None
-
-    def _asked(
-        self, exhibit: Exhibit, temperature: float, n: int, attempt: int, reason: str
-    ) -> dict[str, Any]:
-        """A new response, in the form of text where the server takes no schema."""
-        asked = request(self.name, exhibit, temperature, n, self._form, attempt, reason)
-        try:
-            return self._open.ask(asked)
-        except NoSchema:
-            self._form = MARKED
-        return self._asked(exhibit, temperature, n, attempt, reason)
+    def _paid_pairs(
+        self, exhibit: Exhibit, temperature: float, n: int
+    ) -> tuple[list[Pair], int, str]:
+        """The accepted pairs among all that was paid for; else none, the next attempt, and why."""
+        assert self._ledger
+        attempt, pairs, reason = 0, list[Pair](), ""
+        while not pairs:
+            asked = [request(self.name, exhibit, temperature, n, f, attempt, reason) for f in FORMS]
+            paid = next(filter(None, (self._ledger.find(each.key) for each in asked)), None)
+            flaw = self._refused.get(asked[0].key, "")
+            if paid:
+                pairs, flaw = self._accepted(exhibit, temperature, n, paid)
+            elif not flaw:
+                break
+            attempt, reason = attempt + 1, flaw
+        return pairs, attempt, reason
 
     def _accepted(
         self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
-    ) -> list[Pair]:
-        """The pairs of a response; Unacceptable unless all of them may become data."""
-        texts = parse(text_of(response), response["form"], n)
-        support = [numbers_of(exhibit, *pair) for pair in texts]
-        prompt_sha256 = sha256_of(self.prompt(exhibit, temperature, n, 0))
-        pairs = _pairs(texts, support, response, prompt_sha256)
-        first = temperature == min(TEMPERATURES)
+    ) -> tuple[list[Pair], str]:
+        """The pairs of a response, if all of them may become data; else none, and why."""
+        first, last = temperature == min(TEMPERATURES), temperature == max(TEMPERATURES)
         told = [] if first else self._told.get(exhibit.item_name, [])
-        check_pairs(exhibit, pairs, told)
+        try:
+            pairs = _pairs(exhibit, response, n)
+            check_pairs(exhibit, pairs, told)
+        except Unacceptable as flaw:
+            return [], str(flaw)
         self._told[exhibit.item_name] = [*told, *(pair.answer for pair in pairs)]
-        if temperature == max(TEMPERATURES):
+        if last:
             del self._told[exhibit.item_name]
-        return pairs
+        return pairs, ""
 
-    @property
-    def _open(self) -> Session:
-        if self._session is None:
-            raise RuntimeError("HostedWriter.write needs the context of HostedWriter.working")
-        return self._session
+
+class BatchWriter(HostedWriter):
+    """Asks as `HostedWriter` does, but in batches, which are answered within a day.
+
+    Each run takes in what has been answered, hands over what is missing, and writes the exhibits
+    whose responses are all there. A response that is not accepted is asked for again by the next
+    run, at most three times.
+    """
+
+    remedy = "run synthesize without --batch"
+    tries = 0  # nothing is asked one by one
+
+    def __init__(self, model: str = MODEL, **options: Any) -> None:
+        """Prepare as `HostedWriter` does, by its options but concurrency and backoff_s."""
+        super().__init__(model, concurrency=1, **options)
+        self.concurrency = 1
+        self.price = self.server.price.in_batch()
+        self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
+
+    @contextmanager
+    def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
+        """Settle the batches under way and hand over what is missing."""
+        with self._reading(folder) as ledger:
+            batches = Batches(self.server, ledger, self.price)
+            try:
+                batches.settle()
+                self._refused = ledger.refusals
+                self._proven, self._useless = has_rows(folder / "dialogs.parquet"), []
+                self._submit(exhibits, ledger, batches)
+            finally:
+                batches.client.close()
+                for sentence in batches.told:
+                    tqdm.write(hidden_text(sentence), file=sys.stderr)
+            yield
+
+    def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
+        """Return the exhibits that wait for no response."""
+        return [each for each in exhibits if not self._wanted(each)]
+
+    def _submit(self, exhibits: list[Exhibit], ledger: Ledger, batches: Batches) -> None:
+        wanted = [asked for exhibit in exhibits for asked in self._wanted(exhibit)]
+        if not self._proven and len(self._useless) >= FEW:
+            raise WriterStopped(
+                f"None of {len(self._useless)} replies of {self.name} could be used, the last "
+                f"because {self._useless[-1]}; what was paid is recorded, check --model and "
+                "--base-url, or run synthesize without --batch."
+            )
+        under_way = {key for batch in ledger.batches.values() for key in batch.calls}
+        # Exhibits with the same texts share one call.
+        missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
+        if not missing:
+            return
+        planned = estimate(missing, self.name, self.price, past_of(ledger))
+        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+        taken = batches.submit(missing, self.server.max_cost_usd - ledger.committed_usd)
+        if taken < len(missing):
+            text = (
+                f"The limit of {self.server.max_cost_usd} USD lets {taken} of {len(missing)} "
+                "requests go; raise --max-cost-usd for the others."
+            )
+            if not taken and not under_way:
+                raise WriterStopped(text)
+            batches.told.append(text)
+
+    def _wanted(self, exhibit: Exhibit) -> list[Request]:
+        """The requests whose responses an exhibit waits for, one a temperature at most."""
+        self._told.pop(exhibit.item_name, None)
+        wanted = []
+        for temperature in TEMPERATURES:
+            pairs, attempt, reason = self._paid_pairs(exhibit, temperature, PAIRS_EACH)
+            if not pairs and attempt <= REPEATS:
+                wanted.append(
+                    request(self.name, exhibit, temperature, PAIRS_EACH, JSON, attempt, reason)
+                )
+        return wanted
+
+    def _accepted(
+        self, exhibit: Exhibit, temperature: float, n: int, response: dict[str, Any]
+    ) -> tuple[list[Pair], str]:
+        pairs, flaw = super()._accepted(exhibit, temperature, n, response)
+        if flaw:
+            self._useless.append(f"{flaw}: {words_of(response)!r}")
+        self._proven = self._proven or bool(pairs)
+        return pairs, flaw
 
 
 def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> Estimate:
@@ -208,7 +274,7 @@ def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> 
 
 
 def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None) -> Estimate:
-    missing: list[Request] = []
+    missing = []
     for exhibit in exhibits:
         for temperature in TEMPERATURES:
             asked = [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
@@ -230,30 +296,27 @@ def has_rows(path: Path) -> bool:
         return False
 
 
-def _pairs(
-    texts: list[tuple[str, str]], support: list[str], response: dict[str, Any], prompt_sha256: str
-) -> list[Pair]:
+def _pairs(exhibit: Exhibit, response: dict[str, Any], n: int) -> list[Pair]:
     """The pairs of a response, each with its share of tokens and money."""
-    n, created = len(texts), response["created"]
+    prompt_sha256, created = sha256_of(base_prompt(exhibit, n)), response["created"]
     moment = None if created is None else datetime.fromtimestamp(created, UTC)
-    shares = [
-        {
-            name: response[name] // n + (index < response[name] % n)
-            for name in ("prompt_tokens", "completion_tokens")
-        }
-        for index in range(n)
-    ]
     return [
         Pair(
             question=question,
             answer=answer,
             prompt_sha256=prompt_sha256,
             response_id=response["id"],
+            prompt_tokens=_share(response["prompt_tokens"], n, index),
+            completion_tokens=_share(response["completion_tokens"], n, index),
             cost_usd=response["cost_usd"] / n,
             created_at=moment,
             temperature_taken=response["temperature"] is not None,
-            support=support[index],
-            **shares[index],
+            support=numbers_of(exhibit, question, answer),
         )
-        for index, (question, answer) in enumerate(texts)
+        for index, (question, answer) in enumerate(texts_of(response, n))
     ]
+
+
+def _share(tokens: int, n: int, index: int) -> int:
+    """One of `n` shares of which all together make the whole."""
+    return tokens // n + (index < tokens % n)

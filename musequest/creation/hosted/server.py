@@ -1,0 +1,350 @@
+"""The server: its address and key, how much it is asked at once, and what its refusals mean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+
+from ...credentials import unsafe_way
+from ...errors import MuseQuestError
+from ...files import parse_json
+from ..dialogs import WriterStopped
+from .ledger import Ledger
+from .requests import Estimate, Price, Request
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+LONGEST_PAUSE_S = 120.0
+SETTLED_S = 1.0  # within so short a time, several 429 are one
+PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+FREE = (409, 500, 503)  # errors that surely cost nothing; with others a model may have answered
+NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+SCHEMA_WORDS = re.compile(r"response_format|json_schema")
+PAGE = re.compile(r"\s*<(!doctype|html|head|body|\?xml)\b", re.I)
+# How servers call a model that they do not have: in a field of the error, or in its sentence.
+NO_MODEL_CODE = re.compile(r"model|model_not_found|(invalid|unknown|unsupported)_model", re.I)
+NO_MODEL = (
+    r"(invalid|unknown|unsupported|no such) model|not a valid model|"
+    r"model\W+{model}\W+(\w+\W+)?(not|unknown|invalid|unavailable)\b"
+)
+
+# Newer models want max_completion_tokens, and some take no temperature but their own. A server says
+# so with a status of 400 or 422, which costs nothing; the ledger keeps it.
+INSTEAD = {"max_tokens": "max_completion_tokens", "temperature": None}
+TOLD = {
+    "max_tokens": "max_completion_tokens bounds its answers, their reasoning included",
+    "temperature": "none is sent, and none is recorded beside what it writes",
+}
+UNTAKEN = re.compile(
+    r"un-?supported|n[o']t (be )?(support|allow|permit|accept|recogni[sz]e|availabl)|"
+    r"un(known|recogni[sz]ed|expected) |extra_forbidden|deprecated|only the default|"
+    r"max_completion_tokens",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where a run asks, and within which bounds."""
+
+    key: str
+    base_url: str
+    price: Price
+    max_cost_usd: float
+    concurrency: int  # calls at once
+    timeout_s: float  # without a sign of the answer; twice as long for the whole of it
+    backoff_s: float  # before the first repeat; doubles with each
+
+    def __post_init__(self) -> None:
+        if not self.max_cost_usd >= 0:
+            raise MuseQuestError(
+                f"A limit of {self.max_cost_usd} USD is none; give --max-cost-usd 0 or more."
+            )
+
+    def room(self, planned: Estimate, ledger: Ledger) -> str:
+        """What was spent before, the limit, and whether it will be enough."""
+        spent = ledger.committed_usd
+        text = f"{spent:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
+        if spent + planned.usd > self.max_cost_usd:
+            text += " That will not be enough; the run will stop there and keep what it has."
+        return text
+
+
+def address_of(base_url: str | None) -> str:
+    """The server's address: as given, else from the environment, else OpenAI's."""
+    address = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+    if not address.startswith(("https://", "http://")):
+        raise MuseQuestError(
+            f"The address {address!r} is none; write it as http://127.0.0.1:8000/v1."
+        )
+    return address
+
+
+def key_of(base_url: str, who: str, instead: str) -> str:
+    """The key from the environment; a server of one's own needs none.
+
+    Without one for OpenAI, MuseQuestError says that `who` needs it, or what to do `instead`; one
+    that would leave this machine unencrypted raises it too.
+    """
+    if key := os.environ.get("OPENAI_API_KEY", "").strip():
+        if not re.fullmatch(r"[!-~]+", key):
+            raise MuseQuestError("OPENAI_API_KEY holds signs that no key has; copy it again.")
+        if reason := unsafe_way("OPENAI_API_KEY", base_url):
+            raise MuseQuestError(reason)
+    elif base_url == OPENAI_URL:
+        raise MuseQuestError(
+            f"{who} needs a key; set OPENAI_API_KEY, name a server of your own with --base-url, or "
+            f"{instead}."
+        )
+    return key or "none"
+
+
+class RateLimiter:
+    """What every call passes: how many at once, not before when, and never above the limit in USD.
+
+    It opens for one call, and fully after the first answer that could be used, so that a wrong key
+    costs a single call, and a server whose answers are of no use a few. A 429 halves what is let
+    through and pauses all until the server's headers say; every answer widens it again by a little.
+    It is used in the thread of one event loop alone.
+    """
+
+    def __init__(self, ledger: Ledger, concurrency: int, max_cost_usd: float) -> None:
+        """Let through at most `concurrency` calls at once and `max_cost_usd` in the ledger."""
+        self.ledger = ledger
+        self.most, self.max_cost_usd = concurrency, max_cost_usd
+        self.width, self.active = 1.0, 0
+        self.opened = False
+        self.stopped: WriterStopped | None = None
+        self._until = self._narrowed = 0.0  # monotonic seconds
+        self._change = asyncio.Event()  # of the next change, which has an event of its own
+
+    @contextlib.asynccontextmanager
+    async def room(self, key: str, most_usd: float) -> AsyncIterator[str]:
+        """Wait for room, write the call into the ledger and give its name there.
+
+        Raises WriterStopped when the run is stopped, or when the call could cross the limit and
+        nothing under way can make room for it.
+        """
+        while not self._fits(most_usd, pause := self._until - time.monotonic()):
+            await self._wait(pause)
+        call = self.ledger.sent(key, most_usd)
+        self.active += 1
+        try:
+            yield call
+        finally:
+            self.active -= 1
+            self._wake()
+
+    def _fits(self, most_usd: float, pause: float) -> bool:
+        if self.stopped:
+            raise self.stopped
+        if pause > 0 or self.active >= int(self.width):
+            return False
+        if self.ledger.committed_usd + most_usd <= self.max_cost_usd:
+            return True
+        if self.active:
+            return False
+        raise self.stop(
+            f"The limit of {self.max_cost_usd} USD is reached: {self.ledger.paid_usd:.4f} are "
+            f"spent, {self.ledger.committed_usd:.4f} with calls whose end is not known, and one "
+            f"more may cost {most_usd:.4f}; what is finished is kept, raise --max-cost-usd and "
+            "run again."
+        )
+
+    async def _wait(self, pause: float) -> None:
+        """Until something changes or the pause is over, each a little later than the other."""
+        longest = pause + random.uniform(0, min(0.25, pause / 4)) if pause > 0 else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self._change.wait()
+
+    def _wake(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
+
+    def open(self) -> None:
+        """After the first answer that could be used: let all through."""
+        if not self.opened:
+            self.opened, self.width = True, float(self.most)
+            self._wake()
+
+    def widen(self, headers: Mapping[str, str]) -> None:
+        """After an answer: let a little more through, unless its headers say that all is used."""
+        if self.opened:
+            self.width = min(float(self.most), self.width + 1 / self.width)
+        if pause := _exhausted_s(headers):
+            self.pause(pause)
+
+    def narrow(self, headers: Mapping[str, str], usual_s: float) -> None:
+        """After a 429: let half through, and none before its headers say (else `usual_s`)."""
+        now = time.monotonic()
+        if now - self._narrowed > SETTLED_S:
+            self.width = max(1.0, self.width / 2)
+            self._narrowed = now
+        self.pause(_retry_after_s(headers) or _exhausted_s(headers) or usual_s)
+
+    def stop(self, reason: object) -> WriterStopped:
+        """Let nothing through any more; the first reason stays. Returns it."""
+        self.stopped = self.stopped or WriterStopped(reason)
+        self._wake()
+        return self.stopped
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing through for a while, 120 s at most."""
+        until = time.monotonic() + min(seconds, LONGEST_PAUSE_S)
+        self._until = max(self._until, until)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The seconds that `retry-after-ms` or `retry-after` names; None without them."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if re.fullmatch(r"\d+(\.\d+)?", text := headers.get(name, "")):
+            return float(text) * unit
+    return None
+
+
+def _exhausted_s(headers: Mapping[str, str]) -> float | None:
+    """The seconds until a limit of which nothing remains is filled again; None where all remain."""
+    waits = []
+    for kind in ("requests", "tokens"):
+        if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
+            parts = PART.findall(headers.get(f"x-ratelimit-reset-{kind}", ""))
+            waits.append(sum(float(number) * SECONDS[unit] for number, unit in parts))
+    return max(waits, default=0.0) or None
+
+
+class NoSchema(Exception):
+    """The server does not take a JSON schema."""
+
+
+class Untaken(Exception):
+    """The model does not take a parameter: `name`, and the server's words."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
+
+
+class Fault(Exception):
+    """A call failed in a way that may pass; `free` says that it surely costs nothing."""
+
+    def __init__(self, reason: str, *, free: bool, headers: Mapping[str, str] | None = None):
+        super().__init__(reason)
+        self.free, self.headers = free, headers or {}
+
+
+class Limited(Fault):
+    """The server asks to come back later; its `headers` may say when."""
+
+
+def lost(error: openai.APIConnectionError) -> Fault:
+    """What a broken connection means; it costs nothing if the call never left."""
+    cause = type(error.__cause__).__name__
+    reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else error.message
+    return Fault(f"{reason.rstrip('.')}, {cause}", free=cause in NOT_SENT)
+
+
+def answer_in(text: str) -> dict[str, Any]:
+    """An answer of status 200, which has choices or tells of an error; Fault where it does not."""
+    try:
+        body = parse_json(text, Any)
+    except ValueError:
+        flaw = f"it is no JSON: {' '.join(text.split())[:200]!r}"
+    else:
+        if isinstance(body, dict) and (told_error(body) or isinstance(body.get("choices"), list)):
+            return body
+        flaw = f"it has no choices: {text[:200]}"
+    raise Fault(f"a response that cannot be read ({flaw})", free=False)
+
+
+def told_error(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the error that an answer of status 200 tells of, or None."""
+    choices = body.get("choices")
+    for place in [body, *(choices if isinstance(choices, list) else [])][:2]:
+        if isinstance(place, dict) and (told := place.get("error")):
+            return told if isinstance(told, dict) else {"message": str(told)}
+    return None
+
+
+def as_refusal(told: dict[str, Any], answer: Any) -> openai.APIStatusError:
+    """Return an error told with status 200 as if it had come with its own status.
+
+    That is its code, where it has one from 400 to 599; else 502, since a model may have answered.
+    """
+    error = openai.APIStatusError(
+        str(told.get("message") or told), response=answer.http_response, body=told
+    )
+    code = str(error.code)
+    error.status_code = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 502
+    return error
+
+
+def keeps_out(url: str, error: openai.APIStatusError) -> WriterStopped | None:
+    """What a redirect, 401 or 403 means: nobody here is served; None of any other answer.
+
+    A redirect is never followed: the ledger would not know that call.
+    """
+    told = " ".join(error.message.split())[:300].rstrip(".")
+    if error.status_code < 400:
+        there = error.response.headers.get("location", "nowhere")
+        return WriterStopped(
+            f"{url} redirects to {there[:200]!r} (status {error.status_code}), which is not "
+            "followed; if that is the right address, give it up to /v1 with --base-url."
+        )
+    if error.status_code == 403 and PAGE.match(str(error.response.text)):
+        return WriterStopped(
+            f"{url} was not reached: a page came instead of its answer (status 403), as firewalls "
+            "and proxies send it; check the address, and what this network lets through."
+        )
+    if error.status_code in (401, 403):
+        return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
+    return None
+
+
+def lacks_model(error: openai.APIStatusError, model: str) -> bool:
+    """Whether a refusal says that the server does not have the model."""
+    if any(NO_MODEL_CODE.fullmatch(str(each)) for each in (error.code, error.type, error.param)):
+        return True
+    return re.search(NO_MODEL.format(model=re.escape(model)), error.message, re.I) is not None
+
+
+def sentence_of(url: str, model: str, name: str, reason: str) -> str:
+    """Say that a parameter is not taken, and what becomes of it."""
+    return (
+        f"The model '{model}' at {url} does not take {name} ({reason.rstrip('.')}); {TOLD[name]}."
+    )
+
+
+def untaken_in(status: int, param: object, words: str, without: Container[str] = ()) -> str | None:
+    """Return the parameter that a refusal is about, or None; `without` were not sent.
+
+    `param` is what the refusal itself names, if it does; `words` are its message and its code.
+    """
+    if status in (400, 422) and UNTAKEN.search(words):
+        for name in INSTEAD:
+            named = param == name if param else re.search(rf"\b{name}\b", words)
+            if named and name not in without:
+                return name
+    return None
+
+
+def as_sent(request: Request, without: Container[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a request's body without what is not taken, and its settings as they were sent.
+
+    Where there is another parameter, it takes the place; a temperature that is not sent is None.
+    """
+    names = {name: INSTEAD[name] for name in INSTEAD if name in without}
+    body = {names.get(name, name): value for name, value in request.body.items()}
+    body.pop(None, None)
+    return body, request.settings | ({"temperature": None} if "temperature" in without else {})
