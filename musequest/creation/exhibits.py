@@ -151,8 +151,14 @@ def load_exhibits(collection: str) -> list[Exhibit]:
         values["photos"] = list(row["photos"])
         values["language"] = row["language"] if isinstance(row.get("language"), str) else ENGLISH
         for name, nothing in JSON_CELLS.items():
-            told = row.get(name)
-            values[name] = _cell(told if isinstance(told, str) else nothing, name, path)
+            told = row[name] if isinstance(row.get(name), str) else nothing
+            try:
+                values[name] = parse_json(told, get_type_hints(Exhibit)[name])
+            except ValueError as error:
+                raise MuseQuestError(
+                    f"{path}: a cell of the column '{name}' is not what collect writes ({error}); "
+                    "run `python -m musequest collect` again."
+                ) from None
         exhibits.append(Exhibit(**values))
     return exhibits
 
@@ -201,17 +207,6 @@ def _credits_of(exhibit: Exhibit, own: dict[str, dict[str, str]]) -> Credits:
     told = (exhibit.license, exhibit.credit, exhibit.record, exhibit.link)
     shared = dict(zip(RIGHTS, told, strict=True))
     return [shared | own.get(normalize("NFC", photo), {}) for photo in exhibit.photos]
-
-
-def _cell(text: str, name: str, path: Path) -> Any:
-    """The JSON in a cell of exhibits.parquet."""
-    try:
-        return parse_json(text, get_type_hints(Exhibit)[name])
-    except ValueError as error:
-        raise MuseQuestError(
-            f"{path}: a cell of the column '{name}' is not what collect writes ({error}); run "
-            "`python -m musequest collect` again."
-        ) from None
 
 
 def _row(exhibit: Exhibit) -> dict[str, Any]:
