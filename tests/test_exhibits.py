@@ -335,6 +335,7 @@ def test_what_lies_beside_the_photos_is_counted_and_what_systems_leave_is_not(
     caplog.clear()
     assert len(collect(museum)) == 5
     assert caplog.messages[0].startswith(f"1 file in photos/ was left out, {folder}/more/raw/02.pn")
+    (folder / "plan.pdf").write_bytes(b"%PDF")
     for path in folder.glob("*.png"):
         path.rename(folder / "more" / path.name)
     _, (problem,) = read_folder(museum)

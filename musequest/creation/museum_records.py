@@ -120,14 +120,13 @@ def read_catalogue(path: str | Path) -> list[Entry]:
     for place, number, cells in rows:
         name = cells["item_name"]
         texts = {key: " ".join(cells.get(key, "").split()) for key in ("link", "record", "title")}
-        if flaw := flaw_of_name(name):
-            raise MuseQuestError(f"{path}, {place}: {flaw}")
+        flaw = flaw_of_name(name)
         if name in entries:
-            raise MuseQuestError(f"{path}, {place}: '{name}' occurs twice; take one out.")
-        if not any(texts.values()):
-            raise MuseQuestError(
-                f"{path}, {place}: '{name}' has no link, record or title; add one of them."
-            )
+            flaw = f"'{name}' occurs twice; take one out."
+        elif not any(texts.values()):
+            flaw = flaw or f"'{name}' has no link, record or title; add one of them."
+        if flaw:
+            raise MuseQuestError(f"{path}, {place}: {flaw}")
         entries[name] = Entry(number, name, **texts)
     return list(entries.values())
 

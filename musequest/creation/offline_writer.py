@@ -180,10 +180,9 @@ def _new_answer(
         if answer not in told and count_words(answer) >= FEWEST:
             told.add(answer)
             return answer
-    needed = "a longer description" + (" or more facts" if english else "")
     raise MuseQuestError(
-        f"The exhibit '{exhibit.item_name}' says too little for different answers; give it "
-        f"{needed}."
+        f"The exhibit '{exhibit.item_name}' says too little for different answers; give it a "
+        f"longer description{' or more facts' if english else ''}."
     )
 
 

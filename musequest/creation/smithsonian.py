@@ -62,10 +62,10 @@ class Smithsonian(Museum):
     BASE_URL = "https://api.si.edu/openaccess/api/v1.0"
 
     def __init__(self, client: MuseumClient, base_url: str | None = None):
-        super().__init__(client, base_url)
         key = os.environ.get("SMITHSONIAN_API_KEY", "").strip()
-        if key and (reason := unsafe_way("SMITHSONIAN_API_KEY", self.base_url)):
+        if key and (reason := unsafe_way("SMITHSONIAN_API_KEY", base_url or self.BASE_URL)):
             raise MuseQuestError(reason)
+        super().__init__(client, base_url)
         self._key = {"api_key": key or "DEMO_KEY"}
         self._pages_closed = False  # whether pages turned out to be out of reach
 
