@@ -123,8 +123,8 @@ def collect_folder(
     Photos become RGB JPEGs of at most 1536 px. Of an exhibit the first 15 photos are taken, and
     one that shows the same as an earlier one is left out; both are reported. Bad exhibits are
     reported and left out; more than 10 % of them raises MuseQuestError. Descriptions of fewer than
-    80 words are counted in a warning; so is it said where they seem to be in another language than
-    `language`. Returns the exhibits as written, one row each.
+    80 words are counted in a warning, and so are those that are surely in another language than was
+    said, where they are most. Returns the exhibits as written, one row each.
     """
     target, source = collection_dir(collection), list_path(folder)
     exhibits, problems = read_folder(folder, checked_language(language, "collect"))

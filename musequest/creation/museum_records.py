@@ -99,8 +99,20 @@ class Museum(ABC):
         """Return the record of a catalogue's entry; raise NotFound, Refused or Unanswered."""
 
     @abstractmethod
+    def pages(self, query: str, *, any_license: bool = False) -> Iterator[list[MuseumRecord]]:
+        """Give what matches, page by page."""
+
     def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
         """Give the records that match, in the museum's order, each once."""
+        seen: set[str] = set()
+        for records in self.pages(query, any_license=any_license):
+            before = len(seen)
+            for record in records:
+                if record.record_id and record.record_id not in seen:
+                    seen.add(record.record_id)
+                    yield record
+            if len(seen) == before:  # the end, whatever the museum says of how many there are
+                return
 
 
 def published_catalogue() -> Path:
