@@ -39,11 +39,9 @@ from ..text.titles import untold
 from .answers import Answers, Given, gather
 from .base_model import BaseModel
 from .controls import control_answers
-from .differences import Summary, compare, summarize
-from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
-from .items import dataset_items
-from .metrics import METRICS, Metric, item_metrics, outsider_metrics
-from .results import REPORT
+from .differences import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED, Summary, compare, summarize
+from .metrics import METRICS, Metric, metrics_of
+from .results import REPORT, dataset_items, load_results
 from .scoring_batch import References, ScoringBatch
 
 
@@ -74,7 +72,6 @@ def evaluate(profile: Profile | str) -> Summary:
     """
     from ..creation.dataset import fingerprint
     from .figures import draw_figures
-    from .results import load_results
 
     profile = load_profile(profile) if isinstance(profile, str) else profile
     found, left_out = find_answers(profile, fingerprint(profile.collection))
@@ -140,10 +137,7 @@ def _cut_by_encoder(answers: Answers, scores: pd.DataFrame) -> list[str]:
 
 
 def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseModel | None:
-    """The base model, all answers read, for the published score.
-
-    None, with a notice, where it cannot be had or cannot read them all.
-    """
+    """The base model, all answers read; None, with a notice, where it cannot read them all."""
     if profile is None:
         return None
     truths = answers.items.ground_truth
@@ -209,35 +203,7 @@ class Scorer:
     def score(self, name: str, given: Given) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rows of scores.parquet and of facts.parquet for one system's answers."""
         items = self.answers.items.iloc[given.places]
-        batch = self._batch(items, given)
-        nearest = np.array(self.references.item_names)[batch.placement.nearest]
-        rows = {
-            "model": name,
-            "data_id": items.data_id.to_numpy(),
-            "item_name": items.item_name.to_numpy(),
-            "track": items.track.to_numpy(),
-            **{metric.name: _values(metric, batch) for metric in item_metrics()},
-            "nearest_exhibit": np.where(batch.empty, None, nearest),
-            **{metric.name: np.nan for metric in outsider_metrics()},
-        }
-        return pd.DataFrame(rows), _facts(name, items.data_id, batch)
-
-    def score_outsiders(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Rows of scores.parquet for answers about things from outside the collection."""
-        answers, titles = list(table.answer), self.answers.titles
-        none = np.zeros((0, 0))
         batch = ScoringBatch(
-            [], [], answers, [], none, none, self.references, self.encoder, titles=titles
-        )
-        rows = {"model": name, "data_id": list(table.data_id), "item_name": list(table.item_name)}
-        missing = dict.fromkeys((metric.name for metric in item_metrics()), np.nan)
-        values = {metric.name: _values(metric, batch) for metric in outsider_metrics()}
-        return pd.DataFrame(
-            {**rows, "track": OUTSIDERS, **missing, "nearest_exhibit": None} | values
-        )
-
-    def _batch(self, items: pd.DataFrame, given: Given) -> ScoringBatch:
-        return ScoringBatch(
             item_names=list(items.item_name),
             ground_truths=list(items.ground_truth),
             answers=given.answers,
@@ -250,6 +216,17 @@ class Scorer:
             base=self.base,
             titles=self.answers.titles,
         )
+        names = np.array(self.references.item_names)
+        nearest = np.where(batch.empty, None, names[batch.placement.nearest])
+        return _scores(name, items, batch, nearest), _facts(name, items.data_id, batch)
+
+    def score_outsiders(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of scores.parquet for answers about things from outside the collection."""
+        answers, titles, none = list(table.answer), self.answers.titles, np.zeros((0, 0))
+        batch = ScoringBatch(
+            [], [], answers, [], none, none, self.references, self.encoder, titles=titles
+        )
+        return _scores(name, table.assign(track=OUTSIDERS), batch, None)
 
     def _encode(self, answers: list[str]) -> np.ndarray:
         """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
@@ -285,11 +262,26 @@ def with_controls(answers: Answers) -> dict[str, Given]:
     return {**answers.given, **controls}
 
 
+def _scores(
+    name: str, items: pd.DataFrame, batch: ScoringBatch, nearest: np.ndarray | None
+) -> pd.DataFrame:
+    """Rows of scores.parquet; answers about things from outside have no `nearest` exhibit."""
+    columns: dict[str, Any] = {"model": name}
+    columns |= {column: list(items[column]) for column in ("data_id", "item_name", "track")}
+    outside = nearest is None
+    for metric in metrics_of("all"):
+        columns[metric.name] = np.nan if outside else _values(metric, batch)
+    columns["nearest_exhibit"] = nearest
+    for metric in metrics_of(OUTSIDERS):
+        columns[metric.name] = _values(metric, batch) if outside else np.nan
+    return pd.DataFrame(columns)
+
+
 def _values(metric: Metric, batch: ScoringBatch) -> np.ndarray:
     values = metric.compute(batch)
     if np.isinf(values).any():
         raise MuseQuestError(
-            f"The metric {metric.name} gave an infinite score; mend it in evaluation/metrics/."
+            f"The metric {metric.name} gave an infinite score; mend it in evaluation/metrics.py."
         )
     return values
 

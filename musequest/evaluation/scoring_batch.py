@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -49,8 +49,7 @@ class References:
         return found
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """Where n answers lie among the references of all exhibits."""
 
     ranks: np.ndarray  # (n,) 1 + the number of other exhibits whose reference is as near or nearer
@@ -101,17 +100,9 @@ class ScoringBatch:
     @cached_property
     def number_checks(self) -> list[FactCheck]:
         """The numbers of each answer held against its ground truth and its sources."""
-        return [check_numbers(*texts) for texts in self._texts()]
+        return list(map(check_numbers, self.answers, self.ground_truths, self.sources))
 
     @cached_property
     def name_checks(self) -> list[FactCheck]:
         """The proper names of each answer held against its ground truth and its sources."""
-        return [check_names(*texts) for texts in self._texts()]
-
-    def _texts(self) -> Iterable[tuple[str, str, str]]:
-        return zip(self.answers, self.ground_truths, self.sources, strict=True)
-
-
-def as_values(values: Iterable[float | None]) -> np.ndarray:
-    """(n,) values, NaN for None."""
-    return np.array([np.nan if value is None else value for value in values], float)
+        return list(map(check_names, self.answers, self.ground_truths, self.sources))
