@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from ..settings import approach_names, load_profile
 from ..systems.registry import OUTSIDERS, system
 from .notebooks import comparison_frame
 
-Record = Mapping[str, Any]
+Record = dict[str, Any]
 
 RECORDS = Path("benchmarks/records")
 SIX = RECORDS / "pocket_six.json"
@@ -75,7 +75,7 @@ def block(record: Path, absent: str = "") -> Callable[[Callable[[Any], str]], Ca
             path = root() / record
             if absent and not path.exists():
                 return absent
-            return write(read_json(path) if path.suffix == ".json" else read_csv(path))
+            return write(read_csv(path) if path.suffix == ".csv" else read_json(path, Record))
 
         BLOCKS[write.__name__] = shown
         return shown
@@ -122,7 +122,7 @@ def trained(run: Record) -> str:
 
 def read_record(path: Path) -> Record | None:
     """A record of the repository; None where none is kept yet."""
-    return read_json(root() / path) if (root() / path).exists() else None
+    return read_json(root() / path, Record) if (root() / path).exists() else None
 
 
 def keep_six(profile_name: str) -> None:
