@@ -23,7 +23,6 @@ from ..evaluation.report_tables import (
     headed,
     key_cells,
     key_rows,
-    show,
 )
 from ..evaluation.results import load_results
 from ..files import read_json, write_json
@@ -216,7 +215,7 @@ def _ours(approach: str) -> str:
         return NO_SIX
     run = found["run"]
     peak = max(run["peak_memory_gib"].values())
-    scores = [f"{metric} {show(score)}" for metric, score in found["scores"].items()]
+    scores = [f"{metric} {cell(score)}" for metric, score in found["scores"].items()]
     processes = f"{run['world_size']} process" + ("es" if run["world_size"] > 1 else "")
     return (
         f"{run['steps']} steps in {run['minutes']:.1f} minutes, {processes}, {trained(run)}, "
@@ -285,7 +284,7 @@ def retrieval_scores(record: Record) -> str:
     for name in COMPARED:
         row = {"system": system(name).label, **key_cells(record["scores"][record["track"]][name])}
         if outside := record["scores"].get(OUTSIDERS):
-            row[headed(REFUSAL)] = cell(outside[name][REFUSAL], METRICS[REFUSAL])
+            row[headed(REFUSAL)] = cell(outside[name][REFUSAL], METRICS[REFUSAL].decimals)
         rows.append(row)
     table = markdown(pd.DataFrame(rows))
     return f"{measured(record)}. Scores on `{record['track']}`.\n\n{table}"

@@ -65,15 +65,11 @@ class Answers:
         """The systems without their ablations."""
         return [name for name in self.given if not variant(name)[1]]
 
-    def rows_of(self, track: str) -> pd.Series:
-        """(n,) bool: which items belong to a track; all of them to "all"."""
-        return self.items.track.eq(track) | (track == "all")
-
     @property
-    def tracks(self) -> list[str]:
-        """ "all", then the tracks that occur."""
-        there = set(self.items.track) - {"", "all"}
-        return [track for track in TRACK_LABELS if track == "all" or track in there]
+    def tracks(self) -> dict[str, int]:
+        """How many items belong to "all", then to each of the tracks that occur."""
+        counts = self.items.track.value_counts().to_dict() | {"all": len(self.items)}
+        return {track: counts[track] for track in TRACK_LABELS if track in counts}
 
 
 def gather(

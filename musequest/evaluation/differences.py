@@ -45,10 +45,10 @@ Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
 class Draws:
     """The resamples of one track: how often each exhibit is drawn in each of them."""
 
-    def __init__(self, item_names: Sequence[str], seed: int = SEED, draws: int = DRAWS) -> None:
+    def __init__(self, item_names: Sequence[str]) -> None:
         names, self.cluster = np.unique(np.array(item_names, dtype=object), return_inverse=True)
         self.exhibits = len(names)
-        self.weights = _weights(self.exhibits, seed, draws)
+        self.weights = _weights(self.exhibits)
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """(n,) values, NaN where an item has none -> (draws,) means; NaN for a draw without any."""
@@ -95,10 +95,10 @@ class Draws:
 
 
 @lru_cache(maxsize=2)
-def _weights(exhibits: int, seed: int, draws: int) -> np.ndarray:
+def _weights(exhibits: int) -> np.ndarray:
     """(draws, exhibits) how often each exhibit is drawn; many systems and pairs share them."""
     even = np.full(exhibits, 1 / exhibits)
-    return np.random.default_rng(seed).multinomial(exhibits, even, size=draws).astype(float)
+    return np.random.default_rng(SEED).multinomial(exhibits, even, size=DRAWS).astype(float)
 
 
 def _widening(exhibits: int) -> float:

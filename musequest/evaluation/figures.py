@@ -7,7 +7,7 @@ results/<profile>/figures/, and stands in the report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,19 +63,19 @@ COSTS = {
 }
 
 
-def metric_bars(
-    summary: Summary, track: str = "all", metrics: Sequence[str] | None = None
-) -> Picture:
+def metric_bars(summary: Summary, track: str = "all") -> Picture:
     """One panel a metric, one bar a system or control, with 95 % intervals where there are any.
 
-    `summary` is summary.json; `metrics` are names of METRICS, by default all that have values.
-    Ablations have a figure of their own (`sight_points`).
+    `summary` is summary.json. Metrics without any value are left out, and so are ablations, which
+    have a figure of their own (`sight_points`).
     """
     systems = ordered(name for name in summary[track] if not variant(name)[1])
     own = {name: summary[track][name] for name in systems}
-    chosen = [METRICS[name] for name in metrics or _with_values(own)]
-    columns = max(1, min(2, len(chosen)))
-    rows = max(1, -(-len(chosen) // columns))
+    metrics = metrics_of("all")
+    known = [m for m in metrics if any(each[m.name]["mean"] is not None for each in own.values())]
+    chosen = known or metrics
+    columns = min(2, len(chosen))
+    rows = -(-len(chosen) // columns)
     height = 0.55 + rows * (PANEL + BAR * len(systems))
     with picture(WIDTH, height, layout="constrained") as figure:
         figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)
@@ -87,12 +87,6 @@ def metric_bars(
         items = max(value["n"] for each in own.values() for value in each.values())
         head(figure, f"{TRACK_LABELS[track]}: {items} items, mean and 95 % interval over exhibits")
     return figure
-
-
-def _with_values(own: Own) -> list[str]:
-    """The metrics for which some system has a value; all of them where none has any."""
-    names = [metric.name for metric in metrics_of("all")]
-    return [n for n in names if any(each[n]["mean"] is not None for each in own.values())] or names
 
 
 def _bars(axes: Axes, metric: Metric, values: Mapping[str, Mapping[str, float | None]]) -> None:

@@ -42,13 +42,6 @@ PHOTO_EDGE, MANY_ITEMS, SMALL_EDGE = 480, 100, 320  # px, items, px
 def build_report(profile: Profile | str) -> Path:
     """Write results/<profile>/report.html from an evaluated profile; returns its path."""
     results = load_results(profile)
-    path = results.folder / REPORT
-    write_text(path, render(results))
-    return path
-
-
-def render(results: Results) -> str:
-    """The page as text."""
     environment = Environment(
         loader=PackageLoader("musequest.evaluation", "templates"),
         autoescape=True,
@@ -61,7 +54,7 @@ def render(results: Results) -> str:
     script = environment.get_template("report.js.j2").render()
     items = [*_items(results), *_outsiders(results)]
     occurring = {item["track"] for item in items}
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         css=Markup(css),
         css_digest=_digest(css),
         script=Markup(script),
@@ -79,6 +72,8 @@ def render(results: Results) -> str:
         items=items,
         exhibits=sorted({(i["title"], i["item_name"]) for i in items if i["item_name"]}),
     )
+    write_text(results.folder / REPORT, page)
+    return results.folder / REPORT
 
 
 def _digest(text: str) -> str:

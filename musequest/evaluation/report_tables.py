@@ -140,12 +140,14 @@ def _note(rows: Sequence[Row], fewest: int) -> str:
     )
 
 
-def cell(score: Score, metric: Metric) -> str:
-    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"."""
+def cell(score: Score, decimals: int = 3) -> str:
+    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"; else "–"."""
+    if score["mean"] is None:
+        return "–"
     if score["ci_low"] is None:
-        return metric.show(score["mean"])
-    interval = f"[{metric.show(score['ci_low'])}, {metric.show(score['ci_high'])}]"
-    return f"{metric.show(score['mean'])} {interval}"
+        return f"{score['mean']:.{decimals}f}"
+    low, high = f"{score['ci_low']:.{decimals}f}", f"{score['ci_high']:.{decimals}f}"
+    return f"{score['mean']:.{decimals}f} [{low}, {high}]"
 
 
 def headed(name: str) -> str:
@@ -153,29 +155,15 @@ def headed(name: str) -> str:
     return f"{METRICS[name].label} {METRICS[name].direction}".strip()
 
 
-def show(score: Score) -> str:
-    """A mean and its 95 % interval to three decimals, whatever the metric; "–" without a value."""
-    if score["mean"] is None:
-        return "–"
-    if score["ci_low"] is None:
-        return f"{score['mean']:.3f}"
-    return f"{score['mean']:.3f} [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
-
-
 def score_frame(own: Own) -> pd.DataFrame:
     """One track of summary.json: a row a metric with its best value, a column a system or control.
 
     Answers without the exhibit's photo have a table of their own (`ablation_frame`).
     """
-    return pd.DataFrame(
-        {
-            name: {
-                f"{metric} {METRICS[metric].direction}".strip(): show(score)
-                for metric, score in scores.items()
-            }
-            for name, scores in own.items()
-            if not variant(name)[1]
-        }
+    systems = {name: scores for name, scores in own.items() if not variant(name)[1]}
+    table = {name: {m: cell(s) for m, s in scores.items()} for name, scores in systems.items()}
+    return pd.DataFrame(table).rename(
+        lambda metric: f"{metric} {METRICS[metric].direction}".strip()
     )
 
 
@@ -221,7 +209,7 @@ def ablation_frame(own: Own) -> pd.DataFrame:
 
 def key_cells(scores: Mapping[str, Score]) -> dict[str, str]:
     """A system's key metrics: the metric with its best value -> the cell."""
-    return {headed(name): cell(scores[name], METRICS[name]) for name in KEY}
+    return {headed(name): cell(scores[name], METRICS[name].decimals) for name in KEY}
 
 
 def cost_frame(costs: pd.DataFrame) -> pd.DataFrame:

@@ -127,7 +127,7 @@ class Results:
             )
         return answers
 
-    def photos(self, edge: int = 96) -> dict[str, Image.Image]:
+    def photos(self, edge: int) -> dict[str, Image.Image]:
         """data_id -> the item's photo in RGB, its longer side at most `edge` px."""
         path, photos = split_path(self.profile.collection, self.profile.evaluation_split), {}
         _columns(self.profile, ["data_id", "image"])
@@ -145,7 +145,7 @@ class Results:
                 photos[row["data_id"]] = photo
         return photos
 
-    def outsider_photos(self, edge: int = 96) -> dict[str, Image.Image]:
+    def outsider_photos(self, edge: int) -> dict[str, Image.Image]:
         """data_id -> photo of an outside thing, its longer side at most `edge` px.
 
         Empty where the profile's set is not there, or is not the one that was shown then.
@@ -165,9 +165,9 @@ class Results:
             row["image"].thumbnail((edge, edge))
         return {row["data_id"]: row["image"] for row in rows}
 
-    def thumbnails(self, edge: int = 96) -> dict[str, Image.Image]:
-        """item_name -> the photo of its first item."""
-        photos = self.photos(edge)
+    def thumbnails(self) -> dict[str, Image.Image]:
+        """item_name -> the photo of its first item, its longer side at most 96 px."""
+        photos = self.photos(96)
         first = self.scores.drop_duplicates("item_name")
         rows = zip(first.item_name, first.data_id, strict=True)
         return {name: photos[data_id] for name, data_id in rows if data_id in photos}

@@ -153,7 +153,6 @@ def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseMod
 
 def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
     """What the scores were computed from."""
-    tracks = {track: int(answers.rows_of(track).sum()) for track in answers.tracks}
     exhibits = int(answers.items.item_name.nunique())
     return {
         "systems": {name: answers.files[name] for name in answers.systems},
@@ -163,7 +162,7 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
         "exhibits_sha256": answers.exhibits_sha256,
         "untold_titles": untold(answers.titles),
         "shared_items": len(answers.items),
-        "items_per_track": tracks,
+        "items_per_track": answers.tracks,
         "exhibits": exhibits,
         "chance_of_identity": round(1 / exhibits, DECIMALS),
         "notices": answers.notices,
@@ -189,68 +188,52 @@ def _files(answers: Answers, kinds: Any) -> dict[str, dict[str, object]]:
     }
 
 
-class Scorer:
-    """Scores one system after the other, so that memory holds the vectors of one at a time."""
-
-    def __init__(self, answers: Answers, base: BaseModel | None = None) -> None:
-        self.answers, self.base = answers, base
-        self.encoder = encoders.load_encoder()
-        truths = list(answers.items.ground_truth)
-        self.truth_vectors = self.encoder.encode(truths)
-        self.place_of_truth = {text: place for place, text in enumerate(truths)}
-        self.references = References.of(answers.items.item_name, self.truth_vectors)
-
-    def score(self, name: str, given: Given) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Rows of scores.parquet and of facts.parquet for one system's answers."""
-        items = self.answers.items.iloc[given.places]
-        batch = ScoringBatch(
-            item_names=list(items.item_name),
-            ground_truths=list(items.ground_truth),
-            answers=given.answers,
-            sources=[self.answers.sources[name] for name in items.item_name],
-            truth_vectors=self.truth_vectors[given.places],
-            answer_vectors=self._encode(given.answers),
-            references=self.references,
-            encoder=self.encoder,
-            seconds=given.seconds,
-            base=self.base,
-            titles=self.answers.titles,
-        )
-        names = np.array(self.references.item_names)
-        nearest = np.where(batch.empty, None, names[batch.placement.nearest])
-        return _scores(name, items, batch, nearest), _facts(name, items.data_id, batch)
-
-    def score_outsiders(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Rows of scores.parquet for answers about things from outside the collection."""
-        answers, titles, none = list(table.answer), self.answers.titles, np.zeros((0, 0))
-        batch = ScoringBatch(
-            [], [], answers, [], none, none, self.references, self.encoder, titles=titles
-        )
-        return _scores(name, table.assign(track=OUTSIDERS), batch, None)
-
-    def _encode(self, answers: list[str]) -> np.ndarray:
-        """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
-        places = [self.place_of_truth.get(answer, -1) for answer in answers]
-        known = np.array(places) >= 0
-        vectors = self.truth_vectors[places]
-        if not known.all():
-            fresh = [answer for answer, there in zip(answers, known, strict=True) if not there]
-            vectors[~known] = self.encoder.encode(fresh)
-        return vectors
-
-
 def compute_scores(
     answers: Answers, base: BaseModel | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """scores.parquet: a row a (model, data_id), a column a metric; and facts.parquet.
 
-    Controls and ablations are models of their own; NaN where a metric has no value.
+    Controls and ablations are models of their own; NaN where a metric has no value. Memory holds
+    the vectors of one system at a time.
     """
-    scorer = Scorer(answers, base)
-    scored = [scorer.score(*each) for each in with_controls(answers).items()]
-    outside = [scorer.score_outsiders(*each) for each in answers.outsiders.items()]
-    scores = pd.concat([*(rows for rows, _ in scored), *outside], ignore_index=True)
-    return scores, pd.concat([facts for _, facts in scored], ignore_index=True)
+    encoder, titles = encoders.load_encoder(), answers.titles
+    truths = encoder.encode(list(answers.items.ground_truth))
+    known = dict(zip(answers.items.ground_truth, truths, strict=True))
+    references = References.of(answers.items.item_name, truths)
+    scores, facts = [], []
+    for name, given in with_controls(answers).items():
+        items = answers.items.iloc[given.places]
+        batch = ScoringBatch(
+            item_names=list(items.item_name),
+            ground_truths=list(items.ground_truth),
+            answers=given.answers,
+            sources=[answers.sources[name] for name in items.item_name],
+            truth_vectors=truths[given.places],
+            answer_vectors=_encode(encoder, given.answers, known),
+            references=references,
+            encoder=encoder,
+            seconds=given.seconds,
+            base=base,
+            titles=titles,
+        )
+        nearest = np.array(references.item_names)[batch.placement.nearest]
+        scores.append(_scores(name, items, batch, np.where(batch.empty, None, nearest)))
+        facts.append(_facts(name, items.data_id, batch))
+    none = np.zeros((0, 0))
+    for name, table in answers.outsiders.items():
+        said = list(table.answer)
+        batch = ScoringBatch([], [], said, [], none, none, references, encoder, titles=titles)
+        scores.append(_scores(name, table.assign(track=OUTSIDERS), batch, None))
+    return pd.concat(scores, ignore_index=True), pd.concat(facts, ignore_index=True)
+
+
+def _encode(
+    encoder: encoders.Encoder, answers: list[str], known: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
+    fresh = [answer for answer in answers if answer not in known]
+    found = {**known, **dict(zip(fresh, encoder.encode(fresh), strict=True))}
+    return np.stack([found[answer] for answer in answers])
 
 
 def with_controls(answers: Answers) -> dict[str, Given]:
