@@ -110,18 +110,15 @@ def _one(
     start, end, wordings = _place(text, number, inside, rng)
     new = text[start:end]
     for new in wordings:
-        after = text[end : end + AFTER]
-        read = find_numbers(text[number.start : start] + new + after)
-        if not (read and read[0].start == 0 and _alike(read[0], number)):
+        read = find_numbers(text[number.start : start] + new + text[end : end + AFTER])
+        if not (read and read[0].start == 0):
             continue
-        if not known.supports(replace(read[0], cut=number.cut)):
+        said = read[0]
+        alike = (said.kind, said.dimension) == (number.kind, number.dimension)
+        century_to_come = said.kind == "century" and said.value > 21
+        if alike and not century_to_come and not known.supports(replace(said, cut=number.cut)):
             break
     return start, end, new
-
-
-def _alike(new: Number, old: Number) -> bool:
-    century = new.kind == "century" and new.value > 21
-    return (new.kind, new.dimension) == (old.kind, old.dimension) and not century
 
 
 def _place(
@@ -153,17 +150,14 @@ def _wordings(
         for new in _wordings(number, shorter, value / factor, ordinal, rng):
             yield new + scale[0]
     elif 0 < value < 1 and "." not in old and "," not in old:
-        yield from _fractions(old)
+        if old in VULGAR:
+            yield from (sign for sign in VULGAR if sign != old)
+        else:
+            yield from WORD_FRACTIONS if old[0].isalpha() else FRACTIONS
     else:
         for shift in _shifts(_step(number, value, old), rng, value):
             if new := _written(value + shift, old, ordinal):
                 yield new
-
-
-def _fractions(old: str) -> list[str]:
-    if old in VULGAR:
-        return [sign for sign in VULGAR if sign != old]
-    return WORD_FRACTIONS if old[0].isalpha() else FRACTIONS
 
 
 def _shifts(
@@ -199,16 +193,17 @@ def _written(value: Decimal, old: str, ordinal: bool) -> str:
         return f"{in_words(int(value), False) or value // 1} and a half"
     if old[0].isalpha() and value % 1 == 0 and (words := in_words(int(value), ordinal)):
         return words.capitalize() if old[0].isupper() else words
-    return _digits(value, old) + (_suffix(value) if ordinal else "")
+    teen = value % 100 in (11, 12, 13)
+    suffix = "th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(int(value % 10), "th")
+    return _digits(value, old) + (suffix if ordinal else "")
 
 
 def _decade(value: Decimal, old: str) -> str:
     """ "The nineteen-twenties" becomes "the nineteen-forties"."""
     tens = {number: word for word, number in PLURAL_TENS.items()}.get(int(value % 100), "")
     before = re.match(r"(?:\w+[\s-]+)?", old)[0]
-    return (
-        f"{before}{tens.capitalize() if old[0].isupper() and not before else tens}" if tens else ""
-    )
+    tens = tens.capitalize() if old[0].isupper() and not before else tens
+    return f"{before}{tens}" if tens else ""
 
 
 def _digits(value: Decimal, old: str) -> str:
@@ -218,8 +213,3 @@ def _digits(value: Decimal, old: str) -> str:
     if "," in old and value >= 1000:
         return f"{value:,f}"
     return f"{value:f}".zfill(len(old) if old.isdigit() and old[0] == "0" else 0)
-
-
-def _suffix(value: Decimal) -> str:
-    teen = value % 100 in (11, 12, 13)
-    return "th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(int(value % 10), "th")
