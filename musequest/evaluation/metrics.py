@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -39,18 +40,16 @@ class Metric:
     formula: str
     source: str  # where the formula was published, or whose convention it is
     compute: Compute
-    best: str  # "low", "high" or "" where neither is better
-    limits: tuple[float, float | None]  # least and greatest value; None where there is none
-    decimals: int  # that readers are shown
-    of_outsiders: bool  # of answers about things that are not in the collection
+    best: str = ""  # "low", "high" or "" where neither is better
+    limits: tuple[float, float | None] = (0, 1)  # least and greatest value; None if there is none
+    decimals: int = 2  # that readers are shown
+    of_outsiders: bool = False  # of answers about things that are not in the collection
 
     @property
     def direction(self) -> str:
         """What is best, for the head of a column."""
-        if not self.best:
-            return ""
         bound = self.limits[0] if self.best == "low" else self.limits[1]
-        return "(less is better)" if self.best == "low" and bound is None else f"({bound:g} best)"
+        return f"({bound:g} best)" if self.best else ""
 
     def show(self, value: float | None) -> str:
         """A score as readers see it; a dash where there is none."""
@@ -60,24 +59,17 @@ class Metric:
 METRICS: dict[str, Metric] = {}
 
 
-def metric(
-    label: str,
-    *,
-    source: str,
-    best: str = "",
-    limits: tuple[float, float | None] = (0, 1),
-    decimals: int = 2,
-    of_outsiders: bool = False,
-) -> Callable[[Compute], Compute]:
-    """Register a function under its own name, with what its docstring says of it."""
+def metric(label: str, *, source: str, **more: Any) -> Callable[[Compute], Compute]:
+    """Register a function under its own name, with what its docstring says of it.
+
+    `more` are the further fields of Metric: best, limits, decimals, of_outsiders.
+    """
 
     def register(compute: Compute) -> Compute:
         paragraphs = (inspect.getdoc(compute) or "").partition("\n\nFormula: ")
         meaning, _, formula = (" ".join(text.split()) for text in paragraphs)
         name = compute.__name__
-        METRICS[name] = Metric(
-            name, label, meaning, formula, source, compute, best, limits, decimals, of_outsiders
-        )
+        METRICS[name] = Metric(name, label, meaning, formula, source, compute, **more)
         return compute
 
     return register

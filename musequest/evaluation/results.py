@@ -27,7 +27,7 @@ from ..home import results_dir, root, run_dir
 from ..json_shapes import Scored
 from ..photos import open_photo
 from ..settings import Profile, load_profile
-from ..systems.registry import OUTSIDERS, exhibits_path, ordered, record_beside
+from ..systems.registry import OUTSIDERS, PREDICTIONS, exhibits_path, ordered, record_beside
 from ..tables import read_table
 from .answers import Answers, gather
 from .differences import Differences, Summary
@@ -36,8 +36,6 @@ REPORT = "report.html"
 RECORDS = Path("benchmarks/records")
 # Base model and collection of the published experiment.
 PUBLISHED = ("HuggingFaceM4/idefics2-8b", "smithsonian")
-COSTS = ["approach", "hardware", "minutes", "memory_gib", "usd", "disk_gib"]
-COSTS += ["index_mib", "answers_usd"]
 
 
 @dataclass(frozen=True)
@@ -228,21 +226,18 @@ def _columns(profile: Profile, names: list[str]) -> pa.Table:
 def costs_of(profile_name: str, systems: Sequence[str]) -> pd.DataFrame:
     """A row a system: training minutes, peak memory of one device (GiB), rent (USD), disk (GiB),
     index (MiB), price of all answers (USD); NaN for what is not known or does not apply."""
-    rows = [_cost(run_dir(profile_name, name), name) for name in systems]
-    return pd.DataFrame(rows, columns=COSTS)
+    return pd.DataFrame([_cost(run_dir(profile_name, name) / PREDICTIONS) for name in systems])
 
 
-def _cost(folder: Path, name: str) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for path in (folder / "infer.json", folder / "run.json"):
-        record |= read_json(path) if path.is_file() else {}
+def _cost(predictions: Path) -> dict[str, Any]:
+    record = record_beside(predictions, "infer.json") | record_beside(predictions, "run.json")
     cost, minutes = record.get("cost", {}), record.get("minutes")
     gpus = record.get("hardware", {}).get("gpus", []) if "minutes" in record else []
     peaks = record.get("peak_memory_gib", {})
     on_gpus = [held for device, held in peaks.items() if device != "cpu"]
     index = cost.get("index_bytes")
     return {
-        "approach": name,
+        "approach": predictions.parent.name,
         "hardware": _hardware(gpus) if "minutes" in record else "",
         "minutes": minutes,
         "memory_gib": max(on_gpus or peaks.values(), default=None),
@@ -258,7 +253,7 @@ def published_costs() -> pd.DataFrame:
     runs = pd.read_csv(root() / RECORDS / "published_runs.csv")
     runs = runs[runs.training_minutes.notna()]
     gpus = [[row.gpu] * int(row.gpu_count) for row in runs.itertuples()]
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "approach": list(runs.approach),
             "hardware": [_hardware(each) for each in gpus],
@@ -267,9 +262,10 @@ def published_costs() -> pd.DataFrame:
             "memory_gib": [gb * 1e9 / 2**30 for gb in runs.peak_vram_gb_step_1],
             "usd": [rent_usd(*each) for each in zip(gpus, runs.training_minutes, strict=True)],
             "mean": list(runs.similarity_score),
+            "ci_low": float("nan"),
+            "ci_high": float("nan"),
         }
     )
-    return frame.assign(ci_low=float("nan"), ci_high=float("nan"))
 
 
 def rent_usd(gpus: Sequence[str], minutes: float | None) -> float | None:

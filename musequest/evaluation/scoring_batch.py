@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 # Two references closer than this to an answer are a tie (float32 rounding is about 1e-7).
 TIE = 1e-6
-ROWS_AT_ONCE = 1024  # So that memory does not grow with answers x exhibits.
+
+
+def _blocks(rows: int, at_once: int = 1024) -> list[slice]:
+    """Parts of so many rows, so that memory does not grow with answers x exhibits."""
+    return [slice(start, start + at_once) for start in range(0, rows, at_once)]
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,12 @@ class References:
     @cached_property
     def siblings(self) -> np.ndarray:
         """(m,) places: for each exhibit the other one whose reference lies nearest to its own."""
-        found = np.empty(len(self.vectors), int)
-        for start in range(0, len(found), ROWS_AT_ONCE):
-            cosines = self.vectors[start : start + ROWS_AT_ONCE] @ self.vectors.T
-            rows = np.arange(len(cosines))
-            cosines[rows, start + rows] = -np.inf
-            found[start : start + len(rows)] = cosines.argmax(axis=1)
-        return found
+        found = []
+        for rows in _blocks(len(self.vectors)):
+            cosines = self.vectors[rows] @ self.vectors.T
+            np.fill_diagonal(cosines[:, rows], -np.inf)
+            found.append(cosines.argmax(axis=1))
+        return np.concatenate(found)
 
 
 class Placement(NamedTuple):
@@ -87,8 +90,7 @@ class ScoringBatch:
     def placement(self) -> Placement:
         """Each answer's place among all references."""
         ranks, nearest = np.empty(len(self.own), int), np.empty(len(self.own), int)
-        for start in range(0, len(ranks), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        for rows in _blocks(len(ranks)):
             own = self.own[rows]
             cosines = self.answer_vectors[rows].astype(float) @ self.references.vectors.T
             mine = cosines[np.arange(len(own)), own]
