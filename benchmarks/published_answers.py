@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from musequest.errors import MuseQuestError
-from musequest.evaluation.intervals import Draws
+from musequest.evaluation.differences import Draws
 from musequest.evaluation.scoring import score
 from musequest.files import write_json, write_whole
 from musequest.home import root
