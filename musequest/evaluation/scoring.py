@@ -33,8 +33,7 @@ from ..systems.registry import (
     why_unusable,
 )
 from ..tables import write_table
-from ..text import encoder as encoders
-from ..text.encoder import DECIMALS
+from ..text.encoder import DECIMALS, SHA256, Encoder, load_encoder
 from ..text.titles import untold
 from .answers import Answers, Given, gather
 from .base_model import BaseModel
@@ -124,7 +123,7 @@ def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
 
 def _cut_by_encoder(answers: Answers, scores: pd.DataFrame) -> list[str]:
     """A sentence where answers of a system, or ground truths, are not read to their end."""
-    encoder = encoders.load_encoder()
+    encoder = load_encoder()
     tokens = {f"answers of {n}": scores.answer_tokens[scores.model == n] for n in answers.systems}
     tokens["ground truths"] = encoder.count_tokens(list(answers.items.ground_truth))
     cut = {what: int((counts > encoder.longest).sum()) for what, counts in tokens.items()}
@@ -166,7 +165,7 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
         "exhibits": exhibits,
         "chance_of_identity": round(1 / exhibits, DECIMALS),
         "notices": answers.notices,
-        "encoder_sha256": encoders.SHA256,
+        "encoder_sha256": SHA256,
         "bootstrap": {
             "draws": DRAWS, "level": LEVEL, "seed": SEED, "clusters": "exhibits",
             "fewest_exhibits": FEWEST_EXHIBITS,
@@ -196,7 +195,7 @@ def compute_scores(
     Controls and ablations are models of their own; NaN where a metric has no value. Memory holds
     the vectors of one system at a time.
     """
-    encoder, titles = encoders.load_encoder(), answers.titles
+    encoder, titles = load_encoder(), answers.titles
     truths = encoder.encode(list(answers.items.ground_truth))
     known = dict(zip(answers.items.ground_truth, truths, strict=True))
     references = References.of(answers.items.item_name, truths)
@@ -227,9 +226,7 @@ def compute_scores(
     return pd.concat(scores, ignore_index=True), pd.concat(facts, ignore_index=True)
 
 
-def _encode(
-    encoder: encoders.Encoder, answers: list[str], known: Mapping[str, np.ndarray]
-) -> np.ndarray:
+def _encode(encoder: Encoder, answers: list[str], known: Mapping[str, np.ndarray]) -> np.ndarray:
     """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
     fresh = [answer for answer in answers if answer not in known]
     found = {**known, **dict(zip(fresh, encoder.encode(fresh), strict=True))}
