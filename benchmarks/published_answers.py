@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from musequest.errors import MuseQuestError
-from musequest.evaluation.intervals import Draws
+from musequest.evaluation.differences import Draws
 from musequest.evaluation.scoring import score
 from musequest.evaluation.style import Picture, picture
 from musequest.files import write_json, write_whole

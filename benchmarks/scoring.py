@@ -35,7 +35,7 @@ import numpy as np
 from musequest.evaluation.answers import gather
 from musequest.evaluation.base_model import BaseModel
 from musequest.evaluation.differences import compare, summarize
-from musequest.evaluation.metrics import item_metrics
+from musequest.evaluation.metrics import metrics_of
 from musequest.evaluation.scoring import compute_scores
 from musequest.evaluation.scoring_batch import References, ScoringBatch
 from musequest.files import write_json
@@ -123,7 +123,7 @@ def one_by_one(answers: int) -> dict[str, dict[str, float]]:
             batch = ScoringBatch(
                 [name], [truth], [answer], [truth], other, own, references, encoder, [0.5], base
             )
-            for metric in item_metrics():
+            for metric in metrics_of("all"):
                 metric.compute(batch)
             spent.append((middle - start, clocks() - middle))
     encoding, computing = np.mean(spent[1:], axis=0)  # The first loads what the others use.

@@ -18,18 +18,24 @@ import pyarrow.parquet as pq
 from .errors import MuseQuestError
 from .files import write_whole
 
-TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-PHOTO = pa.struct([("bytes", pa.binary()), ("path", TEXT)])
 OPTIONAL = {b"optional": b"true"}
-
-# How each value kind is called in the metadata from which `datasets` restores its features.
-FEATURES = {
-    TEXT: {"dtype": "string", "_type": "Value"},
-    REAL: {"dtype": "float64", "_type": "Value"},
-    FLAG: {"dtype": "bool", "_type": "Value"},
-    PHOTO: {"_type": "Image"},
+# How a column's kind is written below; one without is text.
+KINDS = {
+    "": pa.string(),
+    "whole": pa.int64(),
+    "real": pa.float64(),
+    "flag": pa.bool_(),
+    "moment": pa.timestamp("s", tz="UTC"),
+    "texts": pa.list_(pa.string()),
+    "photo": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
 }
-
+# How these kinds are called in the metadata from which `datasets` restores its features.
+FEATURES = {
+    "": {"dtype": "string", "_type": "Value"},
+    "real": {"dtype": "float64", "_type": "Value"},
+    "flag": {"dtype": "bool", "_type": "Value"},
+    "photo": {"_type": "Image"},
+}
 # What to run when a file is absent or damaged.
 REMEDIES = {
     "exhibits": "collect",
@@ -45,98 +51,52 @@ REMEDIES = {
 OR_ELSE = {"predictions": ", or mend the program that wrote it"}
 
 
-def _dataset_schema() -> pa.Schema:
-    """The dataset's columns, with the metadata by which `datasets` shows `image` as a photo."""
-    fields = [("image", PHOTO)]
-    texts = ["data_id", "item_name", "image_name", "dialog", "source_photo"]
-    fields += [(name, TEXT) for name in texts]
-    fields += [("augmented", FLAG), ("temperature", REAL), ("track", TEXT)]
-    features = {name: FEATURES[kind] for name, kind in fields}
-    return pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
+def _columns(columns: str, optional: str = "", features: bool = False) -> pa.Schema:
+    """Columns and those that a file may lack, as "name name:kind ..."."""
+    needed = [each.partition(":") for each in columns.split()]
+    fields = [pa.field(name, KINDS[kind]) for name, _, kind in needed]
+    fields += [pa.field(name, pa.string(), metadata=OPTIONAL) for name in optional.split()]
+    if not features:
+        return pa.schema(fields)
+    told = {"info": {"features": {name: FEATURES[kind] for name, _, kind in needed}}}
+    return pa.schema(fields, {"huggingface": json.dumps(told)})
 
 
 SCHEMAS: dict[str, pa.Schema] = {
-    "exhibits": pa.schema(
-        [
-            ("item_id", WHOLE),
-            ("item_name", TEXT),
-            ("title", TEXT),
-            ("link", TEXT),
-            ("record", TEXT),
-            ("description", TEXT),
-            ("photos", pa.list_(TEXT)),
-            ("license", TEXT),
-            ("credit", TEXT),
-            # A JSON object of strings for the offline writer; null where a museum has none.
-            pa.field("facts", TEXT, metadata=OPTIONAL),
-            # A JSON list, an object of license, credit, record and source for each photo.
-            pa.field("photo_credits", TEXT, metadata=OPTIONAL),
-            # A JSON list, the SHA-256 of each photo as it was collected.
-            pa.field("photo_digests", TEXT, metadata=OPTIONAL),
-            # A JSON object, the numbers of its photos by split, where a museum lists them so.
-            pa.field("splits", TEXT, metadata=OPTIONAL),
-        ]
+    # All optional ones are JSON. facts: an object of strings for the offline writer, null where a
+    # museum has none. photo_credits: an object of license, credit, record and source for each
+    # photo. photo_digests: the SHA-256 of each photo as it was collected. splits: the numbers of
+    # its photos by split, where a museum lists them so.
+    "exhibits": _columns(
+        "item_id:whole item_name title link record description photos:texts license credit",
+        optional="facts photo_credits photo_digests splits",
     ),
-    "photos": pa.schema(
-        [
-            ("item_name", TEXT),
-            ("slot", WHOLE),
-            ("image_name", TEXT),
-            ("path", TEXT),
-            ("source_photo", TEXT),
-            ("augmented", FLAG),
-            ("transform", TEXT),
-        ]
+    "photos": _columns(
+        "item_name slot:whole image_name path source_photo augmented:flag transform"
     ),
-    "dialogs": pa.schema(
-        [
-            ("dialog_id", TEXT),
-            ("item_name", TEXT),
-            ("pair_index", WHOLE),
-            ("temperature", REAL),
-            ("question", TEXT),
-            ("answer", TEXT),
-            ("writer", TEXT),
-            ("prompt_sha256", TEXT),
-            ("response_id", TEXT),
-            # Null for the offline writer, whose pairs depend on nothing but exhibit and seed.
-            ("created_at", pa.timestamp("s", tz="UTC")),
-            ("prompt_tokens", WHOLE),
-            ("completion_tokens", WHOLE),
-            ("cost_usd", REAL),
-            # JSON, the numbers of a pair that were found in the exhibit's texts; null where a
-            # writer composes from the texts themselves.
-            pa.field("support", TEXT, metadata=OPTIONAL),
-        ]
+    # created_at: null for the offline writer, whose pairs depend on nothing but exhibit and seed.
+    # support: JSON, the numbers of a pair that were found in the exhibit's texts; null where a
+    # writer composes from the texts themselves.
+    "dialogs": _columns(
+        "dialog_id item_name pair_index:whole temperature:real question answer writer "
+        "prompt_sha256 response_id created_at:moment prompt_tokens:whole completion_tokens:whole "
+        "cost_usd:real",
+        optional="support",
     ),
-    "dataset": _dataset_schema(),
-    "metrics": pa.schema(
-        [
-            ("step", WHOLE),
-            ("epoch", REAL),
-            ("train_loss", REAL),
-            ("eval_loss", REAL),
-            ("learning_rate", REAL),
-            ("seconds", REAL),
-        ]
+    "dataset": _columns(
+        "image:photo data_id item_name image_name dialog source_photo augmented:flag "
+        "temperature:real track",
+        features=True,
     ),
-    "predictions": pa.schema(
-        [
-            ("data_id", TEXT),
-            ("item_name", TEXT),
-            ("image_name", TEXT),
-            ("question", TEXT),
-            ("ground_truth", TEXT),
-            ("answer", TEXT),
-            ("new_tokens", WHOLE),
-            ("seconds", REAL),
-        ]
+    "metrics": _columns(
+        "step:whole epoch:real train_loss:real eval_loss:real learning_rate:real seconds:real"
     ),
-    "scores": pa.schema([("model", TEXT), ("data_id", TEXT)]),
+    "predictions": _columns(
+        "data_id item_name image_name question ground_truth answer new_tokens:whole seconds:real"
+    ),
+    "scores": _columns("model data_id"),
     # kind: number or name; status: recalled or missing (of the ground truth), invented.
-    "facts": pa.schema(
-        [("model", TEXT), ("data_id", TEXT), ("kind", TEXT), ("status", TEXT), ("fact", TEXT)]
-    ),
+    "facts": _columns("model data_id kind status fact"),
 }
 
 
@@ -145,17 +105,14 @@ def read_table(kind: str, path: str | Path) -> pd.DataFrame:
 
     An absent or damaged file, a missing or mistyped column raises MuseQuestError.
     """
-    path = Path(path)
-    with _open(kind, path) as file:
-        table = file.read()
-        table.validate(full=True)  # texts that are no UTF-8, too
-        return _checked(kind, table, path).to_pandas()
+    with _open(kind, Path(path)) as file:
+        return as_kind(kind, file.read(), Path(path))
 
 
 def as_kind(kind: str, table: pa.Table, path: Path) -> pd.DataFrame:
     """A table read otherwise from `path`, its columns checked as by `read_table`."""
     try:
-        table.validate(full=True)
+        table.validate(full=True)  # texts that are no UTF-8, too
     except pa.ArrowException as error:
         raise _unreadable(kind, path, error) from None
     return _checked(kind, table, path).to_pandas()
@@ -249,14 +206,13 @@ def _as_table(schema: pa.Schema, rows: list[dict[str, Any]] | pd.DataFrame) -> p
         return pa.Table.from_pandas(rows, preserve_index=False)
     if not rows:
         return schema.empty_table()
-    columns = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({name: _column(schema, rows, name) for name in columns})
-
-
-def _column(schema: pa.Schema, rows: list[dict[str, Any]], name: str) -> pa.Array:
-    """One column; photos keep their declared kind, everything else is checked afterwards."""
-    declared = schema.field(name).type if name in schema.names else None
-    return pa.array([row.get(name) for row in rows], PHOTO if declared == PHOTO else None)
+    photos = {field.name for field in schema if field.type == KINDS["photo"]}
+    columns = {
+        # Photos keep their declared kind, everything else is checked afterwards.
+        name: pa.array([row.get(name) for row in rows], KINDS["photo"] if name in photos else None)
+        for name in dict.fromkeys(name for row in rows for name in row)
+    }
+    return pa.table(columns)
 
 
 def _checked(kind: str, table: pa.Table, path: Path) -> pa.Table:

@@ -6,7 +6,7 @@ import pytest
 
 from musequest.evaluation.differences import compare, looking, sentence, summarize
 from musequest.evaluation.figures import fact_bars
-from musequest.evaluation.metrics import item_metrics
+from musequest.evaluation.metrics import metrics_of
 from musequest.evaluation.report_tables import ablation_frame, difference_frame
 
 
@@ -21,7 +21,7 @@ def rows_of(name: str, identity: np.ndarray, track: str = "unseen_photo") -> pd.
             "track": track,
         }
     )
-    values = {metric.name: np.full(count, np.nan) for metric in item_metrics()}
+    values = {metric.name: np.full(count, np.nan) for metric in metrics_of("all")}
     values |= {"identity_at_1": identity.astype(float), "embedding_distance": 1.0 - identity}
     return frame.assign(**values)
 

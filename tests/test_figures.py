@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scored_museum import answered_museum, make_metrics
 
-from musequest.evaluation.costs import costs_of, published_costs, rent_usd
+from musequest.evaluation.drawing import TALLEST_PX, Picture
 from musequest.evaluation.figures import (
     fact_bars,
     loss_curves,
@@ -23,10 +23,15 @@ from musequest.evaluation.figures import (
     quality_costs,
     sight_points,
 )
-from musequest.evaluation.metrics import METRICS, item_metrics
+from musequest.evaluation.metrics import METRICS, metrics_of
 from musequest.evaluation.report_tables import cost_frame
-from musequest.evaluation.results import PUBLISHED, Results
-from musequest.evaluation.style import TALLEST_PX, Picture
+from musequest.evaluation.results import (
+    PUBLISHED,
+    Results,
+    costs_of,
+    published_costs,
+    rent_usd,
+)
 from musequest.files import write_json
 from musequest.systems.registry import SYSTEMS, ordered, system
 
@@ -116,11 +121,12 @@ def test_metric_bars_has_a_panel_a_metric():
     value = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 9}
     figure = metric_bars(make_summary(["lora", "base"], value))
     shown = texts(figure)
-    for metric in item_metrics():
+    for metric in metrics_of("all"):
         assert f"{metric.label} {metric.direction}".strip() in shown
     assert "9 items" in shown
-    one = metric_bars(make_summary(["lora"], value), metrics=["rouge_l"])
-    assert len(one.axes) == 1
+    nothing = {"mean": None, "ci_low": None, "ci_high": None, "n": 0}
+    one = {"all": {"lora": dict.fromkeys(METRICS, nothing) | {"rouge_l": value}}}
+    assert len(metric_bars(one).axes) == 1
 
 
 def test_metric_bars_have_few_ticks_and_units():

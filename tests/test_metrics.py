@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from musequest.evaluation.intervals import Draws
-from musequest.evaluation.metrics import METRICS, item_metrics, outsider_metrics
+from musequest.evaluation.differences import Draws
+from musequest.evaluation.metrics import METRICS, metrics_of
 from musequest.evaluation.scoring_batch import References, ScoringBatch
 from musequest.text.encoder import load_encoder
 
@@ -41,8 +41,8 @@ def test_the_promised_metrics_are_registered_with_their_direction():
     promised += " rouge_l answer_tokens false_recognition_rate"
     assert set(promised.split()) == set(METRICS)
     assert next(iter(METRICS)) == "embedding_distance"
-    assert [metric.name for metric in outsider_metrics()] == ["false_recognition_rate"]
-    assert len(item_metrics()) == len(METRICS) - 1
+    assert [metric.name for metric in metrics_of("outsiders")] == ["false_recognition_rate"]
+    assert len(metrics_of("all")) == len(METRICS) - 1
     directions = {name: metric.direction for name, metric in METRICS.items()}
     assert directions["embedding_distance"] == directions["invented_number_rate"] == "(0 best)"
     assert directions["identity_at_1"] == directions["rouge_l"] == "(1 best)"

@@ -12,8 +12,7 @@ from browser import CHROMIUM, Browser, browser
 from scored_museum import answered_museum, make_exhibit, reported
 
 from musequest.errors import MuseQuestError
-from musequest.evaluation.report import build_report
-from musequest.evaluation.report_items import segments
+from musequest.evaluation.report import build_report, segments
 from musequest.evaluation.scoring import evaluate
 from musequest.settings import Profile
 from musequest.tables import read_table, write_table

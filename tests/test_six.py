@@ -1,6 +1,7 @@
 """All approaches on one profile: every notebook runs, one table at the end, no failure hidden."""
 
 import json
+import shutil
 
 import nbformat
 import pytest
@@ -10,6 +11,7 @@ from tiny_dialogs import write_dataset, write_profile
 from musequest.book import comparison_tables, notebooks
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
+from musequest.home import root
 from musequest.settings import approach_names, load_approach
 
 APPROACHES = approach_names()
@@ -72,9 +74,10 @@ def test_the_table_has_a_row_an_approach_with_what_it_took(done):
 def test_the_readmes_can_show_it(done, monkeypatch, tmp_path):
     home, record = done
     monkeypatch.setenv("MUSEQUEST_HOME", str(home))
-    monkeypatch.setattr(comparison_tables, "SIX", tmp_path / "six.json")
+    records = shutil.copytree(root() / comparison_tables.RECORDS, tmp_path / "benchmarks/records")
+    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
     comparison_tables.keep_six("tiny")
-    kept = json.loads((tmp_path / "six.json").read_text())
+    kept = json.loads((records / "pocket_six.json").read_text())
     assert {**kept, "differences": None} == {**record, "differences": None}
     assert any(row["system"] == "full" and row["versus"] == "lora" for row in kept["differences"])
     table = comparison_tables.pocket_six()
@@ -112,6 +115,8 @@ def test_a_record_with_failures_is_not_kept(home):
 
 
 def test_without_a_record_the_readmes_say_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(comparison_tables, "SIX", tmp_path / "absent.json")
+    records = shutil.copytree(root() / comparison_tables.RECORDS, tmp_path / "benchmarks/records")
+    (records / "pocket_six.json").unlink()
+    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
     assert "make six" in comparison_tables.pocket_six()
     assert "make six" in comparison_tables.results_of("full")

@@ -7,8 +7,8 @@ stand the published ones. Each is a text in markdown, which `readme_tables` puts
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
-from functools import partial
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ import pandas as pd
 from ..errors import MuseQuestError
 from ..evaluation.metrics import METRICS
 from ..evaluation.report_tables import (
-    KEY,
     cell,
     cost_frame,
     difference_frame,
     headed,
+    key_cells,
     key_rows,
-    show,
 )
 from ..evaluation.results import load_results
 from ..files import read_json, write_json
@@ -33,20 +32,21 @@ from ..settings import approach_names, load_profile
 from ..systems.registry import OUTSIDERS, system
 from .notebooks import comparison_frame
 
+Record = dict[str, Any]
+
 RECORDS = Path("benchmarks/records")
 SIX = RECORDS / "pocket_six.json"
 GPU = RECORDS / "gpu_training.json"
-PUBLISHED = RECORDS / "published_runs.csv"
+RETRIEVAL = RECORDS / "pocket_retrieval.json"
+SCORING = RECORDS / "scoring.json"
+NO_SIX = "No run of all approaches is recorded yet; `make six` makes one.\n"
+NO_RETRIEVAL = "No comparison is recorded yet; `make notebooks` makes one.\n"
+COMPARED = ("base", "lora", "retrieval", "rag")
+REFUSAL = "false_recognition_rate"
 KEPT = (
     "Where kept activations do not fit they are recomputed, and as many rows take less memory: "
     "`preflight` says how much."
 )
-NO_SIX = "No run of all approaches is recorded yet; `make six` makes one.\n"
-RETRIEVAL = RECORDS / "pocket_retrieval.json"
-COMPARED = ("base", "lora", "retrieval", "rag")
-REFUSAL = "false_recognition_rate"
-NO_RETRIEVAL = "No comparison is recorded yet; `make notebooks` makes one.\n"
-SCORING = RECORDS / "scoring.json"
 WAYS = {
     "encoding": "encoding answer and ground truth alone, one by one",
     "encoding_with_every_reference": "the same, and every exhibit's reference for each answer",
@@ -58,6 +58,34 @@ BELOW_ONE = (
     "differences, and one that only encodes has no published score, no numbers, names or ROUGE."
 )
 
+BLOCKS: dict[str, Callable[[], str]] = {}
+
+
+def block(record: Path, absent: str = "") -> Callable[[Callable[[Any], str]], Callable[[], str]]:
+    """Register a function under its own name, as what the readmes can show.
+
+    It is given the content of `record`, a JSON or CSV file of the repository; without that file
+    the readmes show the sentence `absent`.
+    """
+
+    def register(write: Callable[[Any], str]) -> Callable[[], str]:
+        @functools.wraps(write)
+        def shown() -> str:
+            path = root() / record
+            if absent and not path.exists():
+                return absent
+            return write(read_csv(path) if path.suffix == ".csv" else read_json(path, Record))
+
+        BLOCKS[write.__name__] = shown
+        return shown
+
+    return register
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A table of texts, as they stand in the file."""
+    return pd.read_csv(path, dtype=str).fillna("")
+
 
 def markdown(frame: pd.DataFrame) -> str:
     """A table in markdown."""
@@ -66,10 +94,34 @@ def markdown(frame: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def machine(hardware: Mapping[str, Any]) -> str:
+def spaced(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table with words as heads of its columns."""
+    return frame.rename(columns=lambda name: name.replace("_", " "))
+
+
+def machine(hardware: Record) -> str:
     """A machine in words, of `hardware` as records hold it."""
     gpus = ", ".join(hardware["gpus"]) or "no GPU"
     return f"{hardware['cpu_cores']} CPU cores, {hardware['memory_gib']:.0f} GiB of memory, {gpus}"
+
+
+def measured(record: Record) -> str:
+    """When a record was made, and on which machine."""
+    return f"Measured on {record['date']} ({machine(record['hardware'])})"
+
+
+def trained(run: Record) -> str:
+    """How many parameters of a model a run trained."""
+    share = run["trainable_parameters"] / run["total_parameters"]
+    return (
+        f"{run['trainable_parameters']:,} of {run['total_parameters']:,} parameters trained "
+        f"({share:.1%})"
+    )
+
+
+def read_record(path: Path) -> Record | None:
+    """A record of the repository; None where none is kept yet."""
+    return read_json(root() / path, Record) if (root() / path).exists() else None
 
 
 def keep_six(profile_name: str) -> None:
@@ -86,113 +138,112 @@ def keep_six(profile_name: str) -> None:
     write_json(root() / SIX, record | {"differences": key_rows(rows, approach_names())})
 
 
-def pocket_six() -> str:
+@block(SIX, NO_SIX)
+def pocket_six(record: Record) -> str:
     """The table of all approaches on the pocket museum."""
-    if not (root() / SIX).exists():
-        return NO_SIX
-    record = read_json(root() / SIX)
     minutes = sum(record["seconds"].values()) / 60
-    measured = f"Measured on {record['date']} ({machine(record['hardware'])})"
-    where = f"{measured}, {minutes:.0f} minutes in all."
+    where = f"{measured(record)}, {minutes:.0f} minutes in all."
     return f"{where} Scores on `{record['track']}`.\n\n{markdown(comparison_frame(record))}"
 
 
-def results_of(approach: str) -> str:
-    """One approach: our run on the pocket museum, its speed on a GPU, then its published runs."""
-    title = "**Ours, on the pocket museum** (a rehearsal; not evidence about the 8B model):"
-    return f"{title}\n\n{_ours(approach)}\n{_on_gpu(approach)}{_published(approach)}"
+@block(RECORDS / "published_runs.csv")
+def published_approaches(runs: pd.DataFrame) -> str:
+    """What each approach needed in the published experiment: one line a run."""
+    needed = ["approach", "gpu", "gpu_count", "vram_gb_each", "volume_disk_gb", "training_minutes"]
+    return markdown(spaced(runs.loc[runs["gpu"] != "", needed]))
 
 
-def device_maps() -> str:
+@block(RECORDS / "published_runs.csv")
+def published_runs(runs: pd.DataFrame) -> str:
+    """Every run of the published experiment."""
+    return markdown(spaced(runs))
+
+
+@block(RECORDS / "gpu_rental.csv")
+def published_rental(prices: pd.DataFrame) -> str:
+    """What the GPUs of the published experiment cost to rent."""
+    return markdown(spaced(prices))
+
+
+@block(RECORDS / "device_maps.json")
+def device_maps(record: Record) -> str:
     """The planner's splits beside the published ones: layers a device, and the fullest device."""
-    rows = pd.DataFrame(read_json(root() / RECORDS / "device_maps.json")["splits"])
+    rows = pd.DataFrame(record["splits"])
     for key in ("published_layers", "planned_layers"):
         rows[key] = rows[key].map(lambda layers: " + ".join(map(str, layers)))
     for key in rows.columns[rows.columns.str.endswith("_gib")]:
         rows[key] = rows[key].map("{:.1f}".format)
     rows["devices"] = rows["devices"].astype(str) + " x " + rows["gpu"]
-    rows = rows.drop(columns=["gpu", "vram_gb_each"])
-    return markdown(rows.rename(columns=lambda name: name.replace("_", " ")))
+    return markdown(spaced(rows.drop(columns=["gpu", "vram_gb_each"])))
 
 
-def gpu_training() -> str:
+@block(GPU, "No GPU has been measured yet; the command above does so.\n")
+def gpu_training(record: Record) -> str:
     """Speed and memory of the 8B model's shape on a GPU, a row a measurement."""
-    if not (root() / GPU).exists():
-        return "No GPU has been measured yet; the command above does so.\n"
-    record = read_json(root() / GPU)
     rows = pd.DataFrame(record["runs"], dtype=object).fillna("")
     peaks = rows["peak_memory_gib"].map(lambda held: list(held.values())[-1] if held else "")
-    rows = rows.assign(peak_memory_gib=peaks).rename(columns=lambda name: name.replace("_", " "))
+    rows = spaced(rows.assign(peak_memory_gib=peaks))
     rows = rows.rename(columns={"held gib": "tensors (GiB)", "peak memory gib": "reserved (GiB)"})
-    where = (
-        f"{record['date']}, {machine(record['hardware'])}, PyTorch {record['versions']['torch']}"
-    )
+    where = f"{_where(record)}, PyTorch {record['versions']['torch']}"
     note = f"\n{record['note']}\n" if record.get("note") else ""
     return f"{where}, photos of {record['photo_px']} px:\n\n{markdown(rows)}{note}"
 
 
-def published_approaches() -> str:
-    """What each approach needed in the published experiment: one line a run."""
-    runs = pd.read_csv(root() / PUBLISHED, dtype=str).fillna("")
-    runs = runs[runs["gpu"] != ""]
-    needed = ["approach", "gpu", "gpu_count", "vram_gb_each", "volume_disk_gb", "training_minutes"]
-    return markdown(runs[needed].rename(columns=lambda name: name.replace("_", " ")))
+def _where(record: Record) -> str:
+    return f"{record['date']}, {machine(record['hardware'])}"
 
 
-def published_rental() -> str:
-    """What the GPUs of the published experiment cost to rent."""
-    prices = pd.read_csv(root() / RECORDS / "gpu_rental.csv", dtype=str).fillna("")
-    return markdown(prices.rename(columns=lambda name: name.replace("_", " ")))
+def results_of(approach: str) -> str:
+    """One approach: our run on the pocket museum, its speed on a GPU, then its published runs."""
+    runs = read_csv(root() / RECORDS / "published_runs.csv")
+    mine = runs[runs["approach"] == approach].drop(columns="approach")
+    return (
+        "**Ours, on the pocket museum** (a rehearsal; not evidence about the 8B model):\n\n"
+        f"{_ours(approach)}\n{_on_gpu(approach)}"
+        "**Published**, Idefics2-8B on 65 exhibits (similarity score: 0 is best; measured in that "
+        f"experiment, not here):\n\n{markdown(spaced(mine))}"
+    )
+
+
+BLOCKS |= {f"results_{name}": functools.partial(results_of, name) for name in approach_names()}
 
 
 def _ours(approach: str) -> str:
-    record = read_json(root() / SIX) if (root() / SIX).exists() else {"approaches": {}}
-    found = record["approaches"].get(approach)
+    record = read_record(SIX)
+    found = record and record["approaches"].get(approach)
     if not found:
         return NO_SIX
     run = found["run"]
-    share = run["trainable_parameters"] / run["total_parameters"]
     peak = max(run["peak_memory_gib"].values())
-    scores = [f"{metric} {show(score)}" for metric, score in found["scores"].items()]
+    scores = [f"{metric} {cell(score)}" for metric, score in found["scores"].items()]
     processes = f"{run['world_size']} process" + ("es" if run["world_size"] > 1 else "")
     return (
-        f"{run['steps']} steps in {run['minutes']:.1f} minutes, {processes}, "
-        f"{run['trainable_parameters']:,} of {run['total_parameters']:,} parameters trained "
-        f"({share:.1%}), {peak:.1f} GiB of memory a process, {run['disk_gib']:.3f} GiB of disk; "
+        f"{run['steps']} steps in {run['minutes']:.1f} minutes, {processes}, {trained(run)}, "
+        f"{peak:.1f} GiB of memory a process, {run['disk_gib']:.3f} GiB of disk; "
         f"lowest validation loss {run['best_eval_loss']:.3f} at step {run['best_step']}. "
-        f"Measured on {record['date']} ({machine(record['hardware'])}).\n\n"
-        f"On `{record['track']}`: {'; '.join(scores)}.\n"
+        f"{measured(record)}.\n\nOn `{record['track']}`: {'; '.join(scores)}.\n"
     )
 
 
 def _on_gpu(approach: str) -> str:
     """A sentence a measurement of the 8B model's shape; nothing where there is none."""
-    record = read_json(root() / GPU) if (root() / GPU).exists() else {"runs": []}
+    record = read_record(GPU) or {"runs": []}
     runs = [
         run for run in record["runs"] if run["approach"] == approach and "samples_per_second" in run
     ]
+    if not runs:
+        return ""
     told = "".join(
         f"{run['rows_a_step']} rows a step, all activations "
         f"{'recomputed' if run['recomputed'] else 'kept'}: "
         f"{run['samples_per_second']:.1f} samples a second, {run['held_gib']:.1f} GiB of tensors. "
         for run in runs
     )
-    if any(not run["recomputed"] for run in runs):
-        told += f"{KEPT} "
-    title = (
-        "**Ours, on a GPU** with the 8B model's shape and random weights (speed and memory only)"
+    kept = f"{KEPT} " if any(not run["recomputed"] for run in runs) else ""
+    return (
+        "**Ours, on a GPU** with the 8B model's shape and random weights (speed and memory only): "
+        f"{told}{kept}{_where(record)}.\n\n"
     )
-    return f"{title}: {told}{record['date']}, {machine(record['hardware'])}.\n\n" if told else ""
-
-
-def _published(approach: str) -> str:
-    runs = pd.read_csv(root() / PUBLISHED, dtype=str).fillna("")
-    mine = runs[runs["approach"] == approach].drop(columns="approach")
-    title = (
-        "**Published**, Idefics2-8B on 65 exhibits (similarity score: 0 is best; measured in that "
-        "experiment, not here):"
-    )
-    return f"{title}\n\n{markdown(mine.rename(columns=lambda name: name.replace('_', ' ')))}"
 
 
 def keep_retrieval(profile_name: str) -> None:
@@ -226,49 +277,35 @@ def keep_retrieval(profile_name: str) -> None:
     write_json(root() / RETRIEVAL, record)
 
 
-def retrieval_scores() -> str:
+@block(RETRIEVAL, NO_RETRIEVAL)
+def retrieval_scores(record: Record) -> str:
     """The key scores of tuned model, retrieval and RAG, a row a system."""
-    record = _retrieval()
-    if not record:
-        return NO_RETRIEVAL
     rows = []
     for name in COMPARED:
-        own = record["scores"][record["track"]][name]
-        row = {"system": system(name).label, **{headed(m): cell(own[m], METRICS[m]) for m in KEY}}
+        row = {"system": system(name).label, **key_cells(record["scores"][record["track"]][name])}
         if outside := record["scores"].get(OUTSIDERS):
-            row[headed(REFUSAL)] = cell(outside[name][REFUSAL], METRICS[REFUSAL])
+            row[headed(REFUSAL)] = cell(outside[name][REFUSAL], METRICS[REFUSAL].decimals)
         rows.append(row)
-    where = f"Measured on {record['date']} ({machine(record['hardware'])})."
-    return f"{where} Scores on `{record['track']}`.\n\n{markdown(pd.DataFrame(rows))}"
+    table = markdown(pd.DataFrame(rows))
+    return f"{measured(record)}. Scores on `{record['track']}`.\n\n{table}"
 
 
-def retrieval_differences() -> str:
+@block(RETRIEVAL, NO_RETRIEVAL)
+def retrieval_differences(record: Record) -> str:
     """Which of these systems truly differ."""
-    record = _retrieval()
-    if not record:
-        return NO_RETRIEVAL
     return markdown(difference_frame(record["differences"]).rename_axis("pair").reset_index())
 
 
-def retrieval_costs() -> str:
+@block(RETRIEVAL, NO_RETRIEVAL)
+def retrieval_costs(record: Record) -> str:
     """What each of them costs."""
-    record = _retrieval()
-    if not record:
-        return NO_RETRIEVAL
     costs = pd.DataFrame(record["costs"])
     return markdown(cost_frame(costs).rename_axis("system").reset_index())
 
 
-def _retrieval() -> dict[str, Any] | None:
-    path = root() / RETRIEVAL
-    return read_json(path) if path.exists() else None
-
-
-def scoring_speed() -> str:
+@block(SCORING, "Not measured yet; the command above does so.\n")
+def scoring_speed(record: Record) -> str:
     """Seconds and memory of scoring, beside loops that take one answer at a time."""
-    if not (root() / SCORING).exists():
-        return "Not measured yet; the command above does so.\n"
-    record = read_json(root() / SCORING, dict[str, Any])
     few, many = record["scored"]
     told = (
         f"{few['answers']:,} answers of about {record['words_an_answer']} words about "
@@ -279,12 +316,7 @@ def scoring_speed() -> str:
         f"smaller number and {many['peak_memory_mib']:,} MiB for the larger "
         f"({record['memory_growth_mib']:+,} MiB)."
     )
-    return f"{told}\n\n{markdown(_loops(record))}\n{BELOW_ONE}\n"
-
-
-def _loops(record: dict[str, Any]) -> pd.DataFrame:
-    """A row a way of scoring the same answers in a loop."""
-    return pd.DataFrame(
+    loops = [
         {
             "a loop over the same answers": WAYS[way],
             "seconds": f"{spent['seconds']:,.0f}",
@@ -295,20 +327,5 @@ def _loops(record: dict[str, Any]) -> pd.DataFrame:
         for (way, spent), times in zip(
             record["one_by_one"].items(), record["times_faster"].values(), strict=True
         )
-    )
-
-
-BLOCKS: dict[str, Callable[[], str]] = {
-    block.__name__: block
-    for block in (
-        pocket_six,
-        published_approaches,
-        published_rental,
-        device_maps,
-        gpu_training,
-        retrieval_scores,
-        retrieval_differences,
-        retrieval_costs,
-        scoring_speed,
-    )
-} | {f"results_{name}": partial(results_of, name) for name in approach_names()}
+    ]
+    return f"{told}\n\n{markdown(pd.DataFrame(loops))}\n{BELOW_ONE}\n"

@@ -1,5 +1,6 @@
 """What one walk through the notebooks took: seconds, memory, disk, on which machine."""
 
+import contextlib
 import datetime
 import sys
 import threading
@@ -10,8 +11,6 @@ import psutil
 from ..files import write_json
 from ..home import collection_dir, results_dir, run_dir
 from ..settings import Profile
-
-GIB = 1024**3
 
 
 class DemoRecord:
@@ -39,30 +38,36 @@ class DemoRecord:
         self._watch.join()
 
     def _watch_memory(self) -> None:
-        """Every half second, the resident memory of this process and all it started."""
+        """Every half second, the resident memory of this process and all it started.
+
+        Pages that processes share count each time.
+        """
         while not self._over.wait(0.5):
-            self.peak_memory_gib = max(self.peak_memory_gib, resident_gib())
+            total = 0
+            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += process.memory_info().rss
+            self.peak_memory_gib = max(self.peak_memory_gib, total / 1024**3)
 
     def save(self, path: Path) -> None:
         """Write the record, unless one of a whole walk is there and this one skipped work."""
-        if self.from_nothing or not path.exists():
-            write_json(path, self.as_dict())
-
-    def as_dict(self) -> dict[str, object]:
-        """The record with its units in the names."""
         from ..finetuning.machine import disk_gib  # loads torch, whose memory is not the walk's
 
+        if path.exists() and not self.from_nothing:
+            return
         written = [*self.folders(), results_dir(self.profile.name)]
-        return {
+        stamp = Path(sys.prefix) / ".ready"  # in which `make setup` left how long it took
+        record = {
             "profile": self.profile.name,
             "from_nothing": self.from_nothing,
-            "setup_seconds": setup_seconds(),
+            "setup_seconds": float(stamp.read_text()) if stamp.exists() else None,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "total_seconds": round(sum(self.seconds.values()), 1),
             "peak_memory_gib": round(self.peak_memory_gib, 2),
             "disk_gib": round(sum(map(disk_gib, written)), 3),
             **where_and_when(),
         }
+        write_json(path, record)
 
     def sentence(self) -> str:
         """One line for the end of a demo."""
@@ -82,21 +87,3 @@ def where_and_when() -> dict[str, object]:
         "git_commit": git_commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-
-
-def resident_gib() -> float:
-    """Resident memory of this process and its children, GiB; shared pages count each time."""
-    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    total = 0
-    for process in family:
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total / GIB
-
-
-def setup_seconds() -> float | None:
-    """How long `make setup` took, from the stamp it left in the virtual environment."""
-    stamp = Path(sys.prefix) / ".ready"
-    return float(stamp.read_text()) if stamp.exists() else None

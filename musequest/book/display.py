@@ -76,8 +76,8 @@ def readable(value: Any) -> str:
 def strip(photos: Sequence[tuple[Photo.Image | Path, str]], columns: int = 8) -> Image:
     """Photos with a caption each, side by side in tiles of 128 px, as one JPEG."""
     height = TILE + 16
-    sheet_rows = math.ceil(len(photos) / columns)
-    sheet = Photo.new("RGB", (min(columns, len(photos)) * TILE, sheet_rows * height), "white")
+    size = min(columns, len(photos)) * TILE, math.ceil(len(photos) / columns) * height
+    sheet = Photo.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for index, (photo, caption) in enumerate(photos):
         left, top = index % columns * TILE, index // columns * height
@@ -91,17 +91,16 @@ def strip(photos: Sequence[tuple[Photo.Image | Path, str]], columns: int = 8) ->
 def exhibit_table(collection: str, exhibits: Sequence[Exhibit]) -> HTML:
     """One row an exhibit: its first photo, title, number of photos, beginning of its text."""
     folder = collection_dir(collection)
-    return table(
-        [
-            {
-                "photo": thumbnail(folder / exhibit.photos[0]),
-                "title": exhibit.title,
-                "photos": len(exhibit.photos),
-                "description": " ".join(exhibit.description.split()[:18]) + " …",
-            }
-            for exhibit in exhibits
-        ]
-    )
+    rows = [
+        {
+            "photo": thumbnail(folder / exhibit.photos[0]),
+            "title": exhibit.title,
+            "photos": len(exhibit.photos),
+            "description": " ".join(exhibit.description.split()[:18]) + " …",
+        }
+        for exhibit in exhibits
+    ]
+    return table(rows)
 
 
 def photo_wall(collection: str, exhibits: Sequence[Exhibit]) -> Image:
@@ -114,22 +113,12 @@ def family(collection: str, photos: pd.DataFrame, item_name: str) -> Image:
     """The 15 photos of an exhibit, each copy captioned with the photo it was made from."""
     folder = collection_dir(collection)
     mine = photos[photos.item_name == item_name].sort_values("slot")
-    return strip(
-        [
-            (
-                folder / row.path,
-                f"{row.slot}: of {slot_of(mine, row.source_photo)}"
-                if row.augmented
-                else f"{row.slot}",
-            )
-            for row in mine.itertuples()
-        ]
-    )
-
-
-def slot_of(photos: pd.DataFrame, image_name: str) -> int:
-    """The slot of an exhibit's photo, by its name."""
-    return int(photos.loc[photos.image_name == image_name, "slot"].iloc[0])
+    slots = dict(zip(mine.image_name, mine.slot, strict=True))
+    tiles = []
+    for row in mine.itertuples():
+        made_from = f": of {slots[row.source_photo]}" if row.augmented else ""
+        tiles.append((folder / row.path, f"{row.slot}{made_from}"))
+    return strip(tiles)
 
 
 def photo_counts(photos: pd.DataFrame) -> pd.DataFrame:
@@ -177,17 +166,14 @@ def dialog_preview(
 def temperatures(dialogs: pd.DataFrame) -> pd.DataFrame:
     """Per temperature: pairs, mean words an answer, different words among all words."""
     words = dialogs.answer.str.lower().str.split()
-    grouped = dialogs.assign(words=words, count=words.str.len()).groupby(
-        "temperature", dropna=False
-    )
+    table = dialogs.assign(words=words, count=words.str.len())
+    grouped = table.groupby("temperature", dropna=False)
     return pd.DataFrame(
         {
             "pairs": grouped.size(),
             "words an answer": grouped["count"].mean().round(1),
             "different questions": grouped.question.nunique(),
-            "different words": grouped.words.agg(
-                lambda lists: len({w for ws in lists for w in ws})
-            ),
+            "different words": grouped.words.agg(lambda lists: len(set().union(*lists))),
         }
     )
 
@@ -201,21 +187,15 @@ def dataset_row(row: Mapping[str, Any]) -> HTML:
 def tokens(coloured: Sequence[tuple[str, bool]]) -> HTML:
     """A sample's tokens; the marked ones are learned, runs of image tokens are counted."""
     pieces: list[str] = []
-    for text, learned, count in collapsed(coloured):
-        shown = html.escape(text).replace("\n", "⏎<br>") + (f" × {count}" if count > 1 else "")
-        pieces.append(f'<mark style="{LEARNED}"><b>{shown}</b></mark>' if learned else shown)
+    for (text, learned), run in itertools.groupby(coloured):
+        shown, count = html.escape(text).replace("\n", "⏎<br>"), len(list(run))
+        if learned:
+            pieces += [f'<mark style="{LEARNED}"><b>{shown}</b></mark>'] * count
+        else:
+            pieces.append(f"{shown} × {count}" if count > 1 else shown)
     learned_count = sum(learned for _, learned in coloured)
     summary = f"<p>{learned_count} of {len(coloured)} tokens are learned (marked).</p>"
     return HTML(f"<code>{'|'.join(pieces)}</code>{summary}")
-
-
-def collapsed(coloured: Sequence[tuple[str, bool]]) -> list[tuple[str, bool, int]]:
-    """Runs of an equal token that is not learned, such as <image>, as one with their number."""
-    runs: list[tuple[str, bool, int]] = []
-    for token, group in itertools.groupby(coloured):
-        count = len(list(group))
-        runs += [(*token, 1)] * count if token[1] else [(*token, count)]
-    return runs
 
 
 def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> HTML:
@@ -259,12 +239,8 @@ def whole(frame: pd.DataFrame) -> HTML:
 
 def scores(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> HTML:
     """The tables of all tracks of summary.json."""
-    return HTML(
-        "".join(
-            f"<h4>{html.escape(track)}</h4>{whole(score_frame(systems)).data}"
-            for track, systems in summary.items()
-        )
-    )
+    tables = {track: whole(score_frame(systems)).data for track, systems in summary.items()}
+    return HTML("".join(f"<h4>{html.escape(name)}</h4>{told}" for name, told in tables.items()))
 
 
 def page(path: Path) -> HTML:

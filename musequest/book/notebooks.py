@@ -26,6 +26,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
+from ..creation.dataset import split_path
 from ..errors import MuseQuestError, sentence_of_text
 from ..evaluation.report_tables import score_frame
 from ..files import read_json, write_json, write_whole
@@ -57,33 +58,15 @@ TRACK = "unseen_photo"
 SCORES = ("embedding_distance", "identity_at_1", "number_recall", "invented_number_rate")
 
 
-class Screen:
-    """Passes on what a cell prints: every redraw of a bar on a terminal, a few in a log."""
+class Reader(NotebookClient):
+    """Executes one notebook in its own folder and says which cell is running.
+
+    It passes on what a cell prints: every redraw of a bar on a terminal, a few in a log.
+    """
 
     seconds_between_bars = 10.0
 
-    def __init__(self) -> None:
-        self.last_bar = 0.0
-
-    def pass_on(self, text: str) -> None:
-        """Print a piece of a cell's output as it comes."""
-        if sys.stdout.isatty():
-            print(text, end="", flush=True)
-            return
-        redraw = "\r" in text and "100%" not in text
-        if redraw and time.monotonic() - self.last_bar < self.seconds_between_bars:
-            return
-        if "\r" in text:
-            self.last_bar = time.monotonic()
-        for line in re.split(r"[\r\n]+", text):
-            if line.strip():
-                print(f"        {line.strip()}", flush=True)
-
-
-class Reader(NotebookClient):
-    """Executes one notebook in its own folder and says which cell is running."""
-
-    def __init__(self, book: nbformat.NotebookNode, folder: Path, screen: Screen) -> None:
+    def __init__(self, book: nbformat.NotebookNode, folder: Path) -> None:
         super().__init__(
             book,
             timeout=None,
@@ -94,8 +77,8 @@ class Reader(NotebookClient):
             on_notebook_start=self.hand_on_interrupts,
             on_cell_execute=self.announce,
         )
-        self.screen = screen
         self.place = ""
+        self.last_bar = 0.0
 
     def hand_on_interrupts(self, notebook: nbformat.NotebookNode) -> None:
         """Let Ctrl-C reach the running cell, which can then save what it has."""
@@ -106,9 +89,8 @@ class Reader(NotebookClient):
 
     def announce(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
         """Print the cell's number among the code cells and the heading it stands under."""
-        total = sum(1 for other in self.nb.cells if runs(other))
-        number = sum(1 for other in self.nb.cells[: cell_index + 1] if runs(other))
-        self.place = f"cell {number} of {total}"
+        code = [c.cell_type == "code" and bool(c.source.strip()) for c in self.nb.cells]
+        self.place = f"cell {sum(code[: cell_index + 1])} of {sum(code)}"
         text = "\n".join(c.source for c in self.nb.cells[:cell_index] if c.cell_type == "markdown")
         headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
         first_line = re.search(r"^[^#\s].*$", cell.source, re.MULTILINE)
@@ -125,18 +107,22 @@ class Reader(NotebookClient):
     ) -> nbformat.NotebookNode | None:
         """Keep an output as nbclient does, after passing printed text on."""
         if msg["msg_type"] == "stream":
-            self.screen.pass_on(msg["content"]["text"])
+            self.pass_on(msg["content"]["text"])
         return super().output(outs, msg, display_id, cell_index)
 
-
-def runs(cell: nbformat.NotebookNode) -> bool:
-    """Whether a cell is one that is executed."""
-    return cell.cell_type == "code" and bool(cell.source.strip())
-
-
-def title(book: nbformat.NotebookNode) -> str:
-    """The first heading of a notebook."""
-    return book.cells[0].source.splitlines()[0].lstrip("# ")
+    def pass_on(self, text: str) -> None:
+        """Print a piece of a cell's output as it comes."""
+        if sys.stdout.isatty():
+            print(text, end="", flush=True)
+            return
+        redraw = "\r" in text and "100%" not in text
+        if redraw and time.monotonic() - self.last_bar < self.seconds_between_bars:
+            return
+        if "\r" in text:
+            self.last_bar = time.monotonic()
+        for line in re.split(r"[\r\n]+", text):
+            if line.strip():
+                print(f"        {line.strip()}", flush=True)
 
 
 def run(source: Path, target: Path, profile: str) -> float:
@@ -150,7 +136,7 @@ def run(source: Path, target: Path, profile: str) -> float:
     book = nbformat.read(source, as_version=4)
     if not any(cell.source == f'profile = "{profile}"' for cell in book.cells):
         book = parameterize_notebook(load_notebook_node(str(source)), {"profile": profile})
-    reader = Reader(book, source.parent, Screen())
+    reader = Reader(book, source.parent)
     try:
         reader.execute()
     except (CellExecutionError, DeadKernelError) as error:
@@ -186,14 +172,13 @@ def demo(profile: str = "pocket", names: Sequence[str] = DEMO) -> Path:
 
     The notebooks are executed as copies; what they made before is not made again.
     """
-    if profile.endswith((".yaml", ".yml")):
-        profile = str(Path(profile).resolve())
-    settings = load_profile(profile)
+    profile, settings = _loaded(profile)
     results = results_dir(settings.name)
     with DemoRecord(settings) as record:
         for number, name in enumerate(names, start=1):
             source = root() / name
-            heading = title(nbformat.read(source, as_version=4))
+            first = nbformat.read(source, as_version=4).cells[0].source
+            heading = first.splitlines()[0].lstrip("# ")
             print(f"\n[{number}/{len(names)}] {heading}  ({name})", flush=True)
             record.seconds[name] = run(source, results / "notebooks" / source.name, profile)
     if tuple(names) == DEMO:
@@ -203,6 +188,13 @@ def demo(profile: str = "pocket", names: Sequence[str] = DEMO) -> Path:
         print(f"\n{track}\n{score_frame(systems).to_string()}")
     print(f"\n{record.sentence()}\nReport: {report}")
     return report
+
+
+def _loaded(profile: str) -> tuple[str, Profile]:
+    """A profile, and its name or file as a notebook in another folder finds it."""
+    if profile.endswith((".yaml", ".yml")):
+        profile = str(Path(profile).resolve())
+    return profile, load_profile(profile)
 
 
 def refresh() -> None:
@@ -246,12 +238,12 @@ def compare_approaches(profile_name: str = "pocket", *, refresh: bool = False) -
     `refresh` puts the executed notebooks where the committed ones are. Raises MuseQuestError, after
     the table is written, if an approach failed.
     """
-    if profile_name.endswith((".yaml", ".yml")):
-        profile_name = str(Path(profile_name).resolve())
-    profile = load_profile(profile_name)
+    profile_name, profile = _loaded(profile_name)
     results = results_dir(profile.name)
     seconds, failures = {}, {}
-    books = [*_creation(profile), *approach_notebooks().values()]
+    books = [*approach_notebooks().values()]
+    if not split_path(profile.collection, "train").is_file():
+        books[:0] = [name for name in WALK if name.startswith("1_")]
     for number, name in enumerate(books, start=1):
         print(f"\n[{number}/{len(books)}] {name}", flush=True)
         start = time.monotonic()
@@ -315,14 +307,6 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
         mean = scores.get(metric, {}).get("mean")
         row[metric] = "–" if mean is None else f"{mean:.3f}"
     return row
-
-
-def _creation(profile: Profile) -> list[str]:
-    """The notebooks of stage 1, unless the dataset is there."""
-    from ..creation.dataset import split_path
-
-    there = split_path(profile.collection, "train").is_file()
-    return [] if there else [name for name in WALK if name.startswith("1_")]
 
 
 def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str]) -> Any:

@@ -5,7 +5,7 @@
 
 In: runs/<profile>/<system>/predictions.parquet. Out: results/<profile>/ with scores.parquet,
 summary.json, figures/ and report.html. Start reading at `scoring`, which walks through all of it;
-`metrics` holds the scores, a file a kind.
+`metrics` holds the scores.
 """
 
 from ..lazy import public

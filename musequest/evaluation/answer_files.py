@@ -10,20 +10,21 @@ predictions.parquet, those that it lacks are empty.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..creation.exhibit_lists import Row, read_csv
+from ..creation.exhibit_lists import read_csv
 from ..errors import MuseQuestError
 from ..tables import SCHEMAS, as_kind, read_table
 
 NEEDED = ("data_id", "item_name", "ground_truth", "answer")
-IDS = ("data_id", "item_name")
-PARQUET = b"PAR1"
+IDS = NEEDED[:2]
 
 
 def read_answers(path: Path) -> pd.DataFrame:
@@ -37,14 +38,16 @@ def read_answers(path: Path) -> pd.DataFrame:
         begin = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not begin:
         raise MuseQuestError(f"{path} is empty; give the file that holds the answers.")
-    if begin.startswith(PARQUET):
+    if begin.startswith(b"PAR1"):
         return _read_parquet(path)
-    if begin[:1] in b"{[":
-        return _table(path, list(enumerate(_objects(path), start=1)), "answer")
-    rows, problems = read_csv(path, NEEDED)
-    if problems:
-        raise MuseQuestError(f"{path}, {problems[0]}")
-    return _table(path, [(_number(row), row.cells) for row in rows], "row")
+    rows = dict(_json_rows(path) if begin[:1] in b"{[" else _csv_rows(path))
+    columns: dict[str, pa.Array] = {}
+    for field in SCHEMAS["predictions"]:
+        values = [_value(row.get(field.name), field, place) for place, row in rows.items()]
+        columns[field.name] = pa.array(values, field.type)
+    if any("track" in row for row in rows.values()):
+        columns["track"] = pa.array([str(row.get("track") or "") for row in rows.values()])
+    return as_kind("predictions", pa.table(columns), path)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -59,8 +62,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return as_kind("predictions", table, path)
 
 
-def _objects(path: Path) -> list[dict[str, object]]:
-    """The rows of a JSON list or of JSON lines, which differ in how they begin."""
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each row stands, for messages, and its cells."""
+    rows, problems = read_csv(path, NEEDED)
+    if problems:
+        raise MuseQuestError(f"{path}, {problems[0]}")
+    return ((f"{path}, {row.place}", row.cells) for row in rows)
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same of a JSON list or of JSON lines, which differ in how they begin."""
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
         lines = [line for line in text.split("\n") if line.strip()]
@@ -74,39 +85,22 @@ def _objects(path: Path) -> list[dict[str, object]]:
         missing = [name for name in NEEDED if not isinstance(row, dict) or name not in row]
         if missing:
             raise MuseQuestError(f"{path}: answer {number} lacks '{missing[0]}'; add it.")
-    return rows
-
-
-def _table(path: Path, rows: list[tuple[int, dict[str, object]]], noun: str) -> pd.DataFrame:
-    """The rows in the columns of predictions.parquet."""
-    columns: dict[str, pa.Array] = {}
-    for field in SCHEMAS["predictions"]:
-        values = [_value(row.get(field.name), field, f"{path}, {noun} {n}") for n, row in rows]
-        columns[field.name] = pa.array(values, field.type)
-    if any("track" in row for _, row in rows):
-        columns["track"] = pa.array([str(row.get("track") or "") for _, row in rows])
-    return as_kind("predictions", pa.table(columns), path)
+    return ((f"{path}, answer {number}", row) for number, row in enumerate(rows, start=1))
 
 
 def _value(value: object, field: pa.Field, where: str) -> object:
     """A cell in its column's kind; None where there is nothing."""
     if value is None or value == "":
         return None
-    number, whole = pa.types.is_floating(field.type), pa.types.is_integer(field.type)
     try:
-        if number:
+        if pa.types.is_floating(field.type):
             return float(value)
-        if whole:
+        if pa.types.is_integer(field.type):
             return int(float(value))
     except (TypeError, ValueError, OverflowError):
         raise MuseQuestError(
             f"{where}: {field.name} is {value!r}, which is no number; write one or nothing."
         ) from None
-    named = field.name in IDS and isinstance(value, int) and not isinstance(value, bool)
-    if not (named or isinstance(value, str)):
+    if not (isinstance(value, str) or (field.name in IDS and type(value) is int)):
         raise MuseQuestError(f"{where}: {field.name} is {value!r}, which is no text; mend it.")
     return str(value)
-
-
-def _number(row: Row) -> int:
-    return int(row.place.split()[-1])

@@ -6,7 +6,7 @@ Also whence an item's track comes, and what its exhibit states.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from .answer_files import read_answers
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
+ITEM = ["data_id", "item_name", "image_name", "question", "ground_truth"]
 NO_TITLES = (
     "Without --exhibits nobody knows the titles by which a docent could mistake "
     "a thing from outside, so false_recognition_rate has no values."
@@ -50,31 +51,25 @@ class Given:
 class Answers:
     """What is scored: the shared items, each system's answers to them, and what to know of it."""
 
-    items: (
-        pd.DataFrame
-    )  # data_id, item_name, image_name, question, ground_truth, track ("" if none)
+    items: pd.DataFrame  # the columns of ITEM, and track, "" if none
     given: dict[str, Given]  # systems answer all items, their ablations perhaps fewer
     outsiders: dict[str, pd.DataFrame]  # system -> its answers about things not in the collection
     sources: dict[str, str]  # item_name -> what its exhibit states
     titles: list[str]  # of all exhibits; empty where no exhibits.parquet is given
     files: dict[str, dict[str, object]]  # system or variant -> path, sha256, items
     exhibits_sha256: str | None  # of exhibits.parquet, where one is given
-    notices: list[str] = field(default_factory=list)  # one sentence each
+    notices: list[str]  # one sentence each
 
     @property
     def systems(self) -> list[str]:
         """The systems without their ablations."""
         return [name for name in self.given if not variant(name)[1]]
 
-    def rows_of(self, track: str) -> pd.Series:
-        """(n,) bool: which items belong to a track; all of them to "all"."""
-        return self.items.track.eq(track) | (track == "all")
-
     @property
-    def tracks(self) -> list[str]:
-        """ "all", then the tracks that occur."""
-        there = set(self.items.track) - {"", "all"}
-        return [track for track in TRACK_LABELS if track == "all" or track in there]
+    def tracks(self) -> dict[str, int]:
+        """How many items belong to "all", then to each of the tracks that occur."""
+        counts = self.items.track.value_counts().to_dict() | {"all": len(self.items)}
+        return {track: counts[track] for track in TRACK_LABELS if track in counts}
 
 
 def gather(
@@ -84,56 +79,34 @@ def gather(
 ) -> Answers:
     """Read each system's answers (see answer_files.py), and keep the items all of them answer.
 
-    Names such as `lora__blank_photo` and `lora__outsiders` (see systems.py) are ablations and
-    answers about outside things; neither narrows what the systems share. `exhibits` is an
-    exhibits.parquet, by which invented facts are judged; without it the ground truths of the same
-    exhibit serve. `dataset` holds the items that may be answered (see items.py), with their tracks;
-    without it the predictions' own column `track` is used if there is one. A file with a data_id
-    twice, systems or a dataset that disagree on a ground truth, no shared item, or more than 10 %
-    unknown items raise MuseQuestError.
+    Names such as `lora__blank_photo` and `lora__outsiders` are ablations and answers about outside
+    things; neither narrows what the systems share. `exhibits` is an exhibits.parquet, by which
+    invented facts are judged; without it the ground truths of the same exhibit serve. `dataset`
+    holds the items that may be answered (results.dataset_items), with their tracks; without it the
+    predictions' own column `track` is used if there is one. A file with a data_id twice, systems or
+    a dataset that disagree on a ground truth, no shared item, or more than 10 % unknown items raise
+    MuseQuestError.
     """
     notices: list[str] = []
     names = ordered(plain_name(name, "system") for name in predictions)
     _check_names(names)
     tables = {name: _read(name, Path(predictions[name]), notices) for name in names}
     systems = {name: table for name, table in tables.items() if not variant(name)[1]}
-    items = shared(systems, notices)
-    items = tracked(items, dataset, notices)
-    items, sources, titles = with_sources(items, exhibits, notices)
+    items = _tracked(_shared(systems, notices), dataset, notices)
+    items, sources, titles = _with_sources(items, exhibits, notices)
     ablated = [name for name in names if variant(name)[1] in ABLATIONS]
     given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
     outsiders = _outsiders(tables, notices)
     if outsiders and (sentence := untold(titles) if titles else NO_TITLES):
         notices.append(sentence)
-    files = {name: _file(Path(predictions[name]), tables[name]) for name in names}
-    return Answers(
-        items,
-        {name: own for name, own in given.items() if len(own.places)},
-        outsiders,
-        sources,
-        titles,
-        files,
-        file_digest(exhibits),
-        notices,
-    )
-
-
-def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[str, pd.DataFrame]:
-    """System -> its answers about those things from outside that all of these systems answered."""
-    there = {name: table for name, table in tables.items() if variant(name)[1] == OUTSIDERS}
-    if not there:
-        return {}
-    common = sorted(set.intersection(*(set(table.index) for table in there.values())))
-    found = {}
-    for name, table in there.items():
-        if more := len(table) - len(common):
-            notices.append(
-                f"{name} answers {more} things from outside that another system lacks; only the "
-                f"{len(common)} shared ones are scored."
-            )
-        own = table.loc[common]
-        found[variant(name)[0]] = own.assign(answer=_answers(name, own["answer"], notices))
-    return found if common else {}
+    paths = {name: Path(predictions[name]) for name in names}
+    files = {
+        name: {"path": str(path), "sha256": file_digest(path), "items": len(tables[name])}
+        for name, path in paths.items()
+    }
+    given = {name: own for name, own in given.items() if len(own.places)}
+    digest = file_digest(exhibits)
+    return Answers(items, given, outsiders, sources, titles, files, digest, notices)
 
 
 def _check_names(names: list[str]) -> None:
@@ -149,10 +122,6 @@ def _check_names(names: list[str]) -> None:
         raise MuseQuestError("There are no predictions to score; give at least one NAME=FILE.")
 
 
-def _file(path: Path, table: pd.DataFrame) -> dict[str, object]:
-    return {"path": str(path), "sha256": file_digest(path), "items": len(table)}
-
-
 def _read(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
     """One system's table, by data_id in sorted order."""
     table = read_answers(path)
@@ -162,19 +131,124 @@ def _read(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
         if table[column].isna().any():
             row = int(table[column].isna().to_numpy().argmax())
             raise MuseQuestError(f"{path}: row {row} has no {column}; write one and score again.")
-    table[TEXTS] = table[TEXTS].fillna("")
-    twice = table.data_id[table.data_id.duplicated()]
-    if len(twice):
+    table = table.fillna(dict.fromkeys([*ITEM, "answer"], ""))
+    if len(twice := table.data_id[table.data_id.duplicated()]):
         raise MuseQuestError(
             f"{path} has the data_id '{twice.iloc[0]}' more than once; keep one row an item."
         )
-    _check_seconds(name, table, notices)
-    if variant(name)[1] == OUTSIDERS:
-        return table.set_index("data_id", drop=False).sort_index()
-    empty = table[table.ground_truth.str.strip() == ""]
-    if len(empty):
-        drop_items(list(empty.data_id), len(table), f"of {path} have no ground truth", notices)
-    return table.drop(index=empty.index).set_index("data_id", drop=False).sort_index()
+    bad = np.isinf(table.seconds) | (table.seconds < 0)
+    if bad.any():  # The answer counts all the same.
+        notices.append(
+            f"{name} gives {bad.sum()} times that are none (the first to "
+            f"'{table.data_id[bad].iloc[0]}': {table.seconds[bad].iloc[0]:g} s); they are left out."
+        )
+        table.loc[bad, "seconds"] = np.nan
+    if variant(name)[1] != OUTSIDERS:
+        empty = table.ground_truth.str.strip() == ""
+        _drop(table.data_id[empty], len(table), f"of {path} have no ground truth", notices)
+        table = table[~empty]
+    return table.set_index("data_id", drop=False).sort_index()
+
+
+def _drop(bad: pd.Series, total: int, what: str, notices: list[str]) -> None:
+    """Note which items are left out, if any; MuseQuestError if they are more than 10 %."""
+    if bad.empty:
+        return
+    sentence = f"{len(bad)} of {total} items {what} (the first is '{bad.iloc[0]}')"
+    if len(bad) > BAD_SHARE_LIMIT * total:
+        raise MuseQuestError(f"{sentence}; that is too many, so check what you gave to be scored.")
+    notices.append(f"{sentence} and are left out.")
+
+
+def _shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFrame:
+    """The items that every system answers, on which all of them must agree."""
+    common = _common(tables)
+    if not common:
+        raise MuseQuestError(
+            f"{' and '.join(tables)} share no data_id; score systems that answered the same items."
+        )
+    for name, table in tables.items():
+        if more := len(table) - len(common):
+            notices.append(
+                f"{name} answers {more} items that another system lacks; only the {len(common)} "
+                "shared items are scored."
+            )
+    first_name, first = next(iter(tables.items()))
+    for name, table in tables.items():
+        _check_agreement(first_name, first.loc[common], name, table.loc[common])
+    items = first.loc[common, ITEM].reset_index(drop=True)
+    # Where a system's own table has tracks: all that do have to agree.
+    own = {name: table.track[common] for name, table in tables.items() if "track" in table}
+    for name, tracks in own.items():
+        first_name, first = next(iter(own.items()))
+        if not tracks.equals(first):
+            raise MuseQuestError(
+                f"{first_name} and {name} disagree on the track of items; leave that column out."
+            )
+        items["track"] = list(first)
+    return items
+
+
+def _common(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    return sorted(set.intersection(*(set(table.index) for table in tables.values())))
+
+
+def _check_agreement(name: str, table: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
+    """MuseQuestError unless both tables have the same exhibits and ground truths."""
+    for column in ("item_name", "ground_truth"):
+        differs = table[column] != others[column]
+        if differs.any():
+            raise MuseQuestError(
+                f"{name} and {other} disagree on the {column} of '{differs.idxmax()}'; they are of "
+                "different datasets, so run infer again for what is older."
+            )
+
+
+def _tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[str]) -> pd.DataFrame:
+    """The items with their track; those the dataset does not know are left out."""
+    if dataset is None:
+        own = items["track"].astype(object) if "track" in items else pd.Series("", items.index)
+        own = own.fillna("")
+        if not (known := own.isin(["", *ITEM_TRACKS])).all():
+            notices.append(
+                f"{(~known).sum()} items have a track that is neither "
+                f"{' nor '.join(ITEM_TRACKS)} (the first is '{own[~known].iloc[0]}'); they count "
+                "among all items only."
+            )
+        return items.assign(track=own.where(known, ""))
+    known = items.data_id.isin(dataset.index)
+    _drop(items.data_id[~known], len(items), "are not in the dataset", notices)
+    if lacking := len(set(dataset.index) - set(items.data_id)):
+        notices.append(f"{lacking} of the dataset's {len(dataset)} items lack an answer.")
+    items = items[known].reset_index(drop=True)
+    rows = dataset.loc[items.data_id]
+    _check_agreement("the dataset", rows, "the answers", items.set_index("data_id"))
+    return items.assign(track=list(rows.track))
+
+
+def _with_sources(
+    items: pd.DataFrame, exhibits: str | Path | None, notices: list[str]
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """The items of known exhibits, what each exhibit states, and all titles."""
+    if exhibits is None:
+        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
+    table = read_table("exhibits", exhibits).fillna({"title": "", "description": ""})
+    if len(twice := table.item_name[table.item_name.duplicated()]):
+        raise MuseQuestError(f"{exhibits} has '{twice.iloc[0]}' twice; keep one row an exhibit.")
+    texts = {row.item_name: _text(row) for row in table.itertuples()}
+    known = items.item_name.isin(set(texts))
+    what = f"belong to exhibits that {exhibits} lacks"
+    _drop(items.data_id[~known], len(items), what, notices)
+    return items[known].reset_index(drop=True), texts, list(table.title)
+
+
+def _text(exhibit: Any) -> str:
+    """Title, description and facts of an exhibit in one text."""
+    try:
+        facts = parse_json(exhibit.facts or "{}", dict[str, Any])
+    except (TypeError, ValueError):
+        facts = {}
+    return "\n".join([exhibit.title, exhibit.description, *map(str, facts.values())])
 
 
 def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[str]) -> Given:
@@ -184,21 +258,26 @@ def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[st
         notices.append(f"{name} answers {there.sum()} of the {len(items)} scored items.")
     own = table.loc[items.data_id[there]]
     if variant(name)[1]:
-        check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
-    return Given(
-        np.flatnonzero(there), _answers(name, own["answer"], notices), own.seconds.to_numpy(float)
-    )
+        _check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
+    answers = _answers(name, own["answer"], notices)
+    return Given(np.flatnonzero(there), answers, own.seconds.to_numpy(float))
 
 
-def _check_seconds(name: str, table: pd.DataFrame, notices: list[str]) -> None:
-    """Blank the seconds that are no time; an answer counts all the same."""
-    bad = np.isinf(table.seconds) | (table.seconds < 0)
-    if bad.any():
-        notices.append(
-            f"{name} gives {bad.sum()} times that are none (the first to "
-            f"'{table.data_id[bad].iloc[0]}': {table.seconds[bad].iloc[0]:g} s); they are left out."
-        )
-        table.loc[bad, "seconds"] = np.nan
+def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[str, pd.DataFrame]:
+    """System -> its answers about those things from outside that all of these systems answered."""
+    there = {name: table for name, table in tables.items() if variant(name)[1] == OUTSIDERS}
+    if not there:
+        return {}
+    common, found = _common(there), {}
+    for name, table in there.items():
+        if more := len(table) - len(common):
+            notices.append(
+                f"{name} answers {more} things from outside that another system lacks; only the "
+                f"{len(common)} shared ones are scored."
+            )
+        own = table.loc[common]
+        found[variant(name)[0]] = own.assign(answer=_answers(name, own["answer"], notices))
+    return found if common else {}
 
 
 def _answers(name: str, answers: pd.Series, notices: list[str]) -> list[str]:
@@ -216,107 +295,3 @@ def _answers(name: str, answers: pd.Series, notices: list[str]) -> list[str]:
             f"'{long[0]}'); only the beginning is scored."
         )
     return [answer[:LONGEST_ANSWER] for answer in answers]
-
-
-TEXTS = ["data_id", "item_name", "image_name", "question", "ground_truth", "answer"]
-
-
-def shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFrame:
-    """The items that every system answers, on which all of them must agree."""
-    common = sorted(set.intersection(*(set(table.index) for table in tables.values())))
-    if not common:
-        raise MuseQuestError(
-            f"{' and '.join(tables)} share no data_id; score systems that answered the same items."
-        )
-    for name, table in tables.items():
-        if more := len(table) - len(common):
-            notices.append(
-                f"{name} answers {more} items that another system lacks; only the {len(common)} "
-                "shared items are scored."
-            )
-    first_name, first = next(iter(tables.items()))
-    for name, table in tables.items():
-        check_agreement(first_name, first.loc[common], name, table.loc[common])
-    items = first.loc[common, TEXTS[:-1]].reset_index(drop=True)
-    return items.assign(**_own_tracks(tables, common))
-
-
-def _own_tracks(tables: Mapping[str, pd.DataFrame], common: list[str]) -> dict[str, list[Any]]:
-    """The tracks of the items, where a system's own table has them: all that do have to agree."""
-    own = {name: table.track[common] for name, table in tables.items() if "track" in table}
-    for name, tracks in own.items():
-        first_name, first = next(iter(own.items()))
-        if not tracks.equals(first):
-            raise MuseQuestError(
-                f"{first_name} and {name} disagree on the track of items; leave that column out."
-            )
-    return {"track": list(first)} if own else {}
-
-
-def check_agreement(name: str, table: pd.DataFrame, other: str, others: pd.DataFrame) -> None:
-    """MuseQuestError unless both tables have the same exhibits and ground truths."""
-    for column in ("item_name", "ground_truth"):
-        differs = table[column] != others[column]
-        if differs.any():
-            raise MuseQuestError(
-                f"{name} and {other} disagree on the {column} of '{differs.idxmax()}'; they are of "
-                "different datasets, so run infer again for what is older."
-            )
-
-
-def tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[str]) -> pd.DataFrame:
-    """The items with their track; those the dataset does not know are left out."""
-    if dataset is None:
-        own = items["track"].astype(object) if "track" in items else pd.Series("", items.index)
-        own = own.fillna("")
-        if not (known := own.isin(["", *ITEM_TRACKS])).all():
-            notices.append(
-                f"{(~known).sum()} items have a track that is neither "
-                f"{' nor '.join(ITEM_TRACKS)} (the first is '{own[~known].iloc[0]}'); they count "
-                "among all items only."
-            )
-        return items.assign(track=own.where(known, ""))
-    known = items.data_id.isin(dataset.index)
-    if not known.all():
-        drop_items(list(items.data_id[~known]), len(items), "are not in the dataset", notices)
-    if lacking := len(set(dataset.index) - set(items.data_id)):
-        notices.append(f"{lacking} of the dataset's {len(dataset)} items lack an answer.")
-    items = items[known].reset_index(drop=True)
-    rows = dataset.loc[items.data_id]
-    check_agreement("the dataset", rows, "the answers", items.set_index("data_id"))
-    return items.assign(track=list(rows.track))
-
-
-def with_sources(
-    items: pd.DataFrame, exhibits: str | Path | None, notices: list[str]
-) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """The items of known exhibits, what each exhibit states, and all titles."""
-    if exhibits is None:
-        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
-    table = read_table("exhibits", exhibits)
-    table[["title", "description"]] = table[["title", "description"]].fillna("")
-    if len(twice := table.item_name[table.item_name.duplicated()]):
-        raise MuseQuestError(f"{exhibits} has '{twice.iloc[0]}' twice; keep one row an exhibit.")
-    texts = {row.item_name: _text(row) for row in table.itertuples()}
-    known = items.item_name.isin(set(texts))
-    if not known.all():
-        bad, source = list(items.data_id[~known]), f"belong to exhibits that {exhibits} lacks"
-        drop_items(bad, len(items), source, notices)
-    return items[known].reset_index(drop=True), texts, list(table.title)
-
-
-def _text(exhibit: object) -> str:
-    """Title, description and facts of an exhibit in one text."""
-    try:
-        facts = parse_json(exhibit.facts or "{}", dict[str, Any])
-    except (TypeError, ValueError):
-        facts = {}
-    return "\n".join([exhibit.title, exhibit.description, *map(str, facts.values())])
-
-
-def drop_items(bad: list[str], total: int, what: str, notices: list[str]) -> None:
-    """Note which items are left out; MuseQuestError if they are more than 10 %."""
-    sentence = f"{len(bad)} of {total} items {what} (the first is '{bad[0]}')"
-    if len(bad) > BAD_SHARE_LIMIT * total:
-        raise MuseQuestError(f"{sentence}; that is too many, so check what you gave to be scored.")
-    notices.append(f"{sentence} and are left out.")

@@ -65,11 +65,9 @@ class BaseModel:
             ) from error
         finally:
             if len(self.kept) > before:
-                self._save()
-
-    def _save(self) -> None:
-        kept = dict(sorted(self.kept.items()))
-        write_json(self.path, {"base_model_fingerprint": self.fingerprint, "distances": kept})
+                kept = dict(sorted(self.kept.items()))
+                record = {"base_model_fingerprint": self.fingerprint, "distances": kept}
+                write_json(self.path, record)
 
     def _distance(self, truth: str, answer: str) -> float:
         if not (truth.strip() and answer.strip()):

@@ -1,48 +1,47 @@
 """The report: one page that needs nothing else, with scores, figures and every answer.
 
-The page loads nothing and runs no script but its own; whatever comes from data is escaped.
+The page loads nothing and runs no script but its own; whatever comes from data is escaped. Each
+item stands there with its photo, and every answer with its facts marked; then the things from
+outside the collection, and which exhibits the answers claim them to be.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from ..files import write_text
+from ..photos import open_photo
 from ..settings import Profile
-from ..systems.registry import OUTSIDERS, TRACK_LABELS, system
+from ..systems.registry import OUTSIDERS, TRACK_LABELS, on_track, system
+from ..text.facts import Mark, check_numbers
+from ..text.names import check_names
+from ..text.titles import claims, telling_titles
 from .differences import looking
+from .figures import FIGURES
 from .metrics import METRICS
-from .report_items import image_of, items_of, outsiders_of
 from .report_tables import frames_of, in_short, recognising, score_table, tracks_of
 from .results import REPORT, Results, load_results
 
-FIGURES = {
-    "metric_bars": "Every metric with its 95 % interval.",
-    "facts": "Facts an answer: recalled, missing, invented.",
-    "sight": "What is left of each system's scores without the photo.",
-    "per_item": "Each row is an exhibit, each point a system's answers about it, of all tracks; "
-    "the further left, the closer to the ground truth.",
-    "quality_costs": "Quality against what the tuning cost.",
-    "loss_curves": "The loss while tuning.",
-}
+# Characters that have no place in a page; HTML knows no way to write them.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+PHOTO_EDGE, MANY_ITEMS, SMALL_EDGE = 480, 100, 320  # px, items, px
 
 
 def build_report(profile: Profile | str) -> Path:
     """Write results/<profile>/report.html from an evaluated profile; returns its path."""
     results = load_results(profile)
-    path = results.folder / REPORT
-    write_text(path, render(results))
-    return path
-
-
-def render(results: Results) -> str:
-    """The page as text."""
     environment = Environment(
         loader=PackageLoader("musequest.evaluation", "templates"),
         autoescape=True,
@@ -50,13 +49,12 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = results.answering
-    colours = [system(name).colour for name in names]
+    colours = [system(name).colour for name in results.answering]
     css = environment.get_template("report.css.j2").render(colours=colours)
     script = environment.get_template("report.js.j2").render()
-    items = [*items_of(results), *outsiders_of(results)]
+    items = [*_items(results), *_outsiders(results)]
     occurring = {item["track"] for item in items}
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         css=Markup(css),
         css_digest=_digest(css),
         script=Markup(script),
@@ -74,6 +72,13 @@ def render(results: Results) -> str:
         items=items,
         exhibits=sorted({(i["title"], i["item_name"]) for i in items if i["item_name"]}),
     )
+    write_text(results.folder / REPORT, page)
+    return results.folder / REPORT
+
+
+def _digest(text: str) -> str:
+    """How a page's own policy names the one style sheet and the one script it allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _short(results: Results) -> list[str]:
@@ -88,14 +93,148 @@ def _short(results: Results) -> list[str]:
 
 
 def _figures(folder: Path) -> list[dict[str, Any]]:
-    paths = {name: folder / f"{name}.png" for name in FIGURES}
-    return [
-        {"name": name, "text": FIGURES[name], **image_of(path.read_bytes())}
-        for name, path in paths.items()
-        if path.is_file()
+    found = []
+    for name, (text, _) in FIGURES.items():
+        if (path := folder / f"{name}.png").is_file():
+            png = path.read_bytes()
+            size = open_photo(png, name="a figure of the report").size
+            found.append({"name": name, "text": text, **_inlined(png, "png", size)})
+    return found
+
+
+def _items(results: Results) -> list[dict[str, Any]]:
+    """Every scored item with its photo, question, ground truth and answers, for the template."""
+    answers = results.answers
+    on_items = on_track(results.scores, "all")
+    scores = {key: own.set_index("data_id") for key, own in on_items.groupby("model")}
+    photos = results.photos(_edge(len(answers.items)))
+    items = []
+    for place, row in enumerate(answers.items.itertuples()):
+        source, title = answers.sources[row.item_name], results.titles.get(row.item_name)
+        _, truth = _checked(row.ground_truth, row.ground_truth, source)
+        stated = [(start, end, "stated") for start, end, _ in truth]
+        said = []
+        for number, name in enumerate(results.systems):
+            text = answers.given[name].answers[place]
+            facts, marks = _checked(text, row.ground_truth, source)
+            own = _scored(scores[name].loc[row.data_id], row.item_name, results.titles)
+            said.append(_answer(name, number, text, marks, **facts, **own))
+        item = _item(row, title or row.item_name, photos, said)
+        items.append(item | {"ground_truth": segments(row.ground_truth, stated)})
+    return items
+
+
+def _outsiders(results: Results) -> list[dict[str, Any]]:
+    """Every outside thing with its photo, question and answers, for the template.
+
+    It has no ground truth: what counts is whether an answer claims an exhibit. Systems that were
+    asked something else about a thing of the same number stand in an item of their own.
+    """
+    tables = [
+        table.assign(model=name, place=results.systems.index(name), track=OUTSIDERS)
+        for name, table in results.answers.outsiders.items()
     ]
+    if not tables:
+        return []
+    rows = pd.concat(tables, ignore_index=True)
+    rates = results.scores[results.scores.track == OUTSIDERS].set_index(["model", "data_id"])
+    titles = telling_titles(results.answers.titles)
+    photos = results.outsider_photos(_edge(rows.data_id.nunique()))
+    items = []
+    for _, own in rows.groupby(["data_id", "question"]):
+        said = []
+        for row in own.sort_values("place").itertuples():
+            scores = _scored(rates.loc[row.model, row.data_id], "", {})
+            claimed = [title.text for title in claims(row.answer, titles)] if titles else None
+            said.append(_answer(row.model, row.place, row.answer, claimed=claimed, **scores))
+        first = next(own.assign(item_name="").itertuples())
+        shows = first.ground_truth
+        items.append(_item(first, shows or first.data_id, photos, said, shows=shows))
+    return items
 
 
-def _digest(text: str) -> str:
-    """How a page's own policy names the one style sheet and the one script it allows."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+def _edge(photos: int) -> int:
+    """How long a photo's longer side is in a page of so many, in px."""
+    return PHOTO_EDGE if photos <= MANY_ITEMS else SMALL_EDGE
+
+
+def _item(
+    row: Any,
+    title: str,
+    photos: Mapping[str, Image.Image],
+    answers: list[dict[str, Any]],
+    shows: str | None = None,
+) -> dict[str, Any]:
+    title, photo = printable(title), photos.get(row.data_id)
+    shows = f"Photo of {title}" if shows is None else shows
+    return {
+        "data_id": row.data_id,
+        "item_name": row.item_name,
+        "title": title,
+        "track": row.track,
+        "photo": None if photo is None else {"shows": printable(shows), **_jpeg(photo)},
+        "question": printable(row.question),
+        "ground_truth": [],
+        "answers": answers,
+        "values": json.dumps({each["name"]: each["values"] for each in answers}),
+    }
+
+
+def _answer(
+    name: str, place: int, text: str, marks: Sequence[Mark] = (), **more: Any
+) -> dict[str, Any]:
+    """One answer with its facts marked; `claimed` are exhibits, None where no title can be told."""
+    told = {"name": name, "label": system(name).label, "place": place}
+    lists = {"claimed": None, "invented": [], "missing": []}
+    return {**told, "segments": segments(text, marks), **lists, **more}
+
+
+def _checked(answer: str, truth: str, source: str) -> tuple[dict[str, list[str]], list[Mark]]:
+    """The answer's wrong facts, and where all of its facts stand."""
+    checks = check_numbers(answer, truth, source), check_names(answer, truth, source)
+    facts = {
+        kind: [printable(fact) for check in checks for fact in getattr(check, kind)]
+        for kind in ("invented", "missing")
+    }
+    return facts, [mark for check in checks for mark in check.marks]
+
+
+def _scored(own: pd.Series, item_name: str, titles: Mapping[str, str]) -> dict[str, Any]:
+    """An answer's scores, and for which exhibit it could be taken if not for its own."""
+    metrics = [metric for metric in METRICS.values() if not pd.isna(own[metric.name])]
+    nearest = own.nearest_exhibit
+    mistaken = isinstance(nearest, str) and nearest != item_name
+    return {
+        "values": {metric.name: float(own[metric.name]) for metric in metrics},
+        "shown": [(metric, metric.show(own[metric.name])) for metric in metrics],
+        "taken_for": titles.get(nearest, nearest) if mistaken else "",
+    }
+
+
+def segments(text: str, marks: Sequence[Mark]) -> list[tuple[str, str]]:
+    """`text` cut at its marks: pieces with the kind of their mark, "" between marks."""
+    pieces, done = [], 0
+    for start, end, kind in sorted(marks):
+        start = max(start, done)
+        if start < end:
+            pieces += [(text[done:start], ""), (text[start:end], kind)]
+            done = end
+    pieces.append((text[done:], ""))
+    return [(printable(piece), kind) for piece, kind in pieces if piece]
+
+
+def printable(text: str) -> str:
+    """`text` without control characters."""
+    return CONTROL.sub("\ufffd", text)
+
+
+def _jpeg(photo: Image.Image) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=80, optimize=True)
+    return _inlined(buffer.getvalue(), "jpeg", photo.size)
+
+
+def _inlined(content: bytes, kind: str, size: tuple[int, int]) -> dict[str, Any]:
+    """A picture inside a URL, and its width and height in px, by which a page keeps room."""
+    url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return {"url": url, "width": size[0], "height": size[1]}

@@ -29,7 +29,17 @@ UNCORRECTED = (
     "The intervals are not corrected for multiple comparisons: of many pairs by many metrics, "
     "about one in twenty that do not differ will seem to."
 )
-Titled = tuple[str, pd.DataFrame, str]  # title, table, note
+# What a curator asks first: what fits the right exhibit, and true words about it.
+KEY = (
+    "embedding_distance",
+    "identity_at_1",
+    "number_recall",
+    "invented_number_rate",
+    "name_recall",
+    "invented_name_rate",
+)
+Score = Mapping[str, Any]  # mean, ci_low, ci_high, n
+Own = Mapping[str, Mapping[str, Score]]  # system -> metric -> score
 
 
 def tracks_of(results: Results) -> list[str]:
@@ -41,10 +51,9 @@ def score_table(results: Results, track: str) -> dict[str, Any]:
     """One score table: a row a metric, a cell a system or control."""
     own = results.summary[track]
     names = [name for name in results.answering if name in own] or ordered(own)
-    metrics = [METRICS[name] for name in own[names[0]]]
     rows = [
-        {"metric": metric, "cells": _cells(metric, {n: own[n][metric.name] for n in names})}
-        for metric in metrics
+        {"metric": METRICS[name], "cells": _cells(METRICS[name], {n: own[n][name] for n in names})}
+        for name in own[names[0]]
     ]
     return {
         "track": track,
@@ -66,106 +75,79 @@ def _of_outsiders(results: Results) -> str:
     )
 
 
-def _cells(metric: Metric, values: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _cells(metric: Metric, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
     """A metric's cells; the best system is marked, controls compete with nobody."""
-    means = [v["mean"] for n, v in values.items() if v["mean"] is not None and _competes(n)]
+    means = [s["mean"] for n, s in scores.items() if s["mean"] is not None and n not in CONTROLS]
     best = {"low": min, "high": max}.get(metric.best)
     winner = best(means) if best and len(means) > 1 else None
     return [
         {
-            "mean": metric.show(value["mean"]),
+            "mean": metric.show(score["mean"]),
             "interval": ""
-            if value["ci_low"] is None
-            else f"{metric.show(value['ci_low'])} – {metric.show(value['ci_high'])}",
-            "n": value["n"],
-            "best": winner is not None and value["mean"] == winner and _competes(name),
+            if score["ci_low"] is None
+            else f"{metric.show(score['ci_low'])} – {metric.show(score['ci_high'])}",
+            "n": score["n"],
+            "best": winner is not None and score["mean"] == winner and name not in CONTROLS,
         }
-        for name, value in values.items()
+        for name, score in scores.items()
     ]
-
-
-def _competes(name: str) -> bool:
-    return name not in CONTROLS
 
 
 def frames_of(results: Results) -> list[dict[str, Any]]:
     """The further tables, those that have rows: track by track, then the costs."""
     tracks = [track for track in tracks_of(results) if track in results.differences]
-    titled = [
-        *(_differences(results, track) for track in tracks),
-        *(_ablations(results, track) for track in tracks),
-        (
-            "What it costs",
-            cost_frame(results.costs),
-            "As recorded by each run, on the machine it ran on.",
-        ),
-    ]
+    fewest = results.record["bootstrap"]["fewest_exhibits"]
+    ablated = (
+        "The same questions with the exhibit's photo, a blank one, another exhibit's, or none. "
+        f"Chance of identity: {results.record['chance_of_identity']:.2f}."
+    )
+    titled = []
+    for track in tracks:
+        rows = results.differences[track]
+        title = f"Differences between systems, {TRACK_LABELS[track].lower()}"
+        titled.append((title, difference_frame(rows), _note(rows, fewest)))
+    for track in tracks:
+        title = f"With and without the photo, {TRACK_LABELS[track].lower()}"
+        titled.append((title, ablation_frame(results.summary[track]), ablated))
+    recorded = "As recorded by each run, on the machine it ran on."
+    titled.append(("What it costs", cost_frame(results.costs), recorded))
     return [
-        {"title": title, "note": note, "heads": list(frame.columns), "rows": _lines(frame)}
+        {
+            "title": title,
+            "note": note,
+            "heads": list(frame.columns),
+            "rows": [(str(row[0]), list(row[1:])) for row in frame.itertuples(name=None)],
+        }
         for title, frame, note in titled
         if len(frame)
     ]
 
 
-def _differences(results: Results, track: str) -> Titled:
-    rows = results.differences[track]
-    fewest = results.record["bootstrap"]["fewest_exhibits"]
-    note = (
-        "First minus second on the items of both, with a paired 95 % interval over exhibits. "
-        f"{what_could_be_seen(rows, fewest)} {UNCORRECTED}"
-    )
-    where = TRACK_LABELS[track].lower()
-    return f"Differences between systems, {where}", difference_frame(rows), note
-
-
-def what_could_be_seen(rows: Sequence[Row], fewest: int) -> str:
-    """How small a difference the exhibits of a track could have shown, in a sentence or two."""
+def _note(rows: Sequence[Row], fewest: int) -> str:
+    """How to read a track's differences, and how small ones its exhibits could have shown."""
     counts = [row["exhibits"] for row in rows if not variant(row["versus"])[1]]
     exhibits = max(counts, default=0)
-    if exhibits < fewest:
-        return (
-            f"{exhibits} exhibits cannot show a difference, however large: it takes {fewest} to "
-            "tell one from chance."
-        )
+    could = (
+        f"{exhibits} exhibits cannot show a difference, however large: it takes {fewest} to "
+        "tell one from chance."
+        if exhibits < fewest
+        else "An interval that holds 0 is no difference; beside it stands the smallest difference "
+        f"that {exhibits} exhibits would likely have shown (four times out of five)."
+    )
     return (
-        "An interval that holds 0 is no difference; beside it stands the smallest difference that "
-        f"{exhibits} exhibits would likely have shown (four times out of five)."
+        "First minus second on the items of both, with a paired 95 % interval over exhibits. "
+        f"{could} {UNCORRECTED}"
     )
 
 
-def _ablations(results: Results, track: str) -> Titled:
-    note = (
-        "The same questions with the exhibit's photo, a blank one, another exhibit's, or none. "
-        f"Chance of identity: {results.record['chance_of_identity']:.2f}."
-    )
-    where = TRACK_LABELS[track].lower()
-    return f"With and without the photo, {where}", ablation_frame(results.summary[track]), note
-
-
-def _lines(frame: pd.DataFrame) -> Sequence[tuple[str, list[str]]]:
-    return [(str(name), list(row)) for name, row in zip(frame.index, frame.values, strict=True)]
-
-
-# What a curator asks first: what fits the right exhibit, and true words about it.
-KEY = (
-    "embedding_distance",
-    "identity_at_1",
-    "number_recall",
-    "invented_number_rate",
-    "name_recall",
-    "invented_name_rate",
-)
-
-Score = Mapping[str, Any]  # mean, ci_low, ci_high, n
-Own = Mapping[str, Mapping[str, Score]]  # system -> metric -> score
-
-
-def cell(score: Score, metric: Metric) -> str:
-    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"."""
+def cell(score: Score, decimals: int = 3) -> str:
+    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"; else "–"."""
+    if score["mean"] is None:
+        return "–"
     if score["ci_low"] is None:
-        return metric.show(score["mean"])
-    interval = f"[{metric.show(score['ci_low'])}, {metric.show(score['ci_high'])}]"
-    return f"{metric.show(score['mean'])} {interval}"
+        return f"{score['mean']:.{decimals}f}"
+    low, high = f"{score['ci_low']:.{decimals}f}", f"{score['ci_high']:.{decimals}f}"
+    return f"{score['mean']:.{decimals}f} [{low}, {high}]"
 
 
 def headed(name: str) -> str:
@@ -173,30 +155,15 @@ def headed(name: str) -> str:
     return f"{METRICS[name].label} {METRICS[name].direction}".strip()
 
 
-def show(score: Score) -> str:
-    """A mean and its 95 % interval to three decimals, whatever the metric; "–" without a value."""
-    if score["mean"] is None:
-        return "–"
-    interval = (
-        "" if score["ci_low"] is None else f" [{score['ci_low']:.3f}, {score['ci_high']:.3f}]"
-    )
-    return f"{score['mean']:.3f}{interval}"
-
-
 def score_frame(own: Own) -> pd.DataFrame:
     """One track of summary.json: a row a metric with its best value, a column a system or control.
 
     Answers without the exhibit's photo have a table of their own (`ablation_frame`).
     """
-    return pd.DataFrame(
-        {
-            name: {
-                f"{metric} {METRICS[metric].direction}".strip(): show(score)
-                for metric, score in scores.items()
-            }
-            for name, scores in own.items()
-            if not variant(name)[1]
-        }
+    systems = {name: scores for name, scores in own.items() if not variant(name)[1]}
+    table = {name: {m: cell(s) for m, s in scores.items()} for name, scores in systems.items()}
+    return pd.DataFrame(table).rename(
+        lambda metric: f"{metric} {METRICS[metric].direction}".strip()
     )
 
 
@@ -237,15 +204,16 @@ def ablation_frame(own: Own) -> pd.DataFrame:
     """
     there = [name for name in own if variant(name)[1] in ABLATIONS]
     names = ordered({*there, *(variant(name)[0] for name in there)})
-    table = {
-        system(name).label: {headed(m): cell(own[name][m], METRICS[m]) for m in KEY}
-        for name in names
-    }
-    return pd.DataFrame.from_dict(table, orient="index")
+    return pd.DataFrame.from_dict({system(n).label: key_cells(own[n]) for n in names}, "index")
+
+
+def key_cells(scores: Mapping[str, Score]) -> dict[str, str]:
+    """A system's key metrics: the metric with its best value -> the cell."""
+    return {headed(name): cell(scores[name], METRICS[name].decimals) for name in KEY}
 
 
 def cost_frame(costs: pd.DataFrame) -> pd.DataFrame:
-    """costs.costs_of for readers: a row a system, only columns in which something is known."""
+    """results.costs_of for readers: a row a system, only columns in which something is known."""
     names = {
         "hardware": "tuned on",
         "minutes": "training minutes",
@@ -258,8 +226,7 @@ def cost_frame(costs: pd.DataFrame) -> pd.DataFrame:
     }
     table = costs[list(names)].set_axis([system(name).label for name in costs.approach])
     table = table.replace("", None).dropna(axis="columns", how="all").dropna(how="all")
-    shown = table.map(lambda value: _figure(value))
-    return shown.rename(columns=names).rename_axis(None)
+    return table.map(_figure).rename(columns=names).rename_axis(None)
 
 
 def _figure(value: object) -> str:
@@ -271,16 +238,16 @@ def _figure(value: object) -> str:
 def in_short(name: str, own: Own) -> str:
     """One sentence on a system: what its answers fit, and how many numbers are right and wrong."""
     scores = own[name]
-    parts = [
-        f"fits the right exhibit's text best in {_percent(scores['identity_at_1'])} of its answers",
-        f"states {_percent(scores['number_recall'])} of the ground truths' numbers",
-    ]
-    if scores["invented_number_rate"]["mean"] is None:
-        parts.append("states no numbers of its own")
-    else:
-        invented = _percent(scores["invented_number_rate"])
-        parts.append(f"of the numbers it states {invented} are invented")
-    return f"{system(name).label} {parts[0]}, {parts[1]}; {parts[2]}."
+    invented = (
+        "states no numbers of its own"
+        if scores["invented_number_rate"]["mean"] is None
+        else f"of the numbers it states {_percent(scores['invented_number_rate'])} are invented"
+    )
+    return (
+        f"{system(name).label} fits the right exhibit's text best in "
+        f"{_percent(scores['identity_at_1'])} of its answers, states "
+        f"{_percent(scores['number_recall'])} of the ground truths' numbers; {invented}."
+    )
 
 
 def recognising(outside: Own) -> list[str]:

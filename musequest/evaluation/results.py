@@ -1,28 +1,39 @@
-"""Everything that figures and report show of one profile, read back from its files."""
+"""Everything that figures and report show of one profile, read back from its files.
+
+Scores and what they were computed from, the items with their photos, and what systems cost:
+training minutes, memory, rent, disk, index size, price of answers. Rent is what the run's GPUs cost
+an hour (benchmarks/records/gpu_rental.csv, prices the published experiment paid in January 2025)
+for as long as it trained.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
+from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..files import read_json
 from ..home import results_dir, root, run_dir
 from ..json_shapes import Scored
+from ..photos import open_photo
 from ..settings import Profile, load_profile
-from ..systems.registry import exhibits_path, ordered
+from ..systems.registry import OUTSIDERS, PREDICTIONS, exhibits_path, ordered, record_beside
 from ..tables import read_table
 from .answers import Answers, gather
-from .costs import RECORDS, costs_of
 from .differences import Differences, Summary
-from .items import dataset_items, outsider_photos, photos_of
 
 REPORT = "report.html"
+RECORDS = Path("benchmarks/records")
 # Base model and collection of the published experiment.
 PUBLISHED = ("HuggingFaceM4/idefics2-8b", "smithsonian")
 
@@ -64,7 +75,7 @@ class Results:
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """What each system cost (see costs.py), with its embedding distance on the main track."""
+        """What each system cost (`costs_of`), with its embedding distance on the main track."""
         own = self.summary[self.main_track]
         quality = pd.DataFrame([own[name]["embedding_distance"] for name in self.systems])
         seconds = pd.Series([own[name]["seconds"]["mean"] for name in self.systems], dtype=float)
@@ -73,22 +84,22 @@ class Results:
 
     @property
     def published_means(self) -> dict[str, float]:
-        """system -> published mean embedding distance, where this profile is the published one."""
-        published = (self.profile.base_model, self.profile.collection) == PUBLISHED
-        return published_means() if published else {}
+        """system -> mean embedding distance of its published answers, in the same frozen encoder.
 
-    @cached_property
-    def exhibits(self) -> pd.DataFrame:
-        """exhibits.parquet by item_name; empty where the collection has none."""
-        path = exhibits_path(self.profile)
-        names = self.scores.item_name.unique()
-        bare = pd.DataFrame({"item_name": names, "title": names})
-        return (read_table("exhibits", path) if path else bare).set_index("item_name", drop=False)
+        Empty where this profile is not the published one.
+        """
+        if (self.profile.base_model, self.profile.collection) != PUBLISHED:
+            return {}
+        table = pd.read_csv(root() / RECORDS / "published_scores.csv")
+        return dict(zip(table.system, table.embedding_distance, strict=True))
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """item_name -> title."""
-        return {name: title or name for name, title in self.exhibits.title.items()}
+        """item_name -> title, or the name where the collection tells of none."""
+        if path := exhibits_path(self.profile):
+            table = read_table("exhibits", path)
+            return {row.item_name: row.title or row.item_name for row in table.itertuples()}
+        return {name: name for name in self.scores.item_name.unique()}
 
     @cached_property
     def answers(self) -> Answers:
@@ -114,18 +125,47 @@ class Results:
             )
         return answers
 
-    def photos(self, edge: int = 96) -> dict[str, Image.Image]:
-        """data_id -> photo, its longer side at most `edge` px."""
-        return photos_of(self.profile, edge)
+    def photos(self, edge: int) -> dict[str, Image.Image]:
+        """data_id -> the item's photo in RGB, its longer side at most `edge` px."""
+        path, photos = split_path(self.profile.collection, self.profile.evaluation_split), {}
+        _columns(self.profile, ["data_id", "image"])
+        for batch in pq.ParquetFile(path).iter_batches(32, columns=["data_id", "image"]):
+            for row in batch.to_pylist():
+                try:
+                    photo = open_photo(row["image"]["bytes"] or b"")
+                except MuseQuestError as error:
+                    reason = str(error).rstrip(".")
+                    raise MuseQuestError(
+                        f"{path}: {row['data_id']} has no readable photo ({reason}); "
+                        "run dataset again."
+                    ) from None
+                photo.thumbnail((edge, edge))
+                photos[row["data_id"]] = photo
+        return photos
 
-    def outsider_photos(self, edge: int = 96) -> dict[str, Image.Image]:
-        """data_id -> photo of an outside thing; empty where the set is not the one shown then."""
+    def outsider_photos(self, edge: int) -> dict[str, Image.Image]:
+        """data_id -> photo of an outside thing, its longer side at most `edge` px.
+
+        Empty where the profile's set is not there, or is not the one that was shown then.
+        """
+        from ..systems.conditions import asked_under
+        from ..systems.outsiders import outsider_rows, outsiders_folder
+
+        try:
+            present = asked_under(OUTSIDERS, self.profile)
+            rows = outsider_rows(outsiders_folder(self.profile))
+        except MuseQuestError:
+            return {}
         answered = [Path(file["path"]) for file in self.record["outsiders"].values()]
-        return outsider_photos(self.profile, answered, edge)
+        if any(not present.items() <= record_beside(p, "infer.json").items() for p in answered):
+            return {}
+        for row in rows:
+            row["image"].thumbnail((edge, edge))
+        return {row["data_id"]: row["image"] for row in rows}
 
-    def thumbnails(self, edge: int = 96) -> dict[str, Image.Image]:
-        """item_name -> the photo of its first item."""
-        photos = self.photos(edge)
+    def thumbnails(self) -> dict[str, Image.Image]:
+        """item_name -> the photo of its first item, its longer side at most 96 px."""
+        photos = self.photos(96)
         first = self.scores.drop_duplicates("item_name")
         rows = zip(first.item_name, first.data_id, strict=True)
         return {name: photos[data_id] for name, data_id in rows if data_id in photos}
@@ -137,12 +177,6 @@ class Results:
             name: run_dir(self.profile.name, name) / "metrics.parquet" for name in self.systems
         }
         return {name: read_table("metrics", path) for name, path in paths.items() if path.is_file()}
-
-
-def published_means(metric: str = "embedding_distance") -> dict[str, float]:
-    """system -> mean of a metric of the published answers, in the same frozen encoder."""
-    table = pd.read_csv(root() / RECORDS / "published_scores.csv")
-    return dict(zip(table.system, table[metric], strict=True))
 
 
 def load_results(profile: Profile | str) -> Results:
@@ -160,3 +194,94 @@ def load_results(profile: Profile | str) -> Results:
         read_json(folder / "summary.json"),
         read_json(folder / "scoring.json", Scored),
     )
+
+
+def dataset_items(profile: Profile) -> pd.DataFrame:
+    """item_name, ground_truth and track of every item by its data_id, read without the photos."""
+    from ..finetuning.generation import given
+
+    table = _columns(profile, ["data_id", "item_name", "image_name", "dialog", "track"]).to_pandas()
+    truths = [given(row)["ground_truth"] for row in table.to_dict("records")]
+    columns = {"item_name": table.item_name, "ground_truth": truths, "track": table.track}
+    return pd.DataFrame(columns).fillna({"track": ""}).set_index(table.data_id)
+
+
+def _columns(profile: Profile, names: list[str]) -> pa.Table:
+    """Columns of the split, photos only by their schema; MuseQuestError if one is missing."""
+    path = split_path(profile.collection, profile.evaluation_split)
+    remedy = f"run `python -m musequest dataset --collection {profile.collection}`"
+    if not path.is_file():
+        raise MuseQuestError(f"{path} does not exist; {remedy} first.")
+    try:
+        there = pq.read_schema(path).names
+        for name in names:
+            if name not in there:
+                raise MuseQuestError(f"{path} lacks the column '{name}'; {remedy} again.")
+        return pq.read_table(path, columns=[name for name in names if name != "image"])
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise MuseQuestError(f"{path} is unreadable ({reason}); {remedy} again.") from None
+
+
+def costs_of(profile_name: str, systems: Sequence[str]) -> pd.DataFrame:
+    """A row a system: training minutes, peak memory of one device (GiB), rent (USD), disk (GiB),
+    index (MiB), price of all answers (USD); NaN for what is not known or does not apply."""
+    return pd.DataFrame([_cost(run_dir(profile_name, name) / PREDICTIONS) for name in systems])
+
+
+def _cost(predictions: Path) -> dict[str, Any]:
+    record = record_beside(predictions, "infer.json") | record_beside(predictions, "run.json")
+    cost, minutes = record.get("cost", {}), record.get("minutes")
+    gpus = record.get("hardware", {}).get("gpus", []) if "minutes" in record else []
+    peaks = record.get("peak_memory_gib", {})
+    on_gpus = [held for device, held in peaks.items() if device != "cpu"]
+    index = cost.get("index_bytes")
+    return {
+        "approach": predictions.parent.name,
+        "hardware": _hardware(gpus) if "minutes" in record else "",
+        "minutes": minutes,
+        "memory_gib": max(on_gpus or peaks.values(), default=None),
+        "usd": rent_usd(gpus, minutes),
+        "disk_gib": record.get("disk_gib"),
+        "index_mib": None if index is None else index / 2**20,
+        "answers_usd": cost.get("usd"),
+    }
+
+
+def published_costs() -> pd.DataFrame:
+    """The published runs in the same columns, with their similarity score as `mean`."""
+    runs = pd.read_csv(root() / RECORDS / "published_runs.csv")
+    runs = runs[runs.training_minutes.notna()]
+    gpus = [[row.gpu] * int(row.gpu_count) for row in runs.itertuples()]
+    return pd.DataFrame(
+        {
+            "approach": list(runs.approach),
+            "hardware": [_hardware(each) for each in gpus],
+            "minutes": list(runs.training_minutes),
+            # Published in GB, as the peak at the first step.
+            "memory_gib": [gb * 1e9 / 2**30 for gb in runs.peak_vram_gb_step_1],
+            "usd": [rent_usd(*each) for each in zip(gpus, runs.training_minutes, strict=True)],
+            "mean": list(runs.similarity_score),
+            "ci_low": float("nan"),
+            "ci_high": float("nan"),
+        }
+    )
+
+
+def rent_usd(gpus: Sequence[str], minutes: float | None) -> float | None:
+    """What renting these GPUs so long cost; None where there is none, or no price of one."""
+    prices = pd.read_csv(root() / RECORDS / "gpu_rental.csv")
+    hourly = {_model(row.gpu): row.usd_per_hour_jan_2025 for row in prices.itertuples()}
+    if not gpus or minutes is None or any(_model(gpu) not in hourly for gpu in gpus):
+        return None
+    return round(sum(hourly[_model(gpu)] for gpu in gpus) * minutes / 60, 3)
+
+
+def _model(gpu: str) -> str:
+    """ "A100" of "NVIDIA A100 80GB PCIe"."""
+    found = re.search(r"\b[A-Z]{1,2}\d{2,4}\b", gpu)
+    return found[0] if found else gpu
+
+
+def _hardware(gpus: Sequence[str]) -> str:
+    return f"{len(gpus)} × {_model(gpus[0])}" if gpus else "CPU"

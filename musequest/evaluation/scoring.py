@@ -33,17 +33,14 @@ from ..systems.registry import (
     why_unusable,
 )
 from ..tables import write_table
-from ..text import encoder as encoders
-from ..text.encoder import DECIMALS
+from ..text.encoder import DECIMALS, SHA256, Encoder, load_encoder
 from ..text.titles import untold
 from .answers import Answers, Given, gather
 from .base_model import BaseModel
 from .controls import control_answers
-from .differences import Summary, compare, summarize
-from .intervals import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED
-from .items import dataset_items
-from .metrics import METRICS, Metric, item_metrics, outsider_metrics
-from .results import REPORT
+from .differences import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED, Summary, compare, summarize
+from .metrics import METRICS, Metric, metrics_of
+from .results import REPORT, dataset_items, load_results
 from .scoring_batch import References, ScoringBatch
 
 
@@ -74,7 +71,6 @@ def evaluate(profile: Profile | str) -> Summary:
     """
     from ..creation.dataset import fingerprint
     from .figures import draw_figures
-    from .results import load_results
 
     profile = load_profile(profile) if isinstance(profile, str) else profile
     found, left_out = find_answers(profile, fingerprint(profile.collection))
@@ -127,7 +123,7 @@ def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
 
 def _cut_by_encoder(answers: Answers, scores: pd.DataFrame) -> list[str]:
     """A sentence where answers of a system, or ground truths, are not read to their end."""
-    encoder = encoders.load_encoder()
+    encoder = load_encoder()
     tokens = {f"answers of {n}": scores.answer_tokens[scores.model == n] for n in answers.systems}
     tokens["ground truths"] = encoder.count_tokens(list(answers.items.ground_truth))
     cut = {what: int((counts > encoder.longest).sum()) for what, counts in tokens.items()}
@@ -140,10 +136,7 @@ def _cut_by_encoder(answers: Answers, scores: pd.DataFrame) -> list[str]:
 
 
 def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseModel | None:
-    """The base model, all answers read, for the published score.
-
-    None, with a notice, where it cannot be had or cannot read them all.
-    """
+    """The base model, all answers read; None, with a notice, where it cannot read them all."""
     if profile is None:
         return None
     truths = answers.items.ground_truth
@@ -159,7 +152,6 @@ def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseMod
 
 def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
     """What the scores were computed from."""
-    tracks = {track: int(answers.rows_of(track).sum()) for track in answers.tracks}
     exhibits = int(answers.items.item_name.nunique())
     return {
         "systems": {name: answers.files[name] for name in answers.systems},
@@ -169,11 +161,11 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
         "exhibits_sha256": answers.exhibits_sha256,
         "untold_titles": untold(answers.titles),
         "shared_items": len(answers.items),
-        "items_per_track": tracks,
+        "items_per_track": answers.tracks,
         "exhibits": exhibits,
         "chance_of_identity": round(1 / exhibits, DECIMALS),
         "notices": answers.notices,
-        "encoder_sha256": encoders.SHA256,
+        "encoder_sha256": SHA256,
         "bootstrap": {
             "draws": DRAWS, "level": LEVEL, "seed": SEED, "clusters": "exhibits",
             "fewest_exhibits": FEWEST_EXHIBITS,
@@ -195,85 +187,50 @@ def _files(answers: Answers, kinds: Any) -> dict[str, dict[str, object]]:
     }
 
 
-class Scorer:
-    """Scores one system after the other, so that memory holds the vectors of one at a time."""
-
-    def __init__(self, answers: Answers, base: BaseModel | None = None) -> None:
-        self.answers, self.base = answers, base
-        self.encoder = encoders.load_encoder()
-        truths = list(answers.items.ground_truth)
-        self.truth_vectors = self.encoder.encode(truths)
-        self.place_of_truth = {text: place for place, text in enumerate(truths)}
-        self.references = References.of(answers.items.item_name, self.truth_vectors)
-
-    def score(self, name: str, given: Given) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Rows of scores.parquet and of facts.parquet for one system's answers."""
-        items = self.answers.items.iloc[given.places]
-        batch = self._batch(items, given)
-        nearest = np.array(self.references.item_names)[batch.placement.nearest]
-        rows = {
-            "model": name,
-            "data_id": items.data_id.to_numpy(),
-            "item_name": items.item_name.to_numpy(),
-            "track": items.track.to_numpy(),
-            **{metric.name: _values(metric, batch) for metric in item_metrics()},
-            "nearest_exhibit": np.where(batch.empty, None, nearest),
-            **{metric.name: np.nan for metric in outsider_metrics()},
-        }
-        return pd.DataFrame(rows), _facts(name, items.data_id, batch)
-
-    def score_outsiders(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Rows of scores.parquet for answers about things from outside the collection."""
-        answers, titles = list(table.answer), self.answers.titles
-        none = np.zeros((0, 0))
-        batch = ScoringBatch(
-            [], [], answers, [], none, none, self.references, self.encoder, titles=titles
-        )
-        rows = {"model": name, "data_id": list(table.data_id), "item_name": list(table.item_name)}
-        missing = dict.fromkeys((metric.name for metric in item_metrics()), np.nan)
-        values = {metric.name: _values(metric, batch) for metric in outsider_metrics()}
-        return pd.DataFrame(
-            {**rows, "track": OUTSIDERS, **missing, "nearest_exhibit": None} | values
-        )
-
-    def _batch(self, items: pd.DataFrame, given: Given) -> ScoringBatch:
-        return ScoringBatch(
-            item_names=list(items.item_name),
-            ground_truths=list(items.ground_truth),
-            answers=given.answers,
-            sources=[self.answers.sources[name] for name in items.item_name],
-            truth_vectors=self.truth_vectors[given.places],
-            answer_vectors=self._encode(given.answers),
-            references=self.references,
-            encoder=self.encoder,
-            seconds=given.seconds,
-            base=self.base,
-            titles=self.answers.titles,
-        )
-
-    def _encode(self, answers: list[str]) -> np.ndarray:
-        """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
-        places = [self.place_of_truth.get(answer, -1) for answer in answers]
-        known = np.array(places) >= 0
-        vectors = self.truth_vectors[places]
-        if not known.all():
-            fresh = [answer for answer, there in zip(answers, known, strict=True) if not there]
-            vectors[~known] = self.encoder.encode(fresh)
-        return vectors
-
-
 def compute_scores(
     answers: Answers, base: BaseModel | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """scores.parquet: a row a (model, data_id), a column a metric; and facts.parquet.
 
-    Controls and ablations are models of their own; NaN where a metric has no value.
+    Controls and ablations are models of their own; NaN where a metric has no value. Memory holds
+    the vectors of one system at a time.
     """
-    scorer = Scorer(answers, base)
-    scored = [scorer.score(*each) for each in with_controls(answers).items()]
-    outside = [scorer.score_outsiders(*each) for each in answers.outsiders.items()]
-    scores = pd.concat([*(rows for rows, _ in scored), *outside], ignore_index=True)
-    return scores, pd.concat([facts for _, facts in scored], ignore_index=True)
+    encoder, titles = load_encoder(), answers.titles
+    truths = encoder.encode(list(answers.items.ground_truth))
+    known = dict(zip(answers.items.ground_truth, truths, strict=True))
+    references = References.of(answers.items.item_name, truths)
+    scores, facts = [], []
+    for name, given in with_controls(answers).items():
+        items = answers.items.iloc[given.places]
+        batch = ScoringBatch(
+            item_names=list(items.item_name),
+            ground_truths=list(items.ground_truth),
+            answers=given.answers,
+            sources=[answers.sources[name] for name in items.item_name],
+            truth_vectors=truths[given.places],
+            answer_vectors=_encode(encoder, given.answers, known),
+            references=references,
+            encoder=encoder,
+            seconds=given.seconds,
+            base=base,
+            titles=titles,
+        )
+        nearest = np.array(references.item_names)[batch.placement.nearest]
+        scores.append(_scores(name, items, batch, np.where(batch.empty, None, nearest)))
+        facts.append(_facts(name, items.data_id, batch))
+    none = np.zeros((0, 0))
+    for name, table in answers.outsiders.items():
+        said = list(table.answer)
+        batch = ScoringBatch([], [], said, [], none, none, references, encoder, titles=titles)
+        scores.append(_scores(name, table.assign(track=OUTSIDERS), batch, None))
+    return pd.concat(scores, ignore_index=True), pd.concat(facts, ignore_index=True)
+
+
+def _encode(encoder: Encoder, answers: list[str], known: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
+    fresh = [answer for answer in answers if answer not in known]
+    found = {**known, **dict(zip(fresh, encoder.encode(fresh), strict=True))}
+    return np.stack([found[answer] for answer in answers])
 
 
 def with_controls(answers: Answers) -> dict[str, Given]:
@@ -285,11 +242,26 @@ def with_controls(answers: Answers) -> dict[str, Given]:
     return {**answers.given, **controls}
 
 
+def _scores(
+    name: str, items: pd.DataFrame, batch: ScoringBatch, nearest: np.ndarray | None
+) -> pd.DataFrame:
+    """Rows of scores.parquet; answers about things from outside have no `nearest` exhibit."""
+    columns: dict[str, Any] = {"model": name}
+    columns |= {column: list(items[column]) for column in ("data_id", "item_name", "track")}
+    outside = nearest is None
+    for metric in metrics_of("all"):
+        columns[metric.name] = np.nan if outside else _values(metric, batch)
+    columns["nearest_exhibit"] = nearest
+    for metric in metrics_of(OUTSIDERS):
+        columns[metric.name] = _values(metric, batch) if outside else np.nan
+    return pd.DataFrame(columns)
+
+
 def _values(metric: Metric, batch: ScoringBatch) -> np.ndarray:
     values = metric.compute(batch)
     if np.isinf(values).any():
         raise MuseQuestError(
-            f"The metric {metric.name} gave an infinite score; mend it in evaluation/metrics/."
+            f"The metric {metric.name} gave an infinite score; mend it in evaluation/metrics.py."
         )
     return values
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 # Two references closer than this to an answer are a tie (float32 rounding is about 1e-7).
 TIE = 1e-6
-ROWS_AT_ONCE = 1024  # So that memory does not grow with answers x exhibits.
+
+
+def _blocks(rows: int, at_once: int = 1024) -> list[slice]:
+    """Parts of so many rows, so that memory does not grow with answers x exhibits."""
+    return [slice(start, start + at_once) for start in range(0, rows, at_once)]
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,15 @@ class References:
     @cached_property
     def siblings(self) -> np.ndarray:
         """(m,) places: for each exhibit the other one whose reference lies nearest to its own."""
-        found = np.empty(len(self.vectors), int)
-        for start in range(0, len(found), ROWS_AT_ONCE):
-            cosines = self.vectors[start : start + ROWS_AT_ONCE] @ self.vectors.T
-            rows = np.arange(len(cosines))
-            cosines[rows, start + rows] = -np.inf
-            found[start : start + len(rows)] = cosines.argmax(axis=1)
-        return found
+        found = []
+        for rows in _blocks(len(self.vectors)):
+            cosines = self.vectors[rows] @ self.vectors.T
+            np.fill_diagonal(cosines[:, rows], -np.inf)
+            found.append(cosines.argmax(axis=1))
+        return np.concatenate(found)
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """Where n answers lie among the references of all exhibits."""
 
     ranks: np.ndarray  # (n,) 1 + the number of other exhibits whose reference is as near or nearer
@@ -88,8 +90,7 @@ class ScoringBatch:
     def placement(self) -> Placement:
         """Each answer's place among all references."""
         ranks, nearest = np.empty(len(self.own), int), np.empty(len(self.own), int)
-        for start in range(0, len(ranks), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        for rows in _blocks(len(ranks)):
             own = self.own[rows]
             cosines = self.answer_vectors[rows].astype(float) @ self.references.vectors.T
             mine = cosines[np.arange(len(own)), own]
@@ -101,17 +102,9 @@ class ScoringBatch:
     @cached_property
     def number_checks(self) -> list[FactCheck]:
         """The numbers of each answer held against its ground truth and its sources."""
-        return [check_numbers(*texts) for texts in self._texts()]
+        return list(map(check_numbers, self.answers, self.ground_truths, self.sources))
 
     @cached_property
     def name_checks(self) -> list[FactCheck]:
         """The proper names of each answer held against its ground truth and its sources."""
-        return [check_names(*texts) for texts in self._texts()]
-
-    def _texts(self) -> Iterable[tuple[str, str, str]]:
-        return zip(self.answers, self.ground_truths, self.sources, strict=True)
-
-
-def as_values(values: Iterable[float | None]) -> np.ndarray:
-    """(n,) values, NaN for None."""
-    return np.array([np.nan if value is None else value for value in values], float)
+        return list(map(check_names, self.answers, self.ground_truths, self.sources))

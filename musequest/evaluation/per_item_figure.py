@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from PIL import Image, ImageOps
 
-from ...systems.registry import OUTSIDERS, TRACK_LABELS, TUNED, is_system, ordered, system
-from ..metrics import METRICS, Metric
-from ..style import INK, LINE, WIDTH, Picture, picture
+from ..systems.registry import OUTSIDERS, TRACK_LABELS, TUNED, is_system, ordered, system
+from .drawing import INK, LINE, WIDTH, Picture, picture
+from .metrics import METRICS
 
 MARGIN, LABELS, RIGHT = 0.15, 2.75, 0.25  # inches: left edge, titles, right edge
 FOOT, HEAD = 0.55, 0.9  # inches below and above the rows
 LEGEND_COLUMNS = 3
 LONGEST_TITLE = 36  # characters
+DASHED, DOTTED = (0, (4, 3)), (0, (1, 2))
 
 
 def per_item(
@@ -45,58 +46,52 @@ def per_item(
     published = published or {}
     head = HEAD + 0.22 * ((len(names) + len(published)) // LEGEND_COLUMNS)
     with picture(WIDTH, FOOT + head + row * len(rows)) as figure:
-        axes = _rows_axes(figure, len(rows), row, "plot")
-        _row_labels(figure, rows.index, row, thumbnails or {}, titles or {})
+        left = MARGIN + row + LABELS
+        axes = _rows_axes(figure, len(rows), row, left, WIDTH - left - RIGHT)
+        beside = _rows_axes(figure, len(rows), row, MARGIN, row + LABELS)
+        _row_labels(beside, rows.index, row, thumbnails or {}, titles or {})
         _points(axes, rows, names)
-        _mean_lines(axes, means, (0, (4, 3)))
-        _mean_lines(axes, published, (0, (1, 2)))
-        _per_item_axis(axes, METRICS[metric])
-        title = f"{METRICS[metric].label} by exhibit ({_items(scores)})"
-        _per_item_head(figure, means, published, title)
+        lines = [*((*each, DASHED) for each in means.items())]
+        lines += [(*each, DOTTED) for each in published.items()]
+        for name, mean, style in lines:
+            axes.axvline(mean, color=system(name).colour, ls=style, lw=1.2, zorder=2)
+        _value_axis(axes, f"{METRICS[metric].name} {METRICS[metric].direction}")
+        _head(figure, lines, f"{METRICS[metric].label} by exhibit ({_items(scores)})")
     return figure
 
 
 def _items(scores: pd.DataFrame) -> str:
     """How many items of which tracks there are."""
     tracks = scores.drop_duplicates("data_id").track.value_counts(sort=False)
-    counted = (
-        f"{tracks[track]} {label.lower()}"
-        for track, label in TRACK_LABELS.items()
-        if track in tracks
-    )
+    there = {label: tracks[track] for track, label in TRACK_LABELS.items() if track in tracks}
+    counted = (f"{count} {label.lower()}" for label, count in there.items())
     return ", ".join(counted) or f"{tracks.sum()} items"
 
 
-def _rows_axes(figure: Picture, rows: int, row: float, part: str) -> Axes:
-    """Axes over all rows, one unit a row, the first on top: the plot, or the labels beside it."""
+def _rows_axes(figure: Picture, rows: int, row: float, left: float, span: float) -> Axes:
+    """Axes over all rows, one unit a row, the first on top; `row`, `left` and `span` in inches."""
     width, height = figure.get_size_inches()
-    left = MARGIN if part == "labels" else MARGIN + row + LABELS
-    span = row + LABELS if part == "labels" else width - left - RIGHT
     axes = figure.add_axes((left / width, FOOT / height, span / width, row * rows / height))
     axes.set_ylim(rows - 0.5, -0.5)
-    if part == "labels":
-        axes.set_xlim(0, span / row)
-        axes.set_axis_off()
     return axes
 
 
 def _row_labels(
-    figure: Picture,
+    axes: Axes,
     item_names: Sequence[str],
     row: float,
     thumbnails: Mapping[str, Image.Image],
     titles: Mapping[str, str],
 ) -> None:
     """Thumbnail and title of every row."""
-    axes = _rows_axes(figure, len(item_names), row, "labels")
-    limits = axes.get_xlim(), axes.get_ylim()
+    axes.set_axis_off()
+    limits = (0, (row + LABELS) / row), axes.get_ylim()
     edge = int(row * 300)
     for place, name in enumerate(item_names):
         if name in thumbnails:
             square = ImageOps.fit(thumbnails[name].convert("RGB"), (edge, edge))
-            axes.imshow(
-                np.asarray(square), extent=(0.04, 0.96, place + 0.46, place - 0.46), aspect="auto"
-            )
+            extent = (0.04, 0.96, place + 0.46, place - 0.46)
+            axes.imshow(np.asarray(square), extent=extent, aspect="auto")
         title = titles.get(name, name)
         shown = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…"
         size = min(9, row * 30)
@@ -116,12 +111,7 @@ def _points(axes: Axes, means: pd.DataFrame, names: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def _mean_lines(axes: Axes, means: Mapping[str, float], style: tuple[int, tuple[int, int]]) -> None:
-    for name, mean in means.items():
-        axes.axvline(mean, color=system(name).colour, ls=style, lw=1.2, zorder=2)
-
-
-def _per_item_axis(axes: Axes, metric: Metric) -> None:
+def _value_axis(axes: Axes, label: str) -> None:
     """The ground truth's line and the axis, which tall figures repeat at the top."""
     axes.axvline(0, color=INK, lw=1.6, zorder=2)
     axes.set_xlim(left=-0.02, right=max(axes.get_xlim()[1], 0.1))
@@ -129,31 +119,26 @@ def _per_item_axis(axes: Axes, metric: Metric) -> None:
     axes.spines["left"].set_visible(False)
     axes.tick_params(labeltop=axes.get_ylim()[0] > 30)
     axes.grid(True, axis="x")
-    axes.set_xlabel(f"{metric.name} {metric.direction}")
+    axes.set_xlabel(label)
 
 
-def _per_item_head(
-    figure: Picture, means: Mapping[str, float], published: Mapping[str, float], title: str
-) -> None:
+def _head(figure: Picture, lines: Sequence[tuple[str, float, tuple]], title: str) -> None:
     """Title and legend, in which each system's mean is written, and the published ones."""
     handles = [Line2D([], [], color=INK, lw=1.6, label="Ground truth")]
-    for name, mean in means.items():
-        look = system(name)
-        label = f"{look.label}, mean {mean:.2f}"
-        style = {"color": look.colour, "marker": look.marker, "ls": (0, (4, 3))}
-        handles.append(Line2D([], [], lw=1.2, ms=6, label=label, **style))
-    for name, mean in published.items():
-        label = f"{system(name).label}, published {mean:.2f}"
-        style = {"color": system(name).colour, "ls": (0, (1, 2))}
-        handles.append(Line2D([], [], lw=1.2, label=label, **style))
+    for name, mean, style in lines:
+        look, ours = system(name), style == DASHED
+        label = f"{look.label}, {'mean' if ours else 'published'} {mean:.2f}"
+        marker = look.marker if ours else None
+        handles.append(
+            Line2D([], [], lw=1.2, ms=6, label=label, color=look.colour, marker=marker, ls=style)
+        )
     height = figure.get_size_inches()[1]
     top = 1 - MARGIN / height
     figure.text(MARGIN / WIDTH, top, title, va="top", weight="bold", fontsize=11)
-    anchor = (MARGIN / WIDTH - 0.008, top - 0.24 / height)
     figure.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=anchor,
+        bbox_to_anchor=(MARGIN / WIDTH - 0.008, top - 0.24 / height),
         ncols=LEGEND_COLUMNS,
         handlelength=2.8,
     )

@@ -1,10 +1,11 @@
-"""The one look of all figures: quiet axes, one typeface, colours safe for every reader."""
+"""What all figures share: one quiet look, rows of systems, labels beside their points."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,20 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from ..files import write_whole
 from ..photos import open_photo
+from ..systems.registry import system
 
 INK, QUIET, LINE, PAPER = "#22262b", "#666c75", "#d9dce0", "#ffffff"
 DPI = 150
 WIDTH = 9.0  # inches
 ROUNDED = [round(round(value * 31 / 255) * 255 / 31) for value in range(256)]
 TALLEST_PX = 30_000  # Matplotlib cannot draw pictures of 65,536 px and more.
+# points: from a point to its label, half a marker's edge, up or down; how many of these
+BESIDE, MARKER, STEP, STEPS = 7, 4, 4, 12
+Label = tuple[float, float, str]  # of a point: x, y in the axes' data, text
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -90,7 +96,62 @@ def picture(width: float, height: float, **layout: Any) -> Iterator[Picture]:
         yield Picture(figsize=(width, height), **layout)
 
 
+def head(figure: Picture, title: str) -> None:
+    """The figure's title, at the left."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
+
+
 def grid_lines(axes: Axes, along: str) -> None:
     """Thin lines at the ticks of one axis, and no frame but the other axis' line."""
     axes.grid(True, axis=along)
     axes.spines["left" if along == "y" else "bottom"].set_visible(False)
+
+
+def system_rows(axes: Axes, names: Sequence[str], title: str) -> None:
+    """A row a system, one unit high, the first on top; call it when the rows are drawn."""
+    axes.set_yticks(range(len(names)), [system(name).label for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_title(title)
+    grid_lines(axes, "x")
+
+
+def label_points(figure: Picture, panels: Sequence[tuple[Axes, Sequence[Label]]]) -> None:
+    """Write each panel's labels, each as near to its point as there is room.
+
+    None is printed over another, or over a point; one that stands above or below is led to by a
+    thin line. Call it when all else is drawn.
+    """
+    figure.draw_without_rendering()  # Only then is it known where the axes lie.
+    for axes, labels in panels:
+        taken = [_around(axes, x, y) for x, y, _ in labels]
+        for label in labels:
+            taken.append(_write(axes, label, taken))
+
+
+def _around(axes: Axes, x: float, y: float) -> Bbox:
+    """The place of a point's marker, in px."""
+    left, bottom = axes.transData.transform((x, y))
+    half = MARKER * axes.figure.dpi / 72
+    return Bbox.from_extents(left - half, bottom - half, left + half, bottom + half)
+
+
+def _write(axes: Axes, label: Label, taken: Sequence[Bbox]) -> Bbox:
+    """Write a label at the first free place, from the nearest on; where it stands, in px."""
+    x, y, text = label
+    written = axes.annotate(
+        text, (x, y), (0, 0), textcoords="offset points", va="center", fontsize=6.5, color=QUIET
+    )
+    written.set_in_layout(False)
+    shifts = [0, *(step * STEP * way for step in range(1, STEPS) for way in (1, -1))]
+    for shift, side in itertools.product(shifts, (1, -1)):  # to the right, to the left
+        written.set(position=(BESIDE * side, shift), ha="left" if side > 0 else "right")
+        box = written.get_window_extent()
+        inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+        if inside and not any(box.overlaps(other) for other in taken):
+            break
+    if shift:
+        axes.annotate(
+            "", (x, y), written.get_position(), textcoords="offset points",
+            arrowprops={"arrowstyle": "-", "color": QUIET, "lw": 0.5, "shrinkB": MARKER},
+        ).set_in_layout(False)  # fmt: skip
+    return box
