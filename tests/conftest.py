@@ -1,6 +1,7 @@
 """What every test may ask for: a tiny docent, a small museum, a home of its own."""
 
 import csv
+import gc
 import json
 import os
 from pathlib import Path
@@ -55,6 +56,13 @@ def facts_of(index: int) -> dict[str, str]:
         "measures": f"{17 + 6 * index} cm high",
         "significance": "It was carried through the town on the first day of spring.",
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_left_alone() -> None:
+    """What libraries hold is not searched for garbage again, which takes longer than a training."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

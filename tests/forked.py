@@ -1,19 +1,26 @@
 """Several processes out of a test, as a launcher would start them, but without loading anew."""
 
+import logging
 import multiprocessing
 import os
 import queue
+import random
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 
-def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 2) -> list[Any]:
+def in_processes(
+    function: Callable[..., Any], *arguments: Any, count: int = 2, machines: int = 1
+) -> list[Any]:
     """What `function` returns in each of `count` processes that can meet on loopback.
 
+    They are told that they run on so many machines, an equal part on each.
     An exception in one of them is raised here as RuntimeError with its traceback; so is the death
     of one.
     """
@@ -21,7 +28,9 @@ def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 2) 
     answers = context.Queue()
     port = free_port()
     processes = [
-        context.Process(target=_run, args=(rank, count, port, answers, function, arguments))
+        context.Process(
+            target=_run, args=(rank, count, count // machines, port, answers, function, arguments)
+        )
         for rank in range(count)
     ]
     for process in processes:
@@ -55,10 +64,24 @@ def _answers_of(processes: list[Any], answers: Any) -> dict[int, Any]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of this machine that nobody listens on.
+
+    It is none of those that the system hands out, one of which another could have by the time
+    that it is bound.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def print_to(folder: Path) -> None:
+    """Let this process, and what it starts, print and log to the files `out` and `err`."""
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+    logging.basicConfig(level=logging.INFO, force=True)
 
 
 class _Failure:
@@ -66,7 +89,9 @@ class _Failure:
         self.text = text
 
 
-def _run(rank: int, count: int, port: int, answers: Any, function: Any, arguments: Any) -> None:
+def _run(
+    rank: int, count: int, here: int, port: int, answers: Any, function: Any, arguments: Any
+) -> None:
     import torch
     from accelerate.state import AcceleratorState
 
@@ -74,9 +99,9 @@ def _run(rank: int, count: int, port: int, answers: Any, function: Any, argument
     os.environ |= {
         "OMP_NUM_THREADS": "1",
         "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
+        "LOCAL_RANK": str(rank % here),
         "WORLD_SIZE": str(count),
-        "LOCAL_WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(here),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
@@ -85,4 +110,6 @@ def _run(rank: int, count: int, port: int, answers: Any, function: Any, argument
         answer = function(*arguments)
     except BaseException:
         answer = _Failure(traceback.format_exc())
+    sys.stdout.flush()
+    sys.stderr.flush()
     answers.put((rank, answer))

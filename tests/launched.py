@@ -6,32 +6,15 @@ At STOP_AT_STEP the last rank, and it alone, is sent SIGTERM; DEED `fail` raises
 `blind` lets it see no numbers in its photos.
 """
 
-import os
 import signal
 import sys
 from dataclasses import replace
 
-from transformers import TrainerCallback
+from interrupting import At, building_with, sent
 
 from musequest.errors import MuseQuestError
 from musequest.finetuning import distributed, training
-from musequest.finetuning.strategies import build_trainer
 from musequest.settings import load_approach
-
-
-class StopAt(TrainerCallback):
-    """Something happens to this process at the beginning of one step."""
-
-    def __init__(self, step, deed):
-        self.step, self.deed = step, deed
-
-    def on_step_begin(self, args, state, control, model=None, **kwargs):
-        if state.global_step + 1 == self.step:
-            self.deed(model)
-
-
-def stop(model):
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def fail(model):
@@ -45,7 +28,7 @@ def blind(model):
     model.register_forward_pre_hook(spoil, with_kwargs=True)
 
 
-DEEDS = {"stop": stop, "fail": fail, "blind": blind}
+DEEDS = {"stop": sent(signal.SIGTERM), "fail": fail, "blind": blind}
 
 
 def without_dropout(name):
@@ -59,14 +42,9 @@ def without_dropout(name):
 
 
 def main(profile, approach, stop_at=None, deed="stop"):
-    def build(*arguments, **options):
-        trainer = build_trainer(*arguments, **options)
-        if stop_at and distributed.rank() == distributed.world_size() - 1:
-            trainer.add_callback(StopAt(int(stop_at), DEEDS[deed]))
-        return trainer
-
     training.load_approach = without_dropout
-    training.build_trainer = build
+    if stop_at and distributed.rank() == distributed.world_size() - 1:
+        training.build_trainer = building_with(At(int(stop_at), DEEDS[deed]))
     try:
         training.train(profile, approach)
     except MuseQuestError as stopped:

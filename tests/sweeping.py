@@ -27,8 +27,9 @@ from safetensors.torch import save
 
 from musequest.__main__ import main
 
-MOUNTS = can_mount() and os.getuid() == 0
-NEW_NAMESPACE, READ_ONLY, REMOUNT, PRIVATE = 0x20000, 1, 32, (1 << 18) | (1 << 14)
+MOUNTS = can_mount()
+NEW_MOUNTS, NEW_USERS = 0x20000, 0x10000000
+READ_ONLY, REMOUNT, PRIVATE = 1, 32, (1 << 18) | (1 << 14)
 ROOMY = 2**30
 # Keys and columns that tell when and where, and how long it took.
 VOLATILE = {
@@ -55,12 +56,20 @@ class Disk:
     def __init__(self, home: Path, content: Path) -> None:
         self.home, self.libc = home, ctypes.CDLL(None, use_errno=True)
         if MOUNTS:
-            self._call("unshare", NEW_NAMESPACE)
+            self._may_mount()
             self._call("mount", None, b"/", None, PRIVATE, None)
             self.mount(0, ROOMY)
         else:
             shutil.rmtree(home)
         shutil.copytree(content, home, dirs_exist_ok=True)
+
+    def _may_mount(self) -> None:
+        """Enter a namespace of mounts, in which one who is not root becomes it."""
+        user, group = os.getuid(), os.getgid()
+        self._call("unshare", NEW_MOUNTS | (NEW_USERS if user else 0))
+        if user:
+            for name, text in (("setgroups", "deny"), ("uid_map", user), ("gid_map", group)):
+                Path("/proc/self", name).write_text(text if text == "deny" else f"0 {text} 1")
 
     def mount(self, flags: int, size: int) -> None:
         self._call("mount", b"tmpfs", bytes(self.home), b"tmpfs", flags, f"size={size}".encode())

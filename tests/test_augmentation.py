@@ -1,15 +1,16 @@
 """Every exhibit gets 15 photos; copies depend on seed, exhibit and slot alone."""
 
+import itertools
 import json
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sweeping import in_child
 
 from musequest.creation import augmentation
 from musequest.creation.augmentation import augment, pipeline
@@ -138,30 +139,35 @@ def test_after_an_interruption_finished_copies_are_kept(
     assert len(names) == table["augmented"].sum() - 20
 
 
-def killed_after(collection: Path, copies: int, seed: int = 0) -> None:
-    """Run the command, and kill it once so many copies are noted."""
-    command = [sys.executable, "-m", "musequest", "augment", "--collection", "t"]
-    process = subprocess.Popen([*command, "--seed", str(seed), "--processes", "1"])
-    noted = collection / augmentation.PROGRESS
-    while process.poll() is None:
-        if noted.exists() and noted.read_bytes().count(b"\n") >= copies:
-            process.kill()
-    assert process.wait() == -9
+def killed_after(copies: int, seed: int = 0) -> None:
+    """Make copies in a process that is killed once so many are noted."""
+    original, numbers = augmentation.make_copy, itertools.count()
+
+    def make_copy(copy: augmentation.Copy) -> str:
+        if next(numbers) == copies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(copy)
+
+    def dying() -> None:
+        augmentation.make_copy = make_copy
+        run(seed=seed, processes=1)
+
+    assert in_child(dying) == -signal.SIGKILL
 
 
 def test_after_a_kill_only_the_rest_is_made(collection: Path, monkeypatch: pytest.MonkeyPatch):
-    killed_after(collection, 20)
+    killed_after(20)
     lines = (collection / augmentation.PROGRESS).read_bytes().splitlines()
     names = made(monkeypatch)
     table = run()
-    assert len(lines) >= 20 and len(names) == table["augmented"].sum() - len(lines)
+    assert len(lines) == 20 and len(names) == table["augmented"].sum() - len(lines)
     assert not (collection / augmentation.PROGRESS).exists()
 
 
 def test_another_seed_killed_half_way_leaves_no_copy_behind(collection: Path):
     run(seed=0)
     first = files(collection), (collection / "photos.parquet").read_bytes()
-    killed_after(collection, 20, seed=1)
+    killed_after(20, seed=1)
     assert files(collection) != first[0]
     run(seed=0)
     assert (files(collection), (collection / "photos.parquet").read_bytes()) == first

@@ -1,7 +1,6 @@
 """The loss is learned on the answer alone, and no token of a dialog is lost."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +15,9 @@ from musequest.finetuning.collator import (
     EncodedDialogs,
     coloured_tokens,
 )
+from musequest.home import root
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "idefics2_processor"
+REAL = root().parent / "shared" / "idefics2_processor"
 
 
 @pytest.fixture(params=["tiny", "real"])

@@ -14,25 +14,12 @@ from pathlib import Path
 import pillow_heif
 import pytest
 from conftest import draw_photo
+from folder_museum import read_rows, write_rows
 from PIL import Image
 
 from musequest.creation.exhibits import collect_folder, load_exhibits, read_folder
 from musequest.errors import MuseQuestError
 from musequest.home import root
-
-Rows = list[dict[str, str]]
-
-
-def read_rows(museum: Path) -> Rows:
-    with (museum / "exhibits.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(museum: Path, rows: Rows) -> None:
-    with (museum / "exhibits.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def changed(museum: Path, number: int, **cells: str) -> Path:

@@ -6,9 +6,9 @@ import importlib.util
 import inspect
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -62,10 +62,16 @@ def test_help_is_there_at_once_and_loads_no_library_of_models():
     command = [sys.executable, "-m", "musequest", "--help"]
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = processor_seconds()
         subprocess.run(command, cwd=root(), check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(processor_seconds() - before)
     assert min(seconds) < 0.6  # 0.3 on a machine that does nothing else
+
+
+def processor_seconds() -> float:
+    """What the processes that ended took, however long they waited for others."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_an_old_path_says_where_its_names_are_now():

@@ -33,11 +33,12 @@ from musequest.finetuning.preflight import Need, smallest
 from musequest.finetuning.run_errors import explained, what_fits
 from musequest.finetuning.splitting import micro_batches_of, split
 from musequest.finetuning.training import train
+from musequest.home import root
 from musequest.settings import Profile, load_approach
 from musequest.tables import read_table
 
 RUN = Path("runs/tiny/lora")
-REAL = Path(__file__).resolve().parents[2] / "shared" / "idefics2_processor"
+REAL = root().parent / "shared" / "idefics2_processor"
 NO_DROPOUT = replace(
     load_approach("lora"), lora={**load_approach("lora").lora, "lora_dropout": 0.0}
 )
@@ -46,7 +47,7 @@ NO_DROPOUT = replace(
 @pytest.fixture
 def profile(tmp_path, home, tiny_docent):
     write_dataset(home, "tiny")
-    return write_profile(tmp_path, tiny_docent)
+    return write_profile(tmp_path, tiny_docent, estimate=True)
 
 
 def kept_bytes(model, batch):
@@ -119,7 +120,7 @@ def test_without_a_gpu_a_paged_optimizer_in_8_bits_trains_unpaged(home, tmp_path
     """With a rank of 64: matrices of less than 4096 numbers keep their states in 32 bits."""
     write_dataset(home, "tiny")
     docent = save_tiny_docent(tmp_path / "docent", width=64)
-    profile = write_profile(tmp_path, docent, lora={"r": 64})
+    profile = write_profile(tmp_path, docent, estimate=True, lora={"r": 64})
     monkeypatch.setattr(RunFolder, "drop_optimizer", lambda folder: None)
     chosen = {"optim": "paged_adamw_8bit", "max_steps": "4", "eval_steps": "1"}
     chosen["learning_rate"] = "0.001"

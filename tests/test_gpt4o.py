@@ -3,8 +3,6 @@
 import base64
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed import kill
 from openai_server import OpenAIServer, choice
 from PIL import Image
 from tiny_dialogs import sample, stored
@@ -307,9 +306,7 @@ def test_a_killed_run_pays_nothing_twice(server, home, tmp_path):
     while len(server.traffic.keys) < 5 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    time.sleep(0.4)
+    kill(process, server)
     kept = paid(home)
     lost = len(server.traffic.keys) - sum(kept.values())
     assert 0 < len(kept) < ROWS and 0 <= lost <= 2

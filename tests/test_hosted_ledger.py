@@ -19,7 +19,7 @@ def flushes(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, in
     def slowly(ledger: Ledger) -> None:
         size = ledger.path.stat().st_size
         flush(ledger)
-        time.sleep(0.05)
+        time.sleep(0.1)
         done.append((time.monotonic(), size))
 
     monkeypatch.setattr(Ledger, "flush", slowly)

@@ -473,7 +473,7 @@ def test_the_limit_is_never_crossed_and_what_was_paid_is_kept(server, home: Path
 
 def test_concurrency_is_bounded_and_adapts(server, home: Path):
     write_exhibits(home, 20)
-    server.latency_s, server.room = 0.03, 4
+    server.latency_s, server.room = 0.1, 4  # long enough for a slow machine to crowd it
     table = run(server.url, concurrency=12)
     assert len(table) == 300 and server.traffic.statuses[0] != 429
     assert server.traffic.most_at_once <= 12
@@ -482,12 +482,12 @@ def test_concurrency_is_bounded_and_adapts(server, home: Path):
 
 
 def test_headers_that_say_all_is_used_are_obeyed(server):
-    server.headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "400ms"}
+    server.headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "100ms"}
     server.faults.append({})
     run(server.url, concurrency=1)
     moments = server.traffic.moments
     gaps = [after - before for before, after in zip(moments, moments[1:], strict=False)]
-    assert min(gaps) > 0.35
+    assert min(gaps) > 0.09
 
 
 def test_the_estimate_comes_first_and_learns_from_the_ledger(server, home: Path, capsys):

@@ -11,7 +11,9 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+from musequest.home import root
+
+ROOT = root()
 
 
 def requirements(name: str) -> list[Requirement]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_exhibits import read_rows, write_rows
-from test_offline_writer import ABROAD
+from folder_museum import ABROAD, read_rows, write_rows
 
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset, split_path

@@ -1,32 +1,41 @@
 """Several processes train as one would: same steps, same weights, one record, one voice a rank."""
 
+import multiprocessing
 import os
 import re
-import signal
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+import launched
 import numpy as np
 import pytest
 import torch
-from forked import free_port
+from forked import free_port, in_processes, print_to
 from launched import without_dropout
 from safetensors.torch import load_file
+from sweeping import in_child
 from tiny_dialogs import write_dataset, write_profile
+from torch.distributed.distributed_c10d import _get_default_group
 
+from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import launching, training
+from musequest.finetuning import distributed, launching, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.settings import load_approach
 from musequest.tables import read_table
 
-TESTS = Path(__file__).parent
-FIVE_STEPS = {"num_train_epochs": 2, "eval_steps": 1, "seed": 1, "learning_rate": 0.01}
+FIVE_STEPS = {
+    **{"num_train_epochs": 2, "eval_steps": 1, "seed": 1, "learning_rate": 0.01},
+    "activation_checkpointing": False,
+}
 
 
 def write_run(folder, docent, rows_a_process, **training):
@@ -37,7 +46,7 @@ def write_run(folder, docent, rows_a_process, **training):
 
 
 def environment(home):
-    paths = [str(TESTS.parent), str(TESTS)]
+    paths = [str(root()), str(Path(launched.__file__).parent)]
     return {
         **os.environ,
         "MUSEQUEST_HOME": str(home),
@@ -46,31 +55,35 @@ def environment(home):
     }
 
 
-def torchrun(home, *arguments):
-    """Two processes started by hand, as with torchrun on any machine."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(TESTS / "launched.py"), str(home / "tiny.yaml"), *arguments]
-    options = {"env": environment(home), "capture_output": True, "text": True}
-    done = subprocess.run(command, timeout=300, **options)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
+@dataclass
+class Printed:
+    """What the processes of a run printed, all of them together."""
+
+    stdout: str
+    stderr: str
 
 
-MEET = """from musequest.finetuning import distributed
-from torch.distributed.distributed_c10d import _get_default_group
-import torch
-distributed.barrier()
-print(_get_default_group()._get_backend(torch.device("cpu")).options._timeout)
-"""
+def in_two(home, *arguments) -> Printed:
+    """`launched.main` in two processes."""
+    told = Path(tempfile.mkdtemp(dir=home))
+    in_processes(launched_in, home, told, *arguments)
+    return Printed(*((told / name).read_text() for name in ("out", "err")))
 
 
-def test_processes_wait_two_hours_for_one_another(tmp_path):
+def launched_in(home, told, *arguments):
+    os.environ["MUSEQUEST_HOME"] = str(home)
+    print_to(told)
+    launched.main(str(home / "tiny.yaml"), *arguments)
+
+
+def patience():
+    distributed.barrier()
+    return _get_default_group()._get_backend(torch.device("cpu")).options._timeout
+
+
+def test_processes_wait_two_hours_for_one_another():
     """Longer than the library: one of them may write a large checkpoint meanwhile."""
-    (tmp_path / "meet.py").write_text(MEET)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    options = {"env": environment(tmp_path), "capture_output": True, "text": True}
-    done = subprocess.run([*command, str(tmp_path / "meet.py")], timeout=300, **options)
-    assert done.stdout.count("2:00:00") == 2, done.stderr[-3000:]  # lines of both may run together
+    assert in_processes(patience) == [timedelta(hours=2)] * 2
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +106,9 @@ def double(tmp_path_factory, tiny_docent):
     """
     home = tmp_path_factory.mktemp("double")
     write_run(home, tiny_docent, 2, auto_find_batch_size=True)
-    stopped = torchrun(home, "lora_ddp", "3")
+    stopped = in_two(home, "lora_ddp", "3")
     between = read_json(home / "runs/tiny/lora_ddp/run.json")
-    went_on = torchrun(home, "lora_ddp")
+    went_on = in_two(home, "lora_ddp")
     return home / "runs/tiny/lora_ddp", stopped, between, went_on
 
 
@@ -134,6 +147,7 @@ def test_what_fits_is_tried_once_and_known_to_all_processes_that_go_on(double):
     _, stopped, between, went_on = double
     assert between["fitted"]["per_device_train_batch_size"] == 2
     assert read_json(double[0] / "run.json")["fitted"] == between["fitted"]
+    assert "2 rows fit at a time" in stopped.stderr
     assert "rows fit at a time" not in went_on.stderr + went_on.stdout
 
 
@@ -161,7 +175,7 @@ def test_lines_say_which_process_printed_them(double):
 
 def test_a_loss_that_breaks_in_one_process_names_the_rows_of_that_one(tmp_path, tiny_docent):
     write_run(tmp_path, tiny_docent, 2)
-    stopped = torchrun(tmp_path, "lora_ddp", "1", "blind")
+    stopped = in_two(tmp_path, "lora_ddp", "1", "blind")
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
     names = ", ".join(sorted(record["rows_by_rank"][1]["first_batch"]))
     assert f"training loss became nan at step 1 with the rows {names};" in record["reason"]
@@ -169,30 +183,39 @@ def test_a_loss_that_breaks_in_one_process_names_the_rows_of_that_one(tmp_path, 
 
 
 def test_the_process_that_failed_gives_the_reason_not_the_one_it_left(tmp_path, tiny_docent):
+    """Under torchrun, started by hand, which ends the others."""
     write_run(tmp_path, tiny_docent, 2)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(TESTS / "launched.py"), str(tmp_path / "tiny.yaml"), "lora_ddp", "3", "fail"]
+    command += [launched.__file__, str(tmp_path / "tiny.yaml"), "lora_ddp", "3", "fail"]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, timeout=300)
     assert done.returncode != 0
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
     assert (record["status"], record["reason"]) == ("failed", "RuntimeError: a cable broke")
-    went_on = torchrun(tmp_path, "lora_ddp")
+    went_on = in_two(tmp_path, "lora_ddp")
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
     assert (record["status"], record["reason"]) == ("done", None), went_on.stdout
 
 
-def test_our_own_launch_trains_and_passes_on_errors(tmp_path, tiny_docent):
-    """`train --processes 2`: a good run, then one whose loss breaks."""
+def commanded(home, told, *typed):
+    """The command in a process of its own, up to the processes that it starts."""
+
+    def command():
+        os.environ["MUSEQUEST_HOME"] = str(home)
+        os.environ["PYTHONPATH"] = str(root())
+        print_to(told)
+        return main(["train", "--profile", str(home / "tiny.yaml"), *typed])
+
+    return command
+
+
+def test_our_own_launch_passes_on_output_and_errors(tmp_path, tiny_docent):
+    """`train --processes 2` whose loss breaks; good ones are those of the notebooks."""
     write_run(tmp_path, tiny_docent, 2)
-    command = [sys.executable, "-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
-    command += ["--approach", "lora_ddp", "--processes", "2", "--fresh", "--set"]
-    options = {"env": environment(tmp_path), "capture_output": True, "text": True}
-    good = subprocess.run([*command, "max_steps=1"], **options)
-    assert good.returncode == 0, good.stderr[-3000:]
-    assert '"status": "done"' in good.stdout and "[rank 0] training: 100%" in good.stderr
-    broken = subprocess.run([*command, "learning_rate=1e30"], **options)
-    assert broken.returncode == 1
-    last = broken.stderr.strip().splitlines()[-1]
+    typed = ["--approach", "lora_ddp", "--processes", "2", "--set", "learning_rate=1e30"]
+    assert in_child(commanded(tmp_path, tmp_path, *typed)) == 1
+    told = (tmp_path / "err").read_text()
+    last = told.strip().splitlines()[-1]
+    assert "[rank 0] training:" in told
     assert "loss became" in last and not last.startswith("[rank")
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
     assert record["status"] == "failed" and record["reason"] == last
@@ -219,20 +242,20 @@ def test_a_process_that_is_killed_is_said_in_a_sentence(tmp_path, tiny_docent, m
 
 def test_killing_who_started_them_makes_the_processes_save_and_end(tmp_path, tiny_docent):
     write_run(tmp_path, tiny_docent, 2)
-    command = [sys.executable, "-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
-    command += ["--approach", "lora_ddp", "--set", "num_train_epochs=1000", "eval_steps=5"]
+    typed = ["--approach", "lora_ddp", "--set", "num_train_epochs=1000", "eval_steps=5"]
     folder = tmp_path / "runs/tiny/lora_ddp"
-    process = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.DEVNULL)
-    for _ in range(3000):
-        if RunFolder(folder).last_state():
-            break
+    process = multiprocessing.get_context("fork").Process(
+        target=commanded(tmp_path, tmp_path, *typed)
+    )
+    process.start()
+    while not RunFolder(folder).last_state():
+        assert process.is_alive(), (tmp_path / "err").read_text()
         time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    for _ in range(1200):
-        record = read_json(folder / "run.json")
-        if "at step" in record["reason"]:
-            break
+    process.kill()
+    process.join()
+    deadline = time.monotonic() + 240
+    while "at step" not in (record := read_json(folder / "run.json"))["reason"]:
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     assert record["status"] == "interrupted" and "SIGTERM at step" in record["reason"]
     step = int(record["reason"].split("at step ")[1].split()[0])

@@ -4,10 +4,9 @@ import csv
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from folder_museum import Kind, write_museum
 
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import audit, build_dataset, split_path
@@ -38,46 +37,6 @@ PUBLISHED = [
 ]
 # The published list itself (item_name, split, image_name, parent, augmented), where there is one.
 PUBLISHED_FILE = Path(os.environ.get("MUSEQUEST_PUBLISHED_SPLIT", "none"))
-Photos = tuple[int | list[int], int | list[int], int | list[int]]  # how many, or which
-Kind = tuple[int, Photos]
-
-
-def write_museum(folder: Path, kinds: list[Kind]) -> Path:
-    """A museum of exhibits with photos of noise, listed by split."""
-    rng, rows = np.random.default_rng(0), []
-    for count, photos_by_split in kinds:
-        listed = numbered(photos_by_split)
-        for _ in range(count):
-            name = f"piece-{len(rows):02d}"
-            for number in {number for own in listed for number in own}:
-                path = folder / f"photos/{name}/{number}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                noise = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-                Image.fromarray(noise).save(path)
-            photos = [[f"photos/{name}/{number}.png" for number in own] for own in listed]
-            rows.append(row(name, photos))
-    with (folder / "exhibits.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
-
-
-def numbered(photos: Photos) -> list[list[int]]:
-    """The numbers of the photos of each split; where only counts are given, one after the other."""
-    listed: list[list[int]] = []
-    for own in photos:
-        first = sum(map(len, listed))
-        listed.append(own if isinstance(own, list) else list(range(first, first + own)))
-    return listed
-
-
-def row(name: str, listed: list[list[str]]) -> dict[str, str]:
-    text = f"The {name} was made of oak in Tarn. It is {1000 + int(name[-2:])} mm high. "
-    more = "The workshop kept its drawings, and a later owner gave it to the museum. "
-    columns = ("test_images", "validation_images", "train_images")
-    images = {column: "\n".join(own) for column, own in zip(columns, listed, strict=True)}
-    return {"item_name": name, "title": f"The {name}", "description": text + more * 4, **images}
 
 
 def test_the_published_split_is_reproduced(tmp_path: Path, home: Path):

@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from interrupting import interrupting
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 from transformers import TrainerCallback
 
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import training
 from musequest.finetuning.callbacks import broken, rows_learning
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
 from musequest.finetuning.models import load_processor
-from musequest.finetuning.strategies import build_trainer
 from musequest.finetuning.trainer import DocentTrainer
 from musequest.finetuning.training import train
 
@@ -68,13 +67,8 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(profile, home, m
         seen.append(inputs["labels"])
         return step(self, model, inputs, *arguments, **options)
 
-    def build(*arguments):
-        trainer = build_trainer(*arguments)
-        trainer.add_callback(BreakGradient())
-        return trainer
-
     monkeypatch.setattr(DocentTrainer, "training_step", watched)
-    monkeypatch.setattr(training, "build_trainer", build)
+    interrupting(monkeypatch, BreakGradient())
     with pytest.raises(MuseQuestError) as told:
         train(profile, progress=False)
     names = rows_learning(seen[-1:], dataset(profile))
@@ -93,12 +87,7 @@ def test_a_validation_loss_that_is_no_number_names_its_rows(profile, home, monke
             if state.global_step == 4:
                 next(p for p in model.parameters() if p.requires_grad).data.fill_(torch.nan)
 
-    def build(*arguments):
-        trainer = build_trainer(*arguments)
-        trainer.add_callback(Break())
-        return trainer
-
-    monkeypatch.setattr(training, "build_trainer", build)
+    interrupting(monkeypatch, Break())
     sentence = "validation loss became nan at step 4 with the rows validation-00, validation-01;"
     with pytest.raises(MuseQuestError, match=sentence):
         train(profile, progress=False)

@@ -7,15 +7,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from forked import print_to
 from sweeping import MOUNTS, Disk, in_child
 
+from musequest.__main__ import main
 from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK, approach_notebooks
 from musequest.home import root
 
@@ -52,11 +54,19 @@ def write_profile(folder: Path, **changes: object) -> Path:
 
 
 def demo(profile: Path, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """What `make demo` runs."""
-    command = [sys.executable, "-m", "musequest", "demo", "--profile", str(profile)]
-    command += options
-    environment = os.environ | {"MUSEQUEST_HOME": str(home)}
-    return subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True)
+    """What `make demo` runs, in a process of its own."""
+    command = ["demo", "--profile", str(profile), *options]
+
+    def run() -> int:
+        os.environ["MUSEQUEST_HOME"] = str(home)
+        os.chdir(root())
+        print_to(Path(told))
+        return main(command)
+
+    with tempfile.TemporaryDirectory() as told:
+        code = in_child(run)
+        printed = [Path(told, name).read_text() for name in ("out", "err")]
+    return subprocess.CompletedProcess(command, code, *printed)
 
 
 @dataclass

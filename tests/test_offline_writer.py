@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from folder_museum import ABROAD
 
 from musequest.creation.dialogs import TEMPERATURES, flaw_of_pair
 from musequest.creation.exhibits import Exhibit
@@ -22,6 +23,7 @@ from musequest.creation.offline_writer import (
 )
 from musequest.creation.texts import shortened, split_sentences, told_sentences
 from musequest.errors import MuseQuestError
+from musequest.home import root
 from musequest.languages import count_words
 
 TITLE = "The Sparrow Jar of Imla"
@@ -44,7 +46,7 @@ PROSE = (
     "who painted the birds. The clay is brown, and the glaze has run in long drops. A crack runs "
     "from the rim to the foot. It was mended with tar. Since then it has held no water."
 )
-POCKET = Path(__file__).parent.parent / "assets/pocket_museum/exhibits.csv"
+POCKET = root() / "assets/pocket_museum/exhibits.csv"
 
 
 def exhibit(**changes) -> Exhibit:
@@ -283,24 +285,6 @@ def test_a_long_sentence_is_cut_behind_a_comma():
     assert shortened("one two, three four, five six seven", 5) == "one two, three four."
     assert shortened("one two three four", 3) == "one two three."
     assert shortened("one two.", 3) == "one two."
-
-
-ABROAD = {
-    "de": (
-        "Die Bucht von Tarn",
-        "Die Vase wurde {n} in der Werkstatt von Tarn aus rotem Ton gedreht.",
-    ),
-    "fr": ("La Baie de Tarn", "Le vase fut tourné en {n} dans un atelier de Tarn en terre rouge."),
-    "es": ("La Bahía de Tarn", "El jarrón fue hecho en {n} en un taller de Tarn con barro rojo."),
-    "it": ("La Baia di Tarn", "Il vaso fu fatto nel {n} in una bottega di Tarn con argilla rossa."),
-    "nl": (
-        "De Baai van Tarn",
-        "De vaas is in {n} in een werkplaats in Tarn van rode klei gemaakt.",
-    ),
-    "ru": ("Залив Тарн", "Ваза была сделана в {n} году в мастерской города Тарн из глины."),
-    "zh": ("塔恩湾花瓶", "这件花瓶于{n}年在塔恩的作坊里用红色陶土制成。"),
-    "ja": ("タルンの花瓶", "この花瓶は{n}年にタルンの工房で赤い粘土から作られた。"),
-}
 
 
 @pytest.mark.parametrize("language", ABROAD)

@@ -1,19 +1,17 @@
 """Weights in bfloat16 learn from small steps as float32 ones do, in the memory that they had."""
 
-import signal
 from dataclasses import replace
 
 import pytest
 import torch
+from interrupting import At, interrupting, sent
 from safetensors.torch import load_file
-from test_training import InterruptAt
 from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 from transformers import AutoModelForImageTextToText, TrainerCallback
 
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
-from musequest.finetuning import training
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
@@ -21,7 +19,6 @@ from musequest.finetuning.memory import memory_of, optimizer_bytes
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.optimizer import LEFT_OVER, MASTER_WEIGHTS, join, split
 from musequest.finetuning.run_settings import chosen_settings
-from musequest.finetuning.strategies import build_trainer
 from musequest.finetuning.training import train
 from musequest.finetuning.validation import reference_loss
 from musequest.home import root
@@ -81,14 +78,8 @@ class CountMoved(TrainerCallback):
 def trial(profile, monkeypatch, **chosen):
     """How many of the weights 20 steps leave unmoved, and by how much the loss falls."""
     count = CountMoved()
-
-    def build(*arguments, **options):
-        trainer = build_trainer(*arguments, **options)
-        trainer.add_callback(count)
-        return trainer
-
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build_trainer", build)
+        interrupting(patch, count)
         record = train(profile, "full", TRIAL | chosen, progress=False, fresh=True)
     collator = DocentCollator(load_processor(profile))
     rows = load_split(profile.collection, "validation")
@@ -120,13 +111,7 @@ def test_a_run_that_goes_on_ends_with_the_same_weights_and_what_is_left_over(
     train(profile, "full", steps, progress=False)
     weights, left_over = ended()
     with monkeypatch.context() as patch:
-
-        def build(*arguments, **options):
-            trainer = build_trainer(*arguments, **options)
-            trainer.add_callback(InterruptAt(3, signal.SIGINT))
-            return trainer
-
-        patch.setattr(training, "build_trainer", build)
+        interrupting(patch, At(3, sent()))
         with pytest.raises(MuseQuestError, match="at step 3 of 6"):
             train(profile, "full", steps, progress=False, fresh=True)
     train(profile, "full", steps, progress=False)
@@ -178,12 +163,7 @@ def test_its_states_are_counted_as_they_are(profile, home, monkeypatch):
                     tensors = [value for value in own if isinstance(value, torch.Tensor)]
                     counted.append((parameter, sum(tensor.nbytes for tensor in tensors)))
 
-    def build(*arguments, **options):
-        trainer = build_trainer(*arguments, **options)
-        trainer.add_callback(Count())
-        return trainer
-
-    monkeypatch.setattr(training, "build_trainer", build)
+    interrupting(monkeypatch, Count())
     train(profile, "full", {"max_steps": "1"}, progress=False)
     parameters, sizes = zip(*counted, strict=True)
     assert optimizer_bytes(parameters, MASTER_WEIGHTS) == pytest.approx(sum(sizes), rel=0.01)

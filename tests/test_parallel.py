@@ -1,27 +1,26 @@
 """Full fine-tuning comes to the same in one process, in a pipeline and with sharded weights."""
 
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from forked import free_port, in_processes
-from mounted import can_mount, on_small_disk
+from forked import in_processes
+from interrupting import At, building_with, sent
 from safetensors.torch import load_file
+from sweeping import MOUNTS, Disk, in_child
 from tiny_dialogs import write_dataset, write_profile
 from tiny_family import save_tiny_relative
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from torch.utils._pytree import tree_leaves
-from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingArguments
+from transformers import AutoModelForImageTextToText, TrainingArguments
 
 from musequest import settings
+from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import batch_size, fsdp, training
@@ -33,7 +32,6 @@ from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.splitting import devices_here
 from musequest.finetuning.strategies import build_trainer, prepare
 from musequest.finetuning.training import train
-from musequest.home import root
 from musequest.settings import Approach, load_approach
 from musequest.tables import read_table
 from musequest.training_arguments import ARGUMENTS
@@ -61,35 +59,29 @@ SETTINGS = {
 BATCH = {"full": "2", "full_mp": "2", "full_fsdp": "1"}
 # Another optimizer, with an argument of its own, for as many steps, counted in epochs.
 MOMENTUM = {"optim": "sgd", "optim_args": "momentum=0.5", "learning_rate": "0.1"}
-MOMENTUM |= {"max_steps": "null", "num_train_epochs": "1.5"}
+MOMENTUM |= {"max_steps": "null", "num_train_epochs": "1.5", "eval_steps": "5"}
 STOP_AT = 3
 
 
 def run(profile, name: str, changes: dict[str, str] | None = None) -> dict:
     overrides = {**SETTINGS, "per_device_train_batch_size": BATCH[name], **(changes or {})}
+    if name != "full":  # whose approach says whether activations are recomputed, or what fits
+        overrides["activation_checkpointing"] = "null"
     if "optim" in (changes or {}):
         overrides = {key: value for key, value in overrides.items() if not key.startswith("adam_")}
     return train(profile, name, overrides, progress=False)
 
 
-class StopAt(TrainerCallback):
-    """Sends one of the processes a signal, as a scheduler might."""
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step + 1 == STOP_AT and os.environ["RANK"] == "1":
-            os.kill(os.getpid(), signal.SIGTERM)
+def stop(model) -> None:
+    """Send one of the processes a signal, as a scheduler might."""
+    if os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def whole_and_interrupted(profile, home: Path) -> list[dict]:
     """Each parallel approach once in one go, once stopped and gone on; run in every process."""
     records = []
     build = training.build_trainer
-
-    def stopped(*arguments, **options):
-        trainer = build(*arguments, **options)
-        trainer.add_callback(StopAt())
-        return trainer
-
     for name in ("full_mp", "full_fsdp"):
         os.environ["MUSEQUEST_HOME"] = str(home / "momentum")
         run(profile, name, MOMENTUM)
@@ -99,7 +91,7 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
                 patch.setattr(batch_size, "available_bytes", lambda device: 0)
             records.append(run(profile, name))
         os.environ["MUSEQUEST_HOME"] = str(home / "interrupted")
-        training.build_trainer = stopped
+        training.build_trainer = building_with(At(STOP_AT, stop))
         with pytest.raises(MuseQuestError, match=f"at step {STOP_AT} of 5"):
             run(profile, name)
         training.build_trainer = build
@@ -143,7 +135,7 @@ def weights(home: Path, name: str, kind: str = "whole") -> dict[str, torch.Tenso
 
 def losses(home: Path, name: str, kind: str = "whole") -> np.ndarray:
     metrics = read_table("metrics", folder(home, name, kind) / "metrics.parquet")
-    assert metrics.step.tolist() == [1, 2, 3, 4, 5]
+    assert metrics.step.tolist() == ([5] if kind == "momentum" else [1, 2, 3, 4, 5])
     return metrics[["train_loss", "eval_loss"]].to_numpy(float)
 
 
@@ -166,8 +158,9 @@ def test_each_of_these_settings_acts(runs, tmp_path, monkeypatch, key):
     home, profile = runs
     write_dataset(tmp_path / "otherwise", "tiny")
     monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "otherwise"))
-    run(profile, "full", {key: OTHERWISE.get(key, "null")})
-    assert not np.array_equal(losses(tmp_path, "full", "otherwise"), losses(home, "full"))
+    run(profile, "full", {key: OTHERWISE.get(key, "null"), "eval_steps": "5"})
+    last = read_table("metrics", folder(tmp_path, "full", "otherwise") / "metrics.parquet")
+    assert last.eval_loss.iloc[-1] != losses(home, "full")[-1, 1]
 
 
 def often_and_seldom(profile, home: Path) -> None:
@@ -215,32 +208,10 @@ def test_a_run_stopped_and_gone_on_with_ends_the_same(runs, name):
     assert_ends_as(runs, runs[0] / "interrupted", name)
 
 
-class KillAt(TrainerCallback):
-    """SIGKILL when a step begins, or while its checkpoint is written but not yet in its place."""
-
-    def __init__(self, step, saving):
-        self.step, self.saving = step, saving
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if not self.saving and state.global_step + 1 == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_save(self, args, state, control, **kwargs):
-        if self.saving and state.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def killed(profile, name, ranks, step, saving):
     """A run in which these ranks are killed; called in each process."""
-    build = training.build_trainer
-
-    def doomed(*arguments, **options):
-        trainer = build(*arguments, **options)
-        if int(os.environ["RANK"]) in ranks:
-            trainer.callback_handler.callbacks.insert(0, KillAt(step, saving))
-        return trainer
-
-    training.build_trainer = doomed
+    if int(os.environ["RANK"]) in ranks:
+        training.build_trainer = building_with(At(step, sent(signal.SIGKILL), saving), first=True)
     run(profile, name)
 
 
@@ -272,22 +243,38 @@ def assert_ends_as(runs, ended, name):
     assert all(torch.equal(after[key], tensor) for key, tensor in whole.items())
 
 
-@pytest.mark.skipif(not can_mount(), reason="no disk can be mounted here")
+def on_full_disk(profile, disk: Disk | None) -> None:
+    """A sharded run whose disk the second process may fill in step 4; called in each process."""
+    if disk and os.environ["RANK"] == "1":
+        training.build_trainer = building_with(At(4, lambda model: disk.fill(50_000)), first=True)
+    run(profile, "full_fsdp")
+
+
+@pytest.mark.skipif(not MOUNTS, reason="no disk can be mounted here")
 def test_a_full_disk_loses_nothing_of_a_sharded_run(runs, tmp_path):
     """Though the library's own exception, which names all processes, is none that is caught."""
-    home, _ = runs
-    values = {**SETTINGS, "per_device_train_batch_size": BATCH["full_fsdp"]}
-    chosen = [f"{key}={value}" for key, value in values.items()]
-    dying = [sys.executable, str(root() / "tests/dying.py"), "fill", str(home / "tiny.yaml")]
-    command = [*on_small_disk(home / "whole", tmp_path / "kept"), *dying, "full_fsdp", *chosen]
-    environment = {**os.environ, "PYTHONPATH": str(root()), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    record, _ = json.JSONDecoder().raw_decode(ended.stdout)
+    content, home, kept = (tmp_path / name for name in ("content", "home", "kept"))
+    write_dataset(content, "tiny")
+    home.mkdir()
+
+    def fills() -> None:
+        disk = Disk(home, content)
+        os.environ["MUSEQUEST_HOME"] = str(home)
+        with pytest.raises(RuntimeError) as said:
+            in_processes(on_full_disk, runs[1], disk)
+        (tmp_path / "said").write_text(str(said.value))
+        shutil.copy(home / "runs/tiny/full_fsdp/run.json", tmp_path)
+        disk.mend()
+        in_processes(on_full_disk, runs[1], None)
+        shutil.copytree(home / "runs", kept / "runs")
+
+    assert in_child(fills) == 0
+    record = read_json(tmp_path / "run.json")
     assert record["status"] == "failed"
     assert "became full" in record["reason"] and "checkpoint-3 is kept" in record["reason"]
-    assert ended.stdout.strip().endswith(f"MuseQuestError: {record['reason']}")
-    assert_ends_as(runs, tmp_path / "kept", "full_fsdp")
+    said = (tmp_path / "said").read_text().strip()
+    assert said.endswith(f"MuseQuestError: {record['reason']}")
+    assert_ends_as(runs, kept, "full_fsdp")
 
 
 @pytest.mark.parametrize("name", ["full", "full_mp", "full_fsdp"])
@@ -393,24 +380,19 @@ def test_the_record_tells_processes_and_global_batch(runs, name):
         assert [row["device"] for row in record["plan"]] == [0, 1]
 
 
+def two_steps(home: Path) -> None:
+    """What each of two torchruns of one process starts, as the page on more machines has them."""
+    os.environ["MUSEQUEST_HOME"] = str(home)
+    chosen = SETTINGS | {"per_device_train_batch_size": BATCH["full_fsdp"], "max_steps": "2"}
+    typed = ["train", "--profile", str(home / "tiny.yaml"), "--approach", "full_fsdp", "--set"]
+    assert main([*typed, *(f"{key}={value}" for key, value in chosen.items())]) == 0
+
+
 def test_two_machines_meet_on_loopback(runs, tmp_path):
-    """Two torchruns of one process each, as the page on more machines has them."""
     home, _ = runs
     write_dataset(tmp_path, "tiny")
     (tmp_path / "tiny.yaml").write_text((home / "tiny.yaml").read_text())
-    batch = {"per_device_train_batch_size": BATCH["full_fsdp"]}
-    values = SETTINGS | batch | {"max_steps": "2"}
-    chosen = [f"{key}={value}" for key, value in values.items()]
-    train_command = ["-m", "musequest", "train", "--profile", str(tmp_path / "tiny.yaml")]
-    train_command += ["--approach", "full_fsdp", "--set", *chosen]
-    environment = {**os.environ, "MUSEQUEST_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    meeting = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    machines = []
-    for number in ("0", "1"):
-        nodes = ["--nnodes", "2", "--node-rank", number, "--nproc-per-node", "1", *meeting]
-        command = [sys.executable, "-m", "torch.distributed.run", *nodes, *train_command]
-        machines.append(subprocess.Popen(command, env=environment, cwd=root()))
-    assert [machine.wait(timeout=240) for machine in machines] == [0, 0]
+    in_processes(two_steps, tmp_path, machines=2)
     record = read_json(tmp_path / "runs/tiny/full_fsdp/run.json")
     assert (record["status"], record["world_size"]) == ("done", 2)
     assert record["held_by_rank"][0]["parameters"] < 0.52 * record["total_parameters"]
@@ -494,7 +476,7 @@ def test_a_head_that_shares_the_embeddings_has_its_own_copy_on_its_device(tmp_pa
     def build(*arguments, **options):
         trainers.append(build_trainer(*arguments, **options))
         if len(trainers) == 1:
-            trainers[0].add_callback(StopAt())
+            trainers[0].add_callback(At(STOP_AT, stop))
         return trainers[-1]
 
     monkeypatch.setenv("RANK", "1")

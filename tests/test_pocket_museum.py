@@ -6,12 +6,13 @@ import csv
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-MUSEUM = Path(__file__).resolve().parents[1] / "assets" / "pocket_museum"
+from musequest.home import root
+
+MUSEUM = root() / "assets" / "pocket_museum"
 COLUMNS = [
     "item_id",
     "item_name",

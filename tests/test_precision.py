@@ -33,6 +33,8 @@ def run(profile, home: Path, case: tuple) -> None:
     if approach.parallel:
         approach = replace(approach, parallel={**approach.parallel, **parallel})
     chosen = SETTINGS | {"bf16": bf16, "per_device_train_batch_size": BATCH[approach_name]}
+    if parallel:  # which says whether activations are recomputed
+        chosen["activation_checkpointing"] = "null"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "load_approach", lambda name: approach)
         train(replace(profile, dtype=dtype), approach_name, chosen, progress=False)

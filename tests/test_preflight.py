@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -14,8 +13,7 @@ from tiny_dialogs import write_dataset, write_profile
 from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.finetuning.preflight import find_gpu, known_gpus, needs_of, preflight, smallest
-
-ROOT = Path(__file__).resolve().parents[1]
+from musequest.home import root
 
 
 @pytest.fixture
@@ -106,7 +104,7 @@ def test_gated_misspelt_and_absent_models_are_one_sentence_each(tmp_path):
         "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}",
         "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(tmp_path),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(root()),
         "NO_PROXY": "127.0.0.1",
     }
     command = [sys.executable, "-c", PROGRAM, json.dumps(list(CASES))]

@@ -21,7 +21,7 @@ NAME = "ours/museum"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with an audited dataset of two exhibits."""
-    from test_listed_splits import write_museum
+    from folder_museum import write_museum
 
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("published")

@@ -405,10 +405,10 @@ def test_a_paragraph_ends_where_the_next_begins_closed_or_not():
      "&#99999999999;", "\ud800<b>", "<b a='" * 9_999],
 )  # fmt: skip
 def test_markup_that_nobody_would_write_takes_no_time(page: str):
-    begun = time.monotonic()
+    begun = time.process_time()
     for read in (main_text, main_links, heading, main_photo, plain_text):
         read(page)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize(

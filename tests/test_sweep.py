@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import sweeping
+from folder_museum import write_museum
 from sweeping import Disk, Ended, a_list, cut, emptied, in_child, of_another_version, run, state
-from test_listed_splits import write_museum
 from tiny import save_tiny_docent
 from tiny_dialogs import write_profile
 
@@ -87,6 +87,7 @@ def walk(tmp_path_factory) -> Walk:
     home = folder / "home"
     write_museum(home / "museum", [(2, (2, 1, 1))])
     training = {"learning_rate": 0.01, "num_train_epochs": 1, "seed": 1, "eval_steps": 3}
+    training["activation_checkpointing"] = False
     batches = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4}
     docent = save_tiny_docent(home / "docent")
     write_profile(home, docent, collection="t", training=training | batches)

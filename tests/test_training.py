@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interrupting import At, interrupting, sent
 from safetensors.torch import load_file, save_file
 from tiny_dialogs import ROWS, write_dataset, write_profile
 from transformers import TrainerCallback, TrainingArguments
@@ -69,28 +70,6 @@ def finished(tmp_path_factory, tiny_docent):
 def in_finished(finished, monkeypatch):
     monkeypatch.setenv("MUSEQUEST_HOME", str(finished[0]))
     return finished
-
-
-class InterruptAt(TrainerCallback):
-    """Sends this process a signal at one step, as a person or a scheduler would."""
-
-    def __init__(self, step, number=signal.SIGINT):
-        self.step, self.number = step, number
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step + 1 == self.step:
-            os.kill(os.getpid(), self.number)
-
-
-def interrupting(monkeypatch, callback):
-    """Let every trainer built from now on carry one more callback."""
-
-    def build(*arguments, **options):
-        trainer = build_trainer(*arguments, **options)
-        trainer.add_callback(callback)
-        return trainer
-
-    monkeypatch.setattr(training, "build_trainer", build)
 
 
 def weights_of(home):
@@ -244,7 +223,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     profile, home, finished, monkeypatch, step, number
 ):
     with monkeypatch.context() as patch:
-        interrupting(patch, InterruptAt(step, number))
+        interrupting(patch, At(step, sent(number)))
         with pytest.raises(MuseQuestError, match=f"interrupted .* at step {step} of 10"):
             train(profile, progress=False)
     record = read_json(home / RUN / "run.json")
@@ -554,7 +533,7 @@ def test_a_damaged_record_without_state_or_weights_is_nothing_to_lose(profile, h
 def test_a_run_without_its_record_goes_on_from_its_state(
     profile, home, finished, monkeypatch, caplog, content
 ):
-    interrupting(monkeypatch, InterruptAt(6))
+    interrupting(monkeypatch, At(6, sent()))
     with pytest.raises(MuseQuestError, match="interrupted"):
         train(profile, progress=False)
     record = home / RUN / "run.json"
@@ -617,7 +596,7 @@ def test_answers_that_infer_did_not_write_are_asked_again(copied, caplog):
 
 
 def test_a_state_that_was_changed_is_not_gone_on_from(profile, home, monkeypatch):
-    interrupting(monkeypatch, InterruptAt(6))
+    interrupting(monkeypatch, At(6, sent()))
     with pytest.raises(MuseQuestError, match="interrupted"):
         train(profile, progress=False)
     (state,) = (home / RUN / "state").iterdir()
@@ -631,7 +610,7 @@ def test_a_state_that_was_changed_is_not_gone_on_from(profile, home, monkeypatch
 def test_a_state_that_does_not_say_what_it_was_asked_goes_on_by_the_record(
     profile, home, finished, monkeypatch
 ):
-    interrupting(monkeypatch, InterruptAt(6))
+    interrupting(monkeypatch, At(6, sent()))
     with pytest.raises(MuseQuestError, match="interrupted"):
         train(profile, progress=False)
     (state,) = (home / RUN / "state").iterdir()

@@ -63,8 +63,11 @@ def write_dataset(home: Path, collection: str, year_shift: int = 0) -> None:
         write_table("dataset", home / "data" / collection / "dataset" / "data" / name, rows)
 
 
-def write_profile(folder: Path, docent: Path, **changes: Any) -> Profile:
-    """A profile that trains the tiny docent for five steps of two rows, twice over the data."""
+def write_profile(folder: Path, docent: Path, estimate: bool = False, **changes: Any) -> Profile:
+    """A profile that trains the tiny docent for five steps of two rows, twice over the data.
+
+    Only with `estimate` is it estimated first what fits, which takes as long as the training.
+    """
     values = {
         "base_model": str(docent),
         "collection": "tiny",
@@ -78,6 +81,7 @@ def write_profile(folder: Path, docent: Path, **changes: Any) -> Profile:
             "per_device_eval_batch_size": 2,
             "eval_steps": 4,
             "seed": 1,
+            **({} if estimate else {"activation_checkpointing": False}),
         },
         **changes,
     }
