@@ -21,7 +21,7 @@ from ..home import collection_dir
 from ..locks import holds_collection
 from ..photos import SAME_BITS, Likeness, likeness, open_photo, same_photo
 from ..tables import iterate_table
-from .card import write_card
+from .publishing import write_card
 from .split import AGAIN, SPLITS, dialog_of, fingerprint, photo_of, split_path
 
 Found = list[dict[str, str]]

@@ -21,9 +21,9 @@ from ..locks import holds_collection
 from ..photos import open_photo
 from ..tables import SCHEMAS, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
-from .card import write_card
 from .exhibit import Exhibit, write_credits
 from .exhibits import load_exhibits
+from .publishing import write_card
 from .split import SLOTS, SPLITS, fingerprint, load_split, split_path
 
 __all__ = ["build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table"]

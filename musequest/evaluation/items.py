@@ -46,8 +46,7 @@ def outsider_photos(
 
     Empty where the profile's set is not there, or is not the one that their infer.json tells of.
     """
-    from ..systems.conditions import asked_under
-    from ..systems.outsiders import outsider_rows, outsiders_folder
+    from ..systems.conditions import asked_under, outsider_rows, outsiders_folder
 
     try:
         present = asked_under(OUTSIDERS, profile)

@@ -26,34 +26,31 @@ class SystemStyle:
     marker: str
 
 
+def _styles(*rows: tuple[str, str, str, str]) -> dict[str, SystemStyle]:
+    return {row[0]: SystemStyle(*row) for row in rows}
+
+
 # In the order of tables and figures. Colours after Okabe and Ito (2008), told apart by readers of
 # any colour vision; each has its own marker besides.
-SYSTEMS = {
-    name: SystemStyle(name, label, colour, marker)
-    for name, label, colour, marker in (
-        ("base", "Base (untuned)", "#8a8f98", "o"),
-        ("lora", "LoRA", "#0072b2", "D"),
-        ("qlora", "QLoRA", "#56b4e9", "s"),
-        ("lora_ddp", "LoRA (DDP)", "#009e73", "^"),
-        ("full", "Full", "#d55e00", "P"),
-        ("full_mp", "Full (MP)", "#e69f00", "v"),
-        ("full_fsdp", "Full (FSDP)", "#cc79a7", "<"),
-        ("gpt4o", "GPT-4o", "#1a1a1a", "X"),
-        ("retrieval", "Retrieval", "#7a6f00", ">"),
-        ("rag", "RAG", "#5d3a9b", "p"),
-    )
-}
-
+SYSTEMS = _styles(
+    ("base", "Base (untuned)", "#8a8f98", "o"),
+    ("lora", "LoRA", "#0072b2", "D"),
+    ("qlora", "QLoRA", "#56b4e9", "s"),
+    ("lora_ddp", "LoRA (DDP)", "#009e73", "^"),
+    ("full", "Full", "#d55e00", "P"),
+    ("full_mp", "Full (MP)", "#e69f00", "v"),
+    ("full_fsdp", "Full (FSDP)", "#cc79a7", "<"),
+    ("gpt4o", "GPT-4o", "#1a1a1a", "X"),
+    ("retrieval", "Retrieval", "#7a6f00", ">"),
+    ("rag", "RAG", "#5d3a9b", "p"),
+)
 TUNED = ("lora", "qlora", "lora_ddp", "full", "full_mp", "full_fsdp")  # the six approaches
 # What stands beside the systems in every table: answers of which one knows what they deserve.
-CONTROLS = {
-    name: SystemStyle(name, label, colour, marker)
-    for name, label, colour, marker in (
-        ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
-        ("control_changed_numbers", "Control: changed numbers", "#c9b38c", "2"),
-        ("control_empty", "Control: empty", "#dfe2e6", "3"),
-    )
-}
+CONTROLS = _styles(
+    ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
+    ("control_changed_numbers", "Control: changed numbers", "#c9b38c", "2"),
+    ("control_empty", "Control: empty", "#dfe2e6", "3"),
+)
 # Answers of a system without the exhibit's photo: runs/<profile>/<system>__<ablation>/.
 ABLATIONS = {
     "blank_photo": "blank photo",
@@ -148,8 +145,7 @@ def _without_answers(folder: Path) -> list[str]:
 def record_beside(predictions: Path, name: str) -> dict[str, Any]:
     """A record such as infer.json from the folder of a predictions.parquet; {} without one."""
     path = predictions.with_name(name)
-    record = read_json(path) if path.is_file() else {}
-    return record if isinstance(record, dict) else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:

@@ -1,0 +1,140 @@
+"""The Hugging Face Hub: what is loaded from it or a folder, what is uploaded, what cards share.
+
+The Hub's many errors are told in one sentence each.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from jinja2 import StrictUndefined, Template
+from safetensors import SafetensorError
+
+from .environment import check_hub
+from .errors import MuseQuestError, chain, refusal
+from .home import run_dir
+from .settings import Profile
+
+# What the libraries raise at files that are damaged or of another kind.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
+
+
+def of_base_model(
+    function: Callable[..., Any], profile: Profile, *arguments: Any, **options: Any
+) -> Any:
+    """Call a loading function with the profile's base model; its errors become MuseQuestError."""
+    if not Path(profile.base_model_source).is_dir():
+        check_hub()
+    try:
+        return function(profile.base_model_source, *arguments, **options)
+    except UNREADABLE as error:
+        if refusal(error):  # the machine's fault, not the model's
+            raise
+        raise MuseQuestError(
+            f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "
+            f"loaded ({_reason(error, profile.base_model)}); check the key base_model: it names a "
+            "folder of the repository, or a model of the Hugging Face Hub that is cached here or "
+            "can be downloaded."
+        ) from error
+
+
+def of_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function that loads the weights of a run say in a sentence that it cannot."""
+
+    @functools.wraps(function)
+    def load(profile: Profile, approach_name: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return function(profile, approach_name, *arguments, **options)
+        except UNREADABLE as error:
+            if refusal(error):
+                raise
+            folder = run_dir(profile.name, approach_name)
+            raise MuseQuestError(
+                f"The weights in {folder} cannot be loaded ({_reason(error, str(folder))}); bring "
+                "them back, or train again with fresh=True (--fresh)."
+            ) from error
+
+    return load
+
+
+def _reason(error: BaseException, name: str) -> str:
+    """What the Hub meant, in words for the person who wrote the profile."""
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(each, kinds) for each in chain(error))
+
+    if caused_by(GatedRepoError):
+        return (
+            f"it is gated: ask for access on {constants.ENDPOINT}/{name}, then put your token into "
+            "HF_TOKEN, in the environment or in .env"
+        )
+    if caused_by(RepositoryNotFoundError):
+        return "the Hub has no model of this name, or HF_TOKEN is not allowed to see it"
+    if caused_by(HFValidationError):
+        return "there is no such folder, and the Hub's names have the form owner/model"
+    if caused_by(LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError):
+        absent = f"it is not in the cache {constants.HF_HUB_CACHE}, and"
+        if not constants.HF_HUB_OFFLINE:
+            return f"{absent} the Hub cannot be reached"
+        return (
+            f"{absent} HF_HUB_OFFLINE forbids to ask the Hub: fetch it once with "
+            f"`hf download {name}` while online"
+        )
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def hub_api() -> HfApi:
+    """The Hub as HF_TOKEN, or whoever is logged in, may use it."""
+    return HfApi(library_name="musequest", token=os.environ.get("HF_TOKEN") or None)
+
+
+def upload_files(
+    repository: str,
+    kind: str,
+    folder: Path,
+    names: Iterable[str],
+    message: str,
+    *,
+    private: bool | None,
+    removed: Iterable[str] = (),
+) -> None:
+    """Put files of a folder into a repository, as one commit that takes the `removed` out.
+
+    `kind` is `dataset` or `model`. A repository that does not exist is created, `private` or not;
+    with None it is there already.
+    """
+    api = hub_api()
+    if private is not None:
+        api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+    operations = [
+        *(CommitOperationAdd(name, str(folder / name)) for name in names),
+        *(CommitOperationDelete(name) for name in removed),
+    ]
+    api.create_commit(repository, operations, commit_message=message, repo_type=kind)
+
+
+def fill_card(template: Path, head: str, **values: Any) -> str:
+    """A card: YAML that the Hub reads, and a template in Jinja with its places filled."""
+    text = template.read_text(encoding="utf-8")
+    filled = Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(values)
+    return f"---\n{head.rstrip()}\n---\n\n{filled}"
+
+
+def markdown_table(head: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown; pandas' own needs one package more."""
+    columns = list(head)
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
