@@ -19,7 +19,7 @@ from ..environment import check_hub
 from ..errors import MuseQuestError
 from ..files import check_digests, file_digest, plain_files, read_json, read_remade, write_text
 from ..home import results_dir, run_dir
-from ..hub import fill_card, markdown_table, upload_files
+from ..hub import fill_card, upload_files
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from ..tables import read_table
@@ -186,8 +186,9 @@ def _card(
         repo=repo_id,
         is_adapter=is_adapter,
         is_local=is_local,
-        training=markdown_table(("setting", "value"), _training(record)),
-        scores=_scores_text(scores, record["approach"]),
+        rows_a_step=rows_a_step(record["training"]),
+        scores=scores,
+        headings=HEADINGS,
     )
 
 
@@ -228,49 +229,3 @@ def _results(record: dict[str, Any], scores: dict[str, Any]) -> list[EvalResult]
         for metric, value in scores.get(track, {}).get(record["approach"], {}).items()
         if value["mean"] is not None
     ]
-
-
-def _training(record: dict[str, Any]) -> list[tuple[str, Any]]:
-    training, hardware = record["training"], record["hardware"]
-    trained, total = record["trainable_parameters"], record["total_parameters"]
-    return [
-        ("dataset fingerprint (SHA-256)", f"`{record['dataset_fingerprint'][:16]}`"),
-        ("rows", f"{record['train_rows']} to train, {record['validation_rows']} to validate"),
-        ("trained parameters", f"{trained:,} of {total:,} ({100 * trained / total:.2f} %)"),
-        ("learning rate", training.get("learning_rate", "the library's default")),
-        ("rows an optimizer step", rows_a_step(training) * record["world_size"]),
-        ("epochs, steps", f"{record['epochs']:g}, {record['steps']}"),
-        (
-            "best step, its validation loss",
-            f"{record['best_step']}, {record['best_eval_loss']:.4f}",
-        ),
-        ("seed", record["seed"]),
-        ("hardware", ", ".join(hardware["gpus"]) or f"{hardware['cpu_cores']} CPU cores"),
-        ("minutes", record["minutes"]),
-        ("libraries", ", ".join(f"{name} {it}" for name, it in record["versions"].items())),
-    ]
-
-
-def _scores_text(scores: dict[str, Any] | None, system: str) -> str:
-    if scores is None:
-        return "The answers of this run have not been scored yet."
-    parts = ["Means with 95 % intervals, bootstrapped over exhibits; 0 is best of the distances."]
-    for track, heading in HEADINGS.items():
-        systems = scores.get(track, {})
-        if system in systems:
-            names = [name for name in ("base", system) if name in systems]
-            rows = [
-                (metric, *(_shown(systems[name].get(metric)) for name in names))
-                for metric in systems[system]
-            ]
-            parts.append(f"{heading}\n\n{markdown_table(('metric', *names), rows)}")
-    return "\n\n".join(parts)
-
-
-def _shown(value: dict[str, Any] | None) -> str:
-    if not value or value["mean"] is None:
-        return ""
-    interval = (
-        "" if value["ci_low"] is None else f" [{value['ci_low']:.3f}, {value['ci_high']:.3f}]"
-    )
-    return f"{value['mean']:.3f}{interval}"
