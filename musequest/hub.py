@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,13 @@ def of_base_model(
     """Call a loading function with the profile's base model; its errors become MuseQuestError."""
     if not Path(profile.base_model_source).is_dir():
         check_hub()
-    try:
+    remedy = (
+        "check the key base_model: it names a folder of the repository, or a model of the Hugging "
+        "Face Hub that is cached here or can be downloaded."
+    )
+    what = f"base model '{profile.base_model}' of the profile '{profile.name}'"
+    with _loading(what, profile.base_model, remedy):
         return function(profile.base_model_source, *arguments, **options)
-    except UNREADABLE as error:
-        if refusal(error):  # the machine's fault, not the model's
-            raise
-        raise MuseQuestError(
-            f"The base model '{profile.base_model}' of the profile '{profile.name}' cannot be "
-            f"loaded ({_reason(error, profile.base_model)}); check the key base_model: it names a "
-            "folder of the repository, or a model of the Hugging Face Hub that is cached here or "
-            "can be downloaded."
-        ) from error
 
 
 def of_run(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,18 +52,25 @@ def of_run(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def load(profile: Profile, approach_name: str, *arguments: Any, **options: Any) -> Any:
-        try:
+        folder = run_dir(profile.name, approach_name)
+        remedy = "bring them back, or train again with fresh=True (--fresh)."
+        with _loading(f"weights in {folder}", str(folder), remedy):
             return function(profile, approach_name, *arguments, **options)
-        except UNREADABLE as error:
-            if refusal(error):
-                raise
-            folder = run_dir(profile.name, approach_name)
-            raise MuseQuestError(
-                f"The weights in {folder} cannot be loaded ({_reason(error, str(folder))}); bring "
-                "them back, or train again with fresh=True (--fresh)."
-            ) from error
 
     return load
+
+
+@contextmanager
+def _loading(what: str, name: str, remedy: str) -> Iterator[None]:
+    """What the libraries raise at files they cannot load, in a sentence."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if refusal(error):  # the machine's fault, not that of the files
+            raise
+        raise MuseQuestError(
+            f"The {what} cannot be loaded ({_reason(error, name)}); {remedy}"
+        ) from error
 
 
 def _reason(error: BaseException, name: str) -> str:

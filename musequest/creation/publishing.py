@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
@@ -30,7 +29,7 @@ from ..files import (
 )
 from ..home import collection_dir
 from ..hub import fill_card, hub_api, upload_files
-from ..languages import ENGLISH, language_name
+from ..languages import language_name
 from ..locks import holds_collection
 from ..tables import read_table
 from .exhibit import CREDIT_COLUMNS, Exhibit, credit_rows
@@ -46,6 +45,7 @@ FILES = ("README.md", "credits.csv", "provenance.csv", *(
 ))  # fmt: skip
 # Licences the Hub knows by these names; anything else is called "other".
 KNOWN_LICENSES = {"cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"}
+NO_LICENSE = "no licence given"
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**9, "100K<n<1M"))
 
 
@@ -204,32 +204,41 @@ def write_card(collection: str) -> None:
     exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
     credits = list(credit_rows(exhibits))
     dialogs = read_table("dialogs", folder / "dialogs.parquet")
-    texts = [_site(exhibit.link or exhibit.record) for exhibit in exhibits]
-    photos = [_site(row["source"]) for row in credits]
-    owners = [
-        f"{each.credit or 'no credit given'} ({each.license or 'no licence given'})"
-        for each in exhibits
-    ]
+    dialogs = dialogs[dialogs["item_name"].isin(names)]
+    prompts = sorted(set(dialogs["prompt_sha256"]))
+    codes = sorted({exhibit.language for exhibit in exhibits})
     card = fill_card(
         Path(__file__).parent / "templates/dataset_card.md.j2",
         _head(collection, exhibits, rows),
+        counted=_counted,
         collection=collection,
         exhibits=len(exhibits),
-        photos=sum(len(exhibit.photos) for exhibit in exhibits),
-        splits="\n".join(f"| {split} | {count} |" for split, count in rows.items()),
-        sources=_lines([*_counted(texts, "texts"), *_counted(photos, "photos")]),
-        texts=_lines(_counted(owners, "exhibits")),
-        rights=_lines(_counted((row["license"] for row in credits), "photos")),
-        dialogs=_lines(_dialogs(dialogs[dialogs["item_name"].isin(names)], folder)),
-        audit=_audit(collection, folder / "audit.json"),
-        languages=_languages(exhibits),
+        photos=len(credits),
+        rows=rows,
+        text_sites=[_site(exhibit.link or exhibit.record) for exhibit in exhibits],
+        photo_sites=[_site(row["source"]) for row in credits],
+        owners=[
+            f"{each.credit or 'no credit given'} ({each.license or NO_LICENSE})"
+            for each in exhibits
+        ],
+        licenses=[row["license"] for row in credits],
+        languages=[language_name(code) for code in codes],
+        dialogs=dialogs,
+        prompts=prompts,
+        prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
+        paid_usd=paid_usd_of(folder / "ledger.jsonl", FORMS),
+        audit=read_remade(folder / "audit.json"),
+        fingerprint=fingerprint(collection),
     )
     write_text(folder / "dataset/README.md", card)
 
 
 def _head(collection: str, exhibits: list[Exhibit], rows: dict[str, int]) -> str:
     """What the Hub reads, in YAML."""
-    named = [row["license"] for row in credit_rows(exhibits)] + [each.license for each in exhibits]
+    named = [
+        *(row["license"] for row in credit_rows(exhibits)),
+        *(each.license for each in exhibits),
+    ]
     licenses = {name.strip().lower().replace(" ", "-") for name in named}
     only = licenses.pop() if len(licenses) == 1 else "other"
     total = sum(rows.values())
@@ -246,66 +255,12 @@ def _head(collection: str, exhibits: list[Exhibit], rows: dict[str, int]) -> str
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
-def _languages(exhibits: list[Exhibit]) -> str:
-    """In which languages the dialogs are, and what was not checked in others than English."""
-    codes = sorted({exhibit.language for exhibit in exhibits})
-    told = f"The dialogs are in {' and '.join(map(language_name, codes))}."
-    if codes == [ENGLISH]:
-        return told
-    return f"{told} Numbers written in words are known in English alone and were not checked."
-
-
 def _site(address: str) -> str:
     return urlsplit(address).hostname or "a folder of the museum's own"
 
 
-def _counted(texts: Iterable[str], noun: str) -> list[str]:
-    """One line for each text, with how many bear it."""
-    counts = Counter(text or "no licence given" for text in texts)
-    return [f"{_plain(text)}: {count} {noun}" for text, count in sorted(counts.items())]
-
-
-def _dialogs(dialogs: pd.DataFrame, folder: Path) -> list[str]:
-    """Who wrote the pairs, from which prompts, with how many tokens, for how much."""
-    prompts = sorted(set(dialogs["prompt_sha256"]))
-    digest = hashlib.sha256("\n".join(prompts).encode()).hexdigest()
-    prompt, completion = (int(dialogs[f"{kind}_tokens"].sum()) for kind in ("prompt", "completion"))
-    lines = [
-        *_counted(dialogs["writer"], "pairs"),
-        f"{len(prompts)} different prompts, the SHA-256 of each in `provenance.csv`, that of the "
-        f"sorted list of them `{digest}`",
-        f"{prompt:,} prompt and {completion:,} completion tokens, "
-        f"{dialogs['cost_usd'].sum():.4f} USD for these pairs",
-    ]
-    if paid_usd := paid_usd_of(folder / "ledger.jsonl", FORMS):
-        lines.append(f"{paid_usd:.4f} USD for all responses, those that were not accepted included")
-    return lines
-
-
-def _audit(collection: str, path: Path) -> str:
-    """What the audit found, if it looked at this very dataset."""
-    found = read_remade(path)
-    if found.get("fingerprint") != fingerprint(collection):
-        return "- not made yet of this state of the dataset"
-    tracks = ", ".join(f"{count} of the track `{name}`" for name, count in found["tracks"].items())
-    real = Counter(each["real_photos"] for each in found["per_exhibit"])
-    photos = ", ".join(f"{count} exhibits with {number}" for number, count in sorted(real.items()))
-    return _lines(
-        [
-            f"test rows: {tracks}",
-            "test photos of `unseen_photo` that training learns from: "
-            f"{len(found['lineage_leaks'])} by lineage, {len(found['near_duplicates'])} by looks",
-            f"photos that look the same in two splits: {len(found['alike_across_splits'])}",
-            f"rows that share their answer with another: {found['repeated_answers']}",
-            f"real photos: {photos}",
-        ]
-    )
-
-
-def _lines(items: Iterable[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _plain(text: str) -> str:
-    """A museum's text within Markdown, its brackets and line ends taken as letters."""
-    return json.dumps(" ".join(text.split()), ensure_ascii=False)[1:-1].replace("<", "&lt;")
+def _counted(texts: Iterable[str]) -> list[tuple[str, int]]:
+    """Each text and how often it is there, for Markdown: brackets and line ends are letters."""
+    counts = sorted(Counter(text or NO_LICENSE for text in texts).items())
+    plain = (json.dumps(" ".join(text.split()), ensure_ascii=False)[1:-1] for text, _ in counts)
+    return [(text.replace("<", "&lt;"), n) for text, (_, n) in zip(plain, counts, strict=True)]
