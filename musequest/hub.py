@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: what is loaded from it or a folder, what is uploaded, what cards share.
+"""The Hugging Face Hub: what is loaded from it or a folder, what is uploaded, and its card.
 
 The Hub's many errors are told in one sentence each.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -135,10 +135,3 @@ def fill_card(template: Path, head: str, **values: Any) -> str:
     text = template.read_text(encoding="utf-8")
     filled = Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(values)
     return f"---\n{head.rstrip()}\n---\n\n{filled}"
-
-
-def markdown_table(head: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown; pandas' own needs one package more."""
-    columns = list(head)
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

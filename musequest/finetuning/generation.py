@@ -50,13 +50,17 @@ def infer(
 
 
 class ModelSystem(System):
-    """A system that needs the base model, loaded at the first answer and kept for the next ones."""
+    """A system that needs a model, loaded at the first answer and kept for the next ones."""
+
+    approach: str | None = None  # which tuned the model; None for the base model
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The base model, untuned."""
+        """The base model, or the tuned one."""
         transformers_logging.disable_progress_bar()
-        return load_model(self.profile)
+        if self.approach is None:
+            return load_model(self.profile)
+        return load_tuned(self.profile, self.approach)
 
     @cached_property
     def processor(self) -> ProcessorMixin:
@@ -76,11 +80,8 @@ class ModelSystem(System):
 
     def generated_with(self) -> dict[str, int]:
         """What decides how answers are generated."""
-        profile = self.profile
-        return {
-            "max_new_tokens": profile.max_new_tokens,
-            "batch_size": profile.generation_batch_size,
-        }
+        most, size = self.profile.max_new_tokens, self.profile.generation_batch_size
+        return {"max_new_tokens": most, "batch_size": size}
 
 
 class Docent(ModelSystem):
@@ -88,7 +89,7 @@ class Docent(ModelSystem):
 
     def __init__(self, profile: Profile, name: str = BASE) -> None:
         super().__init__(profile)
-        self.name = name
+        self.name, self.approach = name, None if name == BASE else name
 
     def asked(self, split: str) -> dict[str, Any]:
         """Model, data and settings; a tuned model is known by when its run was finished."""
@@ -104,18 +105,11 @@ class Docent(ModelSystem):
         self.problems = find_problems(predictions)
         return predictions
 
-    @cached_property
-    def model(self) -> PreTrainedModel:
-        """The tuned model, or the base model."""
-        transformers_logging.disable_progress_bar()
-        base = self.name == BASE
-        return load_model(self.profile) if base else load_tuned(self.profile, self.name)
-
     def _finished_at(self, dataset: str) -> str | None:
         """When the run was finished; MuseQuestError unless it learned from the same dataset."""
-        if self.name == BASE:
+        if self.approach is None:
             return None
-        folder = run_dir(self.profile.name, load_approach(self.name).name)
+        folder = run_dir(self.profile.name, load_approach(self.approach).name)
         record = finished_record(folder)
         if record["dataset_fingerprint"] != dataset:
             raise MuseQuestError(

@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,6 @@ from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
 from ..creation.dataset import fingerprint, load_split
-from ..creation.exhibit import Exhibit
 from ..creation.exhibits import load_exhibits
 from ..creation.split import dialog_of
 from ..creation.texts import as_data, split_sentences
@@ -205,12 +205,25 @@ class Retriever(ModelSystem):
         pairs = zip(questions, names, strict=True)
         return [self.index.nearest_question(question, name) for question, name in pairs]
 
-    def looked_up(self, rows: Rows) -> Iterator[tuple[list[Mapping[str, Any]], list[int], float]]:
-        """Batches of rows, the training rows to quote, and when the search began."""
-        encoders.load_encoder().encode(self.index.texts["question"][:1])  # no answer's seconds
+    def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
+        """Answers in batches; `seconds` is a row's share of its batch's time."""
+        item_names = self.index.texts["item_name"]
+        encoders.load_encoder().encode(item_names[:1])  # loaded, so that no seconds hold that
+        predictions = []
         for batch in batches(rows, self.profile.generation_batch_size):
             start = time.monotonic()
-            yield batch, self.nearest_rows(batch), start
+            places = self.nearest_rows(batch)
+            said = self.said(batch, places)
+            seconds = round((time.monotonic() - start) / len(batch), 4)
+            for row, place, own in zip(batch, places, said, strict=True):
+                source = {"seconds": seconds, "retrieved_item_name": item_names[place]}
+                predictions.append({**own, **given(row), **source})
+        self.problems = find_problems(predictions)
+        return predictions
+
+    @abstractmethod
+    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+        """Answer, new_tokens and ended for each row, from the training row at its place."""
 
     def _index_asked(self) -> dict[str, Any]:
         dataset = fingerprint(self.profile.collection)
@@ -222,19 +235,14 @@ class Retrieval(Retriever):
 
     name = "retrieval"
 
-    def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
-        """Answers in batches; `seconds` is a row's share of its batch's time."""
-        predictions, texts = [], self.index.texts
-        tokenizer = self.processor.tokenizer
-        for batch, nearest, start in self.looked_up(rows):
-            seconds = round((time.monotonic() - start) / len(batch), 4)
-            for row, place in zip(batch, nearest, strict=True):
-                answer = texts["ground_truth"][place]
-                tokens = len(tokenizer(answer, add_special_tokens=False)["input_ids"])
-                said = {"answer": answer, "new_tokens": tokens, "seconds": seconds, "ended": True}
-                source = {"retrieved_item_name": texts["item_name"][place]}
-                predictions.append({**given(row), **said, **source})
-        return predictions
+    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+        """The training answers as they are."""
+        answers = [self.index.texts["ground_truth"][place] for place in places]
+        tokens = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
+        return [
+            {"answer": answer, "new_tokens": len(own), "ended": True}
+            for answer, own in zip(answers, tokens, strict=True)
+        ]
 
 
 class RAG(Retriever):
@@ -254,32 +262,28 @@ class RAG(Retriever):
         A description that does not fit into the model is cut at the end of a sentence, which
         `problems` tells. An exhibit without a text raises MuseQuestError.
         """
-        texts = {each.item_name: each for each in load_exhibits(self.profile.collection)}
-        shortened: set[str] = set()
-        predictions = []
-        for batch, nearest, start in self.looked_up(rows):
-            names = [self.index.texts["item_name"][place] for place in nearest]
-            prompted = [
-                self._prompted(row, _exhibit(texts, name), shortened)
-                for row, name in zip(batch, names, strict=True)
-            ]
-            looked_up = (time.monotonic() - start) / len(batch)
-            said = generate(self.model, self.processor, prompted, self.profile, progress=False)
-            for row, name, own in zip(batch, names, said, strict=True):
-                seconds = round(own["seconds"] + looked_up, 4)
-                source = {"seconds": seconds, "retrieved_item_name": name}
-                predictions.append({**own, **given(row), **source})
-        self.problems = [
+        self._exhibits = {each.item_name: each for each in load_exhibits(self.profile.collection)}
+        self._shortened: set[str] = set()
+        predictions = super().answer(rows, progress=progress)
+        self.problems[:0] = [
             f"the description of '{name}' is longer than the model can read and was cut"
-            for name in sorted(shortened)
+            for name in sorted(self._shortened)
         ]
-        self.problems += find_problems(predictions)
         return predictions
 
-    def _prompted(
-        self, row: Mapping[str, Any], exhibit: Exhibit, shortened: set[str]
-    ) -> dict[str, Any]:
+    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+        """What the base model answers, the exhibit's text before each question."""
+        names = [self.index.texts["item_name"][place] for place in places]
+        prompted = [self._prompted(row, name) for row, name in zip(rows, names, strict=True)]
+        return generate(self.model, self.processor, prompted, self.profile, progress=False)
+
+    def _prompted(self, row: Mapping[str, Any], item_name: str) -> dict[str, Any]:
         """The row with the exhibit's description before its question."""
+        if (exhibit := self._exhibits.get(item_name)) is None:
+            raise MuseQuestError(
+                f"The exhibit '{item_name}' of the dataset is not among the collection's exhibits; "
+                "run `python -m musequest dataset` again."
+            )
         text = f"{exhibit.title}. {exhibit.description}"
         while True:
             prompted = _with_text(row, as_data(text, self._reserved))
@@ -287,7 +291,7 @@ class RAG(Retriever):
             over = len(tokens) - self._room
             if over <= 0 or not text:
                 return prompted
-            shortened.add(exhibit.item_name)
+            self._shortened.add(item_name)
             text = self._cut(text, over, exhibit.language)
 
     @cached_property
@@ -309,15 +313,6 @@ class RAG(Retriever):
         kept = tokenizer.decode(tokens[: max(0, len(tokens) - over)])
         signs = len("".join("".join(split_sentences(kept, language)[-1:]).split()))
         return re.sub(rf"(\S\s*){{{signs}}}\Z", "", kept).rstrip()
-
-
-def _exhibit(texts: Mapping[str, Exhibit], name: str) -> Exhibit:
-    if name not in texts:
-        raise MuseQuestError(
-            f"The exhibit '{name}' of the dataset is not among the collection's exhibits; run "
-            "`python -m musequest dataset` again."
-        )
-    return texts[name]
 
 
 def _with_text(row: Mapping[str, Any], text: str) -> dict[str, Any]:
