@@ -17,15 +17,14 @@ import pandas as pd
 from ..creation.dataset import load_split, messages
 from ..creation.texts import flaw_of
 from ..errors import LOGGER, MuseQuestError
-from ..files import read_json
 from ..finetuning.generation import BASE, Docent
 from ..finetuning.validation import free_memory
-from ..home import home, plain_name, run_dir
+from ..home import run_dir
 from ..photos import prepared_photo
 from ..predictions import Rows, System, answers_of
 from ..settings import Profile, load_approach, load_profile
-from .conditions import CONDITIONS, UNDER, asked_under, rows_under
-from .registry import ordered
+from .conditions import CONDITIONS, asked_under, rows_under
+from .registry import finished_runs, ordered, runs_dir
 
 QUESTION = "What is this?"
 LONGEST_QUESTION = 500  # characters, more than a visitor says and less than any model takes
@@ -63,7 +62,7 @@ def answer(
 
 def answers_dir(profile: Profile, system: str, condition: str | None = None) -> Path:
     """Where a system's answers under a condition lie, or those to the split as it is."""
-    return run_dir(profile.name, f"{system}{UNDER}{condition}" if condition else system)
+    return run_dir(profile.name, f"{system}__{condition}" if condition else system)
 
 
 def ask(
@@ -120,7 +119,7 @@ def ablate(
 def answer_all(profile: Profile | str, *, progress: bool = True) -> dict[str, pd.DataFrame]:
     """The answers of the base model and of every approach whose run is finished, by name."""
     profile = load_profile(profile) if isinstance(profile, str) else profile
-    names = [BASE, *_finished_approaches(profile)]
+    names = [BASE, *finished_runs(profile)]
     return {name: answer(profile, name, progress=progress) for name in names}
 
 
@@ -182,21 +181,11 @@ def _check_local(system: System, remedy: str) -> None:
         )
 
 
-def _finished_approaches(profile: Profile) -> list[str]:
-    """The approaches whose run.json says `done`, in the order of tables and figures."""
-    records = _runs(profile).glob("*/run.json")
-    return ordered(path.parent.name for path in records if read_json(path).get("status") == "done")
-
-
 def _answered_systems(profile: Profile) -> list[str]:
     """The systems that have answered the evaluation split, in the order of tables and figures."""
-    known = {BASE, *known_systems(), *_finished_approaches(profile)}
-    names = [path.parent.name for path in _runs(profile).glob("*/infer.json")]
+    known = {BASE, *known_systems(), *finished_runs(profile)}
+    names = [path.parent.name for path in runs_dir(profile).glob("*/infer.json")]
     return ordered(name for name in names if name in known)
-
-
-def _runs(profile: Profile) -> Path:
-    return home() / "runs" / plain_name(profile.name, "profile")
 
 
 def _rows_about(photo: Path, questions: tuple[str, ...]) -> Rows:

@@ -26,13 +26,13 @@ from ..errors import MuseQuestError
 from ..home import root
 from ..photos import open_photo
 from ..settings import Profile
+from .registry import ABLATIONS, OUTSIDERS
 
 if TYPE_CHECKING:
     import datasets
 
 # A system's answers under a condition lie in runs/<profile>/<system>__<condition>/.
-CONDITIONS = ("blank_photo", "wrong_photo", "no_photo", "outsiders")
-UNDER = "__"
+CONDITIONS = (*ABLATIONS, OUTSIDERS)
 # Mid-grey, the colour of no information. It must not come out as 0 after normalisation: Idefics
 # takes a photo of nothing but zeros for padding and drops it. 128 of 255 becomes 0.004.
 BLANK = (128, 128, 128)
@@ -58,7 +58,7 @@ def rows_under(condition: str, rows: datasets.Dataset, profile: Profile) -> Show
     A wrong photo where there is one exhibit only, or a set of outsiders that cannot be read raises
     MuseQuestError.
     """
-    if condition == "outsiders":
+    if condition == OUTSIDERS:
         outsiders = outsider_rows(outsiders_folder(profile))
         return Shown(outsiders.__getitem__, [""] * len(outsiders))
     if condition == "wrong_photo":
@@ -77,7 +77,7 @@ def asked_under(condition: str, profile: Profile) -> dict[str, str]:
             f"There is no condition '{condition}'; the known ones are: {', '.join(CONDITIONS)}."
         )
     asked = {"condition": condition}
-    if condition == "outsiders":
+    if condition == OUTSIDERS:
         folder, digest = outsiders_folder(profile), hashlib.sha256()
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
