@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: what is loaded from it or a folder, what is uploaded, and its card.
+"""The Hugging Face Hub: what is loaded from it or a folder, and the cards of what goes there.
 
 The Hub's many errors are told in one sentence each.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -103,31 +103,6 @@ def _reason(error: BaseException, name: str) -> str:
 def hub_api() -> HfApi:
     """The Hub as HF_TOKEN, or whoever is logged in, may use it."""
     return HfApi(library_name="musequest", token=os.environ.get("HF_TOKEN") or None)
-
-
-def upload_files(
-    repository: str,
-    kind: str,
-    folder: Path,
-    names: Iterable[str],
-    message: str,
-    *,
-    private: bool | None,
-    removed: Iterable[str] = (),
-) -> None:
-    """Put files of a folder into a repository, as one commit that takes the `removed` out.
-
-    `kind` is `dataset` or `model`. A repository that does not exist is created, `private` or not;
-    with None it is there already.
-    """
-    api = hub_api()
-    if private is not None:
-        api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
-    operations = [
-        *(CommitOperationAdd(name, str(folder / name)) for name in names),
-        *(CommitOperationDelete(name) for name in removed),
-    ]
-    api.create_commit(repository, operations, commit_message=message, repo_type=kind)
 
 
 def fill_card(template: Path, head: str, **values: Any) -> str:

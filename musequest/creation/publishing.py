@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 import yaml
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 
 from ..environment import check_hub
@@ -28,7 +29,7 @@ from ..files import (
     write_text,
 )
 from ..home import collection_dir
-from ..hub import fill_card, hub_api, upload_files
+from ..hub import fill_card, hub_api
 from ..languages import language_name
 from ..locks import holds_collection
 from ..tables import read_table
@@ -115,13 +116,18 @@ def push_to_hub(
                 f"Nothing was uploaded: {plan.repository} would have become public."
             )
     clear_temporaries(folder)
-    visibility = None if plan.exists else plan.visibility == "private"
+    api, repository = hub_api(), plan.repository
     message = f"MuseQuest dataset {fingerprint(collection)[:12]}"
     try:
-        upload_files(plan.repository, "dataset", folder, plan.files, message,
-               private=visibility, removed=plan.removed)  # fmt: skip
+        if not plan.exists:
+            api.create_repo(repository, repo_type="dataset", private=plan.visibility == "private")
+        operations = [
+            *(CommitOperationAdd(name, str(folder / name)) for name in plan.files),
+            *(CommitOperationDelete(name) for name in plan.removed),
+        ]
+        api.create_commit(repository, operations, commit_message=message, repo_type="dataset")
     except (HTTPError, OSError, ValueError) as error:
-        raise _refused(plan.repository, error) from None
+        raise _refused(repository, error) from None
     return plan
 
 
@@ -142,9 +148,13 @@ def _check_audited(collection: str) -> None:
 def _plan(folder: Path, repository: str, private: bool, needed: bool) -> Plan:
     """What would be done; where the Hub is not `needed`, it may be out of reach."""
     there, exists, api = None, None, hub_api()
-    try:
-        if "/" not in repository:
+    if "/" not in repository:
+        try:
             repository = f"{api.whoami()['name']}/{repository}"
+        except (HTTPError, OSError) as error:
+            if needed:
+                raise _refused(repository, error) from None
+    try:
         there = api.repo_info(repository, repo_type="dataset")
         exists = True
     except RepositoryNotFoundError:

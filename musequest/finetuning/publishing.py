@@ -19,7 +19,7 @@ from ..environment import check_hub
 from ..errors import MuseQuestError
 from ..files import check_digests, file_digest, plain_files, read_json, read_remade, write_text
 from ..home import results_dir, run_dir
-from ..hub import fill_card, upload_files
+from ..hub import fill_card, hub_api
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from ..tables import read_table
@@ -82,8 +82,9 @@ def publish(
 
 def told(folder: Path) -> str:
     """Bytes and name of every file that would be uploaded, a line each."""
-    sizes = {name: (folder / name).stat().st_size for name in _contents(folder)}
-    return "\n".join(f"{size:>14,} bytes  {name}" for name, size in sizes.items())
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{path.stat().st_size:>14,} bytes  {path.relative_to(folder)}" for path in files]
+    return "\n".join(lines)
 
 
 def _make_folder(
@@ -120,10 +121,6 @@ def _make_folder(
     return target
 
 
-def _contents(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def _check_repository(repo_id: str) -> None:
     """Raise MuseQuestError unless `repo_id` is a name the Hub allows, owner included."""
     try:
@@ -138,8 +135,10 @@ def _check_repository(repo_id: str) -> None:
 
 
 def _upload(folder: Path, repo_id: str, private: bool) -> None:
+    api = hub_api()
     try:
-        upload_files(repo_id, "model", folder, _contents(folder), "Add the model", private=private)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Add the model")
     except (HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MuseQuestError(
