@@ -1,25 +1,94 @@
-"""predictions.parquet, and the infer.json beside it that says what was asked to get it."""
+"""Asks a system, and keeps its answers: predictions.parquet, and infer.json to vouch for it.
+
+A system is whatever answers rows of a dataset: a model of this machine, one behind a server, a
+search among photos. What becomes of its answers, and whether they are there already, is told here.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from .errors import LOGGER
 from .files import file_digest, parse_json, read_remade, write_json, write_text
 from .json_shapes import Answer
+from .locks import hold
+from .settings import Profile
 from .tables import read_table, write_table
 
 # What came out of asking; everything else in infer.json decides the answers.
 OUTCOME = {"seconds", "problems", "unanswered", "cost", "predictions_sha256"}
 JOURNAL = ".answers.jsonl"
 LOGGED = 3  # problems that are told; all of them are written down
+Rows = Sequence[Mapping[str, Any]]  # of the dataset; `image` is a photo, or None to show none
+
+
+class System(ABC):
+    """Answers rows of one profile's dataset."""
+
+    name: str  # its folder under runs/<profile>/
+    local: ClassVar[bool] = True  # whether it costs nothing to ask it about other photos too
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.journal: Journal | None = None  # where answers are written down as they come
+        self.problems: list[str] = []  # one sentence an answer that is not as it should be
+
+    @abstractmethod
+    def asked(self, split: str) -> dict[str, Any]:
+        """What decides the answers, in values that JSON knows; the same again is not asked again.
+
+        It holds at least profile, system, split and dataset_fingerprint.
+        """
+
+    @abstractmethod
+    def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
+        """One row of predictions.parquet for each of `rows`, in their order.
+
+        A row without an answer may lack; `problems` says why. MuseQuestError where the system
+        cannot answer at all.
+        """
+
+    def cost(self) -> dict[str, float]:
+        """What the answers took besides `seconds`, each with its unit in its name."""
+        return {}
+
+
+def answers_of(
+    system: System,
+    folder: Path,
+    asked: dict[str, Any],
+    rows: Callable[[], Rows],
+    *,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The system's answers to what `rows` gives, asked for unless they are in `folder` already.
+
+    `asked` is all that decides them. Returns predictions.parquet as it is on disk.
+    """
+    if (kept := kept_answers(folder, asked)) is not None:
+        return kept
+    with hold(folder):
+        shown, start = rows(), time.monotonic()
+        system.problems, system.journal = [], Journal(folder, asked)
+        try:
+            predictions = system.answer(shown, progress=progress)
+        finally:
+            system.journal = None
+        if (names := getattr(shown, "shown_item_names", None)) is not None:
+            pairs = zip(predictions, names, strict=True)
+            predictions = [row | {"shown_item_name": name} for row, name in pairs]
+        return keep_answers(
+            folder, asked, predictions, seconds=time.monotonic() - start, problems=system.problems,
+            unanswered=len(shown) - len(predictions), cost=system.cost(),
+        )  # fmt: skip
 
 
 def kept_answers(folder: Path, asked: dict[str, Any]) -> pd.DataFrame | None:
@@ -49,26 +118,26 @@ class Journal:
 
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
         self.path, self.head = folder / JOURNAL, json.dumps(asked, sort_keys=True)
-        self.rows: list[dict[str, Any]] = []
-        lines = self.path.read_bytes().splitlines() if self.path.is_file() else []
-        if lines and lines[0] == self.head.encode():
-            with suppress(ValueError):  # the last line of a process that was killed
-                for line in lines[1:]:
-                    self.rows.append(parse_json(line, Answer))
 
-    def begin(self, rows: Sequence[Mapping[str, Any]], batch_size: int) -> list[dict[str, Any]]:
+    def begin(self, rows: Rows, batch_size: int) -> list[dict[str, Any]]:
         """The first answers to these questions that are there, of whole batches alone.
 
         Batches then are the same as without an interruption, and so are their answers.
         """
-        known = zip(self.rows, rows, strict=False)
-        count = sum(
-            1 for _ in takewhile(lambda pair: pair[0]["data_id"] == pair[1]["data_id"], known)
-        )
-        self.rows = self.rows[: count if count == len(rows) else count - count % batch_size]
-        lines = [self.head, *map(json.dumps, self.rows)]
-        write_text(self.path, "".join(f"{line}\n" for line in lines))
-        return list(self.rows)
+        lines = self.path.read_bytes().splitlines() if self.path.is_file() else []
+        lines = lines[1:] if lines[:1] == [self.head.encode()] else []
+        known: list[dict[str, Any]] = []
+        with suppress(ValueError):  # the last line of a process that was killed
+            for line, row in zip(lines, rows, strict=False):
+                answer = parse_json(line, Answer)
+                if answer["data_id"] != row["data_id"]:
+                    break
+                known.append(answer)
+        if len(known) < len(rows):
+            del known[len(known) - len(known) % batch_size :]
+        written = [self.head, *map(json.dumps, known)]
+        write_text(self.path, "".join(f"{line}\n" for line in written))
+        return known
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Write down a batch's answers."""
@@ -97,15 +166,12 @@ def keep_answers(
         LOGGER.warning("%s: %d more like this stand in infer.json", folder.name, more)
     record: dict[str, Any] = {**asked, "seconds": round(seconds, 3), "problems": problems}
     record |= {"unanswered": unanswered} if unanswered else {}
-    record["cost"] = {"milliseconds_per_answer": _mean_ms(predictions), **(cost or {})}
+    times = [row["seconds"] for row in predictions]
+    mean_ms = round(1000 * sum(times) / len(times), 1) if times else None
+    record["cost"] = {"milliseconds_per_answer": mean_ms, **(cost or {})}
+    path = folder / "predictions.parquet"
     (folder / "infer.json").unlink(missing_ok=True)  # it vouches for the table beside it
-    write_table("predictions", folder / "predictions.parquet", predictions)
-    record["predictions_sha256"] = file_digest(folder / "predictions.parquet")
-    write_json(folder / "infer.json", record)
+    write_table("predictions", path, predictions)
+    write_json(folder / "infer.json", record | {"predictions_sha256": file_digest(path)})
     (folder / JOURNAL).unlink(missing_ok=True)
-    return read_table("predictions", folder / "predictions.parquet")
-
-
-def _mean_ms(predictions: list[dict[str, Any]]) -> float | None:
-    seconds = [row["seconds"] for row in predictions]
-    return round(1000 * sum(seconds) / len(seconds), 1) if seconds else None
+    return read_table("predictions", path)

@@ -13,7 +13,7 @@ from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.photos import LONGEST_EDGE
 from musequest.systems import System, answer, ask, open_system
-from musequest.systems.asking import QUESTION
+from musequest.systems.answering import QUESTION
 
 VASE = root() / "assets/pocket_museum/photos/heron_vase/00.jpg"
 COIN, DRUM = (root() / f"assets/pocket_outsiders/photos/{name}.jpg" for name in ("09", "10"))

@@ -14,7 +14,7 @@ from musequest.creation.stage import collect, cost_of, sample, within_reach, wri
 from musequest.errors import MuseQuestError
 from musequest.home import root
 from musequest.settings import load_profile
-from musequest.systems.outsiders import outsiders_folder
+from musequest.systems import outsiders_folder
 
 POCKET = load_profile("pocket")
 

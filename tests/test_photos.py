@@ -202,5 +202,4 @@ def test_no_other_module_opens_an_image():
     own = root() / "musequest"
     opening = re.compile(r"\bImage\.open\(|\bimread\(|\bImageFile\b|\bload_img\(")
     modules = {path for path in own.rglob("*.py") if opening.search(path.read_text())}
-    # The model card shows a reader how to open a photo of his own.
-    assert modules == {own / "photos.py", own / "finetuning/model_card.py"}
+    assert modules == {own / "photos.py"}

@@ -10,8 +10,8 @@ from musequest.creation.dataset import load_split, split_path
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning.models import load_model, load_processor
-from musequest.systems import answer, open_system, rag, retrieval
-from musequest.systems.photo_index import PhotoIndex, photo_features
+from musequest.systems import answer, open_system, retrieval
+from musequest.systems.retrieval import PhotoIndex, photo_features
 from musequest.tables import read_table, write_table
 
 NAMES = [name.replace(" ", "-") for name in COLOURS]
@@ -82,15 +82,12 @@ def test_nearest_is_by_what_is_not_common_to_all():
     assert index.nearest_question(np.array([1.0, 0.1, 0]), "b") == 1
 
 
-def test_the_index_is_built_once_for_both_and_anew_for_another_dataset(profile, home, monkeypatch):
-    built = []
-    real = retrieval.open_index
+def test_the_index_is_built_once_for_both_and_anew_for_another_dataset(profile, home):
     answer(profile, "retrieval", progress=False)
     path = home / "runs/tiny/retrieval/index.parquet"
     before = path.stat().st_mtime_ns, path.read_bytes()
-    monkeypatch.setattr(retrieval, "open_index", lambda *a: built.append(a) or real(*a))
     answer(profile, "rag", progress=False)
-    assert built and before == (path.stat().st_mtime_ns, path.read_bytes())
+    assert before == (path.stat().st_mtime_ns, path.read_bytes())
     write_dataset(home, "tiny", year_shift=1)
     answer(profile, "retrieval", progress=False)
     assert path.read_bytes() != before[1]
@@ -118,13 +115,13 @@ def test_an_empty_training_split_is_one_sentence(profile):
 
 def prompts(monkeypatch) -> list[str]:
     """What the base model is asked from now on."""
-    asked, real = [], rag.generate
+    asked, real = [], retrieval.generate
 
     def noted(model, processor, rows, profile, **options):
         asked.extend(json.loads(row["dialog"])["messages"][0]["content"][1]["text"] for row in rows)
         return real(model, processor, rows, profile, **options)
 
-    monkeypatch.setattr(rag, "generate", noted)
+    monkeypatch.setattr(retrieval, "generate", noted)
     return asked
 
 
@@ -173,7 +170,6 @@ def test_a_description_longer_than_the_model_is_cut_at_a_sentence_and_told(
 
 def test_no_cut_parts_a_sentence_at_a_stop_within_it(profile):
     system = open_system(profile, "rag")
-    system.prepare()
     text = "Sela Bowl. It was found by Dr. A. Smith.\n\nIt is a bowl of M. Dupont in Brod."
     kept = [system._cut(text, over, "en") for over in range(1, 60, 3)]
     whole = "Sela Bowl. It was found by Dr. A. Smith."

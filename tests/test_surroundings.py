@@ -35,9 +35,8 @@ from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.disk import Written, check_disk, checkpoint_bytes, is_full
 from musequest.finetuning.merging import merge
-from musequest.finetuning.model_card import scores_of
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
-from musequest.finetuning.publishing import contents, publish
+from musequest.finetuning.publishing import publish, scores_of
 from musequest.finetuning.trackers import tracker_settings
 from musequest.finetuning.training import train
 from musequest.home import root
@@ -229,9 +228,9 @@ def test_the_dry_run_makes_a_folder_that_loads(run, finished, tmp_path):
     profile = finished[1]
     before = (run / "adapter" / "adapter_model.safetensors").read_bytes()
     folder = publish(profile, "lora", "museum/docent-lora", license_name="cc0-1.0")
-    names = [name for name, _ in contents(folder)]
-    assert {"README.md", "run.json", "metrics.parquet", "model_info.md"} <= set(names)
-    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= set(names)
+    names = {path.name for path in folder.iterdir()}
+    assert {"README.md", "run.json", "metrics.parquet", "model_info.md"} <= names
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"} <= names
     base = AutoModelForImageTextToText.from_pretrained(profile.base_model_source)
     with warnings.catch_warnings():  # peft asks transformers by an old name
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)

@@ -15,20 +15,19 @@ from musequest.__main__ import main
 from musequest.creation.dataset import fingerprint, load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
+from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.generation import given, infer
+from musequest.finetuning.generation import Docent, given, infer
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.predictions import keep_answers, kept_answers
 from musequest.settings import Profile
 from musequest.systems import System, ablate, answer, answer_all, open_system
-from musequest.systems.conditions import CONDITIONS, rows_under, wrong_partners
-from musequest.systems.local import LocalDocent
-from musequest.systems.outsiders import outsider_rows
-from musequest.systems.photo_index import photo_features
+from musequest.systems.answering import known_systems
+from musequest.systems.conditions import CONDITIONS, outsider_rows, rows_under, wrong_partners
 from musequest.systems.registry import find_answers
-from musequest.systems.system import known_systems
+from musequest.systems.retrieval import photo_features
 
 OUTSIDERS = root() / "assets" / "pocket_outsiders"
 
@@ -66,7 +65,7 @@ def echo():
 
 def test_every_file_of_the_package_that_has_a_system_is_known():
     assert {"gpt4o", "retrieval", "rag"} <= set(known_systems())
-    assert LocalDocent not in known_systems().values()
+    assert Docent not in known_systems().values()
 
 
 def test_a_new_system_is_asked_kept_found_and_ablated(profile, home, echo):
@@ -157,18 +156,14 @@ def test_without_a_photo_the_prompt_holds_no_image(profile, echo):
 
 
 def test_a_system_is_loaded_once_for_all_conditions(profile, monkeypatch):
-    from musequest.systems import local
-
     loads = []
-    monkeypatch.setattr(local, "load_model", lambda p: loads.append(p) or load_model(p))
+    monkeypatch.setattr(generation, "load_model", lambda p: loads.append(p) or load_model(p))
     ablate(profile, ["base"], progress=False)
     ablate(profile, ["base"], progress=False)
     assert len(loads) == 1
 
 
 def test_one_model_at_a_time_is_held(profile, home, monkeypatch):
-    from musequest.systems import local, retrieval
-
     held: list[weakref.ref] = []
 
     def watched(load):
@@ -180,8 +175,8 @@ def test_one_model_at_a_time_is_held(profile, home, monkeypatch):
         return loaded
 
     train(profile, overrides={"max_steps": "1"}, progress=False)
-    for module, name in ((local, "load_model"), (local, "load_tuned"), (retrieval, "load_model")):
-        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    for name in ("load_model", "load_tuned"):
+        monkeypatch.setattr(generation, name, watched(getattr(generation, name)))
     assert list(answer_all(profile, progress=False)) == ["base", "lora"]
     answer(profile, "retrieval", progress=False)
     assert len(held) == 3

@@ -35,7 +35,7 @@ from musequest.finetuning.models import (
     load_tuned,
     vision_models,
 )
-from musequest.finetuning.publishing import make_folder
+from musequest.finetuning.publishing import publish
 from musequest.finetuning.records import RunRecord, finished_record
 from musequest.finetuning.run_settings import chosen_settings
 from musequest.finetuning.strategies import build_trainer
@@ -580,7 +580,7 @@ def test_weights_that_a_run_did_not_write_are_not_used(copied, damage):
         lambda: infer(profile, "lora", progress=False),
         lambda: load_tuned(profile, "lora"),
         lambda: train(profile, progress=False),
-        lambda: make_folder(profile, "lora", "museum/docent"),
+        lambda: publish(profile, "lora", "museum/docent"),
     ):
         with pytest.raises(MuseQuestError, match="adapter_model.safetensors is .*; bring it back"):
             use()

@@ -9,8 +9,8 @@ says what a row is.
 In the order of a run: `exhibits` reads and checks a museum's folder, `museums` fills one from the
 internet, `augmentation` fills photos up to 15 an exhibit, `dialogs` has a writer (`offline_writer`,
 or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split` and looks for
-leaks, `card` tells what came of it, `publishing` hands it on. `imported` takes in a
-dataset made elsewhere; `stage` does what a profile says.
+leaks, `publishing` tells what came of it in a card, and hands it on. `imported` takes in a dataset
+made elsewhere; `stage` does what a profile says.
 """
 
 from ..lazy import public

@@ -26,8 +26,8 @@ from ..locks import holds_collection
 from ..photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
 from ..tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
-from .card import write_card
 from .exhibits import Exhibit, load_exhibits, write_credits
+from .publishing import write_card
 from .split import AGAIN, SLOTS, SPLITS, dialog_of, fingerprint, load_split, photo_of, split_path
 
 __all__ = [

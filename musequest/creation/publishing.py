@@ -1,35 +1,52 @@
-"""Publishing: the files of a dataset, exactly as they lie on disk, to the Hugging Face Hub."""
+"""A dataset handed on: its card, and its files on the Hugging Face Hub exactly as they lie on disk.
+
+What every card says stands in templates/dataset_card.md.j2, with the places that are filled.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
-import huggingface_hub
+import pyarrow.parquet as pq
+import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 
 from ..environment import check_hub
 from ..errors import MuseQuestError
-from ..files import clear_temporaries, is_temporary, plain_files, read_json
+from ..files import (
+    clear_temporaries,
+    is_temporary,
+    plain_files,
+    read_json,
+    read_remade,
+    write_text,
+)
 from ..home import collection_dir
+from ..hub import fill_card, hub_api
+from ..languages import language_name
 from ..locks import holds_collection
+from ..tables import read_table
 from .exhibit_lists import read_csv
-from .exhibits import CREDIT_COLUMNS
+from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
+from .hosted.ledger import paid_usd_of
+from .hosted.requests import FORMS
 from .split import SPLITS, fingerprint, split_path
 
-MEGABYTE = 1e6
 # What a dataset consists of. Whatever else lies in its folder stays there.
 FILES = ("README.md", "credits.csv", "provenance.csv", *(
     f"data/{split}-00000-of-00001.parquet" for split in SPLITS
 ))  # fmt: skip
+# Licences the Hub knows by these names; anything else is called "other".
+KNOWN_LICENSES = {"cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"}
+NO_LICENSE = "no licence given"
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**9, "100K<n<1M"))
 
 
 @dataclass(frozen=True)
@@ -50,12 +67,12 @@ class Plan:
 
     def told(self, mood: str = "would") -> str:
         """Return what `would` be done, or `will`, as lines for the screen."""
-        doing = {True: "replace what is in", False: "create", None: "write to"}
+        doing = {True: "replace what is in", False: "create", None: "write to"}[self.exists]
         unknown = " (whether it exists is not known, since the Hub is out of reach)"
         lines = [
-            f"{mood} {doing[self.exists]} the {self.visibility} dataset repository "
-            f"{self.repository}{unknown if self.exists is None else ''}",
-            *(f"  upload {name}, {size / MEGABYTE:.2f} MB" for name, size in self.files.items()),
+            f"{mood} {doing} the {self.visibility} dataset repository {self.repository}"
+            f"{unknown if self.exists is None else ''}",
+            *(f"  upload {name}, {size / 1e6:.2f} MB" for name, size in self.files.items()),
             *(f"  remove {name}" for name in self.removed),
             *(f"  leave {name} here, which is no file of a dataset" for name in self.left),
             f"licences of the photos: {', '.join(self.licenses)}",
@@ -87,44 +104,30 @@ def push_to_hub(
     folder = collection_dir(collection) / "dataset"
     _check_audited(collection)
     check_hub()
-    api = huggingface_hub.HfApi(library_name="musequest")
-    repository = _full_name(api, repository, asked=not dry_run)
-    plan = _plan(api, folder, repository, private, asked=not dry_run)
+    plan = _plan(folder, repository, private, needed=not dry_run)
     if dry_run:
         return plan
     print(plan.told("will"))
     if not plan.exists and plan.visibility == "public":
-        question = f"Create the public repository {repository}?"
+        question = f"Create the public repository {plan.repository}?"
         if confirm is None or not confirm(question):
-            raise MuseQuestError(f"Nothing was uploaded: {repository} would have become public.")
+            raise MuseQuestError(
+                f"Nothing was uploaded: {plan.repository} would have become public."
+            )
     clear_temporaries(folder)
+    api, repository = hub_api(), plan.repository
+    message = f"MuseQuest dataset {fingerprint(collection)[:12]}"
     try:
         if not plan.exists:
             api.create_repo(repository, repo_type="dataset", private=plan.visibility == "private")
-        api.create_commit(
-            repo_id=repository,
-            repo_type="dataset",
-            operations=[
-                *(CommitOperationAdd(name, str(folder / name)) for name in plan.files),
-                *(CommitOperationDelete(name) for name in plan.removed),
-            ],
-            commit_message=f"MuseQuest dataset {fingerprint(collection)[:12]}",
-        )
+        operations = [
+            *(CommitOperationAdd(name, str(folder / name)) for name in plan.files),
+            *(CommitOperationDelete(name) for name in plan.removed),
+        ]
+        api.create_commit(repository, operations, commit_message=message, repo_type="dataset")
     except (HTTPError, OSError, ValueError) as error:
         raise _refused(repository, error) from None
     return plan
-
-
-def _full_name(api: huggingface_hub.HfApi, repository: str, asked: bool) -> str:
-    """The name with its owner; in a dry run without the Hub, the name alone."""
-    if "/" in repository:
-        return repository
-    try:
-        return f"{api.whoami()['name']}/{repository}"
-    except (HTTPError, OSError) as error:
-        if asked:
-            raise _refused(repository, error) from None
-        return repository
 
 
 def _check_audited(collection: str) -> None:
@@ -141,10 +144,15 @@ def _check_audited(collection: str) -> None:
         raise MuseQuestError(f"{path} tells of test photos that training learns from; mend that.")
 
 
-def _plan(
-    api: huggingface_hub.HfApi, folder: Path, repository: str, private: bool, asked: bool
-) -> Plan:
-    there, exists = None, None
+def _plan(folder: Path, repository: str, private: bool, needed: bool) -> Plan:
+    """What would be done; where the Hub is not `needed`, it may be out of reach."""
+    there, exists, api = None, None, hub_api()
+    if "/" not in repository:
+        try:
+            repository = f"{api.whoami()['name']}/{repository}"
+        except (HTTPError, OSError) as error:
+            if needed:
+                raise _refused(repository, error) from None
     try:
         there = api.repo_info(repository, repo_type="dataset")
         exists = True
@@ -153,42 +161,115 @@ def _plan(
     except HFValidationError as error:
         raise MuseQuestError(f"{repository!r} names no repository ({error}).") from None
     except (HTTPError, OSError) as error:
-        if asked:
+        if needed:
             raise _refused(repository, error) from None
     allowed, rest = plain_files(folder, FILES)
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in allowed}
-    left = [path.relative_to(folder).as_posix() for path in rest if not is_temporary(path)]
-    kept = {*files, ".gitattributes"}
+    siblings = [each.rfilename for each in (there and there.siblings) or []]
     return Plan(
         repository=repository,
         visibility="private" if (there.private if there else private) else "public",
         exists=exists,
         files=files,
-        removed=[each.rfilename for each in _siblings(there) if each.rfilename not in kept],
-        left=left,
-        licenses=_licenses(folder),
+        removed=[name for name in siblings if name not in {*files, ".gitattributes"}],
+        left=[path.relative_to(folder).as_posix() for path in rest if not is_temporary(path)],
+        licenses=_licenses(folder / "credits.csv"),
     )
 
 
-def _siblings(there: Any) -> list[Any]:
-    return (there.siblings if there else None) or []
-
-
-def _licenses(folder: Path) -> list[str]:
-    path = folder / "credits.csv"
-    if not path.is_file():
+def _licenses(credits: Path) -> list[str]:
+    """Under which licences the photos are."""
+    if not credits.is_file():
         return ["not stated"]
-    rows, _ = read_csv(path, tuple(name for name in CREDIT_COLUMNS if name != "photo"))
+    rows, _ = read_csv(credits, tuple(name for name in CREDIT_COLUMNS if name != "photo"))
     return sorted({row.cells["license"] or "not stated" for row in rows})
 
 
 def _refused(repository: str, error: Exception) -> MuseQuestError:
     """One sentence for whatever the Hub, or the way to it, says."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    response = getattr(error, "response", None)
     told = " ".join(str(error).split())[:300].rstrip(".")
-    if status in (401, 403):
+    if response is not None and response.status_code in (401, 403):
         return MuseQuestError(
             f"The Hub does not let you write to {repository} ({told}); set HF_TOKEN to a token "
             "with the right to write there."
         )
     return MuseQuestError(f"{repository} was not uploaded ({told}); run the same command again.")
+
+
+def write_card(collection: str) -> None:
+    """Write dataset/README.md from what lies on disk: exhibits, dialogs, dataset, ledger, audit.
+
+    An imported dataset, without exhibits of its own, keeps the card it came with.
+    """
+    folder = collection_dir(collection)
+    if not all((folder / name).is_file() for name in ("exhibits.parquet", "dialogs.parquet")):
+        return
+    rows, names = {}, set()
+    for split in SPLITS:
+        column = pq.read_table(split_path(collection, split), columns=["item_name"])["item_name"]
+        rows[split] = len(column)
+        names |= set(column.to_pylist())
+    exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
+    credits = list(credit_rows(exhibits))
+    dialogs = read_table("dialogs", folder / "dialogs.parquet")
+    dialogs = dialogs[dialogs["item_name"].isin(names)]
+    prompts = sorted(set(dialogs["prompt_sha256"]))
+    codes = sorted({exhibit.language for exhibit in exhibits})
+    card = fill_card(
+        Path(__file__).parent / "templates/dataset_card.md.j2",
+        _head(collection, exhibits, rows),
+        counted=_counted,
+        collection=collection,
+        exhibits=len(exhibits),
+        photos=len(credits),
+        rows=rows,
+        text_sites=[_site(exhibit.link or exhibit.record) for exhibit in exhibits],
+        photo_sites=[_site(row["source"]) for row in credits],
+        owners=[
+            f"{each.credit or 'no credit given'} ({each.license or NO_LICENSE})"
+            for each in exhibits
+        ],
+        licenses=[row["license"] for row in credits],
+        languages=[language_name(code) for code in codes],
+        dialogs=dialogs,
+        prompts=prompts,
+        prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
+        paid_usd=paid_usd_of(folder / "ledger.jsonl", FORMS),
+        audit=read_remade(folder / "audit.json"),
+        fingerprint=fingerprint(collection),
+    )
+    write_text(folder / "dataset/README.md", card)
+
+
+def _head(collection: str, exhibits: list[Exhibit], rows: dict[str, int]) -> str:
+    """What the Hub reads, in YAML."""
+    named = [
+        *(row["license"] for row in credit_rows(exhibits)),
+        *(each.license for each in exhibits),
+    ]
+    licenses = {name.strip().lower().replace(" ", "-") for name in named}
+    only = licenses.pop() if len(licenses) == 1 else "other"
+    total = sum(rows.values())
+    files = [{"split": split, "path": f"data/{split}-*"} for split in rows]
+    head = {
+        "license": only if only in KNOWN_LICENSES else "other",
+        "language": sorted({exhibit.language for exhibit in exhibits}),
+        "pretty_name": f"MuseQuest {collection}",
+        "task_categories": ["image-text-to-text", "visual-question-answering"],
+        "tags": ["museum", "docent"],
+        "size_categories": [next(name for limit, name in SIZES if total < limit)],
+        "configs": [{"config_name": "default", "data_files": files}],
+    }
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+
+
+def _site(address: str) -> str:
+    return urlsplit(address).hostname or "a folder of the museum's own"
+
+
+def _counted(texts: Iterable[str]) -> list[tuple[str, int]]:
+    """Each text and how often it is there, for Markdown: brackets and line ends are letters."""
+    counts = sorted(Counter(text or NO_LICENSE for text in texts).items())
+    plain = (json.dumps(" ".join(text.split()), ensure_ascii=False)[1:-1] for text, _ in counts)
+    return [(text.replace("<", "&lt;"), n) for text, (_, n) in zip(plain, counts, strict=True)]

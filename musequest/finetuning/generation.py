@@ -1,9 +1,10 @@
-"""Answers: a tuned or base model is shown a split's photos and questions, and is written down."""
+"""Answers of a base or tuned model, which is shown a split's photos and questions."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ from ..creation.dataset import fingerprint, load_split
 from ..creation.split import dialog_of
 from ..errors import MuseQuestError
 from ..home import run_dir
-from ..locks import hold
-from ..predictions import Journal, keep_answers, kept_answers
+from ..predictions import Journal, Rows, System, answers_of
 from ..settings import Profile, load_approach, load_profile
 from .collator import END, DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
@@ -42,25 +42,88 @@ def infer(
     is empty or does not end is written down and reported.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
-    folder = run_dir(profile.name, system)
-    asked = asked_of(profile, system, split or profile.evaluation_split)
-    if (kept := kept_answers(folder, asked)) is not None:
-        return kept
-    transformers_logging.disable_progress_bar()
-    with hold(folder):
-        start = time.monotonic()
-        model = load_model(profile) if system == BASE else load_tuned(profile, system)
-        rows = load_split(profile.collection, asked["split"])
-        journal, processor = Journal(folder, asked), load_processor(profile)
-        predictions = generate(model, processor, rows, profile, progress=progress, journal=journal)
-        seconds, problems = time.monotonic() - start, find_problems(predictions)
-        return keep_answers(folder, asked, predictions, seconds=seconds, problems=problems)
+    docent, split = Docent(profile, system), split or profile.evaluation_split
+    return answers_of(
+        docent, run_dir(profile.name, system), docent.asked(split),
+        lambda: load_split(profile.collection, split), progress=progress,
+    )  # fmt: skip
+
+
+class ModelSystem(System):
+    """A system that needs a model, loaded at the first answer and kept for the next ones."""
+
+    approach: str | None = None  # which tuned the model; None for the base model
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The base model, or the tuned one."""
+        transformers_logging.disable_progress_bar()
+        if self.approach is None:
+            return load_model(self.profile)
+        return load_tuned(self.profile, self.approach)
+
+    @cached_property
+    def processor(self) -> ProcessorMixin:
+        """The base model's processor."""
+        return load_processor(self.profile)
+
+    def seen_with(self, dataset: str) -> dict[str, Any]:
+        """What decides how the model sees the photos of the dataset of this fingerprint."""
+        return {
+            "profile": self.profile.name,
+            "dataset_fingerprint": dataset,
+            "base_model_fingerprint": base_fingerprint(self.profile),
+            "image_size": self.profile.image_size,
+            "image_splitting": self.profile.image_splitting,
+            "dtype": self.profile.dtype,
+        }
+
+    def generated_with(self) -> dict[str, int]:
+        """What decides how answers are generated."""
+        most, size = self.profile.max_new_tokens, self.profile.generation_batch_size
+        return {"max_new_tokens": most, "batch_size": size}
+
+
+class Docent(ModelSystem):
+    """The model of one approach, or the base model; its name is that of its run."""
+
+    def __init__(self, profile: Profile, name: str = BASE) -> None:
+        super().__init__(profile)
+        self.name, self.approach = name, None if name == BASE else name
+
+    def asked(self, split: str) -> dict[str, Any]:
+        """Model, data and settings; a tuned model is known by when its run was finished."""
+        dataset = fingerprint(self.profile.collection)
+        own = {"system": self.name, "run_finished_at": self._finished_at(dataset), "split": split}
+        return own | self.seen_with(dataset) | self.generated_with()
+
+    def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
+        """Greedy answers, in batches."""
+        predictions = generate(
+            self.model, self.processor, rows, self.profile, progress=progress, journal=self.journal
+        )
+        self.problems = find_problems(predictions)
+        return predictions
+
+    def _finished_at(self, dataset: str) -> str | None:
+        """When the run was finished; MuseQuestError unless it learned from the same dataset."""
+        if self.approach is None:
+            return None
+        folder = run_dir(self.profile.name, load_approach(self.approach).name)
+        record = finished_record(folder)
+        if record["dataset_fingerprint"] != dataset:
+            raise MuseQuestError(
+                f"{folder} was trained on another dataset than "
+                f"data/{self.profile.collection}/dataset holds now; train again with fresh=True "
+                "(--fresh), or build the old one again."
+            )
+        return record["finished_at"]
 
 
 def generate(
     model: PreTrainedModel,
     processor: ProcessorMixin,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     profile: Profile,
     *,
     progress: bool = True,
@@ -75,20 +138,23 @@ def generate(
     """
     collator = DocentCollator(processor, learn=False)
     config = generation_config(processor, profile.max_new_tokens)
-    size, predictions = profile.generation_batch_size, []
-    if journal is not None:
-        predictions = journal.begin(rows, size)
-    done = len(predictions)
-    with tqdm(
-        total=len(rows), initial=done, desc="answering", unit="row", disable=not progress
-    ) as bar:
-        for start in range(done, len(rows), size):
-            batch = [rows[index] for index in range(start, min(start + size, len(rows)))]
-            predictions += _answer(model, collator, batch, config)
-            if journal is not None:
-                journal.add(predictions[start:])
+    size = profile.generation_batch_size
+    predictions = journal.begin(rows, size) if journal else []
+    done, total = len(predictions), len(rows)
+    with tqdm(total=total, initial=done, desc="answering", unit="row", disable=not progress) as bar:
+        for batch in batches(rows, size, done):
+            answers = _answer(model, collator, batch, config)
+            if journal:
+                journal.add(answers)
+            predictions += answers
             bar.update(len(batch))
     return predictions
+
+
+def batches(rows: Rows, size: int, first: int = 0) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows from the `first` on, up to `size` at a time."""
+    for start in range(first, len(rows), size):
+        yield [rows[index] for index in range(start, min(start + size, len(rows)))]
 
 
 def generation_config(processor: ProcessorMixin, max_new_tokens: int) -> GenerationConfig:
@@ -109,7 +175,7 @@ def generation_config(processor: ProcessorMixin, max_new_tokens: int) -> Generat
     )
 
 
-def find_problems(predictions: list[dict[str, Any]]) -> list[str]:
+def find_problems(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence for every answer that is empty or does not end."""
     problems = []
     for row in predictions:
@@ -136,21 +202,15 @@ def _answer(
     batch = {name: values.to(model.device) for name, values in collator(rows).items()}
     output = model.generate(**batch, generation_config=config)
     answers = output[:, batch["input_ids"].shape[1] :].tolist()
-    seconds = (time.monotonic() - start) / len(rows)
+    seconds = round((time.monotonic() - start) / len(rows), 4)
     decode = collator.processor.tokenizer.decode
     predictions = []
     for row, tokens in zip(rows, answers, strict=True):
         ends = [place for place, token in enumerate(tokens) if token in config.eos_token_id]
         tokens = tokens[: ends[0] + 1] if ends else tokens
-        predictions.append(
-            {
-                **given(row),
-                "answer": decode(tokens, skip_special_tokens=True).strip(),
-                "new_tokens": len(tokens),
-                "seconds": round(seconds, 4),
-                "ended": bool(ends),
-            }
-        )
+        text = decode(tokens, skip_special_tokens=True).strip()
+        said = {"answer": text, "new_tokens": len(tokens), "seconds": seconds, "ended": bool(ends)}
+        predictions.append(given(row) | said)
     return predictions
 
 
@@ -163,31 +223,3 @@ def given(row: Mapping[str, Any]) -> dict[str, str]:
     )
     names = {name: row[name] for name in ("data_id", "item_name", "image_name")}
     return {**names, "question": question, "ground_truth": truth}
-
-
-def asked_of(profile: Profile, system: str, split: str) -> dict[str, Any]:
-    """What decides the answers; a tuned system is known by when its run was finished."""
-    dataset = fingerprint(profile.collection)
-    finished_at = None
-    if system != BASE:
-        folder = run_dir(profile.name, load_approach(system).name)
-        record = finished_record(folder)
-        finished_at = record["finished_at"]
-        if record["dataset_fingerprint"] != dataset:
-            raise MuseQuestError(
-                f"{folder} was trained on another dataset than data/{profile.collection}/dataset "
-                "holds now; train again with fresh=True (--fresh), or build the old one again."
-            )
-    return {
-        "profile": profile.name,
-        "system": system,
-        "base_model_fingerprint": base_fingerprint(profile),
-        "run_finished_at": finished_at,
-        "dataset_fingerprint": dataset,
-        "split": split,
-        "image_size": profile.image_size,
-        "image_splitting": profile.image_splitting,
-        "dtype": profile.dtype,
-        "max_new_tokens": profile.max_new_tokens,
-        "batch_size": profile.generation_batch_size,
-    }

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, TrainingArguments
 
+from ..hub import of_base_model
 from ..settings import Approach, Profile
 from .activations import Activations, RowShape, count_activations
 from .distributed import local_world_size
-from .hub import of_base_model
 from .models import TUNINGS, vision_models, weights_dtype
 from .optimizer import MASTER_WEIGHTS
 from .records import STEPS

@@ -9,7 +9,6 @@ adapter was learned beside those rounded weights, and merged into 4 bits it woul
 from __future__ import annotations
 
 import gc
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import load_split
-from ..errors import MuseQuestError
+from ..errors import LOGGER, MuseQuestError
 from ..files import check_digests, digests_of, read_remade, write_json
 from ..home import run_dir
 from ..locks import hold
@@ -29,9 +28,8 @@ from .disk import check_room
 from .generation import generate
 from .models import default_device, load_processor, load_tuned
 from .records import finished_record
-from .validation import reference_loss
+from .validation import free_memory, reference_loss
 
-LOGGER = logging.getLogger("musequest")
 MERGED, AGREEMENT = "merged", "agreement.json"
 # By how much the mean loss of the reference answers may differ, relatively: rounding of the dtype.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
@@ -56,12 +54,12 @@ def merge(
             f"The approach '{approach_name}' trains the model itself, so there is no adapter to "
             f"merge; its weights lie in {folder / 'model'}."
         )
-    if (agreement := kept_agreement(folder, record)) is not None:
-        return agreement
+    if (kept := _kept_agreement(folder, record)) is not None:
+        return kept
     transformers_logging.disable_progress_bar()
     with hold(folder):
-        agreement = _merge(profile, approach_name, folder, rows)
         written = folder / "unfinished" / MERGED
+        agreement = _merge(profile, approach_name, written, rows)
         agreement["run_finished_at"] = record["finished_at"]
         agreement["weights_sha256"] = digests_of(written)
         write_json(written / AGREEMENT, agreement)
@@ -70,14 +68,13 @@ def merge(
     return agreement
 
 
-def kept_agreement(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+def _kept_agreement(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     """What merged/agreement.json says, if merged/ is whole and of this very run; else None."""
     told = read_remade(folder / MERGED / AGREEMENT)
     if told.get("run_finished_at") != record["finished_at"]:
         return None
     try:
-        remedy = "it is merged again"
-        check_digests(folder / MERGED, told.get("weights_sha256", {}), remedy)
+        check_digests(folder / MERGED, told.get("weights_sha256", {}), "it is merged again")
     except MuseQuestError as error:
         LOGGER.warning("%s", error)
         return None
@@ -92,40 +89,37 @@ def merged_model(
     return tuned.merge_and_unload(safe_merge=True)
 
 
-def _merge(profile: Profile, approach_name: str, folder: Path, count: int) -> dict[str, Any]:
+def _merge(profile: Profile, approach_name: str, target: Path, count: int) -> dict[str, Any]:
     """Merge on the GPU if there is one, or where that is full, on the processor."""
     device = default_device()
     try:
-        return _merge_on(device, profile, approach_name, folder, count)
+        return _merge_on(device, profile, approach_name, target, count)
     except torch.OutOfMemoryError:
         if device == "cpu":
             raise
     LOGGER.warning("%s has too little memory to merge; the processor does it, slower.", device)
-    gc.collect()
-    torch.cuda.empty_cache()
-    return _merge_on("cpu", profile, approach_name, folder, count)
+    free_memory()
+    return _merge_on("cpu", profile, approach_name, target, count)
 
 
 def _merge_on(
-    device: str, profile: Profile, approach_name: str, folder: Path, count: int
+    device: str, profile: Profile, approach_name: str, target: Path, count: int
 ) -> dict[str, Any]:
-    """Write merged/ under unfinished/, and compare it with the model as it was trained."""
+    """Write the merged model to `target`, and compare it with the model as it was trained."""
     split = load_split(profile.collection, profile.evaluation_split)
     questions = [split[index] for index in range(min(count, len(split)))]
     before = _behaviour(load_tuned(profile, approach_name, device=device), profile, questions)
-    target = folder / "unfinished" / MERGED
     model = merged_model(profile, approach_name, device)
-    needed = sum(parameter.nbytes for parameter in model.parameters())
-    check_room(folder, needed, "the merged model")
+    folder = run_dir(profile.name, approach_name)
+    check_room(folder, sum(each.nbytes for each in model.parameters()), "the merged model")
     model.save_pretrained(target)
     load_processor(profile).save_pretrained(target)
     del model
     gc.collect()
     merged = AutoModelForImageTextToText.from_pretrained(target, dtype=profile.dtype)
-    dtype = merged.dtype
     after = _behaviour(merged.eval().to(device), profile, questions)
     apart = abs(after["loss"] - before["loss"]) / before["loss"]
-    if apart > TOLERANCES[dtype]:
+    if apart > TOLERANCES[merged.dtype]:
         raise MuseQuestError(
             f"Merged, the model of {folder} does not answer as it did: the loss of the reference "
             f"answers went from {before['loss']:.4f} to {after['loss']:.4f}; the adapter is "
@@ -138,7 +132,7 @@ def _merge_on(
         "loss_unmerged": before["loss"],
         "loss_merged": after["loss"],
         "relative_difference": apart,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": str(merged.dtype).removeprefix("torch."),
     }
 
 

@@ -28,8 +28,8 @@ from transformers.utils import cached_file
 from ..errors import MuseQuestError
 from ..files import check_digests, digests_of, read_json, write_json
 from ..home import run_dir
+from ..hub import of_base_model, of_run
 from ..settings import Approach, Profile, load_approach
-from .hub import of_base_model, of_run
 from .records import finished_record
 
 # The projections of text model and connector, by their whole module name; the last alternative is

@@ -28,11 +28,11 @@ from transformers import (
 
 from ..errors import MuseQuestError
 from ..files import write_json
+from ..hub import of_base_model
 from ..settings import Approach, Profile
 from .activations import EMBEDDINGS, named_parts
 from .collator import IGNORED
 from .distributed import all_gather, barrier, rank
-from .hub import of_base_model
 from .models import TUNINGS, freeze_vision, model_config
 from .planner import Plan
 from .trainer import DocentTrainer

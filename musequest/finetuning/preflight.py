@@ -21,11 +21,11 @@ from transformers.utils import cached_file
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
+from ..hub import of_base_model
 from ..keys import read_yaml
 from ..settings import Approach, Profile, approach_names, load_approach, load_profile, suited
 from .activations import empty_model
 from .disk import free_gib, written_by
-from .hub import of_base_model
 from .machine import GIB
 from .memory import USABLE, Memory, memory_of
 from .records import ROWS, recomputing, rows_a_step

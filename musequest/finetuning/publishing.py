@@ -1,6 +1,7 @@
 """A finished run as a folder for the Hugging Face Hub: weights, processor, card, records.
 
 Publishing is a dry run unless `upload` is set: the folder is made, and can be read and corrected.
+The card is written from run.json and the scores; templates/model_card.md.j2 is what every one says.
 """
 
 from __future__ import annotations
@@ -8,24 +9,25 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from ..environment import check_hub
 from ..errors import MuseQuestError
-from ..files import check_digests, plain_files, read_remade, write_text
-from ..home import run_dir
+from ..files import check_digests, file_digest, plain_files, read_json, read_remade, write_text
+from ..home import results_dir, run_dir
+from ..hub import fill_card, hub_api
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from ..tables import read_table
 from .generation import generation_config
 from .merging import AGREEMENT, MERGED
-from .model_card import model_card
 from .model_info import NAME as MODEL_INFO
 from .models import WEIGHTS, load_processor
-from .records import finished_record
+from .records import finished_record, rows_a_step
 
 FOLDER = "published"
 RECORDS = ("run.json", "metrics.parquet", MODEL_INFO)
@@ -34,6 +36,12 @@ FILES = (
     "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors",
     "model-*-of-*.safetensors", "model.safetensors.index.json",
 )  # fmt: skip
+TRACKS = ("unseen_photo", "seen_photo", "all")
+OUTSIDERS = "outsiders"
+HEADINGS = {track: f"Test questions, track `{track}`:" for track in TRACKS} | {
+    OUTSIDERS: "Photos of things that are not in the collection; `false_recognition_rate` is the "
+    "share of answers that call such a thing by an exhibit's name, 0 is best:"
+}
 
 
 def publish(
@@ -56,7 +64,7 @@ def publish(
     Hub raises MuseQuestError.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
-    check_repository(repo_id)
+    _check_repository(repo_id)
     if upload and not os.environ.get("HF_TOKEN"):
         raise MuseQuestError(
             "Publishing needs HF_TOKEN, a token that may write, in the environment or in .env."
@@ -64,66 +72,56 @@ def publish(
     if upload:
         check_hub()
     with hold(run_dir(profile.name, approach_name)):
-        folder = make_folder(profile, approach_name, repo_id, merged, license_name)
+        folder = _make_folder(profile, approach_name, repo_id, merged, license_name)
         if upload:
-            print(
-                f"{'Private' if private else 'Public'} repository {repo_id}, if it is created now:"
-            )
-            print(told(folder))
+            visible = "Private" if private else "Public"
+            print(f"{visible} repository {repo_id}, if it is created now:\n{told(folder)}")
             _upload(folder, repo_id, private)
     return folder
 
 
-def make_folder(
-    profile: Profile,
-    approach_name: str,
-    repo_id: str,
-    merged: bool = False,
-    license_name: str | None = None,
+def told(folder: Path) -> str:
+    """Bytes and name of every file that would be uploaded, a line each."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{path.stat().st_size:>14,} bytes  {path.relative_to(folder)}" for path in files]
+    return "\n".join(lines)
+
+
+def _make_folder(
+    profile: Profile, approach_name: str, repo_id: str, merged: bool, license_name: str | None
 ) -> Path:
     """Write all that would be uploaded; what was there before is replaced."""
     run = run_dir(profile.name, approach_name)
     record = finished_record(run)
     read_table("metrics", run / "metrics.parquet")  # what is damaged is not published
-    weights = _weights(run, approach_name, merged)
+    weights = run / (MERGED if merged else WEIGHTS[load_approach(approach_name).tuning])
+    if not weights.is_dir():
+        raise MuseQuestError(
+            f"{run} has no {weights.name}/ to publish; "
+            + ("merge the adapter into its base model first." if merged else "train it first.")
+        )
     if merged:
-        told = read_remade(weights / AGREEMENT)
-        check_digests(weights, told.get("weights_sha256", {}), "merge again")
+        agreement = read_remade(weights / AGREEMENT)
+        check_digests(weights, agreement.get("weights_sha256", {}), "merge again")
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    for path in _own_files(weights, FILES):
-        _link(str(path), str(unfinished / path.name))
+    for folder, names in ((weights, FILES), (run, RECORDS)):
+        for path in plain_files(folder, names)[0]:
+            if path.parent == folder:
+                _copy(path, unfinished / path.name)
     processor = load_processor(profile)
     processor.save_pretrained(unfinished)
     generation_config(processor, profile.max_new_tokens).save_pretrained(unfinished)
-    for path in _own_files(run, RECORDS):
-        shutil.copy2(path, unfinished / path.name)
     is_adapter = (weights / "adapter_config.json").exists()
-    card = model_card(profile, record, repo_id, is_adapter, license_name)
+    card = _card(profile, record, repo_id, is_adapter, license_name)
     write_text(unfinished / "README.md", card)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     return target
 
 
-def _own_files(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """The plain files of these names in the folder itself."""
-    return [path for path in plain_files(folder, names)[0] if path.parent == folder]
-
-
-def contents(folder: Path) -> list[tuple[str, int]]:
-    """Name and bytes of every file that would be uploaded."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [(str(path.relative_to(folder)), path.stat().st_size) for path in files]
-
-
-def told(folder: Path) -> str:
-    """Bytes and name of every file that would be uploaded, a line each."""
-    return "\n".join(f"{size:>14,} bytes  {name}" for name, size in contents(folder))
-
-
-def check_repository(repo_id: str) -> None:
+def _check_repository(repo_id: str) -> None:
     """Raise MuseQuestError unless `repo_id` is a name the Hub allows, owner included."""
     try:
         validate_repo_id(repo_id)
@@ -136,22 +134,12 @@ def check_repository(repo_id: str) -> None:
         )
 
 
-def _weights(run: Path, approach_name: str, merged: bool) -> Path:
-    name = MERGED if merged else WEIGHTS[load_approach(approach_name).tuning]
-    if not (run / name).is_dir():
-        raise MuseQuestError(
-            f"{run} has no {name}/ to publish; "
-            + ("merge the adapter into its base model first." if merged else "train it first.")
-        )
-    return run / name
-
-
 def _upload(folder: Path, repo_id: str, private: bool) -> None:
-    api = HfApi(token=os.environ["HF_TOKEN"])
+    api = hub_api()
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Add the model")
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MuseQuestError(
             f"The Hub did not take '{repo_id}' ({reason}); {folder} is whole, so check the name "
@@ -159,12 +147,84 @@ def _upload(folder: Path, repo_id: str, private: bool) -> None:
         ) from error
 
 
-def _link(source: str, target: str) -> str:
+def _copy(source: Path, target: Path) -> None:
     """Weights under two names, for they are large and stay as they are; a copy of the rest."""
-    if source.endswith(".safetensors"):
+    if source.suffix == ".safetensors":
         try:
             os.link(source, target)
-            return target
+            return
         except OSError:
             pass  # a disk without hard links
-    return shutil.copy2(source, target)
+    shutil.copy2(source, target)
+
+
+def _card(
+    profile: Profile,
+    record: dict[str, Any],
+    repo_id: str,
+    is_adapter: bool,
+    license_name: str | None,
+) -> str:
+    """The card as Markdown with a YAML head the Hub reads; scores only if they are this run's."""
+    scores = scores_of(profile, record["approach"])
+    is_local = Path(profile.base_model_source).is_dir()
+    head = ModelCardData(
+        license=license_name,
+        base_model=None if is_local else record["base_model"],
+        library_name="peft" if is_adapter else "transformers",
+        pipeline_tag="image-text-to-text",
+        language=profile.language,
+        tags=["musequest", "museum", "visual-question-answering"],
+        model_name=repo_id.split("/")[1] if scores else None,
+        eval_results=_results(record, scores) if scores else None,
+    )
+    return fill_card(
+        Path(__file__).parent / "templates/model_card.md.j2",
+        head.to_yaml(),
+        record=record,
+        repo=repo_id,
+        is_adapter=is_adapter,
+        is_local=is_local,
+        rows_a_step=rows_a_step(record["training"]),
+        scores=scores,
+        headings=HEADINGS,
+    )
+
+
+def scores_of(profile: Profile, system: str) -> dict[str, Any] | None:
+    """summary.json if it scores the predictions that lie in this system's run now, else None.
+
+    Its outsiders are left out if they are of other answers than those that lie there now.
+    """
+    folder = results_dir(profile.name)
+    if not (folder / "scoring.json").exists():
+        return None
+    scored, summary = read_json(folder / "scoring.json"), read_json(folder / "summary.json")
+    if not _scored(scored["systems"], profile, system):
+        return None
+    if not _scored(scored.get(OUTSIDERS, {}), profile, f"{system}__{OUTSIDERS}"):
+        summary.pop(OUTSIDERS, None)
+    return summary
+
+
+def _scored(files: dict[str, Any], profile: Profile, name: str) -> bool:
+    """Whether the answers in the folder `name` are those that were scored."""
+    digest = file_digest(run_dir(profile.name, name) / "predictions.parquet")
+    return digest is not None and digest == files.get(name, {}).get("sha256")
+
+
+def _results(record: dict[str, Any], scores: dict[str, Any]) -> list[EvalResult]:
+    """The means of every track and metric, as the Hub lists them."""
+    return [
+        EvalResult(
+            task_type="visual-question-answering",
+            dataset_type=record["collection"],
+            dataset_name=f"{record['collection']} ({track})",
+            dataset_split="test",
+            metric_type=metric,
+            metric_value=value["mean"],
+        )
+        for track in TRACKS
+        for metric, value in scores.get(track, {}).get(record["approach"], {}).items()
+        if value["mean"] is not None
+    ]

@@ -12,12 +12,12 @@ from transformers import AutoConfig
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError, chain
+from ..hub import of_base_model
 from ..settings import Approach, Profile
 from .activations import row_shape
 from .checkpoints import RunFolder
 from .collator import DocentCollator, EncodedDialogs
 from .disk import free_gib, is_full
-from .hub import of_base_model
 from .machine import GIB
 from .memory import Memory, autocast_dtype, available_bytes, memory_of
 from .models import default_device, load_processor

@@ -34,7 +34,8 @@ def tracker_settings(settings: dict[str, Any], run: str) -> dict[str, Any]:
     """
     chosen = chosen_trackers(settings)
     for tracker in chosen:
-        _check(tracker, settings)
+        if flaw := _flaw(tracker, settings):
+            raise MuseQuestError(flaw)
     others = [tracker for tracker in chosen if tracker not in ("tensorboard", "none")]
     return {"report_to": others or "none", "project": PROJECT, "run_name": run}
 
@@ -61,12 +62,8 @@ def wandb_run(settings: dict[str, Any], folder: Path) -> Iterator[None]:
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)
-    opened = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
-        name="-".join(folder.parts[-2:]),
-        dir=folder,
-        reinit="finish_previous",
-    )
+    project, name = os.environ.get("WANDB_PROJECT", PROJECT), "-".join(folder.parts[-2:])
+    opened = wandb.init(project=project, name=name, dir=folder, reinit="finish_previous")
     failed = True
     try:
         yield
@@ -81,29 +78,27 @@ def chosen_trackers(settings: dict[str, Any]) -> list[str]:
     return [chosen] if isinstance(chosen, str) else list(chosen)
 
 
-def _check(tracker: str, settings: dict[str, Any]) -> None:
+def _flaw(tracker: str, settings: dict[str, Any]) -> str | None:
+    """Why a tracker cannot be used, in a sentence."""
     if tracker not in TRACKERS:
-        raise MuseQuestError(
+        return (
             f"There is no tracker '{tracker}' (report_to); the known ones are "
             f"{', '.join(TRACKERS)}."
         )
     if tracker != "none" and find_spec(tracker) is None:
-        raise MuseQuestError(
+        return (
             f"The tracker '{tracker}' (report_to) is not installed; run `pip install {tracker}`, "
             "or choose tensorboard or none."
         )
-    if tracker == "wandb" and not _wandb_may_start():
-        raise MuseQuestError(
+    local = os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")
+    if tracker == "wandb" and not (local or os.environ.get("WANDB_API_KEY")):
+        return (
             "The tracker 'wandb' (report_to) needs the key WANDB_API_KEY in the environment or in "
             ".env; or set WANDB_MODE=offline, or choose tensorboard."
         )
     if tracker == "trackio" and settings.get("trackio_space_id") and not os.environ.get("HF_TOKEN"):
-        raise MuseQuestError(
+        return (
             "The tracker 'trackio' (report_to) needs HF_TOKEN in the environment or in .env to "
             "write to a Space; or remove trackio_space_id, and it keeps its curves here."
         )
-
-
-def _wandb_may_start() -> bool:
-    mode = os.environ.get("WANDB_MODE", "online")
-    return bool(os.environ.get("WANDB_API_KEY")) or mode in ("offline", "disabled", "dryrun")
+    return None

@@ -5,11 +5,11 @@
     ablate(profile)                           every local system under every condition
     ask(profile, "photo.jpg", "What is it?")  a photo of your own
 
-`base` and the tuned models answer by themselves (`local`), `gpt4o` is asked over the network,
-`retrieval` and `rag` look up the nearest training photo. A system is one file of this folder: a
-class derived from `System`, with a `name`, that turns rows of the dataset into answers. What
-becomes of the answers, whether they are there already, and which photos are shown is not its
-business (`answering`, `conditions`).
+`base` and the tuned models answer by themselves (`finetuning.generation`), `gpt4o` is asked over
+the network (`hosted`), `retrieval` and `rag` look up the nearest training photo (`retrieval`). A
+system is a class derived from `System` in a file of this folder, with a `name`, that turns rows of
+the dataset into answers. What becomes of the answers, whether they are there already, and which
+photos are shown is not its business (`predictions`, `answering`, `conditions`).
 """
 
 from ..lazy import public
@@ -17,10 +17,15 @@ from ..lazy import public
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
-        "answering": ["ablate", "answer", "answer_all", "answer_if_possible", "open_system"],
-        "asking": ["ask"],
-        "conditions": ["rows_under"],
-        "outsiders": ["outsider_rows", "outsiders_folder"],
-        "system": ["System"],
+        "answering": [
+            "System",
+            "ablate",
+            "answer",
+            "answer_all",
+            "answer_if_possible",
+            "ask",
+            "open_system",
+        ],
+        "conditions": ["outsider_rows", "outsiders_folder", "rows_under"],
     },
 )

@@ -1,26 +1,35 @@
-"""Asks systems, and keeps their answers under runs/<profile>/<system>[__<condition>]/."""
+"""Asks systems about a dataset, under conditions too, or about a photo that is in none.
+
+Answers to a dataset are kept under runs/<profile>/<system>[__<condition>]/.
+"""
 
 from __future__ import annotations
 
-import time
+import functools
+import importlib
+import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..creation.dataset import load_split
-from ..errors import MuseQuestError
-from ..files import read_json
-from ..finetuning.generation import BASE
-from ..home import home, plain_name, run_dir
-from ..locks import hold
-from ..predictions import Journal, keep_answers, kept_answers
+from ..creation.dataset import load_split, messages
+from ..creation.texts import flaw_of
+from ..errors import LOGGER, MuseQuestError
+from ..finetuning.generation import BASE, Docent
+from ..finetuning.validation import free_memory
+from ..home import run_dir
+from ..photos import prepared_photo
+from ..predictions import Rows, System, answers_of
 from ..settings import Profile, load_approach, load_profile
-from .conditions import CONDITIONS, UNDER, asked_under, rows_under
-from .local import LocalDocent
-from .registry import ordered
-from .system import Rows, System, free_memory, known_systems
+from .conditions import CONDITIONS, asked_under, rows_under
+from .registry import finished_runs, ordered, runs_dir
+
+QUESTION = "What is this?"
+LONGEST_QUESTION = 500  # characters, more than a visitor says and less than any model takes
+# A row of a dataset has a reference answer; here nobody knows one, and no system is shown it.
+UNKNOWN = "unknown"
 
 
 def answer(
@@ -37,51 +46,49 @@ def answer(
     Returns predictions.parquet as it is on disk. A system that cannot answer, or leaves more than
     10 % of the questions unanswered, raises MuseQuestError.
     """
-    profile = load_profile(profile) if isinstance(profile, str) else profile
-    system = open_system(profile, system, **options) if isinstance(system, str) else system
-    if condition and not system.local:
-        raise MuseQuestError(
-            f"'{system.name}' is asked about the test photos alone, since each answer costs money; "
-            "choose a local system for a condition."
-        )
-    folder = answers_dir(profile, system.name, condition)
+    profile, system = _opened(profile, system, **options)
+    if condition:
+        _check_local(system, "choose a local system for a condition")
     asked = system.asked(profile.evaluation_split)
     asked |= asked_under(condition, profile) if condition else {}
-    if (kept := kept_answers(folder, asked)) is not None:
-        return kept
-    with hold(folder):
-        return _asked_anew(profile, system, condition, folder, asked, progress)
 
+    def rows() -> Rows:
+        split = load_split(profile.collection, profile.evaluation_split)
+        return rows_under(condition, split, profile) if condition else split
 
-def _asked_anew(
-    profile: Profile,
-    system: System,
-    condition: str | None,
-    folder: Path,
-    asked: dict[str, Any],
-    progress: bool,
-) -> pd.DataFrame:
-    """Ask about all rows, and keep what was answered."""
-    rows: Rows = load_split(profile.collection, profile.evaluation_split)
-    shown = rows_under(condition, rows, profile) if condition else None
-    start = time.monotonic()
-    system.problems, system.journal = [], Journal(folder, asked)
-    try:
-        predictions = system.answer(rows if shown is None else shown, progress=progress)
-    finally:
-        system.journal = None
-    if shown is not None:
-        names = zip(predictions, shown.shown_item_names, strict=True)
-        predictions = [row | {"shown_item_name": name} for row, name in names]
-    return keep_answers(
-        folder, asked, predictions, seconds=time.monotonic() - start, problems=system.problems,
-        unanswered=len(rows if shown is None else shown) - len(predictions), cost=system.cost(),
-    )  # fmt: skip
+    folder = answers_dir(profile, system.name, condition)
+    return answers_of(system, folder, asked, rows, progress=progress)
 
 
 def answers_dir(profile: Profile, system: str, condition: str | None = None) -> Path:
     """Where a system's answers under a condition lie, or those to the split as it is."""
-    return run_dir(profile.name, f"{system}{UNDER}{condition}" if condition else system)
+    return run_dir(profile.name, f"{system}__{condition}" if condition else system)
+
+
+def ask(
+    profile: Profile | str,
+    photo: str | Path,
+    *questions: str,
+    system: str | System = "lora",
+) -> list[str]:
+    """A system's answers to questions about one photo, in their order; asks QUESTION if none.
+
+        ask("pocket", "photo.jpg", "What is this?", "How old is it?")
+
+    `system` is an approach whose run is finished, `base`, or another local system; one that
+    `open_system` returned keeps its model loaded for the next call. The photo is prepared as an
+    exhibit's is. An answer that is empty or does not end is logged. A photo that cannot be opened,
+    a question that is empty, too long or holds a chat template's markers, and a system that cannot
+    answer raise MuseQuestError.
+    """
+    profile, system = _opened(profile, system)
+    _check_local(system, "choose a local system")
+    rows = _rows_about(Path(photo), questions or (QUESTION,))
+    system.problems = []
+    answers = [row["answer"] for row in system.answer(rows, progress=False)]
+    for problem in system.problems:
+        LOGGER.warning("%s: %s", system.name, problem)
+    return answers
 
 
 def ablate(
@@ -97,9 +104,8 @@ def ablate(
     Each is loaded once, and let go of before the next one is: memory holds one model.
     """
     profile = load_profile(profile) if isinstance(profile, str) else profile
-    names = answered_systems(profile) if systems is None else systems
     conditions, answers = tuple(conditions), {}
-    for name in names:
+    for name in _answered_systems(profile) if systems is None else systems:
         system = open_system(profile, name)
         if system.local:
             answers[name] = {
@@ -113,7 +119,7 @@ def ablate(
 def answer_all(profile: Profile | str, *, progress: bool = True) -> dict[str, pd.DataFrame]:
     """The answers of the base model and of every approach whose run is finished, by name."""
     profile = load_profile(profile) if isinstance(profile, str) else profile
-    names = [BASE, *finished_approaches(profile)]
+    names = [BASE, *finished_runs(profile)]
     return {name: answer(profile, name, progress=progress) for name in names}
 
 
@@ -143,19 +149,57 @@ def open_system(profile: Profile, name: str, **options: Any) -> System:
     if options and (name not in known or known[name].local):
         option = next(iter(options)).replace("_", "-")
         raise MuseQuestError(f"--{option} is for hosted systems; leave it out for '{name}'.")
-    return known[name](profile, **options) if name in known else LocalDocent(profile, name)
+    return known[name](profile, **options) if name in known else Docent(profile, name)
 
 
-def finished_approaches(profile: Profile) -> list[str]:
-    """The approaches whose run.json says `done`, in the order of tables and figures."""
-    records = (home() / "runs" / plain_name(profile.name, "profile")).glob("*/run.json")
-    done = [path.parent.name for path in records if read_json(path).get("status") == "done"]
-    return ordered(done)
+@functools.cache
+def known_systems() -> dict[str, type[System]]:
+    """The systems that have a class of their own in this package, by name."""
+    package = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+    waiting, found = [System], {}
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if "name" in vars(kind):
+            found[kind.name] = kind
+    return found
 
 
-def answered_systems(profile: Profile) -> list[str]:
+def _opened(profile: Profile | str, system: str | System, **options: Any) -> tuple[Profile, System]:
+    """Profile and system, read and opened where only their names are given."""
+    profile = load_profile(profile) if isinstance(profile, str) else profile
+    return profile, open_system(profile, system, **options) if isinstance(system, str) else system
+
+
+def _check_local(system: System, remedy: str) -> None:
+    if not system.local:
+        raise MuseQuestError(
+            f"'{system.name}' is asked about the test photos alone, since each answer costs money; "
+            f"{remedy}."
+        )
+
+
+def _answered_systems(profile: Profile) -> list[str]:
     """The systems that have answered the evaluation split, in the order of tables and figures."""
-    folder = home() / "runs" / plain_name(profile.name, "profile")
-    names = [path.parent.name for path in folder.glob("*/infer.json")]
-    known = {BASE, *known_systems(), *finished_approaches(profile)}
+    known = {BASE, *known_systems(), *finished_runs(profile)}
+    names = [path.parent.name for path in runs_dir(profile).glob("*/infer.json")]
     return ordered(name for name in names if name in known)
+
+
+def _rows_about(photo: Path, questions: tuple[str, ...]) -> Rows:
+    """The questions as rows of a dataset."""
+    for question in questions:
+        if flaw := flaw_of(question):
+            raise MuseQuestError(f"The question {question!r} {flaw}; write it as plain text.")
+        if len(question) > LONGEST_QUESTION:
+            raise MuseQuestError(
+                f"The question '{question[:40]}...' has {len(question):,} characters; ask with "
+                f"{LONGEST_QUESTION} at most."
+            )
+    shown = {"image": prepared_photo(photo), "item_name": photo.stem, "image_name": photo.name}
+    return [
+        {**shown, "data_id": repr(question), "dialog": messages(question.strip(), UNKNOWN)}
+        for question in questions
+    ]

@@ -2,29 +2,37 @@
 
 A docent that answers the same whatever it is shown has learned the questions, not the exhibits.
 And one that is shown a thing the museum does not have should not call it an exhibit.
+
+A set of outsiders, photos of things that are in no exhibit's text, is a folder with `outsiders.csv`
+(photo, question, description) and the photos it names, relative to the folder. `description` says
+in a sentence what the photo shows, and nothing else.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ..creation.dataset import messages
 from ..creation.split import dialog_of
 from ..errors import MuseQuestError
+from ..home import root
+from ..photos import open_photo
 from ..settings import Profile
-from .outsiders import outsider_rows, outsiders_folder
+from .registry import ABLATIONS, OUTSIDERS
 
 if TYPE_CHECKING:
     import datasets
 
 # A system's answers under a condition lie in runs/<profile>/<system>__<condition>/.
-CONDITIONS = ("blank_photo", "wrong_photo", "no_photo", "outsiders")
-UNDER = "__"
+CONDITIONS = (*ABLATIONS, OUTSIDERS)
 # Mid-grey, the colour of no information. It must not come out as 0 after normalisation: Idefics
 # takes a photo of nothing but zeros for padding and drops it. 128 of 255 becomes 0.004.
 BLANK = (128, 128, 128)
@@ -43,9 +51,6 @@ class Shown(Sequence):
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         return self.show(range(len(self))[index])
 
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        return map(self.show, range(len(self)))
-
 
 def rows_under(condition: str, rows: datasets.Dataset, profile: Profile) -> Shown:
     """The rows of the evaluation split as one of CONDITIONS shows them.
@@ -53,7 +58,7 @@ def rows_under(condition: str, rows: datasets.Dataset, profile: Profile) -> Show
     A wrong photo where there is one exhibit only, or a set of outsiders that cannot be read raises
     MuseQuestError.
     """
-    if condition == "outsiders":
+    if condition == OUTSIDERS:
         outsiders = outsider_rows(outsiders_folder(profile))
         return Shown(outsiders.__getitem__, [""] * len(outsiders))
     if condition == "wrong_photo":
@@ -72,7 +77,7 @@ def asked_under(condition: str, profile: Profile) -> dict[str, str]:
             f"There is no condition '{condition}'; the known ones are: {', '.join(CONDITIONS)}."
         )
     asked = {"condition": condition}
-    if condition == "outsiders":
+    if condition == OUTSIDERS:
         folder, digest = outsiders_folder(profile), hashlib.sha256()
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
@@ -92,14 +97,59 @@ def wrong_partners(item_names: Sequence[str]) -> list[int]:
         places.setdefault(name, []).append(index)
     if len(places) < 2:
         raise MuseQuestError("A wrong photo needs a second exhibit; evaluate on two or more.")
-    order = list(places)
-    partner = {name: order[(k + len(order) // 2) % len(order)] for k, name in enumerate(order)}
-    partners = [0] * len(item_names)
-    for name, own in places.items():
-        others = places[partner[name]]
-        for number, index in enumerate(own):
-            partners[index] = others[number % len(others)]
+    order, partners = list(places), [0] * len(item_names)
+    for number, name in enumerate(order):
+        others = places[order[(number + len(order) // 2) % len(order)]]
+        for turn, index in enumerate(places[name]):
+            partners[index] = others[turn % len(others)]
     return partners
+
+
+def outsiders_folder(profile: Profile) -> Path:
+    """Where the profile's set lies; MuseQuestError if the profile has none, or it is not there."""
+    if profile.outsiders is None:
+        raise MuseQuestError(
+            f"The profile '{profile.name}' names no photos from outside its collection; add the "
+            "key 'outsiders' to its file."
+        )
+    folder = root() / profile.outsiders
+    if not (folder / "outsiders.csv").is_file():
+        raise MuseQuestError(
+            f"{folder / 'outsiders.csv'} does not exist; mend the key 'outsiders' of the profile "
+            f"'{profile.name}'."
+        )
+    return folder
+
+
+def outsider_rows(folder: Path) -> list[dict[str, Any]]:
+    """The set as rows of a dataset, photos opened; a bad line or photo raises MuseQuestError."""
+    path = folder / "outsiders.csv"
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MuseQuestError(f"{path} is no readable CSV file ({error}); mend it.") from None
+    if not lines:
+        raise MuseQuestError(f"{path} names no photo; add a line for each.")
+    return [_outsider(number, line, path) for number, line in enumerate(lines)]
+
+
+def _outsider(number: int, line: dict[str, Any], path: Path) -> dict[str, Any]:
+    where = f"{path}, line {number + 2}"
+    for column in ("photo", "question", "description"):
+        if not (line.get(column) or "").strip():
+            raise MuseQuestError(f"{where}: the column '{column}' is empty; fill it in.")
+    photo = path.parent / line["photo"]
+    if not photo.resolve().is_relative_to(path.parent.resolve()):
+        raise MuseQuestError(f"{where}: {line['photo']} lies outside its folder.")
+    name = f"outsider-{number:02d}"
+    return {
+        "image": open_photo(photo),
+        "data_id": name,
+        "item_name": name,
+        "image_name": photo.name,
+        "dialog": messages(line["question"].strip(), line["description"].strip()),
+    }
 
 
 def _with_photo_of(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,8 +162,8 @@ def _blank(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_photo(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row's dialog as if it had been asked without a photo."""
-    messages = dialog_of(row)
-    for message in messages:
-        message["content"] = [part for part in message["content"] if part["type"] != "image"]
-    dialog = json.dumps({"messages": messages}, ensure_ascii=False)
+    turns = dialog_of(row)
+    for turn in turns:
+        turn["content"] = [part for part in turn["content"] if part["type"] != "image"]
+    dialog = json.dumps({"messages": turns}, ensure_ascii=False)
     return {**row, "image": None, "dialog": dialog}

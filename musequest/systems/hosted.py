@@ -13,9 +13,9 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,8 +32,8 @@ from ..creation.hosted.session import Session
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..finetuning.generation import given
 from ..home import collection_dir
+from ..predictions import Rows, System
 from ..settings import Profile
-from .system import Rows, System
 
 ANSWER = "answer"  # the form by which the ledger tells these requests from a writer's
 PHOTO_EDGE = 768  # px; OpenAI scales a photo's shorter edge down to this
@@ -89,8 +89,11 @@ class HostedDocent(System):
         backoff_s: float = 1.0,
     ) -> None:
         super().__init__(profile)
-        self.base_url, self.max_cost_usd, self.concurrency = base_url, max_cost_usd, concurrency
-        self.timeout_s, self.backoff_s = timeout_s, backoff_s
+        self.base_url, self.concurrency = base_url, concurrency
+        self.limits = {
+            "max_cost_usd": max_cost_usd, "concurrency": concurrency, "timeout_s": timeout_s,
+            "backoff_s": backoff_s,
+        }  # fmt: skip
         self._cost: dict[str, float] = {}
 
     def asked(self, split: str) -> dict[str, Any]:
@@ -109,24 +112,24 @@ class HostedDocent(System):
     def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
         """Answers to all rows but those that the server refused, which may be 10 % at most.
 
-        Raises MuseQuestError without a key, or where the limit is reached, the server is out of
-        reach, or another model answers; what was paid stays in the ledger for the next time.
+        What it will cost is told before the first call. Raises MuseQuestError without a key, or
+        where the limit is reached, the server is out of reach, or another model answers; what was
+        paid stays in the ledger for the next time.
         """
         server = self._server()
-        found: dict[int, dict[str, Any]] = {}
-        with self._session(server, rows) as session:
-            bar = tqdm(total=len(rows), desc=f"asking {self.model}", disable=not progress)
-            with bar, self._asking(session, rows) as asked:
-                for job in as_completed(asked):
-                    try:
-                        found[asked[job]] = job.result()
-                    except WriterStopped:
-                        raise
-                    except MuseQuestError as error:
-                        self.problems.append(f"{rows[asked[job]]['data_id']}: {error}")
-                    bar.set_postfix_str(session.state(), refresh=False)
-                    bar.update()
-        self._check_share(len(rows) - len(found), len(rows))
+        with closing(Ledger(collection_dir(self.profile.collection) / "ledger.jsonl")) as ledger:
+            requests = (self._request(row) for row in rows)
+            missing = (request for request in requests if not ledger.find(request.key))
+            past = (response for response in ledger.responses() if response["form"] == ANSWER)
+            planned = estimate(missing, self.model, server.price, past)
+            tqdm.write(f"{planned}\n{server.room(planned, ledger)}", file=sys.stderr)
+            with closing(Session(server, ledger, planned)) as session:
+                found = self._responses(session, rows, progress)
+        if (unanswered := len(rows) - len(found)) > BAD_SHARE_LIMIT * len(rows):
+            raise MuseQuestError(
+                f"{self.model} left {unanswered} of {len(rows)} questions unanswered, which is too "
+                f"many (the limit is 10 %); run infer again. The first: {self.problems[0]}"
+            )
         self._cost = {"usd": round(sum(each["cost_usd"] for each in found.values()), 6)}
         return [self._prediction(rows[index], found[index]) for index in sorted(found)]
 
@@ -140,42 +143,35 @@ class HostedDocent(System):
             key=key_of(address, f"The model {self.model}", "go on without it"),
             base_url=address,
             price=price_of(self.model),
-            max_cost_usd=self.max_cost_usd,
-            concurrency=self.concurrency,
-            timeout_s=self.timeout_s,
-            backoff_s=self.backoff_s,
+            **self.limits,
         )
 
-    @contextmanager
-    def _session(self, server: ServerConfig, rows: Rows) -> Iterator[Session]:
-        """Ledger and connection; what it will cost is told before the first call."""
-        ledger = Ledger(collection_dir(self.profile.collection) / "ledger.jsonl")
-        try:
-            requests = (self._request(row) for row in rows)
-            missing = (request for request in requests if not ledger.find(request.key))
-            past = (response for response in ledger.responses() if response["form"] == ANSWER)
-            planned = estimate(missing, self.model, server.price, past)
-            tqdm.write(f"{planned}\n{server.room(planned, ledger)}", file=sys.stderr)
-            session = Session(server, ledger, planned)
-            try:
-                yield session
-            finally:
-                session.close()
-        finally:
-            ledger.close()
+    def _responses(self, session: Session, rows: Rows, progress: bool) -> dict[int, dict[str, Any]]:
+        """Row -> its response, of those that were answered.
 
-    @contextmanager
-    def _asking(self, session: Session, rows: Rows) -> Iterator[dict[Any, int]]:
-        """A job a row; when the block ends early, what is under way is kept and no more is sent."""
-        pool = ThreadPoolExecutor(self.concurrency)
-        finished = False
-        try:
-            yield {pool.submit(self._ask, session, rows, i): i for i in range(len(rows))}
-            finished = True
-        finally:
-            if not finished:
+        When it ends early, what is under way is kept and no more is sent.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        with (
+            tqdm(total=len(rows), desc=f"asking {self.model}", disable=not progress) as bar,
+            ThreadPoolExecutor(self.concurrency) as pool,
+        ):
+            try:
+                jobs = {pool.submit(self._ask, session, rows, i): i for i in range(len(rows))}
+                for job in as_completed(jobs):
+                    try:
+                        found[jobs[job]] = job.result()
+                    except WriterStopped:
+                        raise
+                    except MuseQuestError as error:
+                        self.problems.append(f"{rows[jobs[job]]['data_id']}: {error}")
+                    bar.set_postfix_str(session.state(), refresh=False)
+                    bar.update()
+            except BaseException:
                 session.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return found
 
     def _ask(self, session: Session, rows: Rows, index: int) -> dict[str, Any]:
         asked = self._request(rows[index])
@@ -221,12 +217,15 @@ class HostedDocent(System):
             "cost_usd": response["cost_usd"],
         }
 
-    def _check_share(self, unanswered: int, total: int) -> None:
-        if unanswered > BAD_SHARE_LIMIT * total:
-            raise MuseQuestError(
-                f"{self.model} left {unanswered} of {total} questions unanswered, which is too "
-                f"many (the limit is 10 %); run infer again. The first: {self.problems[0]}"
-            )
+
+class GPT4o(HostedDocent):
+    """The comparison of the published experiment: it has never been told of the museum.
+
+    OpenAI's model of that name and no other; nothing ever stands in for its answers.
+    """
+
+    name = "gpt4o"
+    model = "gpt-4o"
 
 
 def said(response: Mapping[str, Any]) -> str:

@@ -26,34 +26,31 @@ class SystemStyle:
     marker: str
 
 
+def _styles(*rows: tuple[str, str, str, str]) -> dict[str, SystemStyle]:
+    return {row[0]: SystemStyle(*row) for row in rows}
+
+
 # In the order of tables and figures. Colours after Okabe and Ito (2008), told apart by readers of
 # any colour vision; each has its own marker besides.
-SYSTEMS = {
-    name: SystemStyle(name, label, colour, marker)
-    for name, label, colour, marker in (
-        ("base", "Base (untuned)", "#8a8f98", "o"),
-        ("lora", "LoRA", "#0072b2", "D"),
-        ("qlora", "QLoRA", "#56b4e9", "s"),
-        ("lora_ddp", "LoRA (DDP)", "#009e73", "^"),
-        ("full", "Full", "#d55e00", "P"),
-        ("full_mp", "Full (MP)", "#e69f00", "v"),
-        ("full_fsdp", "Full (FSDP)", "#cc79a7", "<"),
-        ("gpt4o", "GPT-4o", "#1a1a1a", "X"),
-        ("retrieval", "Retrieval", "#7a6f00", ">"),
-        ("rag", "RAG", "#5d3a9b", "p"),
-    )
-}
-
+SYSTEMS = _styles(
+    ("base", "Base (untuned)", "#8a8f98", "o"),
+    ("lora", "LoRA", "#0072b2", "D"),
+    ("qlora", "QLoRA", "#56b4e9", "s"),
+    ("lora_ddp", "LoRA (DDP)", "#009e73", "^"),
+    ("full", "Full", "#d55e00", "P"),
+    ("full_mp", "Full (MP)", "#e69f00", "v"),
+    ("full_fsdp", "Full (FSDP)", "#cc79a7", "<"),
+    ("gpt4o", "GPT-4o", "#1a1a1a", "X"),
+    ("retrieval", "Retrieval", "#7a6f00", ">"),
+    ("rag", "RAG", "#5d3a9b", "p"),
+)
 TUNED = ("lora", "qlora", "lora_ddp", "full", "full_mp", "full_fsdp")  # the six approaches
 # What stands beside the systems in every table: answers of which one knows what they deserve.
-CONTROLS = {
-    name: SystemStyle(name, label, colour, marker)
-    for name, label, colour, marker in (
-        ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
-        ("control_changed_numbers", "Control: changed numbers", "#c9b38c", "2"),
-        ("control_empty", "Control: empty", "#dfe2e6", "3"),
-    )
-}
+CONTROLS = _styles(
+    ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
+    ("control_changed_numbers", "Control: changed numbers", "#c9b38c", "2"),
+    ("control_empty", "Control: empty", "#dfe2e6", "3"),
+)
 # Answers of a system without the exhibit's photo: runs/<profile>/<system>__<ablation>/.
 ABLATIONS = {
     "blank_photo": "blank photo",
@@ -109,9 +106,14 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
     Left out are also answers to another dataset than the one with `fingerprint`. A profile of which
     no answers are left raises MuseQuestError.
     """
-    folder = home() / "runs" / plain_name(profile.name, "profile")
+    folder = runs_dir(profile)
     paths = {path.parent.name: path for path in folder.glob(f"*/{PREDICTIONS}")}
-    found, left_out = {}, _without_answers(folder)
+    left_out = [
+        f"{name} is left out: it is trained but has not answered, so run infer for it."
+        for name in finished_runs(profile)
+        if name not in paths
+    ]
+    found: dict[str, Path] = {}
     for name in ordered(paths):
         if reason := why_unusable(paths[name], profile, fingerprint):
             left_out.append(f"{name} is left out: {reason}.")
@@ -135,21 +137,21 @@ def exhibits_path(profile: Profile) -> Path | None:
     return path if path.is_file() else None
 
 
-def _without_answers(folder: Path) -> list[str]:
-    """A sentence for each finished training that has not answered yet."""
-    runs = {path.parent.name: record_beside(path, path.name) for path in folder.glob("*/run.json")}
-    return [
-        f"{name} is left out: it is trained but has not answered, so run infer for it."
-        for name in ordered(runs)
-        if runs[name].get("status") == "done" and not (folder / name / PREDICTIONS).is_file()
-    ]
+def finished_runs(profile: Profile) -> list[str]:
+    """The approaches whose run.json says `done`, in the order of tables and figures."""
+    records = runs_dir(profile).glob("*/run.json")
+    return ordered(path.parent.name for path in records if read_json(path).get("status") == "done")
+
+
+def runs_dir(profile: Profile) -> Path:
+    """runs/<profile>: a folder a system, and a variant of one."""
+    return home() / "runs" / plain_name(profile.name, "profile")
 
 
 def record_beside(predictions: Path, name: str) -> dict[str, Any]:
     """A record such as infer.json from the folder of a predictions.parquet; {} without one."""
     path = predictions.with_name(name)
-    record = read_json(path) if path.is_file() else {}
-    return record if isinstance(record, dict) else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
@@ -166,12 +168,11 @@ def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
         return "no infer.json vouches for its answers, so run infer for it again"
     if not vouched(predictions, infer):
         return "its infer.json vouches for other answers, so run infer for it again"
-    if _of_another(run, fingerprint):
-        return f"it was trained on another dataset{_differing(run, fingerprint)}, so train it again"
+    if there := _differing(run, fingerprint):
+        return f"it was trained on another dataset{there}, so train it again"
     if "dataset_fingerprint" not in infer:
         return "its infer.json does not tell which dataset it answered, so run infer for it again"
-    if _of_another(infer, fingerprint):
-        there = _differing(infer, fingerprint)
+    if there := _differing(infer, fingerprint):
         return f"it answered another dataset{there}, so run infer for it again"
     if infer.get("split", profile.evaluation_split) != profile.evaluation_split:
         return f"it answered the split '{infer['split']}', not '{profile.evaluation_split}'"
@@ -185,13 +186,12 @@ def why_unusable(predictions: Path, profile: Profile, fingerprint: str) -> str:
     return ""
 
 
-def _of_another(record: dict[str, Any], fingerprint: str) -> bool:
-    return record.get("dataset_fingerprint", fingerprint) != fingerprint
-
-
 def _differing(record: dict[str, Any], fingerprint: str) -> str:
-    theirs = str(record["dataset_fingerprint"])
-    return f" (fingerprint {theirs[:12]}… instead of {fingerprint[:12]}…)"
+    """The fingerprints of another dataset that a record tells of and of this one; "" if equal."""
+    theirs = record.get("dataset_fingerprint", fingerprint)
+    if theirs == fingerprint:
+        return ""
+    return f" (fingerprint {str(theirs)[:12]}… instead of {fingerprint[:12]}…)"
 
 
 ITEM_TRACKS = ("unseen_photo", "seen_photo")  # of the items; an item may belong to neither

@@ -1,0 +1,112 @@
+"""The Hugging Face Hub: what is loaded from it or a folder, and the cards of what goes there.
+
+The Hub's many errors are told in one sentence each.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from jinja2 import StrictUndefined, Template
+from safetensors import SafetensorError
+
+from .environment import check_hub
+from .errors import MuseQuestError, chain, refusal
+from .home import run_dir
+from .settings import Profile
+
+# What the libraries raise at files that are damaged or of another kind.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
+
+
+def of_base_model(
+    function: Callable[..., Any], profile: Profile, *arguments: Any, **options: Any
+) -> Any:
+    """Call a loading function with the profile's base model; its errors become MuseQuestError."""
+    if not Path(profile.base_model_source).is_dir():
+        check_hub()
+    remedy = (
+        "check the key base_model: it names a folder of the repository, or a model of the Hugging "
+        "Face Hub that is cached here or can be downloaded."
+    )
+    what = f"base model '{profile.base_model}' of the profile '{profile.name}'"
+    with _loading(what, profile.base_model, remedy):
+        return function(profile.base_model_source, *arguments, **options)
+
+
+def of_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function that loads the weights of a run say in a sentence that it cannot."""
+
+    @functools.wraps(function)
+    def load(profile: Profile, approach_name: str, *arguments: Any, **options: Any) -> Any:
+        folder = run_dir(profile.name, approach_name)
+        remedy = "bring them back, or train again with fresh=True (--fresh)."
+        with _loading(f"weights in {folder}", str(folder), remedy):
+            return function(profile, approach_name, *arguments, **options)
+
+    return load
+
+
+@contextmanager
+def _loading(what: str, name: str, remedy: str) -> Iterator[None]:
+    """What the libraries raise at files they cannot load, in a sentence."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if refusal(error):  # the machine's fault, not that of the files
+            raise
+        raise MuseQuestError(
+            f"The {what} cannot be loaded ({_reason(error, name)}); {remedy}"
+        ) from error
+
+
+def _reason(error: BaseException, name: str) -> str:
+    """What the Hub meant, in words for the person who wrote the profile."""
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(each, kinds) for each in chain(error))
+
+    if caused_by(GatedRepoError):
+        return (
+            f"it is gated: ask for access on {constants.ENDPOINT}/{name}, then put your token into "
+            "HF_TOKEN, in the environment or in .env"
+        )
+    if caused_by(RepositoryNotFoundError):
+        return "the Hub has no model of this name, or HF_TOKEN is not allowed to see it"
+    if caused_by(HFValidationError):
+        return "there is no such folder, and the Hub's names have the form owner/model"
+    if caused_by(LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError):
+        absent = f"it is not in the cache {constants.HF_HUB_CACHE}, and"
+        if not constants.HF_HUB_OFFLINE:
+            return f"{absent} the Hub cannot be reached"
+        return (
+            f"{absent} HF_HUB_OFFLINE forbids to ask the Hub: fetch it once with "
+            f"`hf download {name}` while online"
+        )
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def hub_api() -> HfApi:
+    """The Hub as HF_TOKEN, or whoever is logged in, may use it."""
+    return HfApi(library_name="musequest", token=os.environ.get("HF_TOKEN") or None)
+
+
+def fill_card(template: Path, head: str, **values: Any) -> str:
+    """A card: YAML that the Hub reads, and a template in Jinja with its places filled."""
+    text = template.read_text(encoding="utf-8")
+    filled = Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(values)
+    return f"---\n{head.rstrip()}\n---\n\n{filled}"
