@@ -8,27 +8,26 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from ..text.numbers import ROMAN_CENTURY, Number, NumberSet, find_numbers, known_numbers
-from ..text.numerals import (
+from ..text.numbers import (
+    CARDINALS,
     PLURAL_TENS,
+    ROMANS,
     SCALES,
     VULGAR,
-    Numeral,
-    find_decades,
+    find_numbers,
     find_numerals,
-    in_words,
-    roman_letters,
+    known_numbers,
+    ordinal_of,
 )
+from ..text.quantities import Number, NumberSet
 
 SEED = 0
-Change = tuple[int, int, str]  # first character, one past the last, the new wording
 AFTER = 40  # characters behind a number that may hold its unit, century or era
-
 WARS = {"II": "I", "I": "II", "Two": "One", "One": "Two", "2": "1", "1": "2"}
 WARS |= {"First": "Second", "Second": "First"}
 WAR = re.compile(rf"(?:(?<=WW)|\b)(?:{'|'.join(WARS)})\b")
 SCALE = re.compile(rf"[\s-](?:{'|'.join(SCALES)})$", re.I)
-WRITTEN_FRACTION = re.compile(rf"\d[/⁄]\d|[{''.join(VULGAR)}]")
+WRITTEN_FRACTION = re.compile(rf"\d[/⁄]\d|[{VULGAR}]")
 WORD_FRACTIONS = ["two-thirds", "one-third", "three-quarters", "one-quarter", "two-fifths"]
 WORD_FRACTIONS += ["three-fifths", "one-fifth", "three-eighths", "five-eighths", "one-tenth"]
 FRACTIONS = ["1/4", "2/3", "3/4", "1/3", "1/2", "2/5", "3/5", "3/8", "5/8", "7/8", "1/5", "1/10"]
@@ -42,92 +41,74 @@ def change_numbers(text: str, known_text: str) -> str:
     digits.
     """
     known, rng = known_numbers(known_text), random.Random(f"{SEED} {text}")
-    numerals = [*find_decades(text), *find_numerals(text)]
-    numbers = list(find_numbers(text))
+    numerals, numbers = find_numerals(text), list(find_numbers(text))
     while numbers:
-        number = numbers.pop()
-        inside = [n for n in numerals if number.start <= n.start and n.end <= number.end]
-        if numbers and number.cut and number.value >= 1000 and not number.kind:
-            start, end, new = _range(text, numbers.pop(), number, known, rng)
-        else:
-            start, end, new = _one(text, number, inside, known, rng)
+        old = [numbers.pop()]
+        if numbers and old[0].cut and old[0].value >= 1000 and not old[0].kind:
+            old.insert(0, numbers.pop())
+        start, end, wordings = _wordings(text, old, numerals, rng)
+        new = text[start:end]
+        for new in wordings:
+            if _is_other(text[old[0].start : start] + new + text[end : end + AFTER], old, known):
+                break
         text = text[:start] + new + text[end:]
     return text
 
 
-def _range(text: str, left: Number, right: Number, known: NumberSet, rng: random.Random) -> Change:
-    """Both ends of "1914-18" moved alike, into years that can be written so as well."""
-    cut = 10 ** (right.end - right.start)
-    between = text[left.end : right.start]
-    for shift in _shifts(Decimal(13), rng):
-        first, last = int(left.value + shift), int(right.value + shift)
-        known_year = any(known.supports(replace(left, value=Decimal(y))) for y in (first, last))
-        if first // cut == last // cut and not known_year:
-            break
-    return left.start, right.end, f"{first}{between}{last % cut:0{len(str(cut)) - 1}}"
-
-
-def _one(
-    text: str, number: Number, inside: list[Numeral], known: NumberSet, rng: random.Random
-) -> Change:
-    """The first of the wordings like the number's that says something unknown."""
-    start, end, wordings = _place(text, number, inside, rng)
-    new = text[start:end]
-    for new in wordings:
-        after = text[end : end + AFTER]
-        read = find_numbers(text[number.start : start] + new + after)
-        if not (read and read[0].start == 0 and _alike(read[0], number)):
-            continue
-        if not known.supports(replace(read[0], cut=number.cut)):
-            break
-    return start, end, new
-
-
-def _alike(new: Number, old: Number) -> bool:
-    century = new.kind == "century" and new.value > 21
-    return (new.kind, new.dimension) == (old.kind, old.dimension) and not century
-
-
-def _place(
-    text: str, number: Number, inside: list[Numeral], rng: random.Random
-) -> tuple[int, int, Iterator[str]]:
-    """What of the number is to be replaced, and what may stand there instead."""
-    if number.kind == "war":
-        whole = text[number.start : number.end]
-        return number.start, number.end, iter([WAR.sub(lambda m: WARS[m[0]], whole)])
-    if letters := ROMAN_CENTURY.match(text, number.start):
-        new = (roman_letters(int(number.value + s)) for s in _shifts(Decimal(2), rng, number.value))
-        return letters.start(1), letters.end(1), new
-    if not inside:
-        return number.start, number.end, iter(())
-    value, start, end, ordinal, _ = inside[0]
-    return start, end, _wordings(number, text[start:end], value, ordinal, rng)
+def _is_other(text: str, old: list[Number], known: NumberSet) -> bool:
+    """Whether a text begins with numbers of the kinds of the old ones, and all unknown."""
+    read = find_numbers(text)[: len(old)]
+    return (
+        len(read) == len(old)
+        and read[0].start == 0
+        and all(
+            (new.kind, new.dimension) == (each.kind, each.dimension)
+            and not (new.kind == "century" and new.value > 21)
+            and not known.supports(replace(new, cut=each.cut))
+            for new, each in zip(read, old, strict=True)
+        )
+    )
 
 
 def _wordings(
-    number: Number, old: str, value: Decimal, ordinal: bool, rng: random.Random
-) -> Iterator[str]:
-    scale = SCALE.search(old)
-    if (
-        scale
-        and (factor := SCALES[scale[0][1:].lower()]) <= value
-        and (value < 10 * factor or factor >= 1000)
-    ):
-        shorter = old[: scale.start()]
-        for new in _wordings(number, shorter, value / factor, ordinal, rng):
+    text: str, old: list[Number], numerals: list[Number], rng: random.Random
+) -> tuple[int, int, Iterator[str]]:
+    """What is to be replaced, and what may stand there instead, the nearest first."""
+    first, last = old[0], old[-1]
+    if first.kind == "war":
+        wars = WAR.sub(lambda match: WARS[match[0]], text[first.start : first.end])
+        return first.start, first.end, iter([wars])
+    if len(old) > 1:
+        return first.start, last.end, _ranges(text, first, last, rng)
+    numeral = next(n for n in numerals if first.start <= n.start and n.end <= first.end)
+    written = text[numeral.start : numeral.end]
+    return numeral.start, numeral.end, _like(written, numeral, first.kind, rng)
+
+
+def _ranges(text: str, left: Number, right: Number, rng: random.Random) -> Iterator[str]:
+    """Both ends of "1914-18" moved alike, into years that can be written so as well."""
+    cut = 10 ** (right.end - right.start)
+    for shift in _shifts(Decimal(13), rng):
+        first, last = int(left.value + shift), int(right.value + shift)
+        if first // cut == last // cut:
+            yield f"{first}{text[left.end : right.start]}{last % cut:0{right.end - right.start}}"
+
+
+def _like(old: str, numeral: Number, kind: str, rng: random.Random) -> Iterator[str]:
+    """Other numerals in the form of the old one."""
+    value, scale = numeral.value, SCALE.search(old)
+    factor = SCALES[scale[0][1:].lower()] if scale else 0
+    if scale and factor <= value and (value < 10 * factor or factor >= 1000):
+        shorter = replace(numeral, value=value / factor)
+        for new in _like(old[: scale.start()], shorter, kind, rng):
             yield new + scale[0]
     elif 0 < value < 1 and "." not in old and "," not in old:
-        yield from _fractions(old)
+        vulgar = [sign for sign in VULGAR if sign != old] if old in VULGAR else FRACTIONS
+        yield from WORD_FRACTIONS if old[0].isalpha() else vulgar
     else:
-        for shift in _shifts(_step(number, value, old), rng, value):
-            if new := _written(value + shift, old, ordinal):
+        for shift in _shifts(_step(kind, value, old), rng, value):
+            if new := _written(value + shift, old, numeral.ordinal):
                 yield new
-
-
-def _fractions(old: str) -> list[str]:
-    if old in VULGAR:
-        return [sign for sign in VULGAR if sign != old]
-    return WORD_FRACTIONS if old[0].isalpha() else FRACTIONS
 
 
 def _shifts(
@@ -142,48 +123,52 @@ def _shifts(
         sign = -sign
 
 
-def _step(number: Number, value: Decimal, old: str) -> Decimal:
+def _step(kind: str, value: Decimal, old: str) -> Decimal:
     """A difference a reader would notice: years by 13, others by about a third, at least by 1."""
-    if number.kind == "decade":
+    if kind == "decade":
         return Decimal(20)
-    if number.kind == "century":
+    if kind == "century":
         return Decimal(100 if value >= 100 else 2)
-    if "." in old or "," in old and value < 1000 and value % 1:
+    if "." in old or ("," in old and value < 1000 and value % 1):
         return Decimal(1).scaleb(value.normalize().as_tuple().exponent) * 7
     return Decimal(13) if value >= 100 else max(Decimal(1), value // 3)
 
 
 def _written(value: Decimal, old: str, ordinal: bool) -> str:
     """`value` in the form of `old`; "" where that form has no words for it."""
-    if old.lower().rpartition("-")[2].rpartition(" ")[2] in PLURAL_TENS:
-        return _decade(value, old)
-    if WRITTEN_FRACTION.search(old):
-        return re.sub(r"^\d+", f"{value // 1:f}", old)
-    if value % 1 and "half" in old:
-        return f"{in_words(int(value), False) or value // 1} and a half"
-    if old[0].isalpha() and value % 1 == 0 and (words := in_words(int(value), ordinal)):
-        return words.capitalize() if old[0].isupper() else words
-    return _digits(value, old) + (_suffix(value) if ordinal else "")
+    whole, (*before, last) = int(value), re.split(r"(?<=[\s-])", old)
+    if last.lower() in PLURAL_TENS:
+        tens = {number: word for word, number in PLURAL_TENS.items()}.get(whole % 100, "")
+        words = "".join([*before, tens]) if tens else ""
+    elif re.match("[IVX]", old):
+        return re.sub("^[IVX]+", ROMANS[whole], old) if whole < len(ROMANS) else ""
+    elif WRITTEN_FRACTION.search(old):
+        return re.sub(r"^\d+", str(whole), old)
+    elif value % 1 and "half" in old:
+        words = f"{_in_words(whole, False) or whole} and a half"
+    elif value % 1 or old[0].isdigit() or not (words := _in_words(whole, ordinal)):
+        return _digits(value, old) + (_suffix(whole) if ordinal else "")
+    return words[:1].upper() + words[1:] if old[0].isupper() else words
 
 
-def _decade(value: Decimal, old: str) -> str:
-    """ "The nineteen-twenties" becomes "the nineteen-forties"."""
-    tens = {number: word for word, number in PLURAL_TENS.items()}.get(int(value % 100), "")
-    before = re.match(r"(?:\w+[\s-]+)?", old)[0]
-    return (
-        f"{before}{tens.capitalize() if old[0].isupper() and not before else tens}" if tens else ""
-    )
+def _in_words(value: int, ordinal: bool) -> str:
+    """A whole number from 1 to 99 in words; "" for others."""
+    if not 0 < value < 100:
+        return ""
+    words = {number: word for word, number in CARDINALS.items()}
+    parts = [value] if value in words else [value - value % 10, value % 10]
+    *first, last = [words[part] for part in parts]
+    return "-".join([*first, ordinal_of(last) if ordinal else last])
 
 
 def _digits(value: Decimal, old: str) -> str:
-    value = value if value % 1 else Decimal(int(value))
+    digits = f"{value:f}" if value % 1 else str(int(value))
     if re.fullmatch(r"\d+,\d{1,2}", old):
-        return f"{value:f}".replace(".", ",")
+        return digits.replace(".", ",")
     if "," in old and value >= 1000:
-        return f"{value:,f}"
-    return f"{value:f}".zfill(len(old) if old.isdigit() and old[0] == "0" else 0)
+        return f"{Decimal(digits):,f}"
+    return digits.zfill(len(old)) if old.isdigit() and old[0] == "0" else digits
 
 
-def _suffix(value: Decimal) -> str:
-    teen = value % 100 in (11, 12, 13)
-    return "th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(int(value % 10), "th")
+def _suffix(value: int) -> str:
+    return "th" if 10 < value % 100 < 20 else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")

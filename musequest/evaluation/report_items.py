@@ -17,8 +17,7 @@ from PIL import Image
 
 from ..photos import open_photo
 from ..systems.registry import OUTSIDERS, on_track, system
-from ..text.facts import FactCheck, Mark, check_numbers
-from ..text.names import check_names
+from ..text.facts import FactCheck, Mark, check_names, check_numbers
 from ..text.titles import Title, claims, telling_titles
 from .metrics import METRICS
 from .results import Results

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .names import FUNCTION_WORDS, find_names, fold
+from .facts import FUNCTION_WORDS, find_names, fold
 
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
 OWNER = re.compile(r"['’]s$")
