@@ -16,10 +16,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from ..environment import check_hub
 from ..errors import MuseQuestError
 from ..files import clear_temporaries, is_temporary, plain_files, read_json
-from ..home import collection_dir
+from ..home import check_hub, collection_dir
 from ..locks import holds_collection
 from .exhibit import CREDIT_COLUMNS
 from .exhibit_lists import read_csv

@@ -17,9 +17,8 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
-from ..environment import check_hub
 from ..errors import MuseQuestError, chain, refusal
-from ..home import run_dir
+from ..home import check_hub, run_dir
 from ..settings import Profile
 
 # What the libraries raise at files that are damaged or of another kind.

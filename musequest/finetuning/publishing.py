@@ -13,10 +13,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..environment import check_hub
 from ..errors import MuseQuestError
 from ..files import check_digests, plain_files, read_remade, write_text
-from ..home import run_dir
+from ..home import check_hub, run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from ..tables import read_table

@@ -17,7 +17,10 @@ from ..lazy import public
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
-        "answering": ["ablate", "answer", "answer_all", "answer_if_possible", "open_system"],
+        "answering": [
+            *("ablate", "answer", "answer_all", "answer_if_possible", "answers_dir"),
+            "open_system",
+        ],
         "asking": ["ask"],
         "conditions": ["rows_under"],
         "outsiders": ["outsider_rows", "outsiders_folder"],
