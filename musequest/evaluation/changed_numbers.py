@@ -9,10 +9,12 @@ from dataclasses import replace
 from decimal import Decimal
 
 from ..text.numbers import (
-    CARDINALS,
+    ONES,
     PLURAL_TENS,
     ROMANS,
-    SCALES,
+    TEENS,
+    TENS,
+    UNDER,
     VULGAR,
     find_numbers,
     find_numerals,
@@ -23,22 +25,26 @@ from ..text.quantities import Number, NumberSet
 
 SEED = 0
 AFTER = 40  # characters behind a number that may hold its unit, century or era
-WARS = {"II": "I", "I": "II", "Two": "One", "One": "Two", "2": "1", "1": "2"}
-WARS |= {"First": "Second", "Second": "First"}
-WAR = re.compile(rf"(?:(?<=WW)|\b)(?:{'|'.join(WARS)})\b")
-SCALE = re.compile(rf"[\s-](?:{'|'.join(SCALES)})$", re.I)
-WRITTEN_FRACTION = re.compile(rf"\d[/⁄]\d|[{VULGAR}]")
+# Words that stand for each other, each list in its order.
+LISTS = (ONES + TEENS, TENS, [*map(ordinal_of, ONES + TEENS)], [*map(ordinal_of, TENS)])
+LISTS += ([*PLURAL_TENS], ROMANS[1:])
+PLACES = {word: (words, place) for words in LISTS for place, word in enumerate(words)}
+WORD = re.compile(r"[IVX]+|[A-Za-z][a-z]+")
+DIGITS = re.compile(r"\.?\d+(?:[.,'’ \u00a0\u202f\u2009]\d+)*(?![/⁄\d])")
+FRACTION = re.compile(
+    rf"[{VULGAR}]|\d+[/⁄]\d+|half\s+an?\b|[a-z]+[\s-](?:half|halves|(?:{'|'.join(UNDER)})s?)\b",
+    re.I,
+)
+FRACTIONS = ["1/4", "2/3", "3/4", "1/3", "1/2", "2/5", "3/5", "3/8", "5/8", "7/8", "1/5", "1/10"]
 WORD_FRACTIONS = ["two-thirds", "one-third", "three-quarters", "one-quarter", "two-fifths"]
 WORD_FRACTIONS += ["three-fifths", "one-fifth", "three-eighths", "five-eighths", "one-tenth"]
-FRACTIONS = ["1/4", "2/3", "3/4", "1/3", "1/2", "2/5", "3/5", "3/8", "5/8", "7/8", "1/5", "1/10"]
 
 
 def change_numbers(text: str, known_text: str) -> str:
     """`text` with every number it states replaced by one that `known_text` does not bear out.
 
     The new numbers are near the old ones and in their form: years, decades, ranges of years,
-    fractions, decimals and small numbers in words stay what they are; large ones in words become
-    digits.
+    fractions, decimals and numbers in words stay what they are.
     """
     known, rng = known_numbers(known_text), random.Random(f"{SEED} {text}")
     numerals, numbers = find_numerals(text), list(find_numbers(text))
@@ -46,43 +52,27 @@ def change_numbers(text: str, known_text: str) -> str:
         old = [numbers.pop()]
         if numbers and old[0].cut and old[0].value >= 1000 and not old[0].kind:
             old.insert(0, numbers.pop())
-        start, end, wordings = _wordings(text, old, numerals, rng)
-        new = text[start:end]
-        for new in wordings:
-            if _is_other(text[old[0].start : start] + new + text[end : end + AFTER], old, known):
-                break
-        text = text[:start] + new + text[end:]
+            start, end = old[0].start, old[1].end
+            wordings = _ranges(text, *old, rng)
+        else:
+            inside = (n for n in numerals if old[0].start <= n.start and n.end <= old[0].end)
+            numeral = next(inside, old[0])
+            start, end = numeral.start, numeral.end
+            wordings = _like(text[start:end], numeral, old[0].kind, rng)
+        before, after = text[old[0].start : start], text[end : end + AFTER]
+        fitting = (new for new in wordings if _is_other(before + new + after, old, known))
+        text = text[:start] + next(fitting, text[start:end]) + text[end:]
     return text
 
 
 def _is_other(text: str, old: list[Number], known: NumberSet) -> bool:
     """Whether a text begins with numbers of the kinds of the old ones, and all unknown."""
     read = find_numbers(text)[: len(old)]
-    return (
-        len(read) == len(old)
-        and read[0].start == 0
-        and all(
-            (new.kind, new.dimension) == (each.kind, each.dimension)
-            and not (new.kind == "century" and new.value > 21)
-            and not known.supports(replace(new, cut=each.cut))
-            for new, each in zip(read, old, strict=True)
-        )
-    )
-
-
-def _wordings(
-    text: str, old: list[Number], numerals: list[Number], rng: random.Random
-) -> tuple[int, int, Iterator[str]]:
-    """What is to be replaced, and what may stand there instead, the nearest first."""
-    first, last = old[0], old[-1]
-    if first.kind == "war":
-        wars = WAR.sub(lambda match: WARS[match[0]], text[first.start : first.end])
-        return first.start, first.end, iter([wars])
-    if len(old) > 1:
-        return first.start, last.end, _ranges(text, first, last, rng)
-    numeral = next(n for n in numerals if first.start <= n.start and n.end <= first.end)
-    written = text[numeral.start : numeral.end]
-    return numeral.start, numeral.end, _like(written, numeral, first.kind, rng)
+    alike = [(n.kind, n.dimension) for n in read] == [(n.kind, n.dimension) for n in old]
+    if not alike or read[0].start or any(n.kind == "century" and n.value > 21 for n in read):
+        return False
+    pairs = zip(read, old, strict=True)
+    return not any(known.supports(replace(new, cut=each.cut)) for new, each in pairs)
 
 
 def _ranges(text: str, left: Number, right: Number, rng: random.Random) -> Iterator[str]:
@@ -95,20 +85,34 @@ def _ranges(text: str, left: Number, right: Number, rng: random.Random) -> Itera
 
 
 def _like(old: str, numeral: Number, kind: str, rng: random.Random) -> Iterator[str]:
-    """Other numerals in the form of the old one."""
-    value, scale = numeral.value, SCALE.search(old)
-    factor = SCALES[scale[0][1:].lower()] if scale else 0
-    if scale and factor <= value and (value < 10 * factor or factor >= 1000):
-        shorter = replace(numeral, value=value / factor)
-        for new in _like(old[: scale.start()], shorter, kind, rng):
-            yield new + scale[0]
-    elif 0 < value < 1 and "." not in old and "," not in old:
-        vulgar = [sign for sign in VULGAR if sign != old] if old in VULGAR else FRACTIONS
-        yield from WORD_FRACTIONS if old[0].isalpha() else vulgar
+    """Other numerals in the form of the old one, the nearest first."""
+    if not numeral.ordinal and (match := FRACTION.match(old)):
+        digits = FRACTIONS if match[0][0].isdigit() else WORD_FRACTIONS
+        for fraction in VULGAR if match[0] in VULGAR else digits:
+            if fraction != match[0]:
+                yield fraction + old[match.end() :]
+    elif match := DIGITS.match(old):
+        value = find_numerals(match[0])[0].value
+        for shift in _shifts(_step(kind, value, match[0]), rng, value):
+            after = _suffix(int(value + shift)) if numeral.ordinal else old[match.end() :]
+            yield _digits(value + shift, match[0]) + after
     else:
-        for shift in _shifts(_step(kind, value, old), rng, value):
-            if new := _written(value + shift, old, numeral.ordinal):
-                yield new
+        yield from _words(re.sub(r"^an?(?=[\s-])", "one", old), numeral, kind, rng)
+
+
+def _words(old: str, numeral: Number, kind: str, rng: random.Random) -> Iterator[str]:
+    """The last word of a numeral replaced by its neighbours; digits where it has no such word."""
+    for match in reversed(list(WORD.finditer(old))):
+        word = match[0] if match[0] in PLACES else match[0].lower()
+        if word in PLACES:
+            words, place = PLACES[word]
+            step = 2 if kind == "century" else max(1, (place + 1) // 3)
+            for shift in _shifts(Decimal(step), rng, Decimal(place + 1)):
+                new = words[(place + int(shift)) % len(words)]
+                new = new if word == match[0] else new.capitalize()
+                yield old[: match.start()] + new + old[match.end() :]
+            return
+    yield from _like(f"{numeral.value:f}", numeral, kind, rng)
 
 
 def _shifts(
@@ -132,33 +136,6 @@ def _step(kind: str, value: Decimal, old: str) -> Decimal:
     if "." in old or ("," in old and value < 1000 and value % 1):
         return Decimal(1).scaleb(value.normalize().as_tuple().exponent) * 7
     return Decimal(13) if value >= 100 else max(Decimal(1), value // 3)
-
-
-def _written(value: Decimal, old: str, ordinal: bool) -> str:
-    """`value` in the form of `old`; "" where that form has no words for it."""
-    whole, (*before, last) = int(value), re.split(r"(?<=[\s-])", old)
-    if last.lower() in PLURAL_TENS:
-        tens = {number: word for word, number in PLURAL_TENS.items()}.get(whole % 100, "")
-        words = "".join([*before, tens]) if tens else ""
-    elif re.match("[IVX]", old):
-        return re.sub("^[IVX]+", ROMANS[whole], old) if whole < len(ROMANS) else ""
-    elif WRITTEN_FRACTION.search(old):
-        return re.sub(r"^\d+", str(whole), old)
-    elif value % 1 and "half" in old:
-        words = f"{_in_words(whole, False) or whole} and a half"
-    elif value % 1 or old[0].isdigit() or not (words := _in_words(whole, ordinal)):
-        return _digits(value, old) + (_suffix(whole) if ordinal else "")
-    return words[:1].upper() + words[1:] if old[0].isupper() else words
-
-
-def _in_words(value: int, ordinal: bool) -> str:
-    """A whole number from 1 to 99 in words; "" for others."""
-    if not 0 < value < 100:
-        return ""
-    words = {number: word for word, number in CARDINALS.items()}
-    parts = [value] if value in words else [value - value % 10, value % 10]
-    *first, last = [words[part] for part in parts]
-    return "-".join([*first, ordinal_of(last) if ordinal else last])
 
 
 def _digits(value: Decimal, old: str) -> str:
