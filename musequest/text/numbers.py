@@ -91,9 +91,8 @@ BEFORE_CHRIST = re.compile(r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?)")
 SHORT_YEAR = re.compile(r"(?<![\w'’‘])['’‘]\d\d(?![\w'’\"”]|[.,]\d)")
 PLURAL_YEAR = re.compile(r"['’]?s\b")
 WORLD_WAR = re.compile(
-    r"\b(?:(?:First|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(?:One|Two|II?|[12]))\b", re.I
+    r"\b(?:(?:(First)|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(?:(One|I|1)|Two|II|2))\b", re.I
 )
-SECOND = re.compile("^second|(?:two|ii|2)$", re.I)
 # "$1,200" and "1,200" count something and are no years.
 AMOUNT = re.compile(r"(?<=[$£€¥])|(?<=[$£€¥]\s)|\d{1,3}[,'’ \u00a0\u202f\u2009]\d{3}")
 # The second year of a range may be cut: "1914-18", "1850-'60", "1850 to '60".
@@ -134,7 +133,7 @@ def known_numbers(text: str) -> NumberSet:
 @lru_cache(maxsize=8192)
 def _find(text: str) -> tuple[Number, ...]:
     wars = [  # the whole wording is the number of a war
-        Number(Decimal(2 if SECOND.search(m[0]) else 1), *m.span(), kind="war")
+        Number(Decimal(1 if m[1] or m[2] else 2), *m.span(), kind="war")
         for m in WORLD_WAR.finditer(text)
     ]
     found = wars + [
@@ -160,22 +159,15 @@ def _weighed(text: str, number: Number) -> Number | None:
 def find_numerals(text: str) -> list[Number]:
     """The numerals of `text` in order of appearance, each without what follows it, as a unit."""
     decades = [
-        Number(
-            Decimal(100 * CARDINALS.get((m[1] or "").lower(), 0) + PLURAL_TENS[m[2].lower()]),
-            *m.span(),
-            kind="decade",
-        )
+        Number(Decimal(100 * teens + PLURAL_TENS[m[2].lower()]), *m.span(), kind="decade")
         for m in DECADE.finditer(text)
+        for teens in [CARDINALS.get((m[1] or "").lower(), 0)]
     ]
     romans = [
         Number(Decimal(ROMANS.index(m[1])), *m.span(), ordinal=True)
         for m in ROMAN_CENTURY.finditer(text)
     ]
-    parts = [
-        _completed(text, Number(1 / Decimal(under), *m.span(), under=under))
-        for m in ONE_PART.finditer(text)
-        if (under := UNDER.get((m[1] or m[2] or "").lower(), 2))
-    ]
+    parts = list(_parts(text))
     words = [n for n in _words(text, parts) if not any(d.start <= n.start < d.end for d in decades)]
     return sorted([*_digits(text), *words, *decades, *romans, *parts], key=lambda n: n.start)
 
@@ -203,6 +195,13 @@ def _fraction(written: str) -> tuple[int, int]:
     """What is above and below the line of "½" or "1/2"."""
     over, under = re.split("[/⁄]", unicodedata.normalize("NFKC", written))
     return int(over), int(under)
+
+
+def _parts(text: str) -> Iterator[Number]:
+    """ "One-third", "a third of", "half a"."""
+    for match in ONE_PART.finditer(text):
+        under = UNDER.get((match[1] or match[2] or "").lower(), 2)
+        yield _completed(text, Number(1 / Decimal(under), *match.span(), under=under))
 
 
 def _words(text: str, parts: list[Number]) -> Iterator[Number]:
@@ -279,13 +278,13 @@ def _with_suffix(text: str, number: Number) -> Number:
         elif 10 <= number.value <= 9990 and number.value % 10 == 0:
             number = replace(number, kind="decade", end=match.end())
     elif not number.ordinal and (match := UNIT.match(text, number.end)):
-        number = _in("inch" if match["inch"] else match["unit"].lower(), number, match.end())
+        number = _measured("inch" if match["inch"] else match["unit"].lower(), number, match.end())
     if match := BEFORE_CHRIST.match(text, number.end):
         number = replace(number, bc=True, end=match.end())
     return number
 
 
-def _in(unit: str, number: Number, end: int) -> Number:
+def _measured(unit: str, number: Number, end: int) -> Number:
     dimension, factor = UNITS[unit]
     return replace(number, dimension=dimension, factor=factor, end=end)
 
@@ -317,13 +316,13 @@ def _one_measure(text: str, left: Number, right: Number) -> Number | None:
     """ "2 feet 3 inches" as inches; None where the two are no measure in a larger and a smaller."""
     written = None
     if FOOT_MARK.fullmatch(text, left.end, right.start) and not left.dimension:
-        left, written = _in("foot", left, left.end), INCH_MARK
+        left, written = _measured("foot", left, left.end), INCH_MARK
     elif not COMPOUND.fullmatch(text, left.end, right.start):
         return None
     elif left.factor == UNITS["foot"][1]:
         written = INCH_WORD
     if written and not right.dimension and (match := written.match(text, right.end)):
-        right = _in("inch", right, match.end())
+        right = _measured("inch", right, match.end())
     if not left.dimension or left.dimension != right.dimension or left.value % 1:
         return None
     if right.factor >= left.factor or right.size >= left.factor:
