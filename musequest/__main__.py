@@ -1,20 +1,10 @@
 """The commands, each one call of what the notebooks call too.
 
+    python -m musequest --help
     python -m musequest collect folder DIR --collection NAME
-    python -m musequest collect smithsonian | artic --collection NAME
-    python -m musequest collect dataset SOURCE --collection NAME
     python -m musequest augment | synthesize | dataset --collection NAME
-    python -m musequest synthesize --collection NAME --writer hosted --max-cost-usd 0.50
-    python -m musequest push --collection NAME --repository OWNER/NAME --dry-run
-    python -m musequest train | infer | merge --profile P --approach A
-    python -m musequest ask --profile P --approach A --photo FILE --question "What is this?"
-    python -m musequest score NAME=predictions.parquet ... --out DIR
+    python -m musequest train | infer --profile P --approach A
     python -m musequest report --profile P
-    python -m musequest preflight --profile P [--gpu NAME]
-    python -m musequest publish --profile P --approach A --repo OWNER/NAME [--upload]
-    python -m musequest demo --profile P [--longer]
-    python -m musequest six | clean --profile P
-    python -m musequest notebooks | readme
 
 A command that fails prints one sentence and exits with 1; one stopped by Ctrl-C exits with 130.
 """
