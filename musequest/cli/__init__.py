@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -83,7 +83,7 @@ def typed(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if not (value is None or value is False)}
 
 
-def assignments(texts: list[str], flag: str) -> dict[str, str]:
+def assignments(texts: Sequence[str], flag: str) -> dict[str, str]:
     """NAME=VALUE texts as a dict; MuseQuestError at one without '=' or a name that comes twice."""
     pairs: dict[str, str] = {}
     for text in texts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from .. import creation, evaluation, finetuning, systems
 from ..errors import MuseQuestError
 from ..home import check_env, remove_made
-from ..settings import load_profile, parted
 from . import (
     COLLECTION,
     PROFILE,
@@ -177,6 +177,7 @@ def _confirm(question: str) -> bool:
 def train(profile: str, approach: str, settings: list[str], **options: Any) -> None:
     """Tune the profile's model with one approach."""
     from ..finetuning.distributed import rank
+    from ..settings import load_profile, parted
 
     chosen, learning = parted(assignments(settings, "--set"))
     record = finetuning.train(load_profile(profile, chosen), approach, learning, **options)
@@ -184,7 +185,9 @@ def train(profile: str, approach: str, settings: list[str], **options: Any) -> N
         print(json.dumps(record, indent=2))
 
 
-def _profile(name: str, settings: list[str]) -> Profile:
+def _profile(name: str, settings: Sequence[str] = ()) -> Profile:
+    from ..settings import load_profile
+
     return load_profile(name, assignments(settings, "--set"))
 
 
@@ -287,7 +290,7 @@ def publish(
 def score(predictions: list[str], exhibits: Path | None, out: Path, profile: str | None) -> None:
     """Score the answers of any systems on the questions they share."""
     paths = {name: Path(path) for name, path in assignments(predictions, "predictions").items()}
-    chosen = load_profile(profile) if profile else None
+    chosen = _profile(profile) if profile else None
     print(json.dumps(evaluation.score(paths, exhibits, out, chosen), indent=2))
 
 
