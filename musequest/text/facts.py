@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .numbers import find_numbers, known_numbers
-from .quantities import Number
+from .quantities import Number, NumberSet
 
 Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | "known" | "invented"
 Span = tuple[str, int, int]  # folded word, first character, one past the last
@@ -83,22 +83,24 @@ def check_numbers(answer: str, ground_truth: str, sources: str = "") -> FactChec
             return "recalled"
         return "known" if truth.supports(number) or known.supports(number) else "invented"
 
+    kinds = {number: kind(number) for number in find_numbers(answer)}
     stated, wanted = _different(answer), _different(ground_truth)
     return FactCheck(
         recalled=tuple(text for number, text in wanted if in_answer.states(number)),
         missing=tuple(text for number, text in wanted if not in_answer.states(number)),
-        invented=tuple(text for number, text in stated if kind(number) == "invented"),
+        invented=tuple(text for number, text in stated if kinds[number] == "invented"),
         stated=len(stated),
-        marks=tuple((n.start, n.end, kind(n)) for n in find_numbers(answer)),
+        marks=tuple((n.start, n.end, kinds[n]) for n in find_numbers(answer)),
     )
 
 
 def _different(text: str) -> list[tuple[Number, str]]:
     """Each number once, in order, with its first wording; "47 cm" and "47" are one number."""
-    kept: list[Number] = []
+    kept, seen = [], NumberSet(())
     for number in sorted(find_numbers(text), key=lambda number: not number.dimension):
-        if not any(map(number.equals, kept)):
+        if not seen.states(number):
             kept.append(number)
+            seen.add(number)
     return [(n, text[n.start : n.end]) for n in sorted(kept, key=lambda number: number.start)]
 
 

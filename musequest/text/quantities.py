@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 
 # How far a measure may be from the one that it gives in another unit, as a part of it.
 ROUNDED = Decimal("0.05")
@@ -69,7 +70,7 @@ class Number:
     cut: bool = False  # a year without its century: "'76", "1914-18"
     amount: bool = False  # of money, or with a separator of thousands
 
-    @property
+    @cached_property
     def size(self) -> Decimal:
         """Its value in the dimension's base unit; 0 where it has no unit."""
         return self.value * self.factor
@@ -81,7 +82,7 @@ class Number:
             return Decimal(1) / self.under
         return Decimal(1).scaleb(min(0, self.value.as_tuple().exponent))
 
-    @property
+    @cached_property
     def years(self) -> range:
         """The years of a century or decade, those BC negative; empty for other numbers."""
         if self.kind not in ("century", "decade") or self.value > 9999:
@@ -90,7 +91,7 @@ class Number:
         first = int(self.value) if self.kind == "decade" else (int(self.value) - 1) * 100
         return range(-first - length, -first) if self.bc else range(first, first + length)
 
-    @property
+    @cached_property
     def year(self) -> int | None:
         """The year it may be, negative BC; of a decade of a known century the first; else None."""
         if self.kind == "decade":
@@ -100,7 +101,7 @@ class Number:
             return None
         return -int(self.value) if self.bc else int(self.value)
 
-    @property
+    @cached_property
     def short(self) -> bool:
         """Whether it is a decade or a year of any century: "the sixties", "'76"."""
         return self.value < 100 and (self.kind == "decade" or self.cut) and not self.bc
@@ -153,14 +154,38 @@ class NumberSet:
     """The numbers a text states, asked whether they bear another number out."""
 
     def __init__(self, numbers: Iterable[Number]) -> None:
-        self.numbers = frozenset(numbers)
+        self.equal: dict[tuple[Decimal, str, bool], set[Number]] = {}
+        self.measures: set[Number] = set()
+        self.times: set[Number] = set()
+        self.short: set[Number] = set()
+        for number in numbers:
+            self.add(number)
+
+    def add(self, number: Number) -> None:
+        """Take one stated number more."""
+        self.equal.setdefault((number.value, number.kind, number.bc), set()).add(number)
+        if number.dimension:
+            self.measures.add(number)
+        elif number.short or number.year is not None:
+            (self.short if number.short else self.times).add(number)
 
     def states(self, number: Number) -> bool:
         """Whether the same number is stated, in whatever wording."""
-        return any(number.equals(own) for own in self.numbers)
+        return any(number.equals(own) for own in self._near(number))
 
     def supports(self, number: Number) -> bool:
         """Whether it is stated, rounds a stated measure, or is when a stated time was."""
-        return self.states(number) or any(
-            number.rounds(own) or number.covers(own) for own in self.numbers
+        return any(
+            number.equals(own) or number.rounds(own) or number.covers(own)
+            for own in self._near(number)
         )
+
+    def _near(self, number: Number) -> Iterator[Number]:
+        """Those that may bear the number out."""
+        yield from self.equal.get((number.value, number.kind, number.bc), ())
+        if number.dimension:
+            yield from self.measures
+        elif number.kind or number.short:
+            yield from self.short | self.times
+        else:
+            yield from self.short
