@@ -19,9 +19,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from musequest.environment import WAITING
 from musequest.files import write_json
-from musequest.home import root
+from musequest.home import WAITING, root
 
 RECORD = root() / "benchmarks/records/busy_machine.json"
 STEPS, WARM_UP, ROUNDS = 8, 2, 3

@@ -12,7 +12,7 @@ the notebooks, `cli` holds the commands.
 import logging
 import sys
 
-from .environment import read_env, wait_politely
+from .home import read_env, wait_politely
 from .lazy import Moved, public
 
 __version__ = "0.1.0"
@@ -44,11 +44,14 @@ sys.meta_path.append(
             "musequest.creation.exhibit": "musequest.creation.exhibits",
             "musequest.digests": "musequest.files",
             "musequest.display": "musequest.book.display",
+            "musequest.environment": "musequest.home",
             "musequest.evaluation.encoder": "musequest.text.encoder",
             "musequest.evaluation.rows": "musequest.evaluation",
             "musequest.evaluation.systems": "musequest.systems.registry",
             "musequest.finetuning.training_arguments": "musequest.training_arguments",
             "musequest.numbers": "musequest.text.numbers",
+            "musequest.text.names": "musequest.text.facts",
+            "musequest.text.numerals": "musequest.text.numbers",
             "musequest.creation.catalogue": "musequest.creation",
             "musequest.creation.chosen": "musequest.creation",
             "musequest.creation.writers": "musequest.creation.dialogs",

@@ -1,20 +1,10 @@
 """The commands, each one call of what the notebooks call too.
 
+    python -m musequest --help
     python -m musequest collect folder DIR --collection NAME
-    python -m musequest collect smithsonian | artic --collection NAME
-    python -m musequest collect dataset SOURCE --collection NAME
     python -m musequest augment | synthesize | dataset --collection NAME
-    python -m musequest synthesize --collection NAME --writer hosted --max-cost-usd 0.50
-    python -m musequest push --collection NAME --repository OWNER/NAME --dry-run
-    python -m musequest train | infer | merge --profile P --approach A
-    python -m musequest ask --profile P --approach A --photo FILE --question "What is this?"
-    python -m musequest score NAME=predictions.parquet ... --out DIR
+    python -m musequest train | infer --profile P --approach A
     python -m musequest report --profile P
-    python -m musequest preflight --profile P [--gpu NAME]
-    python -m musequest publish --profile P --approach A --repo OWNER/NAME [--upload]
-    python -m musequest demo --profile P [--longer]
-    python -m musequest six | clean --profile P
-    python -m musequest notebooks | readme
 
 A command that fails prints one sentence and exits with 1; one stopped by Ctrl-C exits with 130.
 """
@@ -26,30 +16,43 @@ import logging
 import sys
 
 from . import __version__
-from .cli import book, creation, evaluation, finetuning
-from .cli.options import exit_code
+from .cli import Command, commands, exit_code
 
 # Loggers of libraries that warn, whenever they are imported, of what nobody asked for.
 LOUD = ("torchao", "torch.utils._pytree")
+# Commands that have others below them.
+GROUPS = {"collect": "Read exhibits and photos into data/<collection>/."}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command as typed in a shell; returns its exit code."""
-    chosen = _parser().parse_args(arguments)
+    typed = vars(_parser().parse_args(arguments))
+    run = typed.pop("run")
     logging.basicConfig(format="%(message)s")
     for library in LOUD:
         logging.getLogger(library).setLevel(logging.ERROR)
-    return exit_code(lambda: chosen.run(chosen))
+    return exit_code(lambda: run(**typed))
 
 
 def _parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what it parses has the function to be called as `run`."""
     parser = argparse.ArgumentParser(
         prog="python -m musequest", description="From a museum's photos and texts to a docent."
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for stage in (creation, finetuning, evaluation, book):
-        stage.add_commands(commands)
+    groups = {"": parser.add_subparsers(required=True, metavar="COMMAND")}
+    for group, meaning in GROUPS.items():
+        above = groups[""].add_parser(group, help=meaning, description=meaning)
+        groups[group] = above.add_subparsers(required=True, metavar="SOURCE")
+    for each in vars(commands).values():
+        if isinstance(each, Command):
+            group, _, name = each.name.rpartition(" ")
+            made = groups[group].add_parser(name, help=each.help, description=each.help)
+            made.set_defaults(run=each.run)
+            for one in each.options:
+                within = made.add_mutually_exclusive_group() if isinstance(one, list) else made
+                for flag, how in one if isinstance(one, list) else [one]:
+                    within.add_argument(flag, **how)
     return parser
 
 

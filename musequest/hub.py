@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 from jinja2 import StrictUndefined, Template
 from safetensors import SafetensorError
 
-from .environment import check_hub
+from .home import check_hub
 from .errors import MuseQuestError, chain, refusal
 from .home import run_dir
 from .settings import Profile

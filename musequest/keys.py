@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .errors import MuseQuestError
 
 # YAML 1.1 reads 2e-4 as text, since it has no point.
@@ -28,6 +26,8 @@ FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the keys of a YAML file; one that is no readable mapping raises MuseQuestError."""
+    import yaml
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -35,7 +35,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise MuseQuestError(f"{path} is not readable YAML ({reason}); mend it.") from None
     if not isinstance(values, dict):
         raise MuseQuestError(f"{path} holds no 'key: value' lines; write it as the others are.")
-    return {str(key): _numbers(value) for key, value in values.items()}
+    return _numbers(values)
 
 
 def _numbers(value: Any) -> Any:
@@ -46,6 +46,8 @@ def _numbers(value: Any) -> Any:
 
 def typed_value(text: Any) -> Any:
     """A value as typed in a shell: `--set bf16=true`, `--set learning_rate=2e-4`."""
+    import yaml
+
     try:
         return _numbers(yaml.safe_load(text) if isinstance(text, str) else text)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -76,22 +78,18 @@ def check_kinds(cls: type, values: dict[str, Any], path: Path) -> None:
     """Every value of the kind its field declares, and none of the needed ones absent."""
     kinds = typing.get_type_hints(cls)
     for item in dataclasses.fields(cls):
-        if item.name in values:
-            _check_kind(item.name, values[item.name], kinds[item.name], path)
-        elif item.name not in ("name", "folder") and _needed(item):
-            raise MuseQuestError(f"{path} lacks the key '{item.name}'; add it.")
-
-
-def _needed(item: dataclasses.Field) -> bool:
-    missing = dataclasses.MISSING
-    return item.default is missing and item.default_factory is missing
+        key, missing = item.name, dataclasses.MISSING
+        needed = item.default is missing and item.default_factory is missing
+        if key in values:
+            _check_kind(key, values[key], kinds[key], path)
+        elif needed and key not in ("name", "folder"):
+            raise MuseQuestError(f"{path} lacks the key '{key}'; add it.")
 
 
 def _check_kind(key: str, value: Any, kind: Any, path: Path) -> None:
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     allowed = tuple(typing.get_origin(each) or each for each in kinds)
-    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
-    if wrong:
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         names = " or ".join(each.__name__ for each in allowed)
         raise MuseQuestError(f"{path}: '{key}' is {value!r}; write a value of kind {names}.")
     least = 0 if key == "seed" else 1

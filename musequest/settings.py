@@ -11,6 +11,7 @@ from .errors import MuseQuestError
 from .home import plain_name, root
 from .keys import check_keys, check_kinds, keys_of, read_yaml, typed_value
 from .languages import ENGLISH, checked_language
+from .training_arguments import ARGUMENTS, RENAMED, check, read
 
 # How several devices share the work, each with its keys; fsdp has those of Accelerate's plugin too.
 STRATEGIES = {
@@ -103,10 +104,10 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
     key or a value of the wrong kind raises MuseQuestError.
     """
     path = _profile_path(name_or_path)
-    values = read_yaml(path)
+    values, typed = read_yaml(path), overrides or {}
     check_keys(values, profile_keys(), path)
-    check_keys(overrides or {}, profile_keys(), "--set")
-    values |= {key: typed_value(text) for key, text in (overrides or {}).items()}
+    check_keys(typed, profile_keys(), "--set")
+    values |= {key: typed_value(text) for key, text in typed.items()}
     check_kinds(Profile, values, path)
     if "language" in values:
         values["language"] = checked_language(values["language"], path)
@@ -115,9 +116,28 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
     for name, training in {"training": values.get("training", {}), **by_approach}.items():
         if not isinstance(training, dict):
             raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
-        check_training(training, path)
-    _check_lora(values.get("lora"), path)
+        check(training, path)
+    _check_lora(values, path)
     return Profile(name=plain_name(path.stem, "profile"), **values)
+
+
+def _profile_path(name_or_path: str | Path) -> Path:
+    if str(name_or_path).endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if path.is_file():
+            return path
+        raise MuseQuestError(f"The profile file {path} does not exist; check its path.")
+    paths = sorted((root() / "profiles").glob("*.yaml"))
+    return _named("profile", str(name_or_path), {path.stem: path for path in paths}, "profiles/")
+
+
+def _named(noun: str, name: str, known: dict[str, Path], where: str) -> Path:
+    if name not in known:
+        raise MuseQuestError(
+            f"There is no {noun} '{name}' in {where}; the known ones are: "
+            f"{', '.join(known) or 'none'}."
+        )
+    return known[name]
 
 
 def load_approach(name: str) -> Approach:
@@ -125,97 +145,15 @@ def load_approach(name: str) -> Approach:
 
     An unknown approach, an unknown key or a value of the wrong kind raises MuseQuestError.
     """
-    known = _approach_paths()
-    if name not in known:
-        raise MuseQuestError(
-            f"There is no approach '{name}' in 2_model_finetuning/; the known ones are: "
-            f"{', '.join(known) or 'none'}."
-        )
-    path = known[name]
+    path = _named("approach", name, _approach_paths(), "2_model_finetuning/")
     values = read_yaml(path)
     check_keys(values, {"approach", *keys_of(Approach)} - {"name", "folder"}, path)
     del values["approach"]
     check_kinds(Approach, values, path)
-    _check_blocks(values, path)
-    return Approach(name=name, folder=path.parent, **values)
-
-
-def suited(approach: Approach, profile: Profile) -> Approach:
-    """The approach with the adapter settings that the profile wants otherwise."""
-    return replace(approach, lora=approach.lora | profile.lora) if approach.lora else approach
-
-
-def training_settings(
-    profile: Profile, approach: Approach, overrides: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """Keys for TrainingArguments; of two values for one key the later counts.
-
-    The profile's, the approach's, what the profile says for this approach, what was typed. A key
-    that is null is left open.
-    """
-    from .training_arguments import RENAMED
-
-    for_both = profile.approach_training.get(approach.name, {})
-    merged = {
-        RENAMED.get(key, key): value
-        for values in (profile.training, approach.training, for_both, typed_training(overrides))
-        for key, value in values.items()
-    }
-    return {key: value for key, value in merged.items() if value is not None}
-
-
-def approach_names() -> list[str]:
-    """The known approaches, in the order of their folders."""
-    return list(_approach_paths())
-
-
-def _approach_paths() -> dict[str, Path]:
-    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
-    return {str(read_yaml(path).get("approach")): path for path in paths}
-
-
-def profile_keys() -> set[str]:
-    """The keys a profile file may hold."""
-    return keys_of(Profile) - {"name"}
-
-
-def training_keys() -> set[str]:
-    """The keys of `transformers.TrainingArguments`."""
-    from .training_arguments import ARGUMENTS
-
-    return set(ARGUMENTS)
-
-
-def check_training(values: dict[str, Any], source: object) -> None:
-    """Raise MuseQuestError at a training setting that is unknown, not to be chosen or wrong."""
-    from .training_arguments import check
-
-    check(values, source)
-
-
-def typed_training(overrides: dict[str, str] | None) -> dict[str, Any]:
-    """Training settings as typed in a shell, each read as its key wants it, and checked."""
-    from .training_arguments import read
-
-    typed = {key: read(key, value) for key, value in (overrides or {}).items()}
-    check_training(typed, "--set")
-    return typed
-
-
-def _check_lora(values: dict[str, Any] | None, path: Path) -> None:
-    """Hold a block of adapter settings against the class it is passed to."""
-    if values:
-        from peft import LoraConfig
-
-        check_keys(values, keys_of(LoraConfig), path)
-
-
-def _check_blocks(values: dict[str, Any], path: Path) -> None:
-    """Hold each block of an approach against the class it is passed to."""
-    if values.get("tuning") not in ("lora", "full"):
-        raise MuseQuestError(f"{path}: 'tuning' is {values.get('tuning')!r}; write lora or full.")
-    check_training(values.get("training", {}), path)
-    _check_lora(values.get("lora"), path)
+    if values["tuning"] not in ("lora", "full"):
+        raise MuseQuestError(f"{path}: 'tuning' is {values['tuning']!r}; write lora or full.")
+    check(values.get("training", {}), path)
+    _check_lora(values, path)
     if values.get("quantization"):
         from transformers import BitsAndBytesConfig
 
@@ -223,6 +161,15 @@ def _check_blocks(values: dict[str, Any], path: Path) -> None:
         check_keys(values["quantization"], known, path)
     if values.get("parallel"):
         _check_parallel(values["parallel"], path)
+    return Approach(name=name, folder=path.parent, **values)
+
+
+def _check_lora(values: dict[str, Any], path: Path) -> None:
+    """Hold the block of adapter settings, if there is one, against the class it is passed to."""
+    if values.get("lora"):
+        from peft import LoraConfig
+
+        check_keys(values["lora"], keys_of(LoraConfig), path)
 
 
 def _check_parallel(values: dict[str, Any], path: Path) -> None:
@@ -240,16 +187,52 @@ def _check_parallel(values: dict[str, Any], path: Path) -> None:
     check_keys(values, known, path)
 
 
-def _profile_path(name_or_path: str | Path) -> Path:
-    if str(name_or_path).endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-        if path.is_file():
-            return path
-        raise MuseQuestError(f"The profile file {path} does not exist; check its path.")
-    known = {path.stem: path for path in sorted((root() / "profiles").glob("*.yaml"))}
-    if str(name_or_path) not in known:
-        raise MuseQuestError(
-            f"There is no profile '{name_or_path}' in profiles/; the known ones are: "
-            f"{', '.join(known) or 'none'}."
-        )
-    return known[str(name_or_path)]
+def suited(approach: Approach, profile: Profile) -> Approach:
+    """The approach with the adapter settings that the profile wants otherwise."""
+    return replace(approach, lora=approach.lora | profile.lora) if approach.lora else approach
+
+
+def training_settings(
+    profile: Profile, approach: Approach, overrides: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Keys for TrainingArguments; of two values for one key the later counts.
+
+    The profile's, the approach's, what the profile says for this approach, what was typed. A key
+    that is null is left open.
+    """
+    for_both = profile.approach_training.get(approach.name, {})
+    merged = {
+        RENAMED.get(key, key): value
+        for values in (profile.training, approach.training, for_both, typed_training(overrides))
+        for key, value in values.items()
+    }
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def typed_training(overrides: dict[str, str] | None) -> dict[str, Any]:
+    """Training settings as typed in a shell, each read as its key wants it, and checked."""
+    typed = {key: read(key, value) for key, value in (overrides or {}).items()}
+    check(typed, "--set")
+    return typed
+
+
+def parted(typed: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Keys typed in a shell: those of a profile, and those of training; others are refused."""
+    check_keys(typed, profile_keys() | ARGUMENTS.keys(), "--set")
+    learning = {key: value for key, value in typed.items() if key in ARGUMENTS}
+    return {key: value for key, value in typed.items() if key not in ARGUMENTS}, learning
+
+
+def approach_names() -> list[str]:
+    """The known approaches, in the order of their folders."""
+    return list(_approach_paths())
+
+
+def _approach_paths() -> dict[str, Path]:
+    paths = sorted((root() / "2_model_finetuning").glob("2.*_*/config.yaml"))
+    return {str(read_yaml(path).get("approach")): path for path in paths}
+
+
+def profile_keys() -> set[str]:
+    """The keys a profile file may hold."""
+    return keys_of(Profile) - {"name"}

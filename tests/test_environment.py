@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from musequest.environment import WAITING, read_env
-from musequest.home import root
+from musequest.home import WAITING, read_env, root
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +40,6 @@ def test_importing_the_package_reads_the_file_beside_it(tmp_path: Path):
     (tmp_path / "musequest").mkdir()
     for name in (
         "__init__.py",
-        "environment.py",
         "home.py",
         "errors.py",
         "credentials.py",

@@ -97,7 +97,7 @@ def test_the_file_that_was_being_written_is_named(write, full, tmp_path: Path):
 
 @needs_full
 def test_output_that_nobody_takes_is_a_sentence(tmp_path: Path):
-    code = "from musequest.cli.options import exit_code; exit(exit_code(lambda: print('x' * 99)))"
+    code = "from musequest.cli import exit_code; exit(exit_code(lambda: print('x' * 99)))"
     command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-c", code]
     with FULL.open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)

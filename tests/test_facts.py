@@ -4,8 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from musequest.text.facts import check_numbers
-from musequest.text.names import check_names
+from musequest.text.facts import check_names, check_numbers
 from musequest.text.numbers import find_numbers
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from musequest.text.names import check_names, find_names
+from musequest.text.facts import check_names, find_names
 
 
 def test_names_are_capitalised_words_inside_sentences():

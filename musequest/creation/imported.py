@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..environment import check_hub
 from ..errors import LOGGER, MuseQuestError
 from ..files import parse_json, write_text
-from ..home import collection_dir
+from ..home import check_hub, collection_dir
 from ..json_shapes import Dialog, misfit
 from ..locks import holds_collection
 from ..photos import open_photo, read_photo

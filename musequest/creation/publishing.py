@@ -18,7 +18,6 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 
-from ..environment import check_hub
 from ..errors import MuseQuestError
 from ..files import (
     clear_temporaries,

@@ -18,6 +18,6 @@ __getattr__, __dir__, __all__ = public(
         "report": ["build_report"],
         "results": ["load_results"],
         "report_tables": ["cost_frame", "difference_frame"],
-        "scoring": ["evaluate"],
+        "scoring": ["evaluate", "score"],
     },
 )

@@ -25,8 +25,7 @@ from ..files import write_text
 from ..photos import open_photo
 from ..settings import Profile
 from ..systems.registry import OUTSIDERS, TRACK_LABELS, on_track, system
-from ..text.facts import Mark, check_numbers
-from ..text.names import check_names
+from ..text.facts import Mark, check_names, check_numbers
 from ..text.titles import claims, telling_titles
 from .differences import looking
 from .figures import FIGURES

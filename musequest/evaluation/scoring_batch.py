@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..text.facts import FactCheck, check_numbers
-from ..text.names import check_names
+from ..text.facts import FactCheck, check_names, check_numbers
 
 if TYPE_CHECKING:
     from ..text.encoder import Encoder

@@ -15,7 +15,6 @@ from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
-from ..environment import check_hub
 from ..errors import MuseQuestError
 from ..files import check_digests, file_digest, plain_files, read_json, read_remade, write_text
 from ..home import results_dir, run_dir

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = public(
             "answer",
             "answer_all",
             "answer_if_possible",
+            "answers_dir",
             "ask",
             "open_system",
         ],

@@ -1,13 +1,55 @@
-"""Holds an answer's numbers against its ground truth and what else its exhibit's texts state."""
+"""Holds an answer's numbers and names against its ground truth and its exhibit's other texts.
+
+Names are the capitalised words inside sentences: a rule for scripts that mark names by capitals and
+for languages that do not capitalise every noun; elsewhere it finds nothing, or too much, and the
+metrics of names say little.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from .numbers import Number, NumberSet, find_numbers, known_numbers
+from .numbers import find_numbers, known_numbers
+from .quantities import Number, NumberSet
 
 Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | "known" | "invented"
+Span = tuple[str, int, int]  # folded word, first character, one past the last
+
+# "Jean-Baptiste" is two names, as some write it with a space.
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+# A sentence begins after an end mark, an ellipsis, a quote, in a table's cell or a line; marks of
+# Markdown for bold, lists and headings may stand between.
+SENTENCE_START = re.compile(
+    r"(?:(?:^|[.!?:;…\"“”«»(\[|\n])[\s*_#>+•·–—~-]*|(?:^|\n)[ \t]*\(?\d{1,2}\)\s+[*_]*"
+    r"|(?:^|[\s*_(])['‘])[*_]*$"
+)
+# What opens after a word stands inside its sentence: 'called "Fountain"', "by the master (Goya)".
+OPENED_INSIDE = re.compile(r"\w[*_]*[^\S\n]+[*_]*[(\[\"“«'‘]+[*_]*$")
+# A word and its abbreviation are one name: "Fort Sumter", "Ft. Sumter".
+SHORTENED = {"captain": "capt", "colonel": "col", "doctor": "dr", "fort": "ft", "general": "gen"}
+SHORTENED |= {"governor": "gov", "lieutenant": "lt", "major": "maj", "mount": "mt", "saint": "st"}
+SHORTENED |= {"professor": "prof", "senator": "sen", "sergeant": "sgt"}
+TITLES = "|".join(map(str.capitalize, [*SHORTENED.values(), "mr", "mrs", "ms"]))
+# "St. Mary", "J.M.W. Turner", "the U.S. Army": the full stop ends no sentence; that of an era may.
+ERA = r"(?:B\.C|C\.E|B\.C\.E|A\.D)\.\s*$"
+ABBREVIATION = re.compile(rf"(?:^|[\s(\"“*])(?!{ERA})(?:(?:[A-Z]\.)*[A-Z]|{TITLES}|ca?)\.\s*$")
+# Letters that no accent is taken off.
+PLAIN = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+)
+# "Varn's", "I'm", "we've", "don't": what hangs on a word is no part of it.
+HANGING = re.compile(r"(?:n't|'(?:s|m|d|ve|ll|re))$")
+# Capitalised inside titles and quotations, or always, without naming anything; "ca" is of "can't".
+FUNCTION_WORDS = set(
+    """a an and are as at but by ca can could did do does for from had has have he her his i if in
+    into is it its my no not of on or our she should so that the their there these they this those
+    to was we were what when where which who with wo would you your""".split()  # noqa: SIM905
+)
+LOOK_BACK = 12  # characters in which the beginning of a sentence shows
 
 
 @dataclass(frozen=True)
@@ -34,30 +76,108 @@ class FactCheck:
 
 def check_numbers(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
     """Hold the numbers of `answer` against the ground truth and what else its exhibit states."""
-    said, truth = find_numbers(answer), find_numbers(ground_truth)
-    in_answer, in_truth, in_sources = map(known_numbers, (answer, ground_truth, sources))
-    stated, wanted = _different(answer, said), _different(ground_truth, truth)
+    in_answer, truth, known = map(known_numbers, (answer, ground_truth, sources))
+
+    def kind(number: Number) -> str:
+        if truth.states(number):
+            return "recalled"
+        return "known" if truth.supports(number) or known.supports(number) else "invented"
+
+    kinds = {number: kind(number) for number in find_numbers(answer)}
+    stated, wanted = _different(answer), _different(ground_truth)
     return FactCheck(
         recalled=tuple(text for number, text in wanted if in_answer.states(number)),
         missing=tuple(text for number, text in wanted if not in_answer.states(number)),
-        invented=tuple(t for n, t in stated if _kind(n, in_truth, in_sources) == "invented"),
+        invented=tuple(text for number, text in stated if kinds[number] == "invented"),
         stated=len(stated),
-        marks=tuple((n.start, n.end, _kind(n, in_truth, in_sources)) for n in said),
+        marks=tuple((n.start, n.end, kinds[n]) for n in find_numbers(answer)),
     )
 
 
-def _kind(number: Number, truth: NumberSet, sources: NumberSet) -> str:
-    if truth.states(number):
-        return "recalled"
-    return "known" if truth.supports(number) or sources.supports(number) else "invented"
-
-
-def _different(text: str, numbers: Iterable[Number]) -> list[tuple[Number, str]]:
+def _different(text: str) -> list[tuple[Number, str]]:
     """Each number once, in order, with its first wording; "47 cm" and "47" are one number."""
-    kept: list[tuple[Number, str]] = []
-    seen = NumberSet(())
-    for number in sorted(numbers, key=lambda n: not n.dimension):
+    kept, seen = [], NumberSet(())
+    for number in sorted(find_numbers(text), key=lambda number: not number.dimension):
         if not seen.states(number):
-            kept.append((number, text[number.start : number.end]))
+            kept.append(number)
             seen.add(number)
-    return sorted(kept, key=lambda pair: pair[0].start)
+    return [(n, text[n.start : n.end]) for n in sorted(kept, key=lambda number: number.start)]
+
+
+def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
+    """Hold the names of `answer` against the ground truth and what else its exhibit states.
+
+    The answer must write a name with a capital: "a coin" does not name the Pilot Coin. A word that
+    begins a sentence counts as a name where the text itself or the sources show it to be one.
+    """
+    known = find_names(sources)
+    truth = _first_wordings(ground_truth, find_names(ground_truth) | known)
+    said = _first_wordings(answer, find_names(answer) | known | set(truth))
+    words = _words(ground_truth) | _words(sources)
+    kinds = {
+        name: "recalled" if name in truth else "known" if name in words else "invented"
+        for name in said
+    }
+    return FactCheck(
+        recalled=tuple(wording for name, wording in truth.items() if name in said),
+        missing=tuple(wording for name, wording in truth.items() if name not in said),
+        invented=tuple(said[name] for name, kind in kinds.items() if kind == "invented"),
+        stated=len(said),
+        marks=tuple((s, e, kinds[name]) for name, s, e in capitalised(answer) if name in kinds),
+    )
+
+
+@lru_cache(maxsize=1024)
+def find_names(text: str) -> frozenset[str]:
+    """The proper names of `text` word by word, folded.
+
+    The first word of a sentence is capitalised anyway and counts only if it also stands
+    capitalised elsewhere; a word that belongs to a number ("Seventeenth Century") is none.
+    """
+    return frozenset(
+        name for name, start, _ in capitalised(text) if not _starts_sentence(text, start)
+    )
+
+
+@lru_cache(maxsize=65536)
+def fold(word: str) -> str:
+    """ "Café's" and "cafe" are one word, as are "Søren" and "Soren", "I've" and "I"."""
+    plain = unicodedata.normalize("NFKD", word.replace("’", "'").casefold().translate(PLAIN))
+    folded = HANGING.sub("", "".join(c for c in plain if not unicodedata.combining(c)))
+    return SHORTENED.get(folded, folded)
+
+
+@lru_cache(maxsize=4096)
+def capitalised(text: str) -> tuple[Span, ...]:
+    """Every capitalised word that can name something, wherever it stands."""
+    numbers = iter(find_numbers(text))
+    number, found = next(numbers, None), []
+    for match in WORD.finditer(text):
+        while number and number.end <= match.start():
+            number = next(numbers, None)
+        name = fold(match[0]) if match[0][0].isupper() else ""
+        counted = number is not None and number.start < match.end()
+        if len(name) > 1 and name not in FUNCTION_WORDS and not counted:
+            found.append((name, *match.span()))
+    return tuple(found)
+
+
+def _starts_sentence(text: str, start: int) -> bool:
+    before = max(0, start - LOOK_BACK)
+    return bool(SENTENCE_START.search(text, before, start)) and not any(
+        inside.search(text, before, start) for inside in (ABBREVIATION, OPENED_INSIDE)
+    )
+
+
+def _first_wordings(text: str, names: Iterable[str]) -> dict[str, str]:
+    """Those of `names` that `text` writes with a capital, in order, each as it is first written."""
+    wanted, found = set(names), {}
+    for name, start, end in capitalised(text):
+        if name in wanted:
+            found.setdefault(name, text[start:end])
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(fold(match[0]) for match in WORD.finditer(text))

@@ -10,58 +10,113 @@ English; digits are read in every script. Signs are not looked at.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
-from .numerals import SCALES, TOKEN, UNITS, find_decades, find_numerals, roman
-from .quantities import Number, NumberSet
+from .quantities import UNIT, UNITS, Number, NumberSet
 
-__all__ = ["ROMAN_CENTURY", "NumberSet", "Number", "find_numbers", "known_numbers"]
+# Words of numbers.
+ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"]
+TEENS += ["eighteen", "nineteen"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"}
+IRREGULAR |= {"nine": "ninth", "twelve": "twelfth"}
 
-# Numbers only in a longer numeral ("twenty-first", "half a million"), a century or before a unit:
-# these are hardly ever what somebody claims, but say what "1", "1st" and "2nd" say.
-HARDLY_NUMBERS = frozenset({"one", "first", "second"})
-NO_NUMBERS = frozenset({"half a", "half an"})
-LETTERS = "|".join(unit for unit in UNITS if len(unit) == 1)
-NAMES = "|".join(sorted((unit for unit in UNITS if len(unit) > 1), key=len, reverse=True))
-# "12 in. wide" and "12 in high" measure; "in 1742 in Lowfen" does not.
-INCH = r"in\.|in(?=\s+(?:high|wide|long|tall|deep|across|thick|x|×)(?!\w))"
-UNIT = re.compile(
-    rf"[\s\u00a0\u202f\u2009-]?(?:(?P<unit>{LETTERS}|(?i:{NAMES}))(?![^\W_])|(?P<inch>{INCH}))"
+
+def ordinal_of(word: str) -> str:
+    """ "third" of "three"."""
+    return IRREGULAR.get(word) or (word[:-1] + "ieth" if word.endswith("y") else word + "th")
+
+
+CARDINALS = {word: value for value, word in enumerate(ONES + TEENS, 1)}
+CARDINALS |= {word: 10 * value for value, word in enumerate(TENS, 2)}
+ORDINALS = {ordinal_of(word): value for word, value in (CARDINALS | SCALES).items()}
+OTHERS = {"a": 1, "an": 1, "oh": 0, "aught": 0, "ought": 0}
+VALUES = CARDINALS | SCALES | ORDINALS | OTHERS
+
+
+def _any(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(words)})"
+
+
+# "A hundred" and "nineteen oh five", and of "eighteen hundreds" all but the s.
+WORD = re.compile(
+    rf"\b(?=[{''.join(sorted({word[0] for word in VALUES}))}])(?:{_any([*CARDINALS, *ORDINALS])}\b"
+    rf"|(?:hundred(?=s?\b)|{_any([*SCALES][2:])}\b)"
+    rf"|an?(?=[\s-]+{_any(SCALES)}\b)|(?:oh|aught|ought)(?=[\s-]+{_any(ONES)}\b))",
+    re.I,
 )
+JOINT = re.compile(r",?[\s-]+(?:and[\s-]+)?", re.I)  # of two words of one numeral
+
+# Digits: "½", "1/2"; "1.234.567"; "12,500.5" with any separator; "3.6", "3,6", ".5".
+VULGAR = "½¼¾⅓⅔⅛⅜⅝⅞"
+DIGITS = re.compile(
+    rf"(?P<part>[{VULGAR}]|(?<![\d/⁄])\d{{1,2}}[/⁄](?:2|3|4|5|6|8|10|12|16|32|64)(?![\d/⁄]))"
+    r"|(?P<dotted>\d{1,3}(?:\.\d{3}){2,}(?![\d.]))"
+    r"|(?P<grouped>\d{1,3}(?P<sep>[,'’ \u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)(?:\.\d+)?)"
+    r"|(?:\d+|(?<![\w.])(?=\.\d))(?:\.\d+|(?<!\d,\d)(?<!\d{4}),\d{1,2}(?![\d,]))?"
+)
+LARGEST = Decimal(10) ** 15  # what digits repeated without end are, as it can be reckoned with
+
+# What follows a numeral and changes it: "18 1/2", "two and a half", "two-thirds", "2.5 million".
+PART = re.compile(rf"\s?([{VULGAR}])|[ \u00a0-](\d{{1,2}}[/⁄]\d{{1,2}})(?!\d)")
+HALF = re.compile(r"[\s-]+and[\s-]+a[\s-]+half\b", re.I)
+UNDER = {"third": 3, "fourth": 4, "quarter": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
+PARTS = re.compile(rf"[\s-](halve|{'|'.join(UNDER)})s\b", re.I)
+# "one-third", but "one third-century coin"; "a third of it", but "a third vase"; "half a million".
+ONE_PART = re.compile(
+    rf"\bone[\s-](half|{'|'.join(UNDER)})\b(?![\s-]+centur)"
+    rf"|\ban?\s+({'|'.join(UNDER)})(?=\s+of\b|\s*$)|\bhalf\s+an?\b",
+    re.I,
+)
+SCALED = re.compile(rf"[\s\u00a0-]({'|'.join(SCALES)})\b", re.I)
+SUFFIX = re.compile(r"(?:st|nd|rd|th)\b", re.I)
+
+# Times. "nineteen-sixties", "sixties": the plural of the tens is a decade.
+PLURAL_TENS = {word[:-1] + "ies": 10 * value for value, word in enumerate(TENS, 2)}
+DECADE = re.compile(rf"\b(?:({_any(TEENS)}|twenty)[\s-]+)?({_any(PLURAL_TENS)})\b", re.I)
 # "18th century", "15th-c."; "the 4th c. 1850" is around 1850.
 A_CENTURY = r"[\s-]+(?i:century\b|c(?:ent)?\.(?!\s*\d))"
 CENTURY = re.compile(rf"{A_CENTURY}|[\s-]+(?i:centuries)\b")
+ROMANS = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII"]
+ROMANS += ["XIV", "XV", "XVI", "XVII", "XVIII", "XIX", "XX", "XXI"]
+ROMAN_CENTURY = re.compile(rf"\b({_any(ROMANS[1:])})(?:th|st|nd|rd|e|ème)?(?={CENTURY.pattern})")
 BEFORE_CHRIST = re.compile(r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?)")
 # "'76", not "5'10" and not "'76'".
 SHORT_YEAR = re.compile(r"(?<![\w'’‘])['’‘]\d\d(?![\w'’\"”]|[.,]\d)")
 PLURAL_YEAR = re.compile(r"['’]?s\b")
-ROMAN_CENTURY = re.compile(rf"\b([IVX]+)(?:th|st|nd|rd|e|ème)?(?={CENTURY.pattern})")
 WORLD_WAR = re.compile(
-    r"\b(?:(First|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(One|Two|II?|[12]))\b", re.I
+    r"\b(?:(?:(First)|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(?:(One|I|1)|Two|II|2))\b", re.I
 )
 # "$1,200" and "1,200" count something and are no years.
-GROUPED = re.compile(r"\d{1,3}[,'’ \u00a0\u202f\u2009]\d{3}")
-CURRENCIES = ("$", "£", "€", "¥")
+AMOUNT = re.compile(r"(?<=[$£€¥])|(?<=[$£€¥]\s)|\d{1,3}[,'’ \u00a0\u202f\u2009]\d{3}")
 # The second year of a range may be cut: "1914-18", "1850-'60", "1850 to '60".
 RANGE = re.compile(r"\s*[-–—/]\s*['’‘]?|\s+(?:to|until|and|or)\s+['’‘]")
-# Between two numbers of which the second carries the unit, the century or the era of both.
-SHARED = re.compile(
-    r"-?\s*(?:[-–—/x×]|\b(?:to|by|or|until|and|through)\b)\s*(?:(?:the|early|late|mid)[\s-]+)*",
-    re.I,
-)
-# "17th, 18th and 19th centuries", "17th, 18th, and 19th century"; a date is none of them, as in
-# "on the 4th, 18th century".
-LISTED = re.compile(r",\s*(?:(?:and|or)\s+)?(?:(?:the|early|late|mid)[\s-]+)*", re.I)
-# "five to six thousand", "2-3 million", "5-6,000".
-OF_ONE_SCALE = re.compile(r"[-–]|\s+(?:to|or)\s+", re.I)
-WHOLE_THOUSANDS = re.compile(r"\d{1,3}(?:,000)+")
+
 # "2 feet 3 inches", "2 feet and 3 inches": one measure in two units.
 COMPOUND = re.compile(r"(?:(?<=ft|lb)\.)?\s*(?:\band\s+)?")
 # "2 ft 3 in", "2'3\"": what follows the feet and what follows the inches.
 FOOT_MARK, INCH_MARK = re.compile(r"['’]\s?"), re.compile(r"[\"”]|''|’’")
 INCH_WORD = re.compile(r"\s?in\b")
+
+# Between two numbers of which the second carries the unit, the century or the era of both.
+EARLY = r"(?:(?:the|early|late|mid)[\s-]+)*"
+SHARED = re.compile(rf"-?\s*(?:[-–—/x×]|\b(?:to|by|or|until|and|through)\b)\s*{EARLY}", re.I)
+# "17th, 18th and 19th centuries", "17th, 18th, and 19th century"; a date is none of them, as in
+# "on the 4th, 18th century".
+LISTED = re.compile(rf",\s*((?:and|or)\s+)?{EARLY}", re.I)
+# "five to six thousand", "2-3 million", "5-6,000".
+OF_ONE_SCALE = re.compile(r"[-–]|\s+(?:to|or)\s+", re.I)
+WHOLE_THOUSANDS = re.compile(r"\d{1,3}(?:,000)+")
+
+# Numbers only in a longer numeral ("twenty-first", "half a million"), a century or before a unit:
+# these are hardly ever what somebody claims, but say what "1", "1st" and "2nd" say.
+HARDLY_NUMBERS, NO_NUMBERS = ("one", "first", "second"), ("half a", "half an")
 
 
 def find_numbers(text: str) -> tuple[Number, ...]:
@@ -77,99 +132,177 @@ def known_numbers(text: str) -> NumberSet:
 
 @lru_cache(maxsize=8192)
 def _find(text: str) -> tuple[Number, ...]:
-    found = [_with_suffix(text, n) for n in _numerals(text)]
-    for index in range(len(found) - 2, -1, -1):
-        found[index : index + 2] = pair(text, found[index], found[index + 1])
-    return tuple(_weighed(text, number) for number in found if not _is(NO_NUMBERS, text, number))
-
-
-def _numerals(text: str) -> list[Number]:
-    phrases = [*_wars(text), *_decades(text)]
-    plain = [
-        Number(
-            **numeral._asdict(),
-            amount=_is_amount(text, numeral.start),
-            cut=bool(numeral.start and SHORT_YEAR.match(text, numeral.start - 1)),
-        )
-        for numeral in find_numerals(text)
-        if not any(phrase.start <= numeral.start < phrase.end for phrase in phrases)
-    ]
-    romans = [
-        Number(Decimal(roman(m[1])), start=m.start(), end=m.end(), ordinal=True)
-        for m in ROMAN_CENTURY.finditer(text)
-    ]
-    return sorted(plain + phrases + romans, key=lambda n: n.start)
-
-
-def _decades(text: str) -> list[Number]:
-    return [Number(**numeral._asdict(), kind="decade") for numeral in find_decades(text)]
-
-
-def _wars(text: str) -> list[Number]:
-    """ "World War II" and "the Second World War": the whole wording is the number of a war."""
-    return [
-        Number(
-            Decimal(1 if (m[1] or m[2]).lower() in ("first", "one", "i", "1") else 2),
-            kind="war",
-            start=m.start(),
-            end=m.end(),
-        )
+    wars = [  # the whole wording is the number of a war
+        Number(Decimal(1 if m[1] or m[2] else 2), *m.span(), kind="war")
         for m in WORLD_WAR.finditer(text)
     ]
+    found = wars + [
+        _with_suffix(text, number)
+        for number in find_numerals(text)
+        if not any(war.start <= number.start < war.end for war in wars)
+    ]
+    found.sort(key=lambda number: number.start)
+    for index in range(len(found) - 2, -1, -1):
+        found[index : index + 2] = _pair(text, found[index], found[index + 1])
+    return tuple(weighed for number in found if (weighed := _weighed(text, number)))
 
 
-def _is_amount(text: str, start: int) -> bool:
-    before = text[max(0, start - 2) : start].rstrip()
-    return before.endswith(CURRENCIES) or bool(GROUPED.match(text, start))
-
-
-def _weighed(text: str, number: Number) -> Number:
-    return replace(number, bare=True) if _is(HARDLY_NUMBERS, text, number) else number
-
-
-def _is(words: frozenset[str], text: str, number: Number) -> bool:
-    """Whether the number is one of these words and no more."""
+def _weighed(text: str, number: Number) -> Number | None:
+    """The number, marked where it is hardly one; None where it is none."""
+    written = text[number.start : number.end].lower()
     plain = not (number.kind or number.dimension) and number.value < 3
-    return plain and text[number.start : number.end].lower() in words
+    if plain and written in NO_NUMBERS:
+        return None
+    return replace(number, bare=True) if plain and written in HARDLY_NUMBERS else number
+
+
+def find_numerals(text: str) -> list[Number]:
+    """The numerals of `text` in order of appearance, each without what follows it, as a unit."""
+    decades = [
+        Number(Decimal(100 * teens + PLURAL_TENS[m[2].lower()]), *m.span(), kind="decade")
+        for m in DECADE.finditer(text)
+        for teens in [CARDINALS.get((m[1] or "").lower(), 0)]
+    ]
+    romans = [
+        Number(Decimal(ROMANS.index(m[1])), *m.span(), ordinal=True)
+        for m in ROMAN_CENTURY.finditer(text)
+    ]
+    parts = list(_parts(text))
+    words = [n for n in _words(text, parts) if not any(d.start <= n.start < d.end for d in decades)]
+    return sorted([*_digits(text), *words, *decades, *romans, *parts], key=lambda n: n.start)
+
+
+def _digits(text: str) -> Iterator[Number]:
+    end = 0
+    while match := DIGITS.search(text, end):
+        digits, under = match[0], 0
+        if match["part"]:
+            over, under = _fraction(digits)
+            if not 0 < over < under:  # "9/8" is no fraction but two numbers
+                digits, under = re.match(r"\d+", digits)[0], 0
+            value = Decimal(over) / (under or 1)
+        elif match["dotted"] or match["grouped"]:
+            value = Decimal(digits.replace(match["sep"] or ".", ""))
+        else:
+            value = Decimal(digits.replace(",", "."))
+        place = match.start(), match.start() + len(digits)
+        number = _completed(text, Number(min(value, LARGEST), *place, under=under))
+        yield number
+        end = number.end
+
+
+def _fraction(written: str) -> tuple[int, int]:
+    """What is above and below the line of "½" or "1/2"."""
+    over, under = re.split("[/⁄]", unicodedata.normalize("NFKC", written))
+    return int(over), int(under)
+
+
+def _parts(text: str) -> Iterator[Number]:
+    """ "One-third", "a third of", "half a"."""
+    for match in ONE_PART.finditer(text):
+        under = UNDER.get((match[1] or match[2] or "").lower(), 2)
+        yield _completed(text, Number(1 / Decimal(under), *match.span(), under=under))
+
+
+def _words(text: str, parts: list[Number]) -> Iterator[Number]:
+    """Number words, joined as long as they make one numeral."""
+    number, total, group = None, 0, 0
+    for match in WORD.finditer(text):
+        word = match[0].lower()
+        between = text[number.end : match.start()] if number and not number.ordinal else "."
+        if joined := _joined(total, group, VALUES[word], between):
+            total, group = joined
+            start = number.start
+        else:
+            if number:
+                yield _completed(text, number)
+            of_part = any(part.start <= match.start() < part.end for part in parts)
+            if of_part or word in SCALES or not VALUES[word]:
+                number = None
+                continue
+            total, group, start = 0, VALUES[word], match.start()
+        ordinal = word in ORDINALS
+        number = Number(Decimal(total + group), start, match.end(), ordinal=ordinal)
+    if number:
+        yield _completed(text, number)
+
+
+def _joined(total: int, group: int, value: int, between: str) -> tuple[int, int] | None:
+    """The thousands and what is below them with one word more; None where it begins another.
+
+    "Nineteen forty-two" and "nineteen oh five" are years.
+    """
+    if not JOINT.fullmatch(between) or ("," in between and (group or not total)):
+        return None
+    if "and" in between.lower() and group % 100:
+        return None
+    year = 10 <= group <= 20 and not total and "and" not in between
+    if value >= 1000:
+        fits = 0 < group < 1000 and (not total or total >= 1000 * value)
+        return (total + group * value, 0) if fits else None
+    if value == 100:
+        return (total, group * 100) if 0 < group < 100 else None
+    if not group % (100 if value >= 10 else 10) and group % 100 != 10 and value:
+        return total, group + value
+    return (total, group * 100 + value) if year and not 0 < value < 10 else None
+
+
+def _completed(text: str, number: Number) -> Number:
+    """A numeral with the fraction, the scale or the ending of ordinals that may follow."""
+    value, end, under = number.value, number.end, number.under
+    if text[end - 1].isdigit() and (part := PART.match(text, end)):
+        over, below = _fraction(part[1] or part[2])
+        if 0 < over < below:
+            value, end, under = value + Decimal(over) / below, part.end(), below
+    elif half := HALF.match(text, end):
+        value, end, under = value + Decimal("0.5"), half.end(), 2
+    elif (part := PARTS.match(text, end)) and value < (below := UNDER.get(part[1].lower(), 2)):
+        value, end, under = value / below, part.end(), below
+    if not number.ordinal and (scale := SCALED.match(text, end)):
+        value, end, under = value * SCALES[scale[1].lower()], scale.end(), 0
+    suffix = SUFFIX.match(text, end)
+    end, ordinal = (suffix.end(), True) if suffix else (end, number.ordinal)
+    return replace(number, value=value, end=end, under=under, ordinal=ordinal)
 
 
 def _with_suffix(text: str, number: Number) -> Number:
-    """Read what follows a numeral: century, decade, unit, era."""
-    if number.kind == "war":
-        return number
+    """A numeral with what follows it, century, decade, unit or era, and what stands before it."""
+    short = number.start > 0 and SHORT_YEAR.match(text, number.start - 1)
+    number = replace(number, amount=bool(AMOUNT.match(text, number.start)), cut=bool(short))
     if number.ordinal and (match := CENTURY.match(text, number.end)):
         number = replace(number, kind="century", end=match.end())
     elif match := PLURAL_YEAR.match(text, number.end):
-        number = _plural_year(number, match.end())
+        if 100 <= number.value <= 9900 and number.value % 100 == 0:
+            century = number.value / 100 + 1
+            number = replace(number, value=century, kind="century", end=match.end())
+        elif 10 <= number.value <= 9990 and number.value % 10 == 0:
+            number = replace(number, kind="decade", end=match.end())
     elif not number.ordinal and (match := UNIT.match(text, number.end)):
-        dimension, factor = UNITS["inch" if match["inch"] else match["unit"].lower()]
-        number = replace(number, dimension=dimension, factor=factor, end=match.end())
+        number = _measured("inch" if match["inch"] else match["unit"].lower(), number, match.end())
     if match := BEFORE_CHRIST.match(text, number.end):
         number = replace(number, bc=True, end=match.end())
     return number
 
 
-def _plural_year(number: Number, end: int) -> Number:
-    """ "1600s" is the 17th century, "1920s" a decade."""
-    if 100 <= number.value <= 9900 and number.value % 100 == 0:
-        return replace(number, value=number.value / 100 + 1, kind="century", end=end)
-    if 10 <= number.value <= 9990 and number.value % 10 == 0:
-        return replace(number, kind="decade", end=end)
-    return number
+def _measured(unit: str, number: Number, end: int) -> Number:
+    dimension, factor = UNITS[unit]
+    return replace(number, dimension=dimension, factor=factor, end=end)
 
 
-def pair(text: str, left: Number, right: Number) -> list[Number]:
+def _pair(text: str, left: Number, right: Number) -> list[Number]:
     """Two numbers that follow each other, each with what the other says of it, or both as one."""
     between = text[left.end : right.start]
     if measure := _one_measure(text, left, right):
         return [measure]
     if RANGE.fullmatch(between) and (cut := _cut_by(text, left, right)):
         return [left, replace(right, value=left.value - left.value % cut + right.value, cut=True)]
-    if right.kind == "century" and LISTED.fullmatch(between) and _in_list(text, left, right):
-        return [replace(left, kind="century", bc=right.bc), right]
-    if not SHARED.fullmatch(between):
+    of_century = right.kind == "century" and left.ordinal and not left.kind
+    listed = LISTED.fullmatch(between) if of_century else None
+    if listed and not listed[1] and re.search(A_CENTURY, text[right.start : right.end]):
+        listed = None
+    if not (listed or SHARED.fullmatch(between)):
         return [left, right]
-    if right.kind == "century" and left.ordinal and not left.kind:
+    if of_century:
         left = replace(left, kind="century")
     left = replace(left, value=left.value * _scale(text, left, right))
     if right.dimension and not (left.dimension or left.kind or left.bc) and "and" not in between:
@@ -181,39 +314,20 @@ def pair(text: str, left: Number, right: Number) -> list[Number]:
 
 def _one_measure(text: str, left: Number, right: Number) -> Number | None:
     """ "2 feet 3 inches" as inches; None where the two are no measure in a larger and a smaller."""
+    written = None
     if FOOT_MARK.fullmatch(text, left.end, right.start) and not left.dimension:
-        left, right = _in("foot", left, left.end), _in_inches(text, right, INCH_MARK)
+        left, written = _measured("foot", left, left.end), INCH_MARK
     elif not COMPOUND.fullmatch(text, left.end, right.start):
         return None
     elif left.factor == UNITS["foot"][1]:
-        right = _in_inches(text, right, INCH_WORD)
-    if not _continues(left, right):
+        written = INCH_WORD
+    if written and not right.dimension and (match := written.match(text, right.end)):
+        right = _measured("inch", right, match.end())
+    if not left.dimension or left.dimension != right.dimension or left.value % 1:
+        return None
+    if right.factor >= left.factor or right.size >= left.factor:
         return None
     return replace(right, value=left.size / right.factor + right.value, start=left.start)
-
-
-def _in_inches(text: str, number: Number, written: re.Pattern[str]) -> Number:
-    match = None if number.dimension else written.match(text, number.end)
-    return _in("inch", number, match.end()) if match else number
-
-
-def _in(unit: str, number: Number, end: int) -> Number:
-    dimension, factor = UNITS[unit]
-    return replace(number, dimension=dimension, factor=factor, end=end)
-
-
-def _continues(left: Number, right: Number) -> bool:
-    """Whether `right` is the rest of a measure that `left` states in a larger unit."""
-    same = left.dimension == right.dimension != ""
-    smaller = right.factor < left.factor and right.size < left.factor
-    return same and left.value % 1 == 0 and smaller
-
-
-def _in_list(text: str, left: Number, right: Number) -> bool:
-    """Whether an ordinal before a comma is one of several centuries."""
-    written = text[left.end : right.end].lower()
-    one = re.search(A_CENTURY, written) and " and " not in written and " or " not in written
-    return left.ordinal and not left.kind and not one
 
 
 def _scale(text: str, left: Number, right: Number) -> int:
@@ -221,9 +335,8 @@ def _scale(text: str, left: Number, right: Number) -> int:
     between, written = text[left.end : right.start], text[right.start : right.end].lower()
     if not OF_ONE_SCALE.fullmatch(between) or left.ordinal or left.kind or left.dimension:
         return 1
-    scale = max((SCALES.get(word, 1) for word in TOKEN.findall(written)), default=1)
-    if between in "-–" and WHOLE_THOUSANDS.match(written):
-        scale = 1000
+    whole = 1000 if between in "-–" and WHOLE_THOUSANDS.match(written) else 1
+    scale = max(whole, *(SCALES.get(word, 1) for word in re.findall("[a-z]+", written)), 1)
     return scale if left.value < right.value / scale else 1
 
 

@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 
 # How far a measure may be from the one that it gives in another unit, as a part of it.
 ROUNDED = Decimal("0.05")
+
+# (dimension, size in the dimension's base unit) -> the ways it is written. "in" for inches is
+# left out on purpose: "made in 1742 in Lowfen" would measure something.
+WRITTEN: dict[tuple[str, str], str] = {
+    ("length", "0.001"): "mm millimetre millimetres millimeter millimeters",
+    ("length", "0.01"): "cm centimetre centimetres centimeter centimeters",
+    ("length", "1"): "m metre metres meter meters",
+    ("length", "1000"): "km kilometre kilometres kilometer kilometers",
+    ("length", "0.0254"): "inch inches ″",
+    ("length", "0.3048"): "ft foot feet ′",
+    ("length", "0.9144"): "yd yard yards",
+    ("length", "1609.344"): "mile miles",
+    ("mass", "0.001"): "mg milligram milligrams",
+    ("mass", "1"): "g gram grams",
+    ("mass", "1000"): "kg kilo kilos kilogram kilograms",
+    ("mass", "1000000"): "tonne tonnes",
+    ("mass", "907184.74"): "ton tons",
+    ("mass", "28.349523125"): "oz ounce ounces",
+    ("mass", "453.59237"): "lb lbs pound pounds",
+    ("mass", "0.2"): "carat carats",
+    ("volume", "0.001"): "ml millilitre millilitres milliliter milliliters",
+    ("volume", "1"): "l litre litres liter liters",
+    ("share", "1"): "% percent",
+    ("time", "3600"): "hour hours",
+    ("time", "86400"): "day days night nights",
+    ("time", "604800"): "week weeks",
+    ("time", "31557600"): "year years",
+}
+
+UNITS: dict[str, tuple[str, Decimal]] = {
+    name: (dimension, Decimal(size))
+    for (dimension, size), names in WRITTEN.items()
+    for name in names.split()
+}
+UNITS["per cent"] = UNITS["percent"]
+# "12 in. wide" and "12 in high" measure; "in 1742 in Lowfen" does not.
+INCH = r"in\.|in(?=\s+(?:high|wide|long|tall|deep|across|thick|x|×)(?!\w))"
+LETTERS, NAMES = ("|".join(u for u in UNITS if (len(u) > 1) is long) for long in (False, True))
+UNIT = re.compile(
+    rf"[\s\u00a0\u202f\u2009-]?(?:(?P<unit>{LETTERS}|(?i:{NAMES}))(?![^\W_])|(?P<inch>{INCH}))"
+)
 
 
 @dataclass(frozen=True)
@@ -15,19 +58,19 @@ class Number:
     """One stated number; where it stands (characters `start` to `end`) is not part of it."""
 
     value: Decimal
+    start: int = field(compare=False)
+    end: int = field(compare=False)
     kind: str = ""  # "", "century", "decade" or "war"
     bc: bool = False
     dimension: str = ""  # of its unit; "" where it has none
     factor: Decimal = Decimal(0)  # its unit in the dimension's base unit
-    start: int = field(default=0, compare=False)
-    end: int = field(default=0, compare=False)
-    ordinal: bool = field(default=False, compare=False)
-    under: int = field(default=0, compare=False)  # the denominator of its fraction; 0: it has none
-    bare: bool = field(default=False, compare=False)  # "one", "first" or "second" alone
-    cut: bool = field(default=False, compare=False)  # a year without its century: "'76", "1914-18"
-    amount: bool = field(default=False, compare=False)  # of money, or with a separator of thousands
+    ordinal: bool = False
+    under: int = 0  # the denominator of its fraction, 8 in "13 3/8"; 0 where it has none
+    bare: bool = False  # "one", "first" or "second" alone
+    cut: bool = False  # a year without its century: "'76", "1914-18"
+    amount: bool = False  # of money, or with a separator of thousands
 
-    @property
+    @cached_property
     def size(self) -> Decimal:
         """Its value in the dimension's base unit; 0 where it has no unit."""
         return self.value * self.factor
@@ -37,10 +80,9 @@ class Number:
         """The smallest difference that its wording can tell: 1, 0.1 with a decimal, 1/8 in 3/8."""
         if self.under:
             return Decimal(1) / self.under
-        exponent = self.value.as_tuple().exponent
-        return Decimal(1).scaleb(min(0, exponent) if isinstance(exponent, int) else 0)
+        return Decimal(1).scaleb(min(0, self.value.as_tuple().exponent))
 
-    @property
+    @cached_property
     def years(self) -> range:
         """The years of a century or decade, those BC negative; empty for other numbers."""
         if self.kind not in ("century", "decade") or self.value > 9999:
@@ -49,16 +91,35 @@ class Number:
         first = int(self.value) if self.kind == "decade" else (int(self.value) - 1) * 100
         return range(-first - length, -first) if self.bc else range(first, first + length)
 
-    @property
+    @cached_property
+    def year(self) -> int | None:
+        """The year it may be, negative BC; of a decade of a known century the first; else None."""
+        if self.kind == "decade":
+            return self.years[0] if 100 <= self.value <= 9999 else None
+        whole = 100 <= self.value < 10_000 and self.value % 1 == 0
+        if not whole or self.kind or self.dimension or (self.amount and not self.bc):
+            return None
+        return -int(self.value) if self.bc else int(self.value)
+
+    @cached_property
     def short(self) -> bool:
         """Whether it is a decade or a year of any century: "the sixties", "'76"."""
         return self.value < 100 and (self.kind == "decade" or self.cut) and not self.bc
 
-    def covers(self, year: int) -> bool:
-        """Whether the year lies in its century or decade; "the sixties" are those of any century.
+    def shortens(self, other: Number) -> bool:
+        """Whether it is `other`, a year or decade, without its century."""
+        full = self.short and self.kind == other.kind and other.year is not None and not other.bc
+        return full and 1000 <= other.value < 3000 and other.value % 100 == self.value
 
-        A year before 1000 is likelier a number of something else, so no "sixties" are of it.
+    def covers(self, other: Number) -> bool:
+        """Whether it is the century or decade of a year, or the century of a decade.
+
+        "The sixties" are those of any century; yet a year before 1000 is likelier a number of
+        something else, so no "sixties" are of it.
         """
+        year = other.year
+        if not self.kind or year is None:
+            return False
         if self.short and year >= 1000:
             return self.kind == "decade" and year % 100 // 10 * 10 == self.value
         return year in self.years
@@ -74,85 +135,57 @@ class Number:
         apart = abs(self.value - other.size / self.factor)
         return apart <= min(self.last_place / 2, ROUNDED * self.value)
 
+    def equals(self, other: Number) -> bool:
+        """Whether both are the same: equal in value, or in size where both have units.
+
+        "34 mm" is not "34 cm", but "34" may be; "0.34 m" is, and "13.4 inches", as each is the
+        other rounded; "500 BC" is not "500". "1st" is a bare "first", but "1" is not. "The sixties"
+        are the 1960s, and the 1860s.
+        """
+        if self.dimension and other.dimension:
+            same = (self.dimension, self.size) == (other.dimension, other.size)
+            return same or (self.rounds(other) and other.rounds(self))
+        if (self.value, self.kind, self.bc) == (other.value, other.kind, other.bc):
+            return not other.bare or (self.ordinal == other.ordinal and not self.dimension)
+        return self.shortens(other) or other.shortens(self)
+
 
 class NumberSet:
     """The numbers a text states, asked whether they bear another number out."""
 
     def __init__(self, numbers: Iterable[Number]) -> None:
-        self.units: dict[tuple[Decimal, str, bool], set[tuple[str, Decimal]]] = {}
-        self.measures: dict[tuple[str, Decimal], Number] = {}
-        self.years: set[int] = set()
-        self.bare: set[tuple[Decimal, bool]] = set()
-        self.endings: set[tuple[str, Decimal, bool]] = set()
+        self.equal: dict[tuple[Decimal, str, bool], set[Number]] = {}
+        self.measures: set[Number] = set()
+        self.times: set[Number] = set()
+        self.short: set[Number] = set()
         for number in numbers:
             self.add(number)
 
     def add(self, number: Number) -> None:
         """Take one stated number more."""
-        if number.bare:
-            self.bare.add((number.value, number.ordinal))
-            return
-        if ending := _ending(number):
-            self.endings.add(ending)
-        unit = (number.dimension, number.size)
-        self.units.setdefault(_key(number), set()).add(unit)
+        self.equal.setdefault((number.value, number.kind, number.bc), set()).add(number)
         if number.dimension:
-            self.measures[unit] = number
-        elif number.kind == "decade" and number.value >= 100:
-            self.years.update(number.years)
-        elif _may_be_year(number):
-            self.years.add(-int(number.value) if number.bc else int(number.value))
+            self.measures.add(number)
+        elif number.short or number.year is not None:
+            (self.short if number.short else self.times).add(number)
 
     def states(self, number: Number) -> bool:
-        """Whether the same number is stated: equal in value, or in size where both have units.
-
-        "34 mm" is not "34 cm", but "34" may be; "0.34 m" is, and "13.4 inches", as each is the
-        other rounded; "500 BC" is not "500". "1st" is "first", but "1" is not. "The sixties" are
-        the 1960s, and the 1860s.
-        """
-        if number.dimension and (number.dimension, number.size) in self.measures:
-            return True
-        units = self.units.get(_key(number), set())
-        if ("", Decimal(0)) in units if number.dimension else bool(units):
-            return True
-        if not number.dimension:
-            return self._states_bare(number) or self._states_ending(number)
-        return any(number.rounds(own) and own.rounds(number) for own in self.measures.values())
+        """Whether the same number is stated, in whatever wording."""
+        return any(number.equals(own) for own in self._near(number))
 
     def supports(self, number: Number) -> bool:
-        """Whether it is stated, rounds a stated measure, or is when a stated time was.
+        """Whether it is stated, rounds a stated measure, or is when a stated time was."""
+        return any(
+            number.equals(own) or number.rounds(own) or number.covers(own)
+            for own in self._near(number)
+        )
 
-        That is: the century or decade of a stated year, or the century of a stated decade.
-        """
-        if self.states(number):
-            return True
-        if number.kind:
-            return any(number.covers(year) for year in self.years)
-        return bool(number.dimension) and any(map(number.rounds, self.measures.values()))
-
-    def _states_bare(self, number: Number) -> bool:
-        """Whether "1", "1st" or "2nd" is here as "one", "first" or "second"."""
-        plain = not (number.kind or number.bc)
-        return plain and (number.value, number.ordinal) in self.bare
-
-    def _states_ending(self, number: Number) -> bool:
-        """Whether a decade or year without its century is here with it, or the other way round."""
-        ending = _ending(number)
-        return bool(ending) and (ending[0], ending[1], not ending[2]) in self.endings
-
-
-def _key(number: Number) -> tuple[Decimal, str, bool]:
-    return number.value, number.kind, number.bc
-
-
-def _ending(number: Number) -> tuple[str, Decimal, bool] | None:
-    """Of a year or decade: its kind, what it is in its century, and whether it is short."""
-    full = number.kind == "decade" or _may_be_year(number)
-    if not (number.short or full and 1000 <= number.value < 3000 and not number.bc):
-        return None
-    return number.kind, number.value % 100, number.short
-
-
-def _may_be_year(number: Number) -> bool:
-    whole = 100 <= number.value < 10_000 and number.value % 1 == 0
-    return whole and not number.kind and (number.bc or not number.amount)
+    def _near(self, number: Number) -> Iterator[Number]:
+        """Those that may bear the number out."""
+        yield from self.equal.get((number.value, number.kind, number.bc), ())
+        if number.dimension:
+            yield from self.measures
+        elif number.kind or number.short:
+            yield from self.short | self.times
+        else:
+            yield from self.short

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .names import FUNCTION_WORDS, find_names, fold
+from .facts import FUNCTION_WORDS, find_names, fold
 
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
 OWNER = re.compile(r"['’]s$")
@@ -94,14 +94,16 @@ def _read(title: str) -> Title:
         return Title(title, frozenset(), frozenset(), frozenset())
     # "20 Dollars", "1 Decadrachm", "1903 Wright Flyer"
     text, title = title, NUMBER_FIRST.sub("", title)
-    words = _said(title)
+    words = frozenset(_said(title))
     owner, owned = _owned(title)
-    if owner and (last := _last(owned)):
-        return Title(text, words, frozenset({owner, last}), _said(owned) | {owner}, owner)
+    if owner and (said := _said(_before_cut(owned.split(",")[0]))):
+        thing, whole = frozenset({owner, said[-1]}), frozenset({owner, *_said(owned)})
+        return Title(text, words, thing, whole, owner)
     date = DATED.search(title)
     undated = title[: date.start()] if date and date.start() else title
     first = undated.split(",")[0] if date else undated
-    return Title(text, words, _shortest([_before_cut(first), first, undated]), words)
+    parts = (frozenset(_said(part)) for part in (_before_cut(first), first, undated))
+    return Title(text, words, next((part for part in parts if len(part) > 1), frozenset()), words)
 
 
 def _owned(title: str) -> tuple[str, str]:
@@ -112,19 +114,8 @@ def _owned(title: str) -> tuple[str, str]:
     return (fold(owners[0][0]), title[owners[0].end() :]) if owners else ("", "")
 
 
-def _last(text: str) -> str:
-    """The last word before the first comma or cut that says something; "" where there is none."""
-    said = [token.word for token in _tokens(_before_cut(text.split(",")[0])) if token.said]
-    return said[-1] if said else ""
-
-
-def _shortest(parts: Sequence[str]) -> frozenset[str]:
-    """The words of the first part that has two or more."""
-    return next((said for part in parts if len(said := _said(part)) > 1), frozenset())
-
-
-def _said(text: str) -> frozenset[str]:
-    return frozenset(token.word for token in _tokens(text) if token.said)
+def _said(text: str) -> list[str]:
+    return [token.word for token in _tokens(text) if token.said]
 
 
 def _before_cut(part: str) -> str:
@@ -167,16 +158,10 @@ def _says(tokens: Sequence[Token], title: Title) -> bool:
         strange = 0 if token.word in title.words else strange + 1
         if strange > (GAP if title.owner else 0):
             run = set()
-        elif not strange:
-            run = _joined(run, token, title.owner)
+        elif not strange and token.word == title.owner and (token.owns or not token.after_of):
+            run = {token.word} if token.owns else set()
+        elif not strange and (run or token.word != title.owner):
+            run = run | {token.word}
         if title.thing <= run:
             return True
     return False
-
-
-def _joined(run: set[str], token: Token, owner: str) -> set[str]:
-    if token.word == owner and token.owns:
-        return {owner}
-    if token.word == owner and not (token.after_of and run):
-        return set()
-    return run | {token.word}

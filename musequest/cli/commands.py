@@ -1,0 +1,348 @@
+"""The commands, in the order in which a museum becomes a docent; each calls what notebooks call.
+
+The packages import what is asked of them when it is, so that no command waits for the libraries of
+another one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import creation, evaluation, finetuning, systems
+from ..errors import MuseQuestError
+from ..home import check_env, remove_made
+from . import (
+    COLLECTION,
+    PROFILE,
+    approach,
+    assignments,
+    command,
+    option,
+    positive,
+    server,
+    settings,
+    typed,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..creation.dialogs import Writer
+    from ..settings import Profile
+
+LANGUAGE = option("--language", "of texts and dialogs (default: en)", default="en", metavar="CODE")
+MUSEUM = (
+    COLLECTION,
+    LANGUAGE,
+    [
+        option("--catalogue", "CSV of the exhibits wanted", type=Path, metavar="FILE"),
+        option("--query", "words the exhibits have to match", metavar="Q"),
+    ],
+    option("--limit", "exhibits of a query (default: 50)", type=positive, default=50),
+    option("--base-url", "of the API, if not the museum's own", metavar="URL"),
+    option("--any-license", "take photos that are not CC0 too", action="store_true"),
+    option("--requests-per-minute", "(default: 60)", type=positive, default=60, metavar="N"),
+)
+
+
+@command(
+    option("folder", "exhibits.csv and its photos", type=Path, metavar="DIR"),
+    COLLECTION,
+    LANGUAGE,
+    name="collect folder",
+    help="a folder of yours",
+)
+def _collect_folder(folder: Path, collection: str, language: str) -> None:
+    _say_collected(creation.collect_folder(folder, collection, language=language), collection)
+
+
+@command(
+    option("source", "its folder, or its name on the Hub", metavar="SOURCE"),
+    COLLECTION,
+    name="collect dataset",
+    help="a dataset made elsewhere, photos and dialogs",
+)
+def _collect_dataset(source: str, collection: str) -> None:
+    rows = creation.collect_dataset(source, collection)
+    print(json.dumps({"rows": rows, "audit": creation.audit(collection)}, indent=2))
+
+
+def _collect_museum(museum: str, collection: str, **options: Any) -> None:
+    table = creation.collect_museum(museum, collection, **options)
+    if missing := len(creation.missing_exhibits(collection)):
+        print(f"{missing} were not found; data/{collection}/missing.csv says why.")
+    _say_collected(table, collection)
+
+
+SMITHSONIAN = command(
+    *MUSEUM,
+    name="collect smithsonian",
+    help="Smithsonian Open Access; without more, the 65 published exhibits",
+)(partial(_collect_museum, "smithsonian"))
+ARTIC = command(*MUSEUM, name="collect artic", help="the Art Institute of Chicago")(
+    partial(_collect_museum, "artic")
+)
+
+
+def _say_collected(table: pd.DataFrame, collection: str) -> None:
+    photos = int(table["photos"].map(len).sum())
+    print(f"{len(table)} exhibits with {photos} photos are collected in '{collection}'.")
+
+
+@command(
+    COLLECTION,
+    option("--seed", "of the alterations (default: 0)", type=int, default=0),
+    option("--processes", "at most (default: one a core)", type=positive),
+)
+def augment(collection: str, seed: int, processes: int | None) -> None:
+    """Make altered copies until each exhibit has 15 photos."""
+    table = creation.augment(collection, seed=seed, processes=processes)
+    copies = int(table["augmented"].sum())
+    print(f"{len(table)} photos, of which {copies} are augmented copies.")
+
+
+@command(
+    COLLECTION,
+    option("--writer", "default: offline", choices=["offline", "hosted"], default="offline"),
+    option("--seed", "of the offline writer (default: 0)", type=int, default=0),
+    option("--model", "of the hosted writer (default: gpt-4o-mini)"),
+    *server(calls=64),
+    option("--batch", "hand over for half the price, collect by a later run", action="store_true"),
+)
+def synthesize(collection: str, writer: str, seed: int, **hosted: Any) -> None:
+    """Write 15 question-answer pairs an exhibit."""
+    table = creation.synthesize(collection, _writer(writer, typed(hosted)), seed=seed)
+    print(f"{len(table)} dialogs about {table['item_name'].nunique()} exhibits.")
+
+
+def _writer(writer: str, hosted: dict[str, Any]) -> Writer:
+    """The writer as chosen; options of the hosted writer with the other raise MuseQuestError."""
+    if writer == "hosted":
+        from ..creation.hosted import BatchWriter, HostedWriter
+
+        if not hosted.pop("batch", False):
+            return HostedWriter(**hosted)
+        if hosted.pop("concurrency", None):
+            raise MuseQuestError("--concurrency is not for --batch; leave one of them out.")
+        return BatchWriter(**hosted)
+    if hosted:
+        flag = f"--{next(iter(hosted)).replace('_', '-')}"
+        raise MuseQuestError(f"{flag} is for the hosted writer; add --writer hosted.")
+    from ..creation.offline_writer import OfflineWriter
+
+    return OfflineWriter()
+
+
+@command(COLLECTION)
+def dataset(collection: str) -> None:
+    """Join photos and dialogs, write the dataset and audit it."""
+    built = creation.build_dataset(collection)
+    print(json.dumps(built | {"audit": creation.audit(collection)}, indent=2))
+
+
+@command(
+    COLLECTION,
+    option("--repository", "on the Hub", required=True, metavar="OWNER/NAME"),
+    option("--public", "create it public, after a question", action="store_true"),
+    option("--dry-run", "only print what would be done", action="store_true"),
+)
+def push(collection: str, repository: str, public: bool, dry_run: bool) -> None:
+    """Upload the dataset folder to the Hugging Face Hub."""
+    options = {"private": not public, "dry_run": dry_run, "confirm": _confirm}
+    plan = creation.push_to_hub(collection, repository, **options)
+    print(plan if dry_run else f"{len(plan.files)} files are in {plan.repository}.")
+
+
+def _confirm(question: str) -> bool:
+    """Ask at the terminal; without one the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} Type yes: ").strip().casefold() == "yes"
+
+
+@command(
+    PROFILE,
+    approach("how to tune (default: lora)"),
+    option(
+        "--processes", "of a parallel approach (default: one a GPU)", type=positive, metavar="N"
+    ),
+    option("--fresh", "discard an earlier run", action="store_true"),
+    settings("a key of TrainingArguments or of the profile"),
+)
+def train(profile: str, approach: str, settings: list[str], **options: Any) -> None:
+    """Tune the profile's model with one approach."""
+    from ..finetuning.distributed import rank
+    from ..settings import load_profile, parted
+
+    chosen, learning = parted(assignments(settings, "--set"))
+    record = finetuning.train(load_profile(profile, chosen), approach, learning, **options)
+    if rank() == 0:
+        print(json.dumps(record, indent=2))
+
+
+def _profile(name: str, settings: Sequence[str] = ()) -> Profile:
+    from ..settings import load_profile
+
+    return load_profile(name, assignments(settings, "--set"))
+
+
+@command(
+    PROFILE,
+    approach("or base, gpt4o, retrieval, rag"),
+    option("--condition", "blank_photo, wrong_photo, no_photo or outsiders"),
+    *server(calls=16),
+    settings(),
+)
+def infer(
+    profile: str, approach: str, condition: str | None, settings: list[str], **hosted: Any
+) -> None:
+    """Answer the test questions with the base model, a tuned one or another system."""
+    chosen = _profile(profile, settings)
+    table = systems.answer(chosen, approach, condition, **typed(hosted))
+    under = f" under '{condition}'" if condition else ""
+    path = systems.answers_dir(chosen, approach, condition) / "predictions.parquet"
+    print(f"{len(table)} questions are answered by '{approach}'{under}: {path}")
+
+
+@command(
+    PROFILE,
+    approach("or base, retrieval, rag"),
+    option("--photo", "JPEG, PNG and the like", required=True, metavar="FILE"),
+    option(
+        "--question",
+        "as often as wanted (default: What is this?)",
+        action="append",
+        default=[],
+        metavar="Q",
+    ),
+    settings(),
+)
+def ask(profile: str, approach: str, photo: str, question: list[str], settings: list[str]) -> None:
+    """Ask the base model, a tuned one or another local system about a photo of your own."""
+    chosen = _profile(profile, settings)
+    print("\n\n".join(systems.ask(chosen, photo, *question, system=approach)))
+
+
+@command(
+    PROFILE,
+    approach("whose adapter (default: lora)"),
+    option("--rows", "to compare (default: 4)", type=positive, default=4),
+    settings(),
+)
+def merge(profile: str, approach: str, rows: int, settings: list[str]) -> None:
+    """Merge a finished run's adapter into the base model, and check that its answers stay."""
+    record = finetuning.merge(_profile(profile, settings), approach, rows=rows)
+    print(json.dumps(record, indent=2))
+
+
+@command(PROFILE, option("--gpu", "a GPU's name, or its memory, as in 24GiB", metavar="NAME"))
+def preflight(profile: str, gpu: str | None) -> None:
+    """Say what fits on which GPU, and what is missing, before anything is loaded."""
+    from ..finetuning.preflight import preflight
+
+    table, findings = preflight(profile, gpu)
+    print(table.to_string(index=False))
+    print("\n".join(findings))
+
+
+@command(
+    PROFILE,
+    approach("whose weights (default: lora)"),
+    option("--repo", "on the Hub", required=True, metavar="OWNER/NAME"),
+    option("--merged", "the merged model, not the adapter", action="store_true"),
+    option(
+        "--license", "of the model, as the Hub names licences", dest="license_name", metavar="L"
+    ),
+    option("--upload", "upload, not only make the folder", action="store_true"),
+    option("--public", "for all to see, not only for you", action="store_true"),
+)
+def publish(
+    profile: str, approach: str, repo: str, public: bool, upload: bool, **options: Any
+) -> None:
+    """Make the folder for the Hub with its model card; upload it only if asked to."""
+    from ..finetuning.publishing import told
+
+    folder = finetuning.publish(
+        profile, approach, repo, private=not public, upload=upload, **options
+    )
+    if not upload:
+        print(told(folder))
+    done = "is uploaded to" if upload else "would be uploaded (add --upload) to"
+    print(f"{folder} {done} {repo}.")
+
+
+@command(
+    option(
+        "predictions",
+        "a system's answers; parquet, CSV, JSON lines",
+        nargs="+",
+        metavar="NAME=FILE",
+    ),
+    option("--exhibits", "exhibits.parquet, for facts and names", type=Path),
+    option("--out", "folder for the scores", type=Path, required=True),
+    option("--profile", "whose dataset gives tracks, whose model the base score"),
+)
+def score(predictions: list[str], exhibits: Path | None, out: Path, profile: str | None) -> None:
+    """Score the answers of any systems on the questions they share."""
+    paths = {name: Path(path) for name, path in assignments(predictions, "predictions").items()}
+    chosen = _profile(profile) if profile else None
+    print(json.dumps(evaluation.score(paths, exhibits, out, chosen), indent=2))
+
+
+@command(PROFILE)
+def report(profile: str) -> None:
+    """Score all systems of a profile and write its report."""
+    evaluation.evaluate(profile)
+    print(evaluation.build_report(profile))
+
+
+@command(
+    option("--profile", "a name in profiles/ or a YAML file", default="pocket"),
+    option("--longer", "and what a demo leaves out", action="store_true"),
+)
+def demo(profile: str, longer: bool) -> None:
+    """Walk all three stages, from photos to report.html, by their notebooks."""
+    from ..book.notebooks import DEMO, LONGER, demo
+
+    demo(profile, (*DEMO, *LONGER) if longer else DEMO)
+
+
+@command(PROFILE, option("--refresh", "replace the committed notebooks", action="store_true"))
+def six(profile: str, refresh: bool) -> None:
+    """Run all approaches with their notebooks, and compare them in one table."""
+    from ..book.notebooks import compare_approaches
+
+    compare_approaches(profile, refresh=refresh)
+
+
+@command()
+def notebooks() -> None:
+    """Walk the longer demo and put its notebooks, with outputs, where the committed ones are."""
+    from ..book.notebooks import refresh
+
+    refresh()
+
+
+@command(
+    option("--keep", "first keep this profile's last demo", metavar="PROFILE"),
+    option("--keep-retrieval", "first keep its last 3.2", metavar="PROFILE"),
+    option("--keep-six", "first keep its last `make six`", metavar="PROFILE"),
+)
+def readme(keep: str | None, keep_retrieval: str | None, keep_six: str | None) -> None:
+    """Write the figures of the readmes from the records in benchmarks/records/."""
+    from ..book.readme_tables import write_readmes
+
+    write_readmes(demo=keep, retrieval=keep_retrieval, six=keep_six)
+
+
+@command(PROFILE)
+def clean(profile: str) -> None:
+    """Remove data, runs and results of a profile, wherever they lie."""
+    check_env()
+    for removed in remove_made(profile):
+        print(f"Removed {removed}.")
