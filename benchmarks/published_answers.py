@@ -26,8 +26,8 @@ import pandas as pd
 
 from musequest.errors import MuseQuestError
 from musequest.evaluation.differences import Draws
-from musequest.evaluation.scoring import score
 from musequest.evaluation.drawing import Picture, picture
+from musequest.evaluation.scoring import score
 from musequest.files import write_json, write_whole
 from musequest.home import root
 from musequest.systems.registry import system

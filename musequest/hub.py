@@ -23,9 +23,8 @@ from huggingface_hub.errors import (
 from jinja2 import StrictUndefined, Template
 from safetensors import SafetensorError
 
-from .home import check_hub
 from .errors import MuseQuestError, chain, refusal
-from .home import run_dir
+from .home import check_hub, run_dir
 from .settings import Profile
 
 # What the libraries raise at files that are damaged or of another kind.

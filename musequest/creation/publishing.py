@@ -27,7 +27,7 @@ from ..files import (
     read_remade,
     write_text,
 )
-from ..home import collection_dir
+from ..home import check_hub, collection_dir
 from ..hub import fill_card, hub_api
 from ..languages import language_name
 from ..locks import holds_collection

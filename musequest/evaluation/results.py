@@ -148,8 +148,7 @@ class Results:
 
         Empty where the profile's set is not there, or is not the one that was shown then.
         """
-        from ..systems.conditions import asked_under
-        from ..systems.conditions import outsider_rows, outsiders_folder
+        from ..systems.conditions import asked_under, outsider_rows, outsiders_folder
 
         try:
             present = asked_under(OUTSIDERS, self.profile)

@@ -17,7 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..errors import MuseQuestError
 from ..files import check_digests, file_digest, plain_files, read_json, read_remade, write_text
-from ..home import results_dir, run_dir
+from ..home import check_hub, results_dir, run_dir
 from ..hub import fill_card, hub_api
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
