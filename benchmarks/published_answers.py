@@ -202,8 +202,10 @@ def summary_of(scores: pd.DataFrame) -> dict[str, Any]:
 def _pairs(
     means: dict[str, pd.DataFrame], runs: dict[str, pd.DataFrame]
 ) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
-    """Full against adapters, and each number of GPUs against the fewest, approach by approach."""
+    """Full against adapters, one approach's two runs, and more GPUs against fewer."""
     yield "full", "adapters", means["full"], means["adapters"]
+    for one, other in itertools.combinations(sorted(n for n in runs if n.startswith("qlora")), 2):
+        yield one, other, runs[one][FIGURES], runs[other][FIGURES]
     devices = {name: int(name.rpartition("_x")[2]) for name in runs if "_x" in name}
     for approaches in (("lora_a", "lora_ddp"), ("full_mp",), ("full_fsdp",)):
         own = sorted((n for n in devices if n.startswith(approaches)), key=devices.__getitem__)

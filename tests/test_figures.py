@@ -304,6 +304,6 @@ def test_published_means_are_lines_of_the_published_profile_alone(home: Path):
     assert Results(profile, *parts).published_means == {}
     model, collection = PUBLISHED
     published = replace(profile, base_model=model, collection=collection)
-    assert Results(published, *parts).published_means == {
-        "base": 0.607, "gpt4o": 0.438, "lora": 0.078, "full": 0.073,
-    }  # fmt: skip
+    means = Results(published, *parts).published_means
+    rounded = {name: round(mean, 2) for name, mean in means.items()}
+    assert rounded == {"base": 0.61, "gpt4o": 0.44, "lora": 0.08, "full": 0.07}

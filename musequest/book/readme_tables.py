@@ -147,18 +147,6 @@ def pocket_run(demo: Record) -> str:
     )
 
 
-@block(RECORDS / "published_scores.csv")
-def published_answers(means: pd.DataFrame) -> str:
-    """Means of the published answers, in the encoder that scores every system here."""
-    return markdown(means)
-
-
-@block(RECORDS / "published_test.csv")
-def published_test(figures: pd.DataFrame) -> str:
-    """What the published test was made of, and how often the tuned models' numbers were wrong."""
-    return markdown(figures)
-
-
 def metric_table() -> str:
     """Every metric with its range, direction, formula and source."""
     rows = [

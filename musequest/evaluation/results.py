@@ -90,8 +90,11 @@ class Results:
         """
         if (self.profile.base_model, self.profile.collection) != PUBLISHED:
             return {}
-        table = pd.read_csv(root() / RECORDS / "published_scores.csv")
-        return dict(zip(table.system, table.embedding_distance, strict=True))
+        record = read_json(root() / RECORDS / "published_answers.json")
+        groups, runs = record["groups"], record["runs"]
+        own = {"base": groups["untuned"], "gpt4o": groups["gpt4o"]}
+        own |= {"lora": runs["lora_a6000_48g_x1"], "full": runs["full_a100_80g_x1"]}
+        return {name: figures["embedding_distance"]["mean"] for name, figures in own.items()}
 
     @cached_property
     def titles(self) -> dict[str, str]:
