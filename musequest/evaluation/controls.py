@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+import numpy as np
+
 from ..text.numbers import (
     ONES,
     PLURAL_TENS,
@@ -26,7 +28,7 @@ from ..text.numbers import (
     ordinal_of,
 )
 from ..text.quantities import Number, NumberSet
-from .answers import Answers
+from .answers import Answers, Given
 
 SEED = 0
 AFTER = 40  # characters behind a number that may hold its unit, century or era
@@ -45,8 +47,8 @@ WORD_FRACTIONS = ["two-thirds", "one-third", "three-quarters", "one-quarter", "t
 WORD_FRACTIONS += ["three-fifths", "one-fifth", "three-eighths", "five-eighths", "one-tenth"]
 
 
-def control_answers(answers: Answers) -> dict[str, list[str]]:
-    """Control -> its answers in the order of the items; the same items give the same answers.
+def with_controls(answers: Answers) -> dict[str, Given]:
+    """Every system's answers, its ablations', and the controls'; the same items give the same.
 
     With a single exhibit there is no other one whose reference could be taken.
     """
@@ -60,7 +62,11 @@ def control_answers(answers: Answers) -> dict[str, list[str]]:
         ],
         "control_empty": [""] * len(truths),
     }
-    return {name: own for name, own in controls.items() if own}
+    places, untimed = np.arange(len(truths)), np.full(len(truths), np.nan)
+    return {
+        **answers.given,
+        **{name: Given(places, own, untimed) for name, own in controls.items() if own},
+    }
 
 
 def other_references(truths: Sequence[str], item_names: Sequence[str]) -> list[str]:
