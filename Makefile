@@ -41,7 +41,7 @@ six: $(READY)  ## tune the pocket docent with every approach, and compare them i
 	@$(BIN)/python -m musequest six --profile $(PROFILE)
 
 test: $(READY)  ## prove the parts
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## check style, and that no package imports one above it
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache --no-logo

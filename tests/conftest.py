@@ -22,6 +22,16 @@ settings.register_profile(
 )  # fmt: skip
 settings.load_profile("same")
 
+# The files that take longest, which workers begin with, so that none ends alone with one of them.
+LONGEST = ["test_notebooks", "test_launching", "test_six", "test_sweep", "test_parallel"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 # title, kind drawn, colour, number of photos: every branch of the split rule occurs.
 PIECES = [
     ("The Lantern of Brod", "rectangle", (200, 60, 50), 1),

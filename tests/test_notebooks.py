@@ -15,6 +15,7 @@ import nbformat
 import pytest
 import yaml
 from forked import print_to
+from kernels import fork_kernels
 from sweeping import MOUNTS, Disk, in_child
 
 from musequest.__main__ import main
@@ -53,14 +54,18 @@ def write_profile(folder: Path, **changes: object) -> Path:
     return path
 
 
-def demo(profile: Path, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """What `make demo` runs, in a process of its own."""
+def demo(
+    profile: Path, home: Path, *options: str, forked: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """What `make demo` runs, in a process of its own; its kernels are forked or started anew."""
     command = ["demo", "--profile", str(profile), *options]
 
     def run() -> int:
         os.environ["MUSEQUEST_HOME"] = str(home)
         os.chdir(root())
         print_to(Path(told))
+        if forked:
+            fork_kernels(pytest.MonkeyPatch())
         return main(command)
 
     with tempfile.TemporaryDirectory() as told:
@@ -136,7 +141,7 @@ def test_second_and_longer_demo_makes_nothing_again(walk: Walk):
 
 def test_failing_notebook_stops_the_demo_with_cell_and_error(tmp_path: Path):
     profile = write_profile(tmp_path, museum=str(tmp_path / "no_museum"), collection="cut")
-    shown = demo(profile, tmp_path)
+    shown = demo(profile, tmp_path, forked=False)
     assert shown.returncode == 1
     assert DEMO[0] in shown.stderr and " stopped: " in shown.stderr
     assert "no_museum" in shown.stderr and " of " in shown.stderr

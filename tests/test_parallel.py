@@ -19,7 +19,6 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForImageTextToText, TrainingArguments
 
-from musequest import settings
 from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
@@ -428,20 +427,6 @@ def test_a_merge_killed_before_its_end_is_made_again(runs, tmp_path, monkeypatch
     before = (kept / "model.safetensors").read_bytes()
     fsdp.merge_shards(kept, "float32")
     assert (kept / "model.safetensors").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        ({"strategy": "pipes"}, "'strategy' is 'pipes'; write one of ddp, sequential, 1f1b, fsdp"),
-        ({"strategy": "1f1b", "micro_batch": 4}, "unknown key 'micro_batch'.*'micro_batches'"),
-        ({"strategy": "fsdp", "reshard": True}, "unknown key 'reshard'"),
-        ({"strategy": "ddp", "micro_batches": 4}, "unknown key 'micro_batches'"),
-    ],
-)
-def test_a_wrong_parallel_block_is_one_sentence(block, message):
-    with pytest.raises(MuseQuestError, match=message):
-        settings._check_parallel(block, Path("config.yaml"))
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -178,6 +178,19 @@ def test_an_approach_is_found_by_its_key(approaches):
             "tuning: full\nparallel: {strategy: fsdp, sharding_strateg: 1}\n",
             "nearest .* 'sharding_strategy'",
         ),
+        (
+            "tuning: full\nparallel: {strategy: pipes}\n",
+            "'strategy' is 'pipes'; write one of ddp, sequential, 1f1b, fsdp",
+        ),
+        (
+            "tuning: full\nparallel: {strategy: 1f1b, micro_batch: 4}\n",
+            "unknown key 'micro_batch'.*'micro_batches'",
+        ),
+        ("tuning: full\nparallel: {strategy: fsdp, reshard: 1}\n", "unknown key 'reshard'"),
+        (
+            "tuning: lora\nparallel: {strategy: ddp, micro_batches: 4}\n",
+            "unknown key 'micro_batches'",
+        ),
         ("tuning: full\ntraining: {epochs: 1}\n", "unknown key 'epochs'"),
         ("tuning: full\nlorra: {}\n", "unknown key 'lorra'; the nearest known is 'lora'"),
         ("tuning: some\n", "'tuning' is 'some'; write lora or full"),

@@ -5,6 +5,7 @@ import shutil
 
 import nbformat
 import pytest
+from kernels import fork_kernels
 from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
@@ -27,6 +28,7 @@ def done(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("MUSEQUEST_HOME", str(home))
     patch.setenv("OMP_NUM_THREADS", "1")
+    fork_kernels(patch)
     record = notebooks.compare_approaches(str(home / "tiny.yaml"))
     yield home, record
     patch.undo()

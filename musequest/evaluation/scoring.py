@@ -35,9 +35,9 @@ from ..systems.registry import (
 from ..tables import write_table
 from ..text.encoder import DECIMALS, SHA256, Encoder, load_encoder
 from ..text.titles import untold
-from .answers import Answers, Given, gather
+from .answers import Answers, gather
 from .base_model import BaseModel
-from .controls import control_answers
+from .controls import with_controls
 from .differences import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED, Summary, compare, summarize
 from .metrics import METRICS, Metric, metrics_of
 from .results import REPORT, dataset_items, load_results
@@ -231,15 +231,6 @@ def _encode(encoder: Encoder, answers: list[str], known: Mapping[str, np.ndarray
     fresh = [answer for answer in answers if answer not in known]
     found = {**known, **dict(zip(fresh, encoder.encode(fresh), strict=True))}
     return np.stack([found[answer] for answer in answers])
-
-
-def with_controls(answers: Answers) -> dict[str, Given]:
-    """Every system's answers, its ablations', and the controls'."""
-    controls = {
-        name: Given(np.arange(len(own)), own, np.full(len(own), np.nan))
-        for name, own in control_answers(answers).items()
-    }
-    return {**answers.given, **controls}
 
 
 def _scores(
