@@ -43,8 +43,9 @@ six: $(READY)  ## tune the pocket docent with every approach, and compare them i
 test: $(READY)  ## prove the parts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-lint: $(READY)  ## check style, and that no package imports one above it
+lint: $(READY)  ## check style and types, and that no package imports one above it
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/mypy
 
 notebooks: $(READY)  ## run the demo and put its notebooks, with outputs, where the committed ones are
 	@$(BIN)/python -m musequest notebooks

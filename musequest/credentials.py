@@ -10,7 +10,7 @@ import ipaddress
 import os
 import re
 import socket
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def _credentials() -> dict[str, str]:
     return {value: found[value] for value in sorted(found, key=len, reverse=True)}
 
 
-def _hidden(value: T, credentials: dict[str, str]) -> T:
+def _hidden(value: Any, credentials: dict[str, str]) -> Any:
     if isinstance(value, str):
         for credential, name in credentials.items():
             value = value.replace(credential, name)

@@ -130,7 +130,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 def _told(error: OSError) -> str:
     unknown = (str(error.strerror or error).strip().splitlines() or [type(error).__name__])[0]
     wrong, remedy = (REFUSALS | NAMES).get(
-        error.errno, (unknown.rstrip("."), "check it, and what it is made from")
+        error.errno or 0, (unknown.rstrip("."), "check it, and what it is made from")
     )
     place = error.filename
     if isinstance(place, str | bytes | os.PathLike):

@@ -54,7 +54,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     except Exception as error:
         refused = None if isinstance(error, MuseQuestError) else refusal(error)
         if refused and refused.filename in (None, str(temporary)):  # as most libraries tell it
-            raise OSError(refused.errno, os.strerror(refused.errno), str(path)) from error
+            raise OSError(refused.errno, os.strerror(refused.errno or 0), str(path)) from error
         raise
     finally:
         with suppress(OSError):  # a read-only disk refuses that even where there is nothing
@@ -92,7 +92,9 @@ def plain_files(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], l
     Names are relative to the folder, as in `fnmatch`. A link by an allowed name, which may lead
     anywhere, raises MuseQuestError; other links are among the rest and are not followed.
     """
-    allowed, rest, names = [], [], tuple(names)
+    allowed: list[Path] = []
+    rest: list[Path] = []
+    names = tuple(names)
     for place, inner, files in os.walk(folder):
         links = [name for name in inner if Path(place, name).is_symlink()]
         for path in sorted(Path(place, name) for name in (*files, *links)):

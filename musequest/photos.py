@@ -155,7 +155,7 @@ def _plain(image: Image.Image) -> Image.Image:
                 ImageCms.ImageCmsProfile(io.BytesIO(profile)),
                 ImageCms.createProfile("sRGB"),
             )
-            image = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB")
+            image = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB") or image
     return image.convert("RGB")
 
 

@@ -153,7 +153,8 @@ def table_writer(kind: str, path: str | Path) -> Iterator[Callable[[dict[str, An
 
     The file is written whole or not at all, with the same bytes as by `write_table`.
     """
-    path, schema, waiting = Path(path), SCHEMAS[kind], []
+    path, schema = Path(path), SCHEMAS[kind]
+    waiting: list[Any] = []
 
     with (
         write_whole(path) as temporary,

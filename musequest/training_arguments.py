@@ -54,7 +54,7 @@ class Allowed:
 
 
 # Optimizers, and what each reads of optim_args; those with an Adam in them read the adam_ keys.
-_RMSPROP = {
+_RMSPROP: dict[str, Values] = {
     "momentum": Number(0, 1),
     "alpha": Number(0, 1),
     "eps": Number(0, 1, above=True),

@@ -293,8 +293,8 @@ BLOCKS |= {f"results_{name}": functools.partial(results_of, name) for name in ap
 
 def _ours(approach: str) -> str:
     record = read_record(SIX)
-    found = record and record["approaches"].get(approach)
-    if not found:
+    found = record["approaches"].get(approach) if record else None
+    if not (record and found):
         return NO_SIX
     run = found["run"]
     peak = max(run["peak_memory_gib"].values())

@@ -82,10 +82,12 @@ class Reader(NotebookClient):
 
     def hand_on_interrupts(self, notebook: nbformat.NotebookNode) -> None:
         """Let Ctrl-C reach the running cell, which can then save what it has."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(
-            signal.SIGINT, lambda: asyncio.ensure_future(self.km.interrupt_kernel())
-        )
+
+        def interrupt() -> None:
+            manager: Any = self.km  # there is one while a cell runs
+            asyncio.ensure_future(manager.interrupt_kernel())
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
 
     def announce(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
         """Print the cell's number among the code cells and the heading it stands under."""

@@ -204,7 +204,7 @@ def audit(collection: str) -> dict[str, Any]:
     test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
     learned = table[table["split"] == "train"]
     alike = _alike(table[table["image_name"].isin(likenesses)], likenesses)
-    report = {
+    report: dict[str, Any] = {
         "fingerprint": fingerprint(collection),
         "exhibits": int(table["item_name"].nunique()),
         "rows": {split: int((table["split"] == split).sum()) for split in SPLITS},

@@ -246,7 +246,10 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit], language: str) -> E
         splits=splits,
         facts=facts,
         language=checked_language(cells.get("language") or language, "its list"),
-        **{key: cells.get(key, "") for key in ("link", "record", "license", "credit")},
+        link=cells.get("link", ""),
+        record=cells.get("record", ""),
+        license=cells.get("license", ""),
+        credit=cells.get("credit", ""),
     )
 
 
@@ -309,7 +312,9 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
             "'%s' has %d photos; the first %d are used.",
             exhibit.item_name, len(exhibit.photos), SLOTS,
         )  # fmt: skip
-    images, taken, rights = [], [], []
+    images: list[Any] = []
+    taken: list[Any] = []
+    rights: list[Any] = []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
         image = prepared_photo(folder / photo)

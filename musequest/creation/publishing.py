@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
@@ -119,7 +120,7 @@ def push_to_hub(
     try:
         if not plan.exists:
             api.create_repo(repository, repo_type="dataset", private=plan.visibility == "private")
-        operations = [
+        operations: list[Any] = [
             *(CommitOperationAdd(name, str(folder / name)) for name in plan.files),
             *(CommitOperationDelete(name) for name in plan.removed),
         ]
@@ -164,7 +165,7 @@ def _plan(folder: Path, repository: str, private: bool, needed: bool) -> Plan:
             raise _refused(repository, error) from None
     allowed, rest = plain_files(folder, FILES)
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in allowed}
-    siblings = [each.rfilename for each in (there and there.siblings) or []]
+    siblings = [each.rfilename for each in getattr(there, "siblings", None) or []]
     return Plan(
         repository=repository,
         visibility="private" if (there.private if there else private) else "public",

@@ -94,9 +94,9 @@ def _value(value: object, field: pa.Field, where: str) -> object:
         return None
     try:
         if pa.types.is_floating(field.type):
-            return float(value)
+            return float(str(value))
         if pa.types.is_integer(field.type):
-            return int(float(value))
+            return int(float(str(value)))
     except (TypeError, ValueError, OverflowError):
         raise MuseQuestError(
             f"{where}: {field.name} is {value!r}, which is no number; write one or nothing."

@@ -100,7 +100,7 @@ def gather(
     if outsiders and (sentence := untold(titles) if titles else NO_TITLES):
         notices.append(sentence)
     paths = {name: Path(predictions[name]) for name in names}
-    files = {
+    files: dict[str, dict[str, object]] = {
         name: {"path": str(path), "sha256": file_digest(path), "items": len(tables[name])}
         for name, path in paths.items()
     }

@@ -33,7 +33,12 @@ from .answers import Answers, Given
 SEED = 0
 AFTER = 40  # characters behind a number that may hold its unit, century or era
 # Words that stand for each other, each list in its order.
-LISTS = (ONES + TEENS, TENS, [*map(ordinal_of, ONES + TEENS)], [*map(ordinal_of, TENS)])
+LISTS: tuple[list[str], ...] = (
+    ONES + TEENS,
+    TENS,
+    [*map(ordinal_of, ONES + TEENS)],
+    [*map(ordinal_of, TENS)],
+)
 LISTS += ([*PLURAL_TENS], ROMANS[1:])
 PLACES = {word: (words, place) for words in LISTS for place, word in enumerate(words)}
 WORD = re.compile(r"[IVX]+|[A-Za-z][a-z]+")
@@ -95,7 +100,7 @@ def change_numbers(text: str, known_text: str) -> str:
         if numbers and old[0].cut and old[0].value >= 1000 and not old[0].kind:
             old.insert(0, numbers.pop())
             start, end = old[0].start, old[1].end
-            wordings = _ranges(text, *old, rng)
+            wordings = _ranges(text, old[0], old[1], rng)
         else:
             inside = (n for n in numerals if old[0].start <= n.start and n.end <= old[0].end)
             numeral = next(inside, old[0])
@@ -176,7 +181,7 @@ def _step(kind: str, value: Decimal, old: str) -> Decimal:
     if kind == "century":
         return Decimal(100 if value >= 100 else 2)
     if "." in old or ("," in old and value < 1000 and value % 1):
-        return Decimal(1).scaleb(value.normalize().as_tuple().exponent) * 7
+        return Decimal(1).scaleb(int(value.normalize().as_tuple().exponent)) * 7
     return Decimal(13) if value >= 100 else max(Decimal(1), value // 3)
 
 

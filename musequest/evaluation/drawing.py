@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ TALLEST_PX = 30_000  # Matplotlib cannot draw pictures of 65,536 px and more.
 BESIDE, MARKER, STEP, STEPS = 7, 4, 4, 12
 Label = tuple[float, float, str]  # of a point: x, y in the axes' data, text
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -101,7 +101,7 @@ def head(figure: Picture, title: str) -> None:
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
 
 
-def grid_lines(axes: Axes, along: str) -> None:
+def grid_lines(axes: Axes, along: Literal["x", "y"]) -> None:
     """Thin lines at the ticks of one axis, and no frame but the other axis' line."""
     axes.grid(True, axis=along)
     axes.spines["left" if along == "y" else "bottom"].set_visible(False)

@@ -78,13 +78,13 @@ def metric_bars(summary: Summary, track: str = "all") -> Picture:
     rows = -(-len(chosen) // columns)
     height = 0.55 + rows * (PANEL + BAR * len(systems))
     with picture(WIDTH, height, layout="constrained") as figure:
-        figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)
+        figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for axes, metric in zip(panels, chosen, strict=False):
             _bars(axes, metric, {name: each[metric.name] for name, each in own.items()})
         for axes in panels[len(chosen) :]:
             axes.set_axis_off()
-        items = max(value["n"] for each in own.values() for value in each.values())
+        items = max(value["n"] or 0 for each in own.values() for value in each.values())
         head(figure, f"{TRACK_LABELS[track]}: {items} items, mean and 95 % interval over exhibits")
     return figure
 
@@ -96,7 +96,7 @@ def _bars(axes: Axes, metric: Metric, values: Mapping[str, Mapping[str, float | 
             axes.text(0, place, " no value", va="center", color=QUIET)
             continue
         axes.barh(place, mean, height=0.7, color=system(name).colour)
-        if low is not None:
+        if low is not None and high is not None:
             for colour, width in (("white", 3.4), (INK, 1.4)):
                 axes.plot(
                     [low, high], [place] * 2, color=colour, lw=width, marker="|", ms=6, mew=width

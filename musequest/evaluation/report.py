@@ -184,7 +184,7 @@ def _answer(
 ) -> dict[str, Any]:
     """One answer with its facts marked; `claimed` are exhibits, None where no title can be told."""
     told = {"name": name, "label": system(name).label, "place": place}
-    lists = {"claimed": None, "invented": [], "missing": []}
+    lists: dict[str, Any] = {"claimed": None, "invented": [], "missing": []}
     return {**told, "segments": segments(text, marks), **lists, **more}
 
 

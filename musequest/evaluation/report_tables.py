@@ -51,7 +51,7 @@ def score_table(results: Results, track: str) -> dict[str, Any]:
     """One score table: a row a metric, a cell a system or control."""
     own = results.summary[track]
     names = [name for name in results.answering if name in own] or ordered(own)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"metric": METRICS[name], "cells": _cells(METRICS[name], {n: own[n][name] for n in names})}
         for name in own[names[0]]
     ]

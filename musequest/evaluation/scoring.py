@@ -234,7 +234,7 @@ def _encode(encoder: Encoder, answers: list[str], known: Mapping[str, np.ndarray
 
 
 def _scores(
-    name: str, items: pd.DataFrame, batch: ScoringBatch, nearest: np.ndarray | None
+    name: str, items: pd.DataFrame, batch: ScoringBatch, nearest: Any = None
 ) -> pd.DataFrame:
     """Rows of scores.parquet; answers about things from outside have no `nearest` exhibit."""
     columns: dict[str, Any] = {"model": name}

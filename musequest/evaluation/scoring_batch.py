@@ -70,7 +70,7 @@ class ScoringBatch:
     answer_vectors: np.ndarray  # (n, 384) unit vectors
     references: References
     encoder: Encoder
-    seconds: Sequence[float] = ()  # NaN where none were recorded
+    seconds: Sequence[float] | np.ndarray = ()  # NaN where none were recorded
     base: BaseModel | None = None  # for the published score
     titles: Sequence[str] = ()  # of every exhibit of the collection
 

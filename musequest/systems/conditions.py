@@ -39,7 +39,7 @@ BLANK = (128, 128, 128)
 
 
 @dataclass(frozen=True)
-class Shown(Sequence):
+class Shown(Sequence[Mapping[str, Any]]):
     """Rows as they are shown under a condition; a photo is decoded when its row is looked at."""
 
     show: Callable[[int], Mapping[str, Any]]
@@ -48,7 +48,7 @@ class Shown(Sequence):
     def __len__(self) -> int:
         return len(self.shown_item_names)
 
-    def __getitem__(self, index: int) -> Mapping[str, Any]:
+    def __getitem__(self, index: Any) -> Any:
         return self.show(range(len(self))[index])
 
 

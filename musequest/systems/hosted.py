@@ -90,7 +90,7 @@ class HostedDocent(System):
     ) -> None:
         super().__init__(profile)
         self.base_url, self.concurrency = base_url, concurrency
-        self.limits = {
+        self.limits: dict[str, Any] = {
             "max_cost_usd": max_cost_usd, "concurrency": concurrency, "timeout_s": timeout_s,
             "backoff_s": backoff_s,
         }  # fmt: skip
@@ -190,11 +190,14 @@ class HostedDocent(System):
 
     def _request(self, row: Mapping[str, Any]) -> PhotoRequest:
         url = f"data:image/jpeg;base64,{base64.b64encode(bounded_jpeg(row['image'])).decode()}"
-        content = [
+        content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": url, "detail": "high"}},
             {"type": "text", "text": given(row)["question"]},
         ]
-        messages = [{"role": "system", "content": TASK}, {"role": "user", "content": content}]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": TASK},
+            {"role": "user", "content": content},
+        ]
         address, pixels = address_of(self.base_url), pixels_sha256(row["image"])
         return PhotoRequest(self.model, 0.0, ANSWER, messages, address, pixels)
 

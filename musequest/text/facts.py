@@ -171,7 +171,8 @@ def _starts_sentence(text: str, start: int) -> bool:
 
 def _first_wordings(text: str, names: Iterable[str]) -> dict[str, str]:
     """Those of `names` that `text` writes with a capital, in order, each as it is first written."""
-    wanted, found = set(names), {}
+    wanted = set(names)
+    found: dict[str, str] = {}
     for name, start, end in capitalised(text):
         if name in wanted:
             found.setdefault(name, text[start:end])

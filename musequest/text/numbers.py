@@ -179,7 +179,7 @@ def _digits(text: str) -> Iterator[Number]:
         if match["part"]:
             over, under = _fraction(digits)
             if not 0 < over < under:  # "9/8" is no fraction but two numbers
-                digits, under = re.match(r"\d+", digits)[0], 0
+                digits, under = re.split(r"\D", digits)[0], 0
             value = Decimal(over) / (under or 1)
         elif match["dotted"] or match["grouped"]:
             value = Decimal(digits.replace(match["sep"] or ".", ""))
@@ -206,13 +206,14 @@ def _parts(text: str) -> Iterator[Number]:
 
 def _words(text: str, parts: list[Number]) -> Iterator[Number]:
     """Number words, joined as long as they make one numeral."""
-    number, total, group = None, 0, 0
+    number: Number | None = None
+    total = group = 0
     for match in WORD.finditer(text):
         word = match[0].lower()
         between = text[number.end : match.start()] if number and not number.ordinal else "."
         if joined := _joined(total, group, VALUES[word], between):
             total, group = joined
-            start = number.start
+            start = number.start if number else match.start()
         else:
             if number:
                 yield _completed(text, number)

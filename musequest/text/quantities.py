@@ -80,7 +80,7 @@ class Number:
         """The smallest difference that its wording can tell: 1, 0.1 with a decimal, 1/8 in 3/8."""
         if self.under:
             return Decimal(1) / self.under
-        return Decimal(1).scaleb(min(0, self.value.as_tuple().exponent))
+        return Decimal(1).scaleb(min(0, int(self.value.as_tuple().exponent)))
 
     @cached_property
     def years(self) -> range:

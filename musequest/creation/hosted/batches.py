@@ -16,7 +16,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 import openai
 from typing_extensions import TypedDict
@@ -28,7 +28,7 @@ from .replies import record_of
 from .requests import Price, Request, most_usd
 from .server import ServerConfig, as_sent, keeps_out, sentence_of, told_error, untaken_in
 
-ENDPOINT = "/v1/chat/completions"
+ENDPOINT: Final = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name
 # What the API takes at once; its own limits are 50,000 requests and 200 MB.
 MOST_REQUESTS, MOST_BYTES = 40_000, 150_000_000
@@ -196,7 +196,8 @@ class Batches:
         """Write one response or refusal into the ledger; whether it is a response."""
         response = line.get("response")
         response = response if isinstance(response, dict) else {}
-        code, body = response.get("status_code"), response.get("body")
+        code: Any = response.get("status_code")
+        body = response.get("body")
         if code == 200:
             record = record_of(body, call["settings"], self.price, call["most_usd"])
             self.ledger.paid(call["call"], call["key"], record)

@@ -198,7 +198,9 @@ class Ledger:
                 call = event["call"]
                 self._open_usd[call] = _usd(event["most_usd"])
                 if name := event.get("batch"):
-                    told = {each: event.get(each) for each in ("base_url", "file", "uploaded_at")}
+                    told: dict[str, Any] = {
+                        each: event.get(each) for each in ("base_url", "file", "uploaded_at")
+                    }
                     batch = self.batches.setdefault(name, Batch(event["at"], **told))
                     batch.calls[event["key"]] = event
                     self._place_in_batch[call] = (name, event["key"])

@@ -344,7 +344,9 @@ def as_sent(request: Request, without: Container[str]) -> tuple[dict[str, Any], 
 
     Where there is another parameter, it takes the place; a temperature that is not sent is None.
     """
-    names = {name: INSTEAD[name] for name in INSTEAD if name in without}
-    body = {names.get(name, name): value for name, value in request.body.items()}
-    body.pop(None, None)
+    body = {
+        sent: value
+        for name, value in request.body.items()
+        if (sent := INSTEAD[name] if name in INSTEAD and name in without else name)
+    }
     return body, request.settings | ({"temperature": None} if "temperature" in without else {})

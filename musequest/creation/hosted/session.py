@@ -82,7 +82,8 @@ class Session:
         self._given_up = 0  # calls since the last answer that had none after all repeats
         self._told: set[str] = set()  # parameters that are not sent, as far as that was told
         self._under_way: dict[str, asyncio.Task[Json]] = {}
-        self._flushing, self._next_flush = asyncio.Lock(), None
+        self._flushing = asyncio.Lock()
+        self._next_flush: asyncio.Task[None] | None = None
         self._begun, self._paid_before = time.monotonic(), ledger.paid_usd
         self._limiter = RateLimiter(ledger, server.concurrency, server.max_cost_usd)
         self._client = openai.AsyncOpenAI(
