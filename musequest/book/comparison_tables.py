@@ -176,9 +176,8 @@ def published_differences(record: Record) -> str:
     floor = record["noise_floor"]["embedding_distance"]
     return (
         f"{markdown(pd.DataFrame(rows))}\nIn bold: the interval does not hold 0. The ten untuned "
-        "runs asked one model the same questions, two of them in 4 bits; two of the ten differ by at "
-        "most "
-        f"{floor['largest_difference']:.4f} in embedding distance and "
+        "runs asked one model the same questions, two of them in 4 bits; two of the ten differ by "
+        f"at most {floor['largest_difference']:.4f} in embedding distance and "
         f"{record['noise_floor']['number_recall']['largest_difference']:.4f} in numbers recalled.\n"
     )
 
