@@ -78,27 +78,23 @@ def other_language(text: str, language: str) -> str | None:
     """
     expected = language.replace("_", "-").split("-")[0].lower()
     small = " ".join(word for word in text.split() if word == word.lower())
-    found = None
-    for part, enough in ((text, ENOUGH_BYTES), (small, ENOUGH_SMALL_BYTES)):
-        if len(part.encode()) < enough or not (found := _verdict(part[:BEGINNING], expected)):
+    if len(text.encode()) < ENOUGH_BYTES or len(small.encode()) < ENOUGH_SMALL_BYTES:
+        return None
+    with _loading:
+        identifier = _identifier(expected)
+    if identifier is None:
+        return None
+    for part in (text, small):
+        ranked = identifier.rank(part[:BEGINNING])
+        if ranked[0][1] < SURE or dict(ranked)[expected] > UNLIKELY:
             return None
-    return found
+    return str(ranked[0][0])
 
 
 def prepare_languages() -> None:
     """Load what languages are told by, which takes most of a second once."""
     with _loading:
         _identifier(ENGLISH)
-
-
-def _verdict(text: str, expected: str) -> str | None:
-    with _loading:
-        identifier = _identifier(expected)
-    if identifier is None:
-        return None
-    ranked = identifier.rank(text)
-    sure = ranked[0][1] >= SURE and dict(ranked)[expected] <= UNLIKELY
-    return str(ranked[0][0]) if sure else None
 
 
 @lru_cache

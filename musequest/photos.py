@@ -34,15 +34,13 @@ SAME_BITS = 24  # of 256
 SAME_COLOURS = 6.0  # mean difference, of 255
 
 
-def open_photo(
-    photo: str | Path | bytes, *, max_pixels: int = MOST_PIXELS, name: str = "the photo"
-) -> Image.Image:
+def open_photo(photo: str | Path | bytes, *, name: str = "the photo") -> Image.Image:
     """Return the photo as RGB, upright by its EXIF, first frame only, colours converted to sRGB.
 
     All of the package opens photos here: by path, or as the bytes of a file, which messages call
     `name`. Transparent parts become white. A photo that is missing, empty, truncated, no plain file
-    (a FIFO, a device), no image of FORMATS, smaller than 16 px, larger than `max_pixels` (width x
-    height, px) or than 512 MiB raises MuseQuestError.
+    (a FIFO, a device), no image of FORMATS, smaller than 16 px, of more than some 89 million
+    pixels or larger than 512 MiB raises MuseQuestError.
     """
     name = name if isinstance(photo, bytes) else str(photo)
     try:
@@ -54,7 +52,7 @@ def open_photo(
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=_formats()) as image:
                 width, height = image.size
-                if width * height > max_pixels:
+                if width * height > MOST_PIXELS:
                     raise Image.DecompressionBombError
                 if min(width, height) < SMALLEST_EDGE:
                     raise MuseQuestError(
@@ -66,7 +64,7 @@ def open_photo(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise MuseQuestError(
-            f"{name} claims more than {max_pixels:,} pixels, as a decompression bomb would; "
+            f"{name} claims more than {MOST_PIXELS:,} pixels, as a decompression bomb would; "
             "save a smaller copy of it."
         ) from None
     except UnidentifiedImageError:

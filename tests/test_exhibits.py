@@ -331,6 +331,11 @@ def test_what_lies_beside_the_photos_is_counted_and_what_systems_leave_is_not(
     assert len(collect(museum)) == 5 and len(load_exhibits("t")[1].photos) == 2
     (message,) = caplog.messages
     assert message.startswith("2 files in photos/ were left out, first") and "plan.pdf" in message
+    (folder / "plan.pdf").unlink()
+    caplog.clear()
+    assert len(collect(museum)) == 5
+    assert caplog.messages[0].startswith(f"1 file in photos/ was left out, {folder}/more/raw/02.pn")
+    (folder / "plan.pdf").write_bytes(b"%PDF")
     for path in folder.glob("*.png"):
         path.rename(folder / "more" / path.name)
     _, (problem,) = read_folder(museum)
@@ -360,6 +365,23 @@ def test_a_photo_the_disk_does_not_give_leaves_out_its_exhibit_alone(
     assert len(collect(museum)) == 4
     (message,) = caplog.messages
     assert "the-orme-casket" in message and "\n" not in message
+
+
+def test_texts_in_another_language_than_was_said_are_told_with_the_flag(
+    museum: Path, home: Path, caplog: pytest.LogCaptureFixture
+):
+    told = (
+        "Die Vase wurde in der Werkstatt von Tarn aus rotem Ton gedreht und lange gebraucht. "
+        "Ein späterer Besitzer schenkte sie dem Museum, wo sie nun neben der Treppe steht. "
+    )
+    write_rows(museum, [row | {"description": told * 4} for row in read_rows(museum)[:2]])
+    collect(museum)
+    (message,) = caplog.messages
+    assert message.startswith("2 of 2 descriptions are in German, but dialogs will be in English;")
+    assert message.endswith("with --language de (in a profile, language: de).")
+    caplog.clear()
+    collect_folder(museum, "t", language="de", progress=False)
+    assert not caplog.messages
 
 
 def test_a_collection_has_a_language(museum: Path, home: Path):

@@ -219,6 +219,7 @@ SENTENCES = {
         'He called it "oily."',
         "This is No. 5, by J. P. Holm & Co. of Brod.",
         "It was sold by Wm. Holm.",
+        "It was bought of Chas. Dodd and Eliz. Varn for Geo. Orm.",
     ],
     "de": [
         "Die Vase wurde am 3. März 1742 von Dr. Holm gefertigt.",

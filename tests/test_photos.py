@@ -135,11 +135,14 @@ def test_a_decompression_bomb_is_refused_unread(tmp_path: Path, edge: int):
         open_photo(path)
 
 
-def test_the_limits_of_size_can_be_chosen(tmp_path: Path):
+def test_the_limits_of_size_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = saved(quarters(), tmp_path / "a.png")
-    assert open_photo(path, max_pixels=1200).size == (40, 30)
+    monkeypatch.setattr(photos, "MOST_PIXELS", 1200)
+    assert open_photo(path).size == (40, 30)
+    monkeypatch.setattr(photos, "MOST_PIXELS", 1199)
     with pytest.raises(MuseQuestError, match="claims more than 1,199 pixels"):
-        open_photo(path, max_pixels=1199)
+        open_photo(path)
+    monkeypatch.undo()
     with pytest.raises(MuseQuestError, match="is only 15 x 30 px"):
         open_photo(saved(quarters().crop((0, 0, 15, 30)), tmp_path / "b.png"))
 

@@ -69,19 +69,15 @@ class ArtInstitute(Museum):
             )
         return same[0]
 
-    def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
-        """Give the artworks that match, in the museum's order, each once."""
+    def pages(self, query: str, *, any_license: bool = False) -> Iterator[list[MuseumRecord]]:
+        """Give what matches, page by page, as far as the API goes."""
         asked = {"q": query}
         if not any_license:
             asked["query[term][is_public_domain]"] = "true"
-        seen: set[str] = set()
         page, pages = 1, 1
         while page <= min(pages, LAST_ROW // ROWS):
             rows, pages = self._rows(asked, page)
-            for row in rows:
-                if row.record_id and row.record_id not in seen:
-                    seen.add(row.record_id)
-                    yield row
+            yield rows
             page += 1
 
     def _rows(self, asked: dict[str, str], page: int) -> tuple[list[MuseumRecord], int]:

@@ -37,8 +37,6 @@ from .exhibits import Exhibit, load_exhibits
 RECIPE = 1
 # Below this number of copies for each, a further process takes longer to start than it saves.
 COPIES_A_PROCESS = 150
-
-
 # In data/<collection>/, a line for each copy as it is made, until photos.parquet tells of all.
 PROGRESS = ".augmented.jsonl"
 
@@ -88,13 +86,10 @@ def augment(
 
 
 def check_originals(exhibit: Exhibit, folder: Path) -> None:
-    """Raise MuseQuestError unless an exhibit's photos are the files that were collected.
-
-    Collections of older versions do not say which those are.
-    """
-    remedy = f"mend the museum's photos of '{exhibit.item_name}' and run collect again"
-    if exhibit.photo_digests:
+    """Raise MuseQuestError unless an exhibit's photos are the files that were collected."""
+    if exhibit.photo_digests:  # collections of older versions have none
         recorded = dict(zip(exhibit.photos, exhibit.photo_digests, strict=True))
+        remedy = f"mend the museum's photos of '{exhibit.item_name}' and run collect again"
         check_digests(folder, recorded, remedy)
 
 
@@ -144,17 +139,16 @@ def lineage(exhibit: Exhibit) -> list[dict[str, Any]]:
     name, rows = exhibit.item_name, []
     for slot in exhibit.slots():
         copy = f"augmented/{name}/{slot.slot:02d}.jpg"
-        rows.append(
-            {
-                "item_name": name,
-                "slot": slot.slot,
-                "image_name": f"{name}-{slot.slot:02d}.jpg",
-                "path": copy if slot.augmented else exhibit.photos[slot.photo],
-                "source_photo": f"{name}-{slot.parent:02d}.jpg",
-                "augmented": slot.augmented,
-                "transform": "",
-            }
-        )
+        row = {
+            "item_name": name,
+            "slot": slot.slot,
+            "image_name": f"{name}-{slot.slot:02d}.jpg",
+            "path": copy if slot.augmented else exhibit.photos[slot.photo],
+            "source_photo": f"{name}-{slot.parent:02d}.jpg",
+            "augmented": slot.augmented,
+            "transform": "",
+        }
+        rows.append(row)
     return rows
 
 
@@ -167,7 +161,10 @@ def _missing(rows: list[dict[str, Any]], folder: Path, seed: int) -> dict[int, C
         if row["augmented"]:
             key = f"{seed}/{row['item_name']}/{row['slot']}"
             copy = Copy(paths[row["source_photo"]], folder / row["path"], key)
-            made = [told for told in known.get(row["path"], []) if _is_current(told, copy)]
+            # How the copy would be made now, and that the file on disk is what was made.
+            expected = copy.origin() | {"sha256": file_digest(copy.target)}
+            told = known.get(row["path"], [])
+            made = [each for each in told if expected.items() <= _told(each).items()]
             if made:
                 row["transform"] = made[-1]
             else:
@@ -190,13 +187,6 @@ def _on_disk(folder: Path) -> dict[str, list[str]]:
     return known
 
 
-def _is_current(transform: str, copy: Copy) -> bool:
-    """Whether this is how the copy would be made now, and the file on disk is what was made."""
-    expected = {**copy.origin(), "sha256": file_digest(copy.target)}
-    told = _told(transform)
-    return {name: told.get(name) for name in expected} == expected
-
-
 def _told(transform: str) -> dict[str, Any]:
     """What a transform tells; nothing where it is none."""
     try:
@@ -209,8 +199,9 @@ def _made(
     jobs: dict[int, Copy], processes: int | None, progress: bool
 ) -> Iterator[tuple[int, str]]:
     """Make the copies, and give each one's number and transform as it is done."""
-    most = max(1, processes or os.cpu_count() or 1)
-    count = min(most, math.ceil(len(jobs) / COPIES_A_PROCESS)) if processes is None else most
+    count = max(1, processes or os.cpu_count() or 1)
+    if processes is None:
+        count = min(count, math.ceil(len(jobs) / COPIES_A_PROCESS))
     bar = tqdm(total=len(jobs), desc="Augmenting", unit="photo", disable=not progress or not jobs)
     with bar:
         if count <= 1:

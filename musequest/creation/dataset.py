@@ -23,7 +23,7 @@ from ..errors import MuseQuestError, leave_out
 from ..files import clear_temporaries, write_csv, write_json
 from ..home import collection_dir
 from ..locks import holds_collection
-from ..photos import SAME_BITS, Likeness, likeness, open_photo, same_photo
+from ..photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
 from ..tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
 from .card import write_card
@@ -179,15 +179,15 @@ def _check_photos(exhibit: Exhibit, rows: list[dict[str, Any]], folder: Path) ->
 def _photo_bytes(path: Path, exhibit: Exhibit) -> bytes:
     """The file of a photo, once it proves to be one."""
     try:
-        content = path.read_bytes()
+        content = read_photo(path)
         open_photo(content, name=str(path))
+        return content
     except (OSError, MuseQuestError) as error:
-        told = str(error).partition(";")[0] if isinstance(error, MuseQuestError) else "is absent"
         raise MuseQuestError(
-            f"the exhibit '{exhibit.item_name}' has a photo that cannot be used ({told}); run "
-            "`python -m musequest collect` and `augment` again."
+            f"the exhibit '{exhibit.item_name}' has a photo that cannot be used "
+            f"({str(error).partition(';')[0]}); run `python -m musequest collect` and `augment` "
+            "again."
         ) from None
-    return content
 
 
 @holds_collection
@@ -238,10 +238,9 @@ def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
     for split in SPLITS:
         path = split_path(collection, split)
         for row in iterate_table("dataset", path):
+            name = f"{path}: the photo {row['image_name']}"
             try:
-                photo = open_photo(
-                    photo_of(row, path), name=f"{path}: the photo {row['image_name']}"
-                )
+                photo = open_photo(photo_of(row, path), name=name)
             except MuseQuestError as error:
                 raise MuseQuestError(f"{str(error).partition(';')[0]}; {AGAIN}.") from None
             # Of an imported dataset it may not be known what is a copy.
@@ -257,10 +256,8 @@ def _lineage_leaks(test: pd.DataFrame, learned: pd.DataFrame) -> Found:
     """Test photos that are a training photo, its parent, or have the same parent."""
     origins = {*test["image_name"], *test["source_photo"].dropna()}
     leaking = learned[learned["image_name"].isin(origins) | learned["source_photo"].isin(origins)]
-    return [
-        {"photo": row["source_photo"], "also": row["image_name"]}
-        for row in leaking.to_dict("records")
-    ]
+    pairs = zip(leaking["source_photo"], leaking["image_name"], strict=True)
+    return [{"photo": parent, "also": name} for parent, name in pairs]
 
 
 def _learned_too(alike: Pairs, test: pd.DataFrame, learned: pd.DataFrame) -> Found:

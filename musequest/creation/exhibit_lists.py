@@ -82,12 +82,14 @@ def read_csv(path: Path, needed: tuple[str, ...]) -> Rows:
     if not path.is_file():
         raise MuseQuestError(f"{path} does not exist; check its path.")
     try:
-        text = _csv_text(path)
+        content = path.read_bytes()
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if marked and len(content) % 2 == 0 else "utf-8-sig")
         first = SEP_LINE.match(text)
         text = text[first.end() :] if first else text
         separator = first[1] if first else _separator(text, needed)
-        records = []
-        records += _records(text, separator)
+        records: list[list[str]] = []
+        records += _records(text, separator)  # as far as it is CSV
     except UnicodeError as error:
         raise MuseQuestError(
             f"{path} is not a CSV file in UTF-8 ({error}); save it so (in Excel as 'CSV UTF-8')."
@@ -113,12 +115,6 @@ def read_csv(path: Path, needed: tuple[str, ...]) -> Rows:
         else:
             good.append(Row(f"row {number}", count, _texts(own)))
     return good, problems
-
-
-def _csv_text(path: Path) -> str:
-    content = path.read_bytes()
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if marked and len(content) % 2 == 0 else "utf-8-sig")
 
 
 def _separator(text: str, needed: tuple[str, ...]) -> str:
@@ -167,25 +163,19 @@ def _read_jsonl(path: Path, needed: tuple[str, ...]) -> Rows:
         if not line.strip():
             continue
         try:
-            row = _json_object(line)
+            row = parse_json(line, Any)
+            if not isinstance(row, dict):
+                raise MuseQuestError('it is no JSON object; write {"item_name": ...}.')
             _check_columns(path, row, needed, 1)
             good.append(Row(f"line {number}", number, _texts(row)))
-        except MuseQuestError as error:
+        except (MuseQuestError, ValueError) as error:
+            ours = isinstance(error, MuseQuestError)
+            flaw = str(error) if ours else f"it is no JSON ({error}); mend it."
             named = re.search(r'"item_name"\s*:\s*("[^"\\]{1,80}")', line, re.IGNORECASE)
-            problems.append(f"line {number}{f' ({named[1]})' if named else ''}: {error}")
+            problems.append(f"line {number}{f' ({named[1]})' if named else ''}: {flaw}")
     if not good and not problems:
         raise MuseQuestError(f"{path} lists no exhibit; add a line for each.")
     return good, problems
-
-
-def _json_object(line: str) -> dict[str, Any]:
-    try:
-        row = parse_json(line, Any)
-    except ValueError as error:
-        raise MuseQuestError(f"it is no JSON ({error}); mend it.") from None
-    if not isinstance(row, dict):
-        raise MuseQuestError('it is no JSON object; write {"item_name": ...}.')
-    return row
 
 
 def _check_columns(path: Path, header: Iterable[str], needed: tuple[str, ...], rows: int) -> None:

@@ -123,8 +123,8 @@ def collect_folder(
     Photos become RGB JPEGs of at most 1536 px. Of an exhibit the first 15 photos are taken, and
     one that shows the same as an earlier one is left out; both are reported. Bad exhibits are
     reported and left out; more than 10 % of them raises MuseQuestError. Descriptions of fewer than
-    80 words are counted in a warning; so is it said where they seem to be in another language than
-    `language`. Returns the exhibits as written, one row each.
+    80 words are counted in a warning, and so are those that are surely in another language than was
+    said, where they are most. Returns the exhibits as written, one row each.
     """
     target, source = collection_dir(collection), list_path(folder)
     exhibits, problems = read_folder(folder, checked_language(language, "collect"))
@@ -151,8 +151,14 @@ def load_exhibits(collection: str) -> list[Exhibit]:
         values["photos"] = list(row["photos"])
         values["language"] = row["language"] if isinstance(row.get("language"), str) else ENGLISH
         for name, nothing in JSON_CELLS.items():
-            told = row.get(name)
-            values[name] = _cell(told if isinstance(told, str) else nothing, name, path)
+            told = row[name] if isinstance(row.get(name), str) else nothing
+            try:
+                values[name] = parse_json(told, get_type_hints(Exhibit)[name])
+            except ValueError as error:
+                raise MuseQuestError(
+                    f"{path}: a cell of the column '{name}' is not what collect writes ({error}); "
+                    "run `python -m musequest collect` again."
+                ) from None
         exhibits.append(Exhibit(**values))
     return exhibits
 
@@ -201,17 +207,6 @@ def _credits_of(exhibit: Exhibit, own: dict[str, dict[str, str]]) -> Credits:
     told = (exhibit.license, exhibit.credit, exhibit.record, exhibit.link)
     shared = dict(zip(RIGHTS, told, strict=True))
     return [shared | own.get(normalize("NFC", photo), {}) for photo in exhibit.photos]
-
-
-def _cell(text: str, name: str, path: Path) -> Any:
-    """The JSON in a cell of exhibits.parquet."""
-    try:
-        return parse_json(text, get_type_hints(Exhibit)[name])
-    except ValueError as error:
-        raise MuseQuestError(
-            f"{path}: a cell of the column '{name}' is not what collect writes ({error}); run "
-            "`python -m musequest collect` again."
-        ) from None
 
 
 def _row(exhibit: Exhibit) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -182,35 +182,26 @@ class MuseumClient:
         raise AssertionError("the last attempt returns or raises")
 
     def _ask(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
+        """What `take` makes of the first answer that is no redirect; of those no body is read."""
         try:
-            with self._streamed(url, params) as response:
-                if response.status_code != 200:
-                    judge(response, url)
-                return take(response)
+            request = self._http.build_request("GET", url, params=params or None)
+            for _ in range(MOST_REDIRECTS + 1):
+                if request.url.scheme not in ("http", "https") or not request.url.host:
+                    raise httpx.UnsupportedProtocol("it begins with neither http:// nor https://")
+                self._addresses.check(request.url)
+                request.extensions |= self._addresses.watching(request.url)
+                with closing(self._http.send(request, stream=True)) as response:
+                    if response.next_request is None:
+                        if response.status_code != 200:
+                            judge(response, url)
+                        return take(response)
+                    request = response.next_request
         except httpx.TimeoutException:
             raise Again(f"no answer within {TIMEOUT_SECONDS:g} s") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise NotFound(f"{url} is no address ({error}); check it.") from None
         except httpx.RequestError as error:
             raise Again(str(error) or type(error).__name__) from None
-
-    @contextmanager
-    def _streamed(self, url: str, params: dict[str, str]) -> Iterator[httpx.Response]:
-        """The first answer that is no redirect; of redirects nothing but the address is read."""
-        request = self._http.build_request("GET", url, params=params or None)
-        for _ in range(MOST_REDIRECTS + 1):
-            if request.url.scheme not in ("http", "https") or not request.url.host:
-                raise httpx.UnsupportedProtocol("it begins with neither http:// nor https://")
-            self._addresses.check(request.url)
-            request.extensions |= self._addresses.watching(request.url)
-            response = self._http.send(request, stream=True)
-            try:
-                if response.next_request is None:
-                    yield response
-                    return
-                request = response.next_request
-            finally:
-                response.close()
         raise NotFound(f"{url} leads from one address to the next without end.")
 
 

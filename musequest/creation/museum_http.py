@@ -48,15 +48,26 @@ class Addresses:
             raise NotFound(f"{base_url!r} is no address ({error}); check it.") from None
         self._own = (url.host, _port(url))
 
-    def check(self, url: httpx.URL) -> None:
-        """Raise NotFound unless all that the address's host resolves to may be asked.
+    def check(self, url: httpx.URL, found: list[Address] | None = None) -> None:
+        """Raise NotFound unless all addresses of the URL's host may be asked, or those `found`.
 
         A name that cannot be resolved raises Again; behind a proxy, which resolves it, it may pass.
         """
-        found = _resolved(url.host, _port(url))
-        if not found and not _proxied(url):
-            raise Again(f"the name {url.host} cannot be resolved")
-        self._check(url, found)
+        if found is None:
+            found = _resolved(url.host, _port(url))
+            if not found and not _proxied(url):
+                raise Again(f"the name {url.host} cannot be resolved")
+        if (url.host, _port(url)) == self._own:
+            return
+        private = [address for address in found if not address.is_global]
+        if private and any(map(_is_network, _resolved(*self._own))):
+            private = [address for address in private if not _is_network(address)]
+        if private:
+            shown = url.copy_with(query=None, fragment=None)
+            raise NotFound(
+                f"{shown} is a private address ({private[0]}), which no museum may lead to; name "
+                "the museum's own with --base-url if it is one."
+            )
 
     def watching(self, url: httpx.URL) -> dict[str, Any]:
         """Extensions of a request that look once more at what it was connected to.
@@ -67,28 +78,13 @@ class Addresses:
         def trace(event: str, info: dict[str, Any]) -> None:
             if event == "connection.connect_tcp.complete" and not _proxied(url):
                 stream = info["return_value"]
-                peer = stream.get_extra_info("server_addr")
                 try:
-                    self._check(url, [_plain(peer[0])])
+                    self.check(url, [_plain(stream.get_extra_info("server_addr")[0])])
                 except NotFound:
                     stream.close()
                     raise
 
         return {"trace": trace}
-
-    def _check(self, url: httpx.URL, found: list[Address]) -> None:
-        if (url.host, _port(url)) == self._own:
-            return
-        for address in found:
-            if not (address.is_global or self._in_own_network(address)):
-                shown = url.copy_with(query=None, fragment=None)
-                raise NotFound(
-                    f"{shown} is a private address ({address}), which no museum may lead to; name "
-                    "the museum's own with --base-url if it is one."
-                )
-
-    def _in_own_network(self, address: Address) -> bool:
-        return _is_network(address) and any(map(_is_network, _resolved(*self._own)))
 
 
 def _is_network(address: Address) -> bool:

@@ -99,8 +99,20 @@ class Museum(ABC):
         """Return the record of a catalogue's entry; raise NotFound, Refused or Unanswered."""
 
     @abstractmethod
+    def pages(self, query: str, *, any_license: bool = False) -> Iterator[list[MuseumRecord]]:
+        """Give what matches, page by page."""
+
     def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
         """Give the records that match, in the museum's order, each once."""
+        seen: set[str] = set()
+        for records in self.pages(query, any_license=any_license):
+            before = len(seen)
+            for record in records:
+                if record.record_id and record.record_id not in seen:
+                    seen.add(record.record_id)
+                    yield record
+            if len(seen) == before:  # the end, whatever the museum says of how many there are
+                return
 
 
 def published_catalogue() -> Path:
@@ -120,14 +132,13 @@ def read_catalogue(path: str | Path) -> list[Entry]:
     for place, number, cells in rows:
         name = cells["item_name"]
         texts = {key: " ".join(cells.get(key, "").split()) for key in ("link", "record", "title")}
-        if flaw := flaw_of_name(name):
-            raise MuseQuestError(f"{path}, {place}: {flaw}")
+        flaw = flaw_of_name(name)
         if name in entries:
-            raise MuseQuestError(f"{path}, {place}: '{name}' occurs twice; take one out.")
-        if not any(texts.values()):
-            raise MuseQuestError(
-                f"{path}, {place}: '{name}' has no link, record or title; add one of them."
-            )
+            flaw = f"'{name}' occurs twice; take one out."
+        elif not any(texts.values()):
+            flaw = flaw or f"'{name}' has no link, record or title; add one of them."
+        if flaw:
+            raise MuseQuestError(f"{path}, {place}: {flaw}")
         entries[name] = Entry(number, name, **texts)
     return list(entries.values())
 

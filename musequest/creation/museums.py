@@ -176,8 +176,19 @@ class Collector:
 
     def take(self, entry: Entry, record: MuseumRecord) -> None:
         """Add an exhibit and download its photos; NotFound or Unanswered says why it cannot be."""
-        self._check_text(record)
-        photos = self._download(entry, record, self._allowed(record))
+        texts = {"title": record.title, "text": record.narrative, "record": record.description}
+        for noun, text in texts.items():
+            if flaw := flaw_of(text):
+                raise NotFound(f"its {noun} {flaw}.")
+        if not self.any_license and not record.license.startswith(OPEN):
+            raise NotFound(f"its text is not open ({record.license}).")
+        if not record.photos:
+            raise NotFound("its record has no photo.")
+        allowed = [each for each in record.photos if self.any_license or each.license == CC0]
+        if not allowed:
+            kinds = ", ".join(sorted({photo.license for photo in record.photos}))
+            raise NotFound(f"none of its {len(record.photos)} photos is CC0 (they are: {kinds}).")
+        photos = self._download(entry, record, allowed[:SLOTS])
         licenses = dict.fromkeys([record.license, *(photo["license"] for photo in photos)])
         paths = "\n".join(photo["photo"] for photo in photos)
         told = (record.title, record.link, record.record, record.description, paths)
@@ -208,23 +219,6 @@ class Collector:
                 f"No exhibit could be collected; {self.folder / 'missing.csv'} says why. The "
                 f"first: {first}"
             )
-
-    def _check_text(self, record: MuseumRecord) -> None:
-        texts = {"title": record.title, "text": record.narrative, "record": record.description}
-        for noun, text in texts.items():
-            if flaw := flaw_of(text):
-                raise NotFound(f"its {noun} {flaw}.")
-        if not self.any_license and not record.license.startswith(OPEN):
-            raise NotFound(f"its text is not open ({record.license}).")
-
-    def _allowed(self, record: MuseumRecord) -> list[MuseumPhoto]:
-        if not record.photos:
-            raise NotFound("its record has no photo.")
-        allowed = [p for p in record.photos if self.any_license or p.license == CC0]
-        if not allowed:
-            kinds = ", ".join(sorted({photo.license for photo in record.photos}))
-            raise NotFound(f"none of its {len(record.photos)} photos is CC0 (they are: {kinds}).")
-        return allowed[:SLOTS]
 
     def _download(
         self, entry: Entry, record: MuseumRecord, photos: list[MuseumPhoto]

@@ -36,17 +36,13 @@ FORMS: dict[str, list[str]] = _SAID["forms"]  # wordings of values in another fo
 OPENINGS, SUBJECTS, REMARKS = (_SAID[part] for part in ("openings", "subjects", "remarks"))
 PHRASES: dict[str, dict[str, list[str]]] = _SAID["languages"]  # questions and openings
 
-ORDER = (
-    "maker", "culture", "place", "date", "material", "technique", "measures", "weight",
-    "detail", "significance",
-)  # fmt: skip
+ORDER = [fact for fact in ASKED if fact]  # of a catalogue
 CLAUSES = ("detail", "significance")
 
 YEAR = re.compile(r"\d{3,4}s?|\d{1,2}(st|nd|rd|th) century", re.I)
 NEAR_YEAR = re.compile(r"(about|around|before|after|between|by|in|circa|c\.|ca\.) .*\d.*", re.I)
 PARTICIPLE = re.compile(r"\w+(ed|en|wn|st|lt|ut|nd|un|ung|set|ade|ound|ought)", re.I)
 DIMENSION = re.compile(r".*\d.* (high|tall|wide|broad|long|deep|thick|across|around|round)", re.I)
-DIGIT = re.compile(r"\d")
 PLACE = re.compile(r"\{(\w+)\}")
 # One mark too many, as in "This is U.S.." and "This is Who is it?.".
 DOUBLE_STOP = re.compile(r"([.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*)[.\u3002]$")
@@ -105,9 +101,9 @@ def describe(
         if not chosen or sum(words[i] for i in [*chosen, index]) <= aim:
             chosen.append(index)
     answer = [opening, *(sentences[i] for i in sorted(chosen))]
-    if language == ENGLISH:
-        return _filled(answer, rng, temperature)
-    return ("" if language in IN_SIGNS else " ").join(answer)
+    if language != ENGLISH:
+        return ("" if language in IN_SIGNS else " ").join(answer)
+    return _filled(answer, rng, temperature)
 
 
 class OfflineWriter(Writer):
@@ -184,17 +180,16 @@ def _new_answer(
         if answer not in told and count_words(answer) >= FEWEST:
             told.add(answer)
             return answer
-    needed = "a longer description" + (" or more facts" if english else "")
     raise MuseQuestError(
-        f"The exhibit '{exhibit.item_name}' says too little for different answers; give it "
-        f"{needed}."
+        f"The exhibit '{exhibit.item_name}' says too little for different answers; give it a "
+        f"longer description{' or more facts' if english else ''}."
     )
 
 
 def _some(known: Facts, rng: random.Random, temperature: float, asked: str) -> list[str]:
     """All facts at low temperature; above, without up to one or two that hold no number."""
     keys = known.keys()
-    spare = [key for key in keys if key != asked and not DIGIT.search(known.values[key])]
+    spare = [key for key in keys if key != asked and not re.search(r"\d", known.values[key])]
     most = 0 if temperature <= 0.5 else 1 if temperature <= 0.8 else 2
     most = min(most, len(spare), max(0, len(keys) - ENOUGH_FACTS))
     dropped = rng.sample(spare, rng.randint(0, most))
@@ -269,7 +264,11 @@ class Facts:
     """
 
     def __init__(self, facts: dict[str, str]):
-        even = {_known(name, facts): " ".join(str(value).split()) for name, value in facts.items()}
+        even = {}
+        for name, value in facts.items():
+            known = name.strip().casefold()
+            meant = known if known in ORDER and known not in facts else name
+            even[meant] = " ".join(str(value).split())
         self.values = {name: value.rstrip(".") for name, value in even.items() if value.strip(". ")}
         date = self.values.get("date", "")
         # The date behind a verb ("in 1742", "about 1618"); empty where it has another form.
@@ -340,12 +339,6 @@ class Facts:
 
     def _is_participle(self) -> bool:
         return bool(PARTICIPLE.fullmatch(self.values["technique"].split()[0].rstrip(",")))
-
-
-def _known(name: str, facts: dict[str, str]) -> str:
-    """The known name that is meant, unless it stands in the facts itself."""
-    plain = name.strip().casefold()
-    return plain if plain in ORDER and (plain == name or plain not in facts) else name
 
 
 def _even_stops(sentence: str) -> str:

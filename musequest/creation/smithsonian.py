@@ -62,10 +62,10 @@ class Smithsonian(Museum):
     BASE_URL = "https://api.si.edu/openaccess/api/v1.0"
 
     def __init__(self, client: MuseumClient, base_url: str | None = None):
-        super().__init__(client, base_url)
         key = os.environ.get("SMITHSONIAN_API_KEY", "").strip()
-        if key and (reason := unsafe_way("SMITHSONIAN_API_KEY", self.base_url)):
+        if key and (reason := unsafe_way("SMITHSONIAN_API_KEY", base_url or self.BASE_URL)):
             raise MuseQuestError(reason)
+        super().__init__(client, base_url)
         self._key = {"api_key": key or "DEMO_KEY"}
         self._pages_closed = False  # whether pages turned out to be out of reach
 
@@ -92,20 +92,13 @@ class Smithsonian(Museum):
                 return replace(record, narrative=text, license=NOT_STATED)
         return record
 
-    def search(self, query: str, *, any_license: bool = False) -> Iterator[MuseumRecord]:
-        """Give the records with images that match, in the museum's order, each once."""
+    def pages(self, query: str, *, any_license: bool = False) -> Iterator[list[MuseumRecord]]:
+        """Give what matches and has images, page by page."""
         filters = "online_media_type:Images" + ("" if any_license else " AND media_usage:CC0")
-        seen: set[str] = set()
         start, count = 0, 1
         while start < count:
             rows, count = self._rows(f"({query}) AND {filters}", start)
-            before = len(seen)
-            for row in rows:
-                if (own := record_id(row)) and own not in seen:
-                    seen.add(own)
-                    yield parse_record(row)
-            if len(seen) == before:  # the end, whatever the museum says of how many there are
-                return
+            yield [parse_record(row) for row in rows]
             start += len(rows)
 
     def _by_id(self, entry: Entry) -> dict[str, Any] | None:

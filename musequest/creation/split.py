@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MuseQuestError
-from ..files import parse_json
+from ..files import file_digest, parse_json
 from ..home import collection_dir
 from ..json_shapes import Dialog
 from ..photos import open_photo
@@ -56,13 +56,10 @@ def assign(n_real: int) -> list[Slot]:
     """
     if n_real < 1:
         raise ValueError("an exhibit needs at least one real photo")
-    real = min(n_real, SLOTS)
-    each = 2 if real >= PHOTOS_FOR_TWO else 1
-    splits = ["test"] * each + ["validation"] * each + ["train"] * (SLOTS - 2 * each)
-    parents = list(range(2 * each, real)) or [real - 1]
-    copied = [parents[index % len(parents)] for index in range(SLOTS - real)]
-    photos = [*range(real), *copied]
-    return _slots(zip(splits, photos, (slot >= real for slot in range(SLOTS)), strict=True))
+    photos = list(range(min(n_real, SLOTS)))
+    each = 2 if len(photos) >= PHOTOS_FOR_TWO else 1
+    validation = photos[each : 2 * each] or photos
+    return assign_listed(photos[:each], validation, photos[2 * each :])
 
 
 def assign_listed(test: list[int], validation: list[int], train: list[int]) -> list[Slot]:
@@ -81,7 +78,16 @@ def assign_listed(test: list[int], validation: list[int], train: list[int]) -> l
     shown += [("train", photo, False) for photo in train if photo not in held]
     parents = train or [photo for photo in validation if photo not in test] or validation
     room = range(SLOTS - len(shown))
-    return _slots(shown + [("train", parents[index % len(parents)], True) for index in room])
+    shown += [("train", parents[index % len(parents)], True) for index in room]
+    learned = {photo for split, photo, _ in shown if split == "train"}
+    first: dict[int, int] = {}
+    slots = []
+    for slot, (split, photo, augmented) in enumerate(shown):
+        parent = first.setdefault(photo, slot)
+        seen = "seen_photo" if photo in learned else "unseen_photo"
+        track = seen if split == "test" else None
+        slots.append(Slot(slot, split, track, parent, photo, augmented))
+    return slots
 
 
 def _flaw_of_list(test: list[int], validation: list[int], train: list[int]) -> str | None:
@@ -99,20 +105,6 @@ def _flaw_of_list(test: list[int], validation: list[int], train: list[int]) -> s
     if held >= SLOTS or held + len({*train} - {*test, *validation}) > SLOTS:
         return f"more photos than {SLOTS} rows can show; unlist some, and leave one for training"
     return None
-
-
-def _slots(shown: Iterable[tuple[str, int, bool]]) -> list[Slot]:
-    """Slots from their splits, photos, and whether an altered copy is shown."""
-    places = list(shown)
-    learned = {photo for split, photo, _ in places if split == "train"}
-    first: dict[int, int] = {}
-    slots = []
-    for slot, (split, photo, augmented) in enumerate(places):
-        parent = first.setdefault(photo, slot)
-        seen = "seen_photo" if photo in learned else "unseen_photo"
-        track = seen if split == "test" else None
-        slots.append(Slot(slot, split, track, parent, photo, augmented))
-    return slots
 
 
 def split_path(collection: str, split: str) -> Path:
@@ -169,10 +161,8 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
             f"{path} holds no rows; collect more exhibits and run `python -m musequest dataset` "
             "again."
         )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     # Beside the data, so that what is cleaned away with it leaves nothing behind.
-    cache = collection_dir(collection) / ".cache" / digest[:16]
+    cache = collection_dir(collection) / ".cache" / (file_digest(path) or "")[:16]
     with _without_bars():
         rows = Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
     return rows.cast_column("image", Image(decode=False)).with_transform(_with_photos)

@@ -43,9 +43,9 @@ def within_reach(profile: Profile, *, writer: bool = False, dialogs: bool = Fals
     """Return the profile, or the pocket museum's where its museum cannot be had from here.
 
     With `writer`, also where its writer cannot; with `dialogs`, where there are none and nobody can
-    write them. Then one sentence on the screen says what is
-    missing, and the pocket museum is collected and augmented if it is not yet; nothing is written
-    into the other collection. What was collected or written before needs no network and no key.
+    write them. Then one sentence on the screen says what is missing, and the pocket museum is
+    collected and augmented if it is not yet; nothing is written into the other collection. What was
+    collected or written before needs no network and no key.
     """
     folder = collection_dir(profile.collection)
     try:

@@ -33,7 +33,6 @@ UNFIT = ("Cc", "Cs")  # control characters, and halves of a character cut in two
 SMALL_WORDS = frozenset(
     ("the", "and", "for", "with", "from", "into", "near", "its", "his", "her", "their", "this")
 )
-
 # Words that a title may write with a capital, and any question holds.
 NO_NAMES = SMALL_WORDS | frozenset(
     ("an", "as", "at", "by", "in", "is", "it", "of", "on", "or", "to", "was", "how", "who", "what")
@@ -43,25 +42,29 @@ NO_NAMES = SMALL_WORDS | frozenset(
 # A line that ends so is a sentence's last, one without is a heading, unless it was only wrapped.
 CLOSING = "\"'\u201d\u2019\u00bb\u203a)\\]\u300d\u300f\uff09"
 MARKED = re.compile(rf"[.!?\u2026\u3002\uff01\uff1f\uff0e\u0964\u061f\u06d4][{CLOSING}]*$")
+COMMAS = ",;:\u3001\uff0c\uff1b\uff1a"
 WRAPPED_AT = range(50, 121)  # characters of a line, where a text is wrapped by hand
 MANY_WORDS = 8  # a line of so many may be a sentence whose stop is missing
 ENOUGH_TOLD = 40  # words of sentences; a text with less is told with its other lines
-# A stop that ends nothing: behind an initial ("M. Dupont"), or before what no sentence begins with.
-INITIAL = re.compile(r"(?:^|[\W_\u3040-\u30ff\u3400-\u9fff])[^\W\d_]\.$")
-# Nor does one behind a name with no vowel to speak it by: "Wm. Penn", "Slg. Meier", "18-kt. Gold".
-UNSPOKEN = re.compile(r"(?:\b[B-DF-HJ-NP-TV-XZ]|-[b-df-hj-np-tv-xz])[b-df-hj-np-tv-xz]{1,4}\.$")
-# Nor behind a given name as old labels shorten it: "Chas. Dodd".
-SHORTENED_NAME = re.compile(
-    r"\b(?:Abr|Alb|Alex|Andw|Ant|Archd|Aug|Benj|Cath|Chas|Danl|Edm|Edw|Eliz|Franc|Fred|Frid|Geo|Gio"
-    r"|Giov|Jas|Jno|Joh|Jos|Margt|Nath|Nic|Robt|Saml|Steph|Theo|Thos)\.$"
-)
+# A stop that ends nothing: before what no sentence begins with, or behind one of these.
 GOES_ON = re.compile(rf"[a-z\u00df-\u00f6\u00f8-\u00ff\u0430-\u045f0-9]|[{CLOSING}](?:\s|$)")
+SHORTENED = (
+    # An initial: "M. Dupont".
+    re.compile(r"(?:^|[\W_\u3040-\u30ff\u3400-\u9fff])[^\W\d_]\.$"),
+    # A name with no vowel to speak it by: "Wm. Penn", "Slg. Meier", "18-kt. Gold".
+    re.compile(r"(?:\b[B-DF-HJ-NP-TV-XZ]|-[b-df-hj-np-tv-xz])[b-df-hj-np-tv-xz]{1,4}\.$"),
+    # A given name as old labels shorten it: "Chas. Dodd".
+    re.compile(
+        r"\b(?:Abr|Alb|Alex|Andw|Ant|Archd|Aug|Benj|Cath|Chas|Danl|Edm|Edw|Eliz|Franc|Fred|Frid"
+        r"|Geo|Giov?|Jas|Jno|Joh|Jos|Margt|Nath|Nic|Robt|Saml|Steph|Theo|Thos)\.$"
+    ),
+)
 # "im 18. Jahrhundert": in these languages a stop makes a numeral an ordinal.
 ORDINALS = (
     *("cs", "da", "de", "et", "fi", "hr", "hu", "is", "lv", "nb", "nn", "no", "pl", "sk", "sl"),
 )
 ORDINAL = re.compile(r"(?:^|\D)\d{1,2}\.$")
-# In Japanese a particle may follow, in Chinese who says it.
+# In Japanese a particle may follow a quotation, in Chinese who says it.
 QUOTED = {"ja": re.compile(r"[\u300d\u300f]$"), "zh": re.compile(r"[\u201d\u2019\u300d\u300f]$")}
 SAID_BY = {"ja": re.compile(r"[\u3040-\u309f]"), "zh": re.compile(r"[^\u201c\u2018\u300c\u300e]")}
 
@@ -78,6 +81,16 @@ def flaw_of(text: str) -> str | None:
         unfit = unicodedata.category(sign) in UNFIT and sign not in "\n\r\t"
         if unfit or sign == "\ufffd":
             return f"contains the control character U+{ord(sign):04X}"
+    return None
+
+
+def half_sign_of(text: str) -> str | None:
+    """Return which half of a sign a text holds, as a part of a sentence; None if none.
+
+    JSON can name one, a surrogate, and no file can hold it.
+    """
+    if match := re.search("[\ud800-\udfff]", text):
+        return f"contains half a sign (the surrogate U+{ord(match[0]):04X})"
     return None
 
 
@@ -107,27 +120,16 @@ def warn_of_short(descriptions: Mapping[str, str]) -> None:
         )  # fmt: skip
 
 
-def warn_of_language(texts: Iterable[tuple[str, str]]) -> None:
-    """Log one sentence where most of the texts are surely in another language than is said."""
-    texts = list(texts)
+def warn_of_language(texts: list[tuple[str, str]]) -> None:
+    """Log one sentence where most texts are surely in another language than the one beside them."""
     found = Counter((own, other_language(text, own)) for text, own in texts)
     for (own, other), count in found.items():
         if other and 2 * count > len(texts):
             LOGGER.warning(
                 "%d of %d descriptions are in %s, but dialogs will be in %s; if that is not meant, "
-                "collect again with --language %s.",
-                count, len(texts), language_name(other), language_name(own), other,
+                "collect again with --language %s (in a profile, language: %s).",
+                count, len(texts), language_name(other), language_name(own), other, other,
             )  # fmt: skip
-
-
-def half_sign_of(text: str) -> str | None:
-    """Return which half of a sign a text holds, as a part of a sentence; None if none.
-
-    JSON can name one, a surrogate, and no file can hold it.
-    """
-    if match := re.search("[\ud800-\udfff]", text):
-        return f"contains half a sign (the surrogate U+{ord(match[0]):04X})"
-    return None
 
 
 def title_words(title: str) -> set[str]:
@@ -137,10 +139,12 @@ def title_words(title: str) -> set[str]:
 
 
 def names_title(text: str, title: str) -> bool:
-    """Whether a text holds the title, every telling word of it, or a name out of it.
+    """Whether a text gives away the title: holds it, every telling word of it, or a name out of it.
 
     A name is two or more of the title's words on end that are written with a capital or digits:
     "the Wright Flyer" of "1903 Wright Flyer". Common words alone, such as "steam engine", are none.
+    Unlike `text.titles.claims` it also minds small letters, words in any place and single words: a
+    question must not even hint at what an answer may claim.
     """
     if not title.strip():
         return False
@@ -153,19 +157,13 @@ def names_title(text: str, title: str) -> bool:
         return True
     names = [pair for pair in pairwise(re.findall(r"\w+", title)) if all(map(_is_name, pair))]
     runs = [whole, *([word.casefold() for word in name] for name in names)]
-    return any(_holds(said, run) for run in runs)
+    return any(run and run == said[i : i + len(run)] for run in runs for i in range(len(said)))
 
 
 def _is_name(word: str) -> bool:
     """Whether a word of a title is part of a name: "Wright" and "71", not "The" or "engine"."""
     capital = word[0].isupper() or word[0].isdigit()
     return capital and len(word) > 1 and word.casefold() not in NO_NAMES
-
-
-def _holds(words: list[str], run: list[str]) -> bool:
-    """Whether `words` hold all of `run` on end."""
-    count = len(run)
-    return bool(run) and any(words[i : i + count] == run for i in range(len(words) - count + 1))
 
 
 def split_sentences(text: str, language: str = ENGLISH) -> list[str]:
@@ -189,28 +187,26 @@ def told_sentences(text: str, language: str = ENGLISH) -> list[str]:
     long = [line for line in lines if line in marked or count_words(line) >= MANY_WORDS]
     enough = [told for told in (marked, long) if sum(map(count_words, told)) >= ENOUGH_TOLD]
     told = next(iter(enough), long or closing or lines)
-    return [closed(each) for line in told for each in _sentences(line, language)]
-
-
-def closed(sentence: str) -> str:
-    """Return the sentence with a full stop, if it has no mark."""
-    if MARKED.search(sentence):
-        return sentence
-    return sentence.rstrip(",;:\u3001\uff0c\uff1b\uff1a") + (
-        "\u3002" if is_unparted(sentence) else "."
-    )
+    return [_closed(each) for line in told for each in _sentences(line, language)]
 
 
 def shortened(sentence: str, most: int) -> str:
     """Return at most `most` words of a sentence, cut behind a comma if there is one late enough."""
     # Where words are not parted, each sign is one.
-    words = list(sentence) if is_unparted(sentence) else sentence.split()
+    unparted = is_unparted(sentence)
+    words = list(sentence) if unparted else sentence.split()
     if len(words) <= most:
         return sentence
-    stops = ",;:\u3001\uff0c\uff1b\uff1a"
-    marks = [i for i, word in enumerate(words[:most]) if word[-1] in stops and i >= most // 2]
+    marks = [i for i, word in enumerate(words[:most]) if word[-1] in COMMAS and i >= most // 2]
     kept = words[: marks[-1] + 1] if marks else words[:most]
-    return closed(("" if is_unparted(sentence) else " ").join(kept).rstrip(stops + "."))
+    return _closed(("" if unparted else " ").join(kept).rstrip(COMMAS + "."))
+
+
+def _closed(sentence: str) -> str:
+    """The sentence with a full stop, if it has no mark."""
+    if MARKED.search(sentence):
+        return sentence
+    return sentence.rstrip(COMMAS) + ("\u3002" if is_unparted(sentence) else ".")
 
 
 def _blocks(text: str) -> Iterator[str]:
@@ -218,21 +214,15 @@ def _blocks(text: str) -> Iterator[str]:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     width = max(map(len, lines), default=0)
     block = last = ""
-    for line in lines:
-        if block and line and _runs_on(block, line, last, width):
+    for line in [*lines, ""]:
+        # A line was full if the next word did not fit.
+        full = width in WRAPPED_AT and line and len(last) + 1 + len(line.split()[0]) > width
+        if block and line and (full or (not MARKED.search(block) and line[0].islower())):
             block = f"{block} {line}"
         else:
             yield from [block] if block else []
             block = line
         last = line
-    yield from [block] if block else []
-
-
-def _runs_on(block: str, line: str, last: str, width: int) -> bool:
-    """Whether the line goes on with the block, whose last line it stands below."""
-    if width in WRAPPED_AT and len(last) + 1 + len(line.split()[0]) > width:
-        return True  # the next word did not fit
-    return not MARKED.search(block) and line[0].islower()
 
 
 def _sentences(block: str, language: str) -> list[str]:
@@ -256,6 +246,6 @@ def _in_doubt(sentence: str, following: str, language: str) -> bool:
         return True
     if language in QUOTED and QUOTED[language].search(sentence):
         return bool(SAID_BY[language].match(following))
-    shortened_words = [INITIAL, UNSPOKEN, SHORTENED_NAME]
-    shortened_words += [ORDINAL] if language in ORDINALS else []
-    return any(each.search(sentence) for each in shortened_words)
+    if language in ORDINALS and ORDINAL.search(sentence):
+        return True
+    return any(each.search(sentence) for each in SHORTENED)
