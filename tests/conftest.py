@@ -78,7 +78,25 @@ def old_objects_left_alone() -> None:
 @pytest.fixture
 def museum(tmp_path: Path) -> Path:
     """A folder museum of five exhibits with 1, 2, 3, 4 and 6 photos; nothing in it is real."""
-    folder = tmp_path / "museum"
+    return draw_museum(tmp_path / "museum")
+
+
+@pytest.fixture(scope="session")
+def dialogs_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a collection `t` of this museum up to its dialogs; to be copied, not changed."""
+    from musequest.__main__ import main
+
+    home = tmp_path_factory.mktemp("dialogs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSEQUEST_HOME", str(home))
+        of_folder = ["folder", str(draw_museum(home / "museum"))]
+        for step in (["collect", *of_folder], ["augment", "--processes", "1"], ["synthesize"]):
+            assert main([*step, "--collection", "t"]) == 0
+    return home
+
+
+def draw_museum(folder: Path) -> Path:
+    """Write the museum's photos and exhibits.csv."""
     rows = []
     for index, (title, kind, colour, count) in enumerate(PIECES):
         name = title.lower().replace(" ", "-")

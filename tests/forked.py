@@ -1,11 +1,13 @@
-"""Several processes out of a test, as a launcher would start them, but without loading anew."""
+"""Processes out of a test, alone or as a launcher would start several, without loading anew."""
 
 import logging
 import multiprocessing
 import os
 import queue
 import random
+import shutil
 import socket
+import subprocess
 import sys
 import time
 import traceback
@@ -76,12 +78,36 @@ def free_port() -> int:
             return port
 
 
+def in_child(function: Callable[[], object]) -> int:
+    """Run a function in a child; returns its exit status, 0 where it returns."""
+    child = os.fork()
+    if child == 0:
+        status = 70
+        try:
+            status = int(function() or 0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def print_to(folder: Path) -> None:
     """Let this process, and what it starts, print and log to the files `out` and `err`."""
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
     logging.basicConfig(level=logging.INFO, force=True)
+
+
+def can_mount() -> bool:
+    """Whether this user may have a small disk of a child's own here, which it may fill."""
+    if not shutil.which("unshare"):
+        return False
+    tried = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(tried, capture_output=True).returncode == 0
 
 
 class _Failure:

@@ -5,7 +5,9 @@ may mount one, and the folder itself otherwise. So records that hold paths stay 
 """
 
 import ctypes
+import gc
 import hashlib
+import importlib
 import io
 import json
 import logging
@@ -14,14 +16,13 @@ import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
-from mounted import can_mount
+from forked import can_mount, in_child
 from PIL import Image
 from safetensors.torch import save
 
@@ -90,22 +91,6 @@ class Disk:
             raise OSError(ctypes.get_errno(), name)
 
 
-def in_child(function: Callable[[], object]) -> int:
-    """Run a function in a child; returns its exit status, 0 where it returns."""
-    child = os.fork()
-    if child == 0:
-        status = 70
-        try:
-            status = int(function() or 0)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def run(home: Path, arguments: list[str], told: Path, kill_at: int = 0) -> Ended:
     """Run a command in a child; `kill_at` is the write at which it is killed."""
     told.mkdir(parents=True, exist_ok=True)
@@ -124,7 +109,18 @@ def _command(home: Path, arguments: list[str], told: Path, kill_at: int) -> int:
     _count_writes(
         str(home), os.open(told / "writes", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), kill_at
     )
-    return main(arguments)
+    known = set(sys.modules)
+    code = main(arguments)
+    (told / "modules").write_text("\n".join(name for name in sys.modules if name not in known))
+    return code
+
+
+def import_as(told: Path) -> None:
+    """Import what a command imported when it was needed, so that the next commands need not."""
+    for name in (told / "modules").read_text().split():
+        with suppress(Exception), warnings.catch_warnings(action="ignore"):
+            importlib.import_module(name)
+    gc.freeze()
 
 
 def _single_threaded() -> None:

@@ -1,24 +1,19 @@
 """The audit finds what the split rule forbids, in whatever way it came in."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from musequest.creation.augmentation import augment
 from musequest.creation.dataset import audit, build_dataset, fingerprint, split_path
-from musequest.creation.dialogs import synthesize
-from musequest.creation.exhibits import collect_folder
-from musequest.creation.offline_writer import OfflineWriter
 from musequest.errors import MuseQuestError
 from musequest.tables import read_table, write_table
 
 
 @pytest.fixture
-def folder(museum: Path, home: Path) -> Path:
-    collect_folder(museum, "t", progress=False)
-    augment("t", progress=False)
-    synthesize("t", OfflineWriter(), progress=False)
+def folder(dialogs_home: Path, home: Path) -> Path:
+    shutil.copytree(dialogs_home / "data", home / "data")
     build_dataset("t")
     return home / "data/t"
 

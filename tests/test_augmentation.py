@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from forked import in_child
 from PIL import Image
-from sweeping import in_child
 
 from musequest.creation import augmentation
 from musequest.creation.augmentation import augment, pipeline

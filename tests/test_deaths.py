@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked import print_to
+from forked import in_child, print_to
 from interrupting import At, building_with, sent
 from safetensors.torch import load_file
-from sweeping import MOUNTS, Disk, in_child
+from sweeping import MOUNTS, Disk
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.errors import MuseQuestError

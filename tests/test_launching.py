@@ -15,10 +15,9 @@ import launched
 import numpy as np
 import pytest
 import torch
-from forked import free_port, in_processes, print_to
+from forked import free_port, in_child, in_processes, print_to
 from launched import without_dropout
 from safetensors.torch import load_file
-from sweeping import in_child
 from tiny_dialogs import write_dataset, write_profile
 from torch.distributed.distributed_c10d import _get_default_group
 

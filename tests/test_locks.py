@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mounted import can_mount
+from forked import can_mount
 
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import audit, build_dataset

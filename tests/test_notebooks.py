@@ -14,9 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from forked import print_to
+from forked import in_child, print_to
 from kernels import fork_kernels
-from sweeping import MOUNTS, Disk, in_child
+from sweeping import MOUNTS, Disk
 
 from musequest.__main__ import main
 from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK, approach_notebooks

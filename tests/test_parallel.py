@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from forked import in_processes
+from forked import in_child, in_processes
 from interrupting import At, building_with, sent
 from safetensors.torch import load_file
-from sweeping import MOUNTS, Disk, in_child
+from sweeping import MOUNTS, Disk
 from tiny_dialogs import write_dataset, write_profile
 from tiny_family import save_tiny_relative
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save

@@ -16,12 +16,11 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
-from forked import print_to
+from forked import in_child, print_to
 from hub_server import HubServer
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
-from sweeping import in_child
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_dialogs import sample, write_dataset, write_profile
 from transformers import AutoModelForImageTextToText, AutoProcessor

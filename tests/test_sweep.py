@@ -9,10 +9,22 @@ from pathlib import Path
 import pytest
 import sweeping
 from folder_museum import write_museum
-from sweeping import Disk, Ended, a_list, cut, emptied, in_child, of_another_version, run, state
+from sweeping import (
+    Disk,
+    Ended,
+    a_list,
+    cut,
+    emptied,
+    import_as,
+    in_child,
+    of_another_version,
+    run,
+    state,
+)
 from tiny import save_tiny_docent
 from tiny_dialogs import write_profile
 
+from musequest.finetuning import preflight
 from musequest.text.encoder import load_encoder
 
 EXHIBITS, DATA, RUN = "data/t/exhibits.parquet", "data/t/dataset/data", "runs/tiny/lora"
@@ -81,6 +93,20 @@ class Walk:
     bytes: dict[str, int]  # by which HOME grew
 
 
+def remembered(memory_of):
+    """What an approach needs, which takes longest of all, reckoned once for each model."""
+    known = {}
+
+    def remember(profile, *asked):
+        config = (Path(profile.base_model) / "config.json").read_bytes()
+        key = repr((profile, *asked, config))
+        if key not in known:
+            known[key] = memory_of(profile, *asked)
+        return known[key]
+
+    return remember
+
+
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory) -> Walk:
     folder = tmp_path_factory.mktemp("sweep")
@@ -95,11 +121,15 @@ def walk(tmp_path_factory) -> Walk:
     walked = Walk(home, {}, {}, {}, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))
+        patch.setattr(preflight, "memory_of", remembered(preflight.memory_of))
         for name, step in STEPS.items():
             walked.before[name] = shutil.copytree(home, folder / "before" / name)
+            if name == "preflight":
+                preflight.preflight(home / "tiny.yaml", "24GiB")
             room = size(home)
             ended = walked.ended[name] = run(home, step.arguments(home), folder / "told")
             assert ended.code == 0, ended.err
+            import_as(folder / "told")
             walked.after[name] = state(home, UNCOMPARED)
             walked.bytes[name] = size(home) - room
         yield walked
