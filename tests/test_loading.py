@@ -13,6 +13,7 @@ from musequest.finetuning import data_loading
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.data_loading import WORKERS, loader_settings
 from musequest.finetuning.models import load_processor, vision_models
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
 from musequest.settings import load_approach
 
@@ -67,7 +68,7 @@ def test_recomputing_sends_no_gradient_through_the_photo(tmp_path, tiny_docent, 
     """For which the library asks all the same; the vision model is frozen, and the dearest part."""
     folder = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
     profile = write_profile(tmp_path, folder, image_size=2 * TILE)
-    model = whole_model(profile, load_approach(approach), seed=0).train()
+    model = whole_model(RunConfig.resolve(profile, load_approach(approach))).train()
     seen = []
     for module in vision_models(model):
         module.register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))

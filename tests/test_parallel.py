@@ -24,12 +24,13 @@ from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingA
 from musequest import settings
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import batch_size, fsdp, training
+from musequest.finetuning import fsdp, memory, training
 from musequest.finetuning.activations import empty_model
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.disk import RECORDS, written_by
 from musequest.finetuning.fsdp import scale_learning_rate
 from musequest.finetuning.models import load_model, load_tuned
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import devices_here
 from musequest.finetuning.strategies import build_trainer, prepare
 from musequest.finetuning.training import train
@@ -96,7 +97,7 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
         os.environ["MUSEQUEST_HOME"] = str(home / "whole")
         with pytest.MonkeyPatch.context() as patch:
             if name == "full_mp" and os.environ["RANK"] == "1":
-                patch.setattr(batch_size, "available_bytes", lambda device: 0)
+                patch.setattr(memory, "available_bytes", lambda device: 0)
             records.append(run(profile, name))
         os.environ["MUSEQUEST_HOME"] = str(home / "interrupted")
         training.build_trainer = stopped
@@ -372,7 +373,7 @@ def test_what_mixed_precision_keeps_in_float32_is_foreseen(runs, tmp_path, monke
     in_processes(in_half, half)
     done = tmp_path / "runs/tiny/full_fsdp"
     approach = load_approach("full_fsdp")
-    written = written_by(empty_model(half, approach), approach, {"bf16": True})
+    written = written_by(empty_model(half, approach), RunConfig(half, approach, {"bf16": True}))
     state = done / "state" / "checkpoint-5"
     assert bytes_of_shards(state / "pytorch_model_fsdp_0", tmp_path) == written.weights
     assert bytes_of_shards(state / "optimizer_0", tmp_path) == written.state

@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from peft import PeftModel
-from PIL import Image
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
-from ..creation.dataset import messages
 from ..settings import Approach, Profile
-from .collator import DocentCollator
 from .models import TUNINGS, freeze_vision, model_config, vision_models, weights_dtype
 
 EMBEDDINGS = "model.text_model.embed_tokens"
 # Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is
 # next to nothing in a large model, and would be much in a small one.
 PROBED = 32
-# Where there is no dataset yet: the longest published answers have about 300 words.
-SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
 
 
 @dataclass(frozen=True)
@@ -40,25 +35,15 @@ class RowShape:
     """One training row as the model sees it: text and image tokens, photos, patches a photo."""
 
     tokens: int
-    photos: int
-    patches: int
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one optimizer step holds at once: rows, tokens a row, photos, patches a photo."""
-
-    rows: int
-    tokens: int
-    photos: int
+    photos: int  # crops included
     patches: int
 
     @classmethod
-    def of(cls, batch: Mapping[str, torch.Tensor], patch_size: int) -> Load:
-        """The load of a batch as the collator makes it; `patch_size` in pixels."""
-        rows, tokens = batch["input_ids"].shape
-        photos, _, height, width = batch["pixel_values"].shape[1:]
-        return cls(rows, tokens, rows * photos, (height // patch_size) * (width // patch_size))
+    def of(cls, encoded: Mapping[str, torch.Tensor], patch_size: int) -> RowShape:
+        """The shape of an encoded row; `patch_size` in pixels."""
+        photos, _, height, width = encoded["pixel_values"].shape
+        patches = (height // patch_size) * (width // patch_size)
+        return cls(len(encoded["input_ids"]), photos, patches)
 
 
 @dataclass(frozen=True)
@@ -121,27 +106,6 @@ def named_parts(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
         yield f"model.text_model.layers.{number}", layer
     yield "model.text_model.norm", text.norm
     yield "lm_head", model.lm_head
-
-
-def largest_row(profile: Profile, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
-    """A dataset row with the longest dialog of `rows` and a square photo of `image_size` px."""
-    photo = Image.new("RGB", (profile.image_size, profile.image_size), "white")
-    dialog = max(rows["dialog"], key=len) if rows is not None else SUPPOSED
-    return {"data_id": "largest", "dialog": dialog, "image": photo}
-
-
-def shape_of(encoded: Mapping[str, torch.Tensor], patch_size: int) -> RowShape:
-    """What an encoded row costs: its tokens, photos (crops included) and patches a photo."""
-    photos, _, height, width = encoded["pixel_values"].shape
-    patches = (height // patch_size) * (width // patch_size)
-    return RowShape(tokens=len(encoded["input_ids"]), photos=photos, patches=patches)
-
-
-def row_shape(
-    profile: Profile, collator: DocentCollator, rows: Any | None, patch_size: int
-) -> RowShape:
-    """The shape of the largest row under the profile's processor."""
-    return shape_of(collator.encode(largest_row(profile, rows)), patch_size)
 
 
 def count_activations(

@@ -6,16 +6,15 @@ import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from peft import PeftModel
 from torch import nn
 
 from ..errors import MuseQuestError, refusal
-from ..settings import Approach
 from .checkpoints import RunFolder
 from .machine import GIB, disk_gib
 from .memory import as_trained, optimizer_bytes
+from .run_config import RunConfig
 
 # Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20
@@ -55,12 +54,11 @@ class Written:
         return self.weights + (self.merged or self.weights) + RECORDS
 
 
-def written_by(model: nn.Module, approach: Approach, settings: dict[str, Any]) -> Written:
+def written_by(model: nn.Module, config: RunConfig) -> Written:
     """What a run that trains `model` will write; a sharded one's has to be without memory."""
     loaded = sum(p.nbytes for p in model.parameters())
-    as_saved = as_trained(model, approach, settings)
-    written = checkpoint_bytes(as_saved, str(settings.get("optim", "adamw_torch")))
-    return Written(*written, merged=loaded if approach.strategy == "fsdp" else 0)
+    written = checkpoint_bytes(as_trained(model, config), config.optimizer)
+    return Written(*written, merged=loaded if config.approach.strategy == "fsdp" else 0)
 
 
 def check_disk(folder: RunFolder, written: Written) -> float:

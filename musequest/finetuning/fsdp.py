@@ -30,7 +30,8 @@ from transformers import (
 from transformers.trainer import FSDP_MODEL_NAME
 
 from ..settings import STRATEGIES, Approach
-from .memory import autocast_dtype
+from .records import RECOMPUTE
+from .run_config import RunConfig
 from .trainer import DocentTrainer
 
 # Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.
@@ -48,14 +49,23 @@ class ShardedTrainer(DocentTrainer):
 
     plugin: FullyShardedDataParallelPlugin
 
-    def __init__(self, approach: Approach, **options: Any) -> None:
-        arguments: TrainingArguments = options["args"]
-        arguments.fsdp_plugin_args = plugin_settings(approach, options["model"])
+    def __init__(self, config: RunConfig, **options: Any) -> None:
+        self.mixed = config.autocast
+        plugin = plugin_settings(config.approach, options["model"])
+        if config.recompute is not None:
+            plugin[RECOMPUTE] = config.recompute
+        options["args"].fsdp_plugin_args = plugin
         super().__init__(**options)
 
     def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
+        """Gather weights in the dtype of mixed precision, sum gradients in float32.
+
+        The library's own policy would also round losses to that dtype.
+        """
+        reduced = self.mixed and torch.float32
+        policy = MixedPrecisionPolicy(param_dtype=self.mixed, reduce_dtype=reduced)
         self.plugin = kwargs["fsdp_plugin"]
-        self.plugin.mixed_precision_policy = precision(self.args)
+        self.plugin.mixed_precision_policy = policy
         return super()._build_accelerator_args(**kwargs)
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -89,15 +99,6 @@ def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any
     chosen = {key: value for key, value in approach.parallel.items() if key not in OURS}
     wrapped = {"transformer_cls_names_to_wrap": layer_classes(model)}
     return {**DEFAULTS, **wrapped, **chosen}
-
-
-def precision(arguments: TrainingArguments) -> MixedPrecisionPolicy:
-    """Weights are gathered in the dtype of mixed precision, gradients summed in float32.
-
-    The library's own policy would also round losses to that dtype.
-    """
-    dtype = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
-    return MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=dtype and torch.float32)
 
 
 def layer_classes(model: PreTrainedModel) -> list[str]:

@@ -16,8 +16,11 @@ import psutil
 import torch
 
 from ..home import root
+from .distributed import local_world_size
 
 GIB = 1024**3
+# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
+USABLE = 0.92
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
 
 
@@ -42,6 +45,15 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
+
+
+def available_bytes(device: str) -> int:
+    """Bytes that a process may take to train: of a GPU all but a reserve, else its share of what
+    is free, for the processes of one machine share its memory.
+    """
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
+    return int(psutil.virtual_memory().available * USABLE) // local_world_size()
 
 
 def peak_memory_gib() -> dict[str, float]:

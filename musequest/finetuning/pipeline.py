@@ -28,13 +28,13 @@ from transformers import (
 
 from ..errors import MuseQuestError
 from ..files import write_json
-from ..settings import Approach, Profile
 from .activations import EMBEDDINGS, named_parts
 from .collator import IGNORED
 from .distributed import all_gather, barrier, rank
 from .hub import of_base_model
-from .models import TUNINGS, freeze_vision, model_config
-from .planner import Plan
+from .models import TUNINGS, freeze_vision
+from .run_config import RunConfig
+from .splitting import Plan
 from .trainer import DocentTrainer
 
 
@@ -307,15 +307,13 @@ class Stage(nn.Module):
         return f"model-{self.number + 1:05d}-of-{self.count:05d}.safetensors"
 
 
-def load_stage(
-    profile: Profile, approach: Approach, plan: Plan, number: int, device: str | torch.device
-) -> Stage:
-    """Read stage `number` of the profile's base model, and nothing of the others, to `device`."""
-    config = model_config(profile)
+def load_stage(config: RunConfig, plan: Plan, number: int, device: str | torch.device) -> Stage:
+    """Read stage `number` of the base model, and nothing of the others, to `device`."""
+    profile, approach = config.profile, config.approach
     own = {part.name for part in plan.stages[number]}
-    if config.tie_word_embeddings and number == len(plan.stages) - 1:
+    if config.base_config.tie_word_embeddings and number == len(plan.stages) - 1:
         own.add(EMBEDDINGS)
-    base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config.base_config)]
     options = {"dtype": profile.dtype, "device_map": {"": device}}
     model = of_base_model(_of_own_parts(base, own).from_pretrained, profile, **options)
     freeze_vision(model)

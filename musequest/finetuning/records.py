@@ -13,7 +13,6 @@ from transformers import TrainingArguments
 from ..errors import MuseQuestError
 from ..files import check_digests, read_json, read_remade, write_json
 from ..json_shapes import FinishedRun
-from ..settings import Approach, Profile
 from .distributed import rank
 from .machine import disk_gib, git_commit, hardware, peak_memory_gib, versions
 from .trackers import TRACKER_SETTINGS
@@ -163,14 +162,6 @@ def largest_divisor(total: int, most: int) -> int:
     return next((rows for rows in range(most, 0, -1) if total % rows == 0), 0)
 
 
-def recomputing(approach: Approach, settings: dict[str, Any]) -> bool | None:
-    """Whether activations are to be recomputed; None if neither setting nor `parallel` says so."""
-    for chosen in (settings.get(RECOMPUTE), (approach.parallel or {}).get(RECOMPUTE)):
-        if chosen is not None:
-            return bool(chosen)
-    return None
-
-
 def finished_record(folder: Path) -> dict[str, Any]:
     """The record in `folder`; MuseQuestError unless it says `done` and the weights are its own."""
     record = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
@@ -189,35 +180,6 @@ def check_weights(folder: Path, record: dict[str, Any]) -> None:
     """Raise MuseQuestError if a done run's weights are not its own; older runs do not say."""
     remedy = "bring it back, or train again with fresh=True (--fresh)"
     check_digests(folder, record.get("weights_sha256") or {}, remedy)
-
-
-def asked_of(
-    profile: Profile,
-    approach: Approach,
-    training: dict[str, Any],
-    base_model_fingerprint: str,
-    dataset_fingerprint: str,
-    world_size: int = 1,
-) -> dict[str, Any]:
-    """What decides the outcome of a run: models, data and settings."""
-    return {
-        "profile": profile.name,
-        "approach": approach.name,
-        "base_model": profile.base_model,
-        "base_model_fingerprint": base_model_fingerprint,
-        "collection": profile.collection,
-        "dataset_fingerprint": dataset_fingerprint,
-        "image_size": profile.image_size,
-        "image_splitting": profile.image_splitting,
-        "dtype": profile.dtype,
-        "tuning": approach.tuning,
-        "training": training,
-        "lora": approach.lora,
-        "quantization": approach.quantization,
-        "parallel": approach.parallel,
-        "world_size": world_size,
-        "seed": training["seed"],
-    }
 
 
 def _now() -> str:

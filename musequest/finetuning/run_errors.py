@@ -4,88 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from transformers import AutoConfig
 
-from ..creation.dataset import load_split
 from ..errors import MuseQuestError, chain
-from ..settings import Approach, Profile
-from .activations import row_shape
 from .checkpoints import RunFolder
-from .collator import DocentCollator, EncodedDialogs
 from .disk import free_gib, is_full
-from .hub import of_base_model
-from .machine import GIB
-from .memory import Memory, autocast_dtype, available_bytes, memory_of
-from .models import default_device, load_processor
-from .records import RECOMPUTE, ROWS, STEPS, largest_divisor, recomputing, rows_a_step
+from .machine import GIB, available_bytes
+from .memory import memory_of
+from .records import RECOMPUTE, ROWS, STEPS, largest_divisor
+from .run_config import RunConfig
 from .splitting import fullest_here, shares_here
 
 # Bytes of a step with so many rows at a time, with activations recomputed or not.
 BytesOfStep = Callable[[int, bool], int]
 
 
-def explained(
-    error: Exception,
-    profile: Profile,
-    approach: Approach,
-    settings: dict[str, Any],
-    folder: RunFolder,
-) -> Exception:
+def explained(error: Exception, config: RunConfig, folder: RunFolder) -> Exception:
     """MuseQuestError for a full disk or used-up memory; any other error as it is."""
     if isinstance(error, MuseQuestError):
         return error
+    state = folder.last_state()
+    kept = f"the state of {state.name} is kept" if state else "there was no state to keep yet"
     if is_full(error):
         folder.clear_unfinished()
         return MuseQuestError(
             f"The disk of {folder.folder} became full while the run was writing "
-            f"({free_gib(folder.folder):.2f} GiB are free now); {_what_is_kept(folder)}, so make "
-            "room and call the same again."
+            f"({free_gib(folder.folder):.2f} GiB are free now); {kept}, so make room and call the "
+            "same again."
         )
     if any(should_reduce_batch_size(each) for each in chain(error) if isinstance(each, Exception)):
-        return MuseQuestError(_out_of_memory(profile, approach, settings, folder))
+        return MuseQuestError(f"{_out_of_memory(config)}; {kept}.")
     return error
 
 
-def _what_is_kept(folder: RunFolder) -> str:
-    state = folder.last_state()
-    return f"the state of {state.name} is kept" if state else "there was no state to keep yet"
-
-
-def _out_of_memory(
-    profile: Profile, approach: Approach, settings: dict[str, Any], folder: RunFolder
-) -> str:
+def _out_of_memory(config: RunConfig) -> str:
     """What was asked, what it takes, and which numbers would fit."""
     torch.cuda.empty_cache()
-    device = default_device()
-    needed = memory_of(profile, approach, settings, estimate_row(profile))
-    takes = _bytes_of_step(profile, approach, needed, autocast_dtype(settings))
-    available = available_bytes(device)
-    if device == "cpu":  # the weights are still loaded, and are counted in what a step takes
-        available += needed.weights // shares_here(approach)
-    recompute = bool(recomputing(approach, settings))
-    rows = int(settings.get(ROWS, 8))
+    approach, shares = config.approach, shares_here(config.approach)
+    needed = memory_of(config, config.row)
+    takes: BytesOfStep = partial(needed.total, shares=shares)
+    if approach.layered:  # that on the fullest of the devices
+        takes = partial(fullest_here, config)
+    available = available_bytes(str(config.device))
+    if config.device.type == "cpu":  # the weights are still loaded, and counted in what is taken
+        available += needed.weights // shares
+    recompute = bool(config.recompute)
     return (
-        f"Out of memory on {device}: {rows} rows at a time "
+        f"Out of memory on {config.device}: {config.rows} rows at a time "
         f"{'with' if recompute else 'without'} activation_checkpointing take about "
-        f"{takes(rows, recompute) / GIB:.1f} GiB of {available / GIB:.1f} GiB usable; "
-        f"{what_fits(takes, available, rows_a_step(settings), not approach.parted)}; "
-        f"{_what_is_kept(folder)}."
+        f"{takes(config.rows, recompute) / GIB:.1f} GiB of {available / GIB:.1f} GiB usable; "
+        f"{what_fits(takes, available, config.rows_a_step, not approach.parted)}"
     )
-
-
-def _bytes_of_step(
-    profile: Profile, approach: Approach, needed: Memory, autocast: torch.dtype | None
-) -> BytesOfStep:
-    """What a step takes on a device, or on the fullest of those that share the layers."""
-    if approach.layered:
-        collator = DocentCollator(load_processor(profile))
-        dialogs = EncodedDialogs(load_split(profile.collection, "train"), collator)
-        return partial(fullest_here, profile, approach, dialogs, autocast=autocast)
-    return partial(needed.total, shares=shares_here(approach))
 
 
 def what_fits(takes: BytesOfStep, available: int, total: int, can_be_tried: bool) -> str:
@@ -105,13 +76,3 @@ def what_fits(takes: BytesOfStep, available: int, total: int, can_be_tried: bool
         f"not one row would fit, for it takes {takes(1, True) / GIB:.1f} GiB, so "
         "choose another approach or a larger device (`python -m musequest preflight` says which)"
     )
-
-
-def estimate_row(profile: Profile) -> Any:
-    """The largest row of the profile's dataset, or a supposed one where there is none."""
-    try:
-        rows = load_split(profile.collection, "train")
-    except MuseQuestError:
-        rows = None
-    patch = of_base_model(AutoConfig.from_pretrained, profile).vision_config.patch_size
-    return row_shape(profile, DocentCollator(load_processor(profile)), rows, patch)

@@ -26,7 +26,7 @@ from .data_loading import EpochOrder, ignore_signals
 from .distributed import all_gather
 from .model_info import parameter_counts
 from .optimizer import optimizer_of
-from .planner import Plan
+from .splitting import Plan
 
 
 class DocentTrainer(Trainer):

@@ -15,38 +15,31 @@ from transformers import TrainingArguments
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
-from ..settings import Approach, Profile
 from .collator import IGNORED, DocentCollator
-from .memory import autocast_dtype
-from .models import WEIGHTS, default_device, load_kept, load_processor, weights_dtype
+from .models import WEIGHTS, load_kept
+from .run_config import RunConfig
 
 LOGGER = logging.getLogger("musequest")
+EVAL_ROWS = "per_device_eval_batch_size"
 # By how much the validation loss may differ from the recorded one: rounding of what is computed in.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
 
 
-def check_kept(
-    profile: Profile,
-    approach: Approach,
-    folder: Path,
-    arguments: TrainingArguments,
-    recorded: float,
-) -> float:
+def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:
     """The validation loss of the weights in `folder`, as whoever uses them will load them.
 
     It is that of all validation rows, computed once more as the run did, on one device; where a
     GPU is too small for the whole model, on the processor. One further from `recorded` than
     rounding explains raises MuseQuestError.
     """
-    if not (folder / WEIGHTS[approach.tuning]).is_dir():
+    if not (folder / WEIGHTS[config.approach.tuning]).is_dir():
         raise MuseQuestError(
             f"The best weights of the run in {folder} are gone, though its state is there; bring "
             "them back, or train anew with fresh=True (--fresh)."
         )
     free_memory()
-    loss = _loss(profile, approach, folder, arguments, default_device())
-    computed = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
-    tolerance = TOLERANCES[computed or weights_dtype(profile)]
+    loss = _loss(config, folder, str(config.device))
+    tolerance = TOLERANCES[config.autocast or config.dtype]
     if not abs(loss - recorded) <= tolerance:
         raise MuseQuestError(
             f"The weights kept in {folder} are not those that were learned: read back from disk, "
@@ -64,21 +57,18 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _loss(
-    profile: Profile, approach: Approach, folder: Path, arguments: TrainingArguments, device: str
-) -> float:
-    rows = load_split(profile.collection, "validation")
-    autocast = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
+def _loss(config: RunConfig, folder: Path, device: str) -> float:
+    rows = load_split(config.profile.collection, "validation")
+    at_once = int(config.settings.get(EVAL_ROWS, TrainingArguments.per_device_eval_batch_size))
     try:
-        model = load_kept(profile, approach, folder, device=device)
-        collator = DocentCollator(load_processor(profile))
-        return reference_loss(model, collator, rows, arguments.per_device_eval_batch_size, autocast)
+        model = load_kept(config.profile, config.approach, folder, device=device)
+        return reference_loss(model, config.collator, rows, at_once, config.autocast)
     except torch.OutOfMemoryError:
         if device == "cpu":
             raise
     LOGGER.warning("%s is too small to read the model back; the processor does it.", device)
     free_memory()
-    return _loss(profile, approach, folder, arguments, "cpu")
+    return _loss(config, folder, "cpu")
 
 
 @torch.inference_mode()
