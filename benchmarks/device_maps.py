@@ -21,8 +21,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 
 from musequest.files import write_json
 from musequest.finetuning.activations import RowShape, named_parts
-from musequest.finetuning.machine import GIB
 from musequest.finetuning.models import PROJECTIONS, free_projections
+from musequest.finetuning.records import GIB
 from musequest.finetuning.splitting import Part, Plan, parts_of, plan
 from musequest.settings import load_approach
 

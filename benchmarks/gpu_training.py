@@ -37,12 +37,18 @@ from made_up import TEXT_TOKENS, Dialogs, make_base_model
 from transformers import TrainerCallback, TrainingArguments
 
 from musequest.files import write_json
-from musequest.finetuning.collator import EncodedDialogs
-from musequest.finetuning.data_loading import FilledRows, loader_settings
-from musequest.finetuning.machine import GIB, hardware, peak_memory_gib, versions
+from musequest.finetuning.collator import EncodedDialogs, FilledRows, loader_settings
 from musequest.finetuning.models import default_device
 from musequest.finetuning.optimizer import as_arguments
-from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS
+from musequest.finetuning.records import (
+    GIB,
+    RECOMPUTE,
+    ROWS,
+    STEPS,
+    hardware,
+    peak_memory_gib,
+    versions,
+)
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer

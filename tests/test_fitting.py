@@ -14,19 +14,18 @@ from torch.utils._pytree import tree_leaves
 
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import memory, run_errors, strategies
+from musequest.finetuning import memory as memory_module
+from musequest.finetuning import strategies
 from musequest.finetuning.activations import RowShape, empty_model
-from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.checkpoints import RunFolder, written_by
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.disk import written_by
-from musequest.finetuning.machine import USABLE, available_bytes
-from musequest.finetuning.memory import Memory, fit, memory_of, optimizer_bytes
+from musequest.finetuning.memory import Memory, fit, memory_of, optimizer_bytes, what_fits
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.preflight import Need, smallest
+from musequest.finetuning.records import USABLE, available_bytes
 from musequest.finetuning.run_config import RunConfig
-from musequest.finetuning.run_errors import explained, what_fits
 from musequest.finetuning.splitting import split
-from musequest.finetuning.training import train
+from musequest.finetuning.training import explained, train
 from musequest.settings import Profile, load_approach
 from musequest.tables import read_table
 
@@ -265,7 +264,7 @@ def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
     model = TUNINGS["lora"](load_model(profile, device="cpu"), NO_DROPOUT)
     config, chosen = RunConfig(profile, NO_DROPOUT, {}), []
     for available in (available_bytes("cpu"), 1000):
-        monkeypatch.setattr(memory, "available_bytes", lambda device, it=available: it)
+        monkeypatch.setattr(memory_module, "available_bytes", lambda device, it=available: it)
         found = fit(config, model)
         chosen.append(found["activation_checkpointing"])
     assert chosen == [False, True]
@@ -286,7 +285,7 @@ def test_a_split_model_recomputes_where_no_split_fits_without(profile, monkeypat
     config = RunConfig(profile, approach, {"per_device_train_batch_size": 2})
     fullest = max(split(config, 2 if strategy == "sequential" else 1).bytes())
     for available, recomputes in ((fullest, False), (fullest - 1, True)):
-        monkeypatch.setattr(memory, "available_bytes", lambda device, it=available: it)
+        monkeypatch.setattr(memory_module, "available_bytes", lambda device, it=available: it)
         assert fit(config, None)["activation_checkpointing"] is recomputes
     told = config.fitted({"activation_checkpointing": False})
     assert "activation_checkpointing" not in fit(told, None)
@@ -375,7 +374,7 @@ def test_out_of_memory_a_split_model_is_told_what_its_fullest_device_takes(
     config = RunConfig(profile, approach, settings)
     fullest = max(split(config, 2).bytes())
     loaded = memory_of(config, RowShape(40, 1, 36)).weights // 2
-    monkeypatch.setattr(run_errors, "available_bytes", lambda device: fullest - loaded)
+    monkeypatch.setattr(memory_module, "available_bytes", lambda device: fullest - loaded)
     folder = RunFolder(home / "runs/tiny/full_mp")
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
     told = str(explained(error, config, folder))

@@ -14,9 +14,9 @@ from musequest.book import comparison_tables
 from musequest.files import read_json, write_json
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.machine import GIB
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import load_processor
+from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
 from musequest.home import root
 from musequest.settings import load_approach

@@ -9,9 +9,8 @@ import torch
 from tiny_dialogs import sample, write_profile
 from tiny_family import KINDS, TILE, save_tiny_relative
 
-from musequest.finetuning import data_loading
-from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.data_loading import WORKERS, loader_settings
+from musequest.finetuning import collator as collating
+from musequest.finetuning.collator import WORKERS, DocentCollator, loader_settings
 from musequest.finetuning.models import load_processor, vision_models
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
@@ -26,7 +25,7 @@ def machine(monkeypatch, tmp_path):
     """16 cores, and so many GiB of shared memory as are asked for."""
 
     def having(shared_gib, processes=1):
-        monkeypatch.setattr(data_loading, "SHARED_MEMORY", tmp_path)
+        monkeypatch.setattr(collating, "SHARED_MEMORY", tmp_path)
         free = SimpleNamespace(free=int(shared_gib * 2**30))
         monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)

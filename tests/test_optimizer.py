@@ -22,8 +22,8 @@ from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.optimizer import LEFT_OVER, MASTER_WEIGHTS, join, split
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import build_trainer
+from musequest.finetuning.trainer import reference_loss
 from musequest.finetuning.training import train
-from musequest.finetuning.validation import reference_loss
 from musequest.home import root
 from musequest.settings import load_approach, load_profile
 

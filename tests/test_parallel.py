@@ -24,15 +24,13 @@ from transformers import AutoModelForImageTextToText, TrainerCallback, TrainingA
 from musequest import settings
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import fsdp, memory, training
+from musequest.finetuning import memory, strategies, training
 from musequest.finetuning.activations import empty_model
-from musequest.finetuning.checkpoints import RunFolder
-from musequest.finetuning.disk import RECORDS, written_by
-from musequest.finetuning.fsdp import scale_learning_rate
+from musequest.finetuning.checkpoints import RECORDS, RunFolder, written_by
 from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import devices_here
-from musequest.finetuning.strategies import build_trainer, prepare
+from musequest.finetuning.strategies import build_trainer, prepare, scale_learning_rate
 from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.settings import Approach, load_approach
@@ -438,14 +436,16 @@ def test_a_merge_killed_before_its_end_is_made_again(runs, tmp_path, monkeypatch
     kept = tmp_path / "best" / "checkpoint-5"
     shutil.copytree(folder(home, "full_fsdp") / "state" / "checkpoint-5", kept)
     with monkeypatch.context() as patch:
-        patch.setattr(fsdp.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit()))
+        patch.setattr(
+            strategies.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit())
+        )
         with pytest.raises(SystemExit):
-            fsdp.merge_shards(kept, "float32")
-    fsdp.merge_shards(kept, "bfloat16")
+            strategies.merge_shards(kept, "float32")
+    strategies.merge_shards(kept, "bfloat16")
     merged = AutoModelForImageTextToText.from_pretrained(kept)
-    assert merged.dtype == torch.bfloat16 and not (kept / fsdp.SHARDS).exists()
+    assert merged.dtype == torch.bfloat16 and not (kept / strategies.SHARDS).exists()
     before = (kept / "model.safetensors").read_bytes()
-    fsdp.merge_shards(kept, "float32")
+    strategies.merge_shards(kept, "float32")
     assert (kept / "model.safetensors").read_bytes() == before
 
 

@@ -14,10 +14,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from musequest.errors import MuseQuestError
 from musequest.finetuning.activations import RowShape, empty_model, named_parts
-from musequest.finetuning.machine import GIB
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import free_projections, load_model
 from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
+from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import (
     Part,

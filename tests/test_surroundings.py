@@ -27,10 +27,15 @@ from musequest.__main__ import main
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
-from musequest.finetuning import disk, training
-from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning import checkpoints, training
+from musequest.finetuning.checkpoints import (
+    RunFolder,
+    Written,
+    check_disk,
+    checkpoint_bytes,
+    is_full,
+)
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.disk import Written, check_disk, checkpoint_bytes, is_full
 from musequest.finetuning.merging import merge
 from musequest.finetuning.model_card import scores_of
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
@@ -196,7 +201,7 @@ def test_the_optimizers_states_are_foreseen_and_go_when_the_run_is_done(profile,
 
 
 def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypatch):
-    monkeypatch.setattr(disk, "free_gib", lambda folder: 0.001)
+    monkeypatch.setattr(checkpoints, "free_gib", lambda folder: 0.001)
     with pytest.raises(MuseQuestError, match=r"0.00 GiB free, and this run writes up to 0.0\d GiB"):
         train(profile, progress=False)
     record = read_json(home / RUN / "run.json")
@@ -206,7 +211,7 @@ def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypat
     assert weights == sum(p.nbytes for p in model.parameters()) and state == 2 * weights
     written = Written(weights, state)
     needed = written.peak / 2**30
-    monkeypatch.setattr(disk, "free_gib", lambda folder: needed)
+    monkeypatch.setattr(checkpoints, "free_gib", lambda folder: needed)
     assert check_disk(RunFolder(home / RUN), written) == pytest.approx(needed, abs=1e-3)
 
 
@@ -431,7 +436,7 @@ def test_the_trainer_notes_what_fits_before_it_trains(profile, home, monkeypatch
 
 
 def test_a_merge_asks_for_room_before_it_writes(run, finished, monkeypatch):
-    monkeypatch.setattr(disk, "free_gib", lambda folder: 0.0)
+    monkeypatch.setattr(checkpoints, "free_gib", lambda folder: 0.0)
     with pytest.raises(MuseQuestError, match="0.00 GiB free, and the merged model takes 0.00 GiB"):
         merge(finished[1], "lora", rows=1)
     assert not (run / "unfinished/merged").exists()

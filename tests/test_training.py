@@ -23,8 +23,7 @@ from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import models, training
 from musequest.finetuning.checkpoints import RunFolder
-from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
-from musequest.finetuning.data_loading import FilledRows
+from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs, FilledRows
 from musequest.finetuning.generation import infer
 from musequest.finetuning.models import (
     STARTS,

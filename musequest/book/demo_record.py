@@ -50,7 +50,7 @@ class DemoRecord:
 
     def as_dict(self) -> dict[str, object]:
         """The record with its units in the names."""
-        from ..finetuning.machine import disk_gib  # loads torch, whose memory is not the walk's
+        from ..finetuning.records import disk_gib  # loads torch, whose memory is not the walk's
 
         written = [*self.folders(), results_dir(self.profile.name)]
         return {
@@ -74,7 +74,7 @@ class DemoRecord:
 
 def where_and_when() -> dict[str, object]:
     """The keys of a record that tell on what it was measured: machine, versions, commit, date."""
-    from ..finetuning.machine import git_commit, hardware, versions
+    from ..finetuning.records import git_commit, hardware, versions
 
     return {
         "hardware": hardware(),

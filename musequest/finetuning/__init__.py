@@ -16,9 +16,8 @@ __getattr__, __dir__, __all__ = public(
     {
         "activations": ["empty_model"],
         "collator": ["DocentCollator", "coloured_tokens"],
-        "fsdp": ["plugin_settings"],
+        "distributed": ["processes_here", "train_rank"],
         "generation": ["infer"],
-        "launching": ["processes_here"],
         "merging": ["merge"],
         "model_info": ["trainable_table"],
         "models": [
@@ -28,9 +27,9 @@ __getattr__, __dir__, __all__ = public(
             "load_processor",
         ],
         "publishing": ["publish"],
-        "rank_process": ["train_rank"],
         "records": ["finished_record"],
         "splitting": ["fullest_by_devices", "preview"],
+        "strategies": ["plugin_settings"],
         "training": ["train"],
     },
 )

@@ -8,7 +8,9 @@ them follow one another.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,14 +21,15 @@ from transformers import AutoModelForImageTextToText
 from ..errors import MuseQuestError
 from .activations import Activations, RowShape, count_activations
 from .distributed import any_rank
-from .machine import available_bytes
 from .models import TUNINGS, vision_models
 from .optimizer import MASTER_WEIGHTS
-from .records import RECOMPUTE, ROWS, STEPS, largest_divisor
+from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
 from .splitting import fullest_here, shares_here
 
 LOGGER = logging.getLogger("musequest")
+# Bytes of a step with so many rows at a time, with activations recomputed or not.
+BytesOfStep = Callable[[int, bool], int]
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep
 # two numbers in the parameter's own dtype. Adafactor keeps rows and columns only
 # (arXiv:1804.04235); of bitsandbytes, 8-bit optimizers keep two bytes and their scales, and 32-bit
@@ -274,3 +277,42 @@ def _passes(config: RunConfig, model: nn.Module, rows: int, recompute: bool) -> 
             model.activation_checkpointing_disable()
         if device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def out_of_memory(config: RunConfig) -> str:
+    """What was asked, what it takes, and which numbers would fit."""
+    torch.cuda.empty_cache()
+    approach, shares = config.approach, shares_here(config.approach)
+    needed = memory_of(config, config.row)
+    takes: BytesOfStep = partial(needed.total, shares=shares)
+    if approach.layered:  # that on the fullest of the devices
+        takes = partial(fullest_here, config)
+    available = available_bytes(str(config.device))
+    if config.device.type == "cpu":  # the weights are still loaded, and counted in what is taken
+        available += needed.weights // shares
+    recompute = bool(config.recompute)
+    return (
+        f"Out of memory on {config.device}: {config.rows} rows at a time "
+        f"{'with' if recompute else 'without'} activation_checkpointing take about "
+        f"{takes(config.rows, recompute) / GIB:.1f} GiB of {available / GIB:.1f} GiB usable; "
+        f"{what_fits(takes, available, config.rows_a_step, not approach.parted)}"
+    )
+
+
+def what_fits(takes: BytesOfStep, available: int, total: int, can_be_tried: bool) -> str:
+    """The settings under which a step of `total` rows, no more and no less, would fit, or none."""
+    for recompute in (False, True):
+        rows = largest_divisor(total, total)
+        while rows and takes(rows, recompute) > available:
+            rows = largest_divisor(total, rows - 1)
+        if rows:
+            found = (
+                f"{ROWS}={rows} with {STEPS}={total // rows} and "
+                f"{RECOMPUTE}={str(recompute).lower()} would fit"
+            )
+            tried = ", or let auto_find_batch_size=true find them"
+            return found + (tried if can_be_tried else "")
+    return (
+        f"not one row would fit, for it takes {takes(1, True) / GIB:.1f} GiB, so "
+        "choose another approach or a larger device (`python -m musequest preflight` says which)"
+    )

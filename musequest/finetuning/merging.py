@@ -23,13 +23,12 @@ from ..files import check_digests, digests_of, read_remade, write_json
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
-from .checkpoints import RunFolder, move_into_place
+from .checkpoints import RunFolder, check_room, move_into_place
 from .collator import DocentCollator
-from .disk import check_room
 from .generation import generate
 from .models import default_device, load_processor, load_tuned
 from .records import finished_record
-from .validation import reference_loss
+from .trainer import reference_loss
 
 LOGGER = logging.getLogger("musequest")
 MERGED, AGREEMENT = "merged", "agreement.json"

@@ -23,10 +23,10 @@ from ..home import home, run_dir
 from ..keys import read_yaml
 from ..settings import Profile, approach_names, load_approach, load_profile
 from .activations import empty_model
-from .disk import free_gib, written_by
-from .machine import GIB, USABLE
+from .checkpoints import free_gib, written_by
 from .memory import Memory, memory_of
 from .models import model_config
+from .records import GIB, USABLE
 from .run_config import RunConfig
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")

@@ -20,15 +20,13 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile, load_approach, load_profile
-from .activations import Activations, RowShape, count_activations, empty_model, named_parts
+from .activations import RowShape, count_activations, empty_model, named_parts
 from .distributed import world_size
-from .machine import GIB, available_bytes
-from .records import ROWS, STEPS, largest_divisor
+from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
 
 # Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
@@ -121,27 +119,21 @@ def parts_of(
     input alone, and is computed again, one at a time, on its device. `autocast` is the dtype of
     mixed precision.
     """
-    kept = count_activations(model, autocast)
-    return [
-        _part(name, module, kept, row, rows, checkpointing) for name, module in named_parts(model)
-    ]
-
-
-def _part(
-    name: str, module: nn.Module, kept: Activations, row: RowShape, rows: int, checkpointing: bool
-) -> Part:
-    weights = sum(p.nbytes for p in module.parameters())
-    trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
-    tokens, activations, recomputed = rows * row.tokens, 0.0, 0.0
-    if name == "model.connector":
-        activations = kept.of_connector(rows * row.photos, row.patches)
-    elif name == "lm_head":
-        activations = kept.of_head(tokens)
-    elif ".layers." in name:
-        activations = kept.of_layer(tokens, checkpointing)
-        recomputed = kept.recomputed(tokens) if checkpointing else 0.0
-    states = ADAM_STATES * trained
-    return Part(name, weights, trained, states, round(activations), round(recomputed))
+    kept, tokens, parts = count_activations(model, autocast), rows * row.tokens, []
+    for name, module in named_parts(model):
+        weights = sum(p.nbytes for p in module.parameters())
+        trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
+        activations = recomputed = 0.0
+        if name == "model.connector":
+            activations = kept.of_connector(rows * row.photos, row.patches)
+        elif name == "lm_head":
+            activations = kept.of_head(tokens)
+        elif ".layers." in name:
+            activations = kept.of_layer(tokens, checkpointing)
+            recomputed = kept.recomputed(tokens) if checkpointing else 0.0
+        costs = (weights, trained, ADAM_STATES * trained, round(activations), round(recomputed))
+        parts.append(Part(name, *costs))
+    return parts
 
 
 def plan(parts: Sequence[Part], devices: int, micro_batches: int | None = None) -> Plan:
@@ -275,9 +267,7 @@ def shares_here(approach: Approach) -> int:
 
 def split(config: RunConfig, devices: int) -> Plan:
     """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit."""
-    micro_batches = micro_batches_of(config.approach, devices)
-    parts = _parts(config, config.rows, micro_batches, bool(config.recompute))
-    chosen = plan(parts, devices, micro_batches)
+    parts, chosen = _planned(config, devices, config.rows, bool(config.recompute))
     if torch.cuda.is_available():
         check_fits(chosen, available_bytes(str(config.device)), parts, config.rows)
     return chosen
@@ -285,25 +275,25 @@ def split(config: RunConfig, devices: int) -> Plan:
 
 def fullest_here(config: RunConfig, rows: int, recompute: bool) -> int:
     """Bytes on the fullest device of this machine in the best split for the largest batch."""
-    devices = shares_here(config.approach)
-    micro_batches = micro_batches_of(config.approach, devices)
-    return max(plan(_parts(config, rows, micro_batches, recompute), devices, micro_batches).bytes())
+    return max(_planned(config, shares_here(config.approach), rows, recompute)[1].bytes())
 
 
-def _parts(
-    config: RunConfig, rows: int, micro_batches: int | None, recompute: bool = False
-) -> list[Part]:
-    """The parts of the model under a batch of the `rows` longest dialogs.
+def _planned(
+    config: RunConfig, devices: int, rows: int, recompute: bool
+) -> tuple[list[Part], Plan]:
+    """The parts of the model under a batch of the `rows` longest dialogs, and their split.
 
     Of micro-batches all are equally large, so that there may be a few rows more.
     """
+    micro_batches = micro_batches_of(config.approach, devices)
     lengths = [len(dialog) for dialog in config.train_rows["dialog"]]
     longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-filled(rows, micro_batches) :]
     batch = config.collator([config.train_rows[index] for index in longest])
     first = {name: values[0] for name, values in batch.items()}
     row = RowShape.of(first, config.base_config.vision_config.patch_size)
     model = empty_model(config.profile, config.approach)
-    return parts_of(model, row, len(longest), recompute, config.autocast)
+    parts = parts_of(model, row, len(longest), recompute, config.autocast)
+    return parts, plan(parts, devices, micro_batches)
 
 
 def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan:
@@ -312,8 +302,7 @@ def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan
     Nothing is asked of the devices of this machine.
     """
     config = _scheduled(profile, schedule)
-    micro_batches = micro_batches_of(config.approach, devices)
-    return plan(_parts(config, config.rows, micro_batches), devices, micro_batches)
+    return _planned(config, devices, config.rows, recompute=False)[1]
 
 
 def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
@@ -322,7 +311,7 @@ def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
     for schedule in ("sequential", "1f1b"):
         config = _scheduled(profile, schedule)
         micro_batches = micro_batches_of(config.approach, 1)
-        parts = _parts(config, config.rows, micro_batches)
+        parts, _ = _planned(config, 1, config.rows, recompute=False)
         layers = sum(part.is_layer for part in parts)
         columns[f"{schedule}_gib"] = {
             devices: max(plan(parts, devices, micro_batches).bytes()) / GIB

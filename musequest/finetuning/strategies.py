@@ -6,31 +6,49 @@ none, ddp     the whole model; the library averages the gradients of several pro
 sequential    one process, its model's layers on several devices, one working at a time
 1f1b          a process a stage, each with its layers, all working at once
 fsdp          a process a share of the rows, and a share of every weight
+
+Of each decoder layer, and of each layer of the vision model, a process of `fsdp` holds one part in
+as many as there are processes, with its gradients and optimizer states. Just before a layer
+computes, the processes give each other their parts, and let go of them again behind it (Zhao et
+al., 2023, https://arxiv.org/abs/2304.11277). Accelerate and `fully_shard` of torch do that.
 """
 
 from __future__ import annotations
 
+import math
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import dispatch_model
-from accelerate.utils import enable_fsdp_ram_efficient_loading
+from accelerate import FullyShardedDataParallelPlugin, dispatch_model
+from accelerate.utils import DistributedType, enable_fsdp_ram_efficient_loading
 from torch import nn
-from transformers import PreTrainedModel, PrinterCallback, TrainingArguments, set_seed
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedModel,
+    PrinterCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer import FSDP_MODEL_NAME
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
-from ..settings import Approach
+from ..settings import STRATEGIES, Approach
 from ..training_arguments import FIXED
 from .activations import empty_model
-from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, StopOnUnlearned
-from .checkpoints import KeepBestAndLast, RunFolder
-from .collator import EncodedDialogs
-from .data_loading import FilledRows, loader_settings
-from .disk import check_disk, written_by
+from .callbacks import Clock, ShowProgress, StopOnUnlearned
+from .checkpoints import KeepBestAndLast, RunFolder, check_disk, written_by
+from .collator import EncodedDialogs, FilledRows, loader_settings
 from .distributed import rank
-from .fsdp import ShardedTrainer, scale_learning_rate
 from .memory import fit
 from .models import TUNINGS, load_model
 from .optimizer import as_arguments
@@ -60,8 +78,8 @@ def build_trainer(
     config = config.fitted(fitted)
     written = written_by(empty_model(profile, approach) if model is None else model, config)
     record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
-    watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
-    watchers += [StopOnUnlearned(), *tracker_callbacks(config.settings, folder.folder)]
+    watchers = [Clock(), KeepBestAndLast(folder, record.asked), StopOnUnlearned()]
+    watchers += tracker_callbacks(config.settings, folder.folder)
     if progress and rank() == 0:
         watchers.append(ShowProgress())
     arguments = _arguments(config, folder)
@@ -122,9 +140,10 @@ def prepare(approach: Approach) -> None:
         enable_fsdp_ram_efficient_loading()
 
 
-def whole_model(config: RunConfig) -> nn.Module:
+def whole_model(config: RunConfig, device: str | None = None) -> nn.Module:
     """The model as a single device trains it; the seed decides how an adapter begins."""
-    model = load_model(config.profile, quantization=config.approach.quantization)
+    quantization = config.approach.quantization
+    model = load_model(config.profile, quantization=quantization, device=device)
     set_seed(config.settings["seed"])
     return TUNINGS[config.approach.tuning](model, config.approach)
 
@@ -135,18 +154,17 @@ def _of_strategy(config: RunConfig, model: nn.Module | None, **options: Any) -> 
     `model` is the whole one, None where it is parted over devices; `options` are those of the
     library's trainer.
     """
-    profile, approach = config.profile, config.approach
     if model is not None:
         return DocentTrainer(model=model, **options)
-    if approach.strategy == "fsdp":
-        model = TUNINGS[approach.tuning](load_model(profile, device="cpu"), approach)
-        return ShardedTrainer(config, model=model, **options)
-    chosen = split(config, shares_here(approach))
-    if approach.strategy == "1f1b":
+    strategy = config.approach.strategy
+    if strategy == "fsdp":
+        return ShardedTrainer(config, model=whole_model(config, "cpu"), **options)
+    chosen = split(config, shares_here(config.approach))
+    if strategy == "1f1b":
         stage = load_stage(config, chosen, rank(), options["args"].device)
         trainer = PipelineTrainer(stage, chosen.micro_batches, **options)
     else:
-        model = TUNINGS[approach.tuning](load_model(profile, device="cpu"), approach)
+        model = whole_model(config, "cpu")
         untie_head(model)
         # What passes between the devices is moved along.
         model = dispatch_model(model, chosen.device_map(devices_here()), force_hooks=True)
@@ -167,3 +185,112 @@ def untie_head(model: PreTrainedModel) -> None:
     model._keys_to_ignore_on_save |= model.all_tied_weights_keys.keys()
     # Else the library ties them again when a state is loaded.
     model._tied_weights_keys = None
+
+
+# Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.
+OURS = {"strategy", *STRATEGIES["fsdp"]}
+DEFAULTS = {
+    "fsdp_version": 2,
+    "auto_wrap_policy": "transformer_based_wrap",
+    "state_dict_type": "SHARDED_STATE_DICT",
+}
+SHARDS = f"{FSDP_MODEL_NAME}_0"
+
+
+class ShardedTrainer(DocentTrainer):
+    """The trainer of every approach, its model sharded when training begins."""
+
+    plugin: FullyShardedDataParallelPlugin
+
+    def __init__(self, config: RunConfig, **options: Any) -> None:
+        self.mixed = config.autocast
+        plugin = plugin_settings(config.approach, options["model"])
+        if config.recompute is not None:
+            plugin[RECOMPUTE] = config.recompute
+        options["args"].fsdp_plugin_args = plugin
+        super().__init__(**options)
+
+    def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
+        """Gather weights in the dtype of mixed precision, sum gradients in float32.
+
+        The library's own policy would also round losses to that dtype.
+        """
+        reduced = self.mixed and torch.float32
+        policy = MixedPrecisionPolicy(param_dtype=self.mixed, reduce_dtype=reduced)
+        self.plugin = kwargs["fsdp_plugin"]
+        self.plugin.mixed_precision_policy = policy
+        return super()._build_accelerator_args(**kwargs)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Shard without GPUs too, where Accelerate falls back to whole copies."""
+        super().create_accelerator_and_postprocess()
+        state = self.accelerator.state
+        if state.distributed_type == DistributedType.MULTI_CPU:
+            state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, self.plugin
+            self.is_fsdp_enabled = True
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the configurations; the library writes the shards beside them."""
+        if self.args.should_save:
+            self.model.config.save_pretrained(output_dir or self.args.output_dir)
+            self.model.generation_config.save_pretrained(output_dir or self.args.output_dir)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; a checkpoint that failed raises RuntimeError with what each process says of it.
+
+        The library raises a BaseException, which passes by all who look after errors.
+        """
+        try:
+            return super().train(*args, **kwargs)
+        except CheckpointException as error:
+            said = (f"rank {number}: {cause}" for number, (cause, _) in error.failures.items())
+            raise RuntimeError("; ".join(said)) from error
+
+
+def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any]:
+    """Keys of FullyShardedDataParallelPlugin: ours, and those that the approach chooses."""
+    chosen = {key: value for key, value in approach.parallel.items() if key not in OURS}
+    wrapped = {"transformer_cls_names_to_wrap": layer_classes(model)}
+    return {**DEFAULTS, **wrapped, **chosen}
+
+
+def layer_classes(model: PreTrainedModel) -> list[str]:
+    """The classes of the text model's decoder layers and of the vision model's encoder layers."""
+    inner = model.model
+    layers = (inner.text_model.layers[0], inner.vision_model.encoder.layers[0])
+    return [type(layer).__name__ for layer in layers]
+
+
+def scale_learning_rate(arguments: TrainingArguments, approach: Approach) -> None:
+    """Multiply the learning rate by the square root of the global batch over a given one.
+
+    The noise of a gradient falls with the root of the rows it is made of (Krizhevsky, 2014,
+    https://arxiv.org/abs/1404.5997). `parallel.square_root_scaling_from` gives the rows a step for
+    which the learning rate is meant; without it nothing is scaled.
+    """
+    meant_for = (approach.parallel or {}).get("square_root_scaling_from")
+    if meant_for:
+        rows = arguments.train_batch_size * arguments.gradient_accumulation_steps
+        arguments.learning_rate *= math.sqrt(rows * arguments.world_size / meant_for)
+
+
+def merge_shards(checkpoint: Path, dtype: str) -> None:
+    """Make an ordinary model of a checkpoint's shards, in place; without shards, do nothing.
+
+    The shards are removed when the model is there: a process killed in between merges them again.
+    """
+    shards = checkpoint / SHARDS
+    if not shards.is_dir():
+        return
+    with tempfile.TemporaryDirectory(dir=checkpoint.parent) as folder:
+        whole = Path(folder) / "model.pt"
+        dcp_to_torch_save(shards, whole)
+        weights = torch.load(whole, mmap=True, weights_only=True)["model"]
+        config = AutoConfig.from_pretrained(checkpoint)
+        dtype = config.dtype if dtype == "auto" else getattr(torch, dtype)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+        model.load_state_dict({n: w.to(dtype) for n, w in weights.items()}, assign=True)
+        model.generation_config = GenerationConfig.from_pretrained(checkpoint)
+        model.save_pretrained(checkpoint)
+    shutil.rmtree(shards)

@@ -13,29 +13,34 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerState
 
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, chain
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from .activations import empty_model
 from .callbacks import MemoryStats, StopOnSignal
-from .checkpoints import RunFolder
-from .data_loading import rows_by_rank
-from .distributed import all_gather, launched, prefixed_output, run_on_rank0
-from .fsdp import merge_shards
-from .launching import launch, processes_for
-from .machine import peak_memory_gib
+from .checkpoints import RunFolder, free_gib, is_full
+from .collator import rows_by_rank
+from .distributed import (
+    all_gather,
+    launch,
+    launched,
+    on_stop,
+    prefixed_output,
+    processes_for,
+    run_on_rank0,
+)
+from .memory import out_of_memory
 from .model_info import write_model_info
 from .models import WEIGHTS, base_digests, check_adapter, check_base_model, name_base_model
-from .records import UNFINISHED, RunRecord, check_weights, finished_record
+from .records import UNFINISHED, RunRecord, check_weights, finished_record, peak_memory_gib
 from .run_config import RunConfig
-from .run_errors import explained
-from .strategies import build_trainer
+from .strategies import build_trainer, merge_shards
 from .trackers import tracker_settings, wandb_run
-from .trainer import DocentTrainer
-from .validation import check_kept, free_memory
+from .trainer import DocentTrainer, check_kept, free_memory
 
 LOGGER = logging.getLogger("musequest")
 
@@ -157,6 +162,24 @@ def _supervised(
         raise told from error
 
 
+def explained(error: Exception, config: RunConfig, folder: RunFolder) -> Exception:
+    """MuseQuestError for a full disk or used-up memory; any other error as it is."""
+    if isinstance(error, MuseQuestError):
+        return error
+    state = folder.last_state()
+    kept = f"the state of {state.name} is kept" if state else "there was no state to keep yet"
+    if is_full(error):
+        folder.clear_unfinished()
+        return MuseQuestError(
+            f"The disk of {folder.folder} became full while the run was writing "
+            f"({free_gib(folder.folder):.2f} GiB are free now); {kept}, so make room and call the "
+            "same again."
+        )
+    if any(should_reduce_batch_size(each) for each in chain(error) if isinstance(each, Exception)):
+        return MuseQuestError(f"{out_of_memory(config)}; {kept}.")
+    return error
+
+
 def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
     record.values = run_on_rank0(lambda: _write_begun(folder, record))
@@ -185,7 +208,7 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
             trainer.plan,
         )
     state = folder.last_state()
-    with stop.listening():
+    with on_stop(stop.receive):
         trainer.train(resume_from_checkpoint=str(state) if state else None)
     record.values["held_by_rank"] = counted.with_peaks()
     state = trainer.state
