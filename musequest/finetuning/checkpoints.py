@@ -9,7 +9,8 @@
 
 A folder is written under unfinished/ and then renamed, so it is there whole or not at all. Best
 weights are put in place before the state that names them: a process killed between the two goes
-on from the older state, whose best weights are still there.
+on from the older state, whose best weights are still there. Whether the disk holds all that is
+asked before the first step.
 """
 
 from __future__ import annotations
@@ -23,10 +24,7 @@ from typing import Any
 
 from peft import PeftModel
 from torch import nn
-from transformers import (
-    TrainerCallback,
-    TrainerState,
-)
+from transformers import TrainerCallback, TrainerState
 
 from ..errors import MuseQuestError, refusal
 from ..files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
@@ -40,17 +38,11 @@ DIGESTS = "digests.json"  # SHA-256 of the files of a state
 TRAINER_STATE = "trainer_state.json"
 # What a checkpoint of the trainer holds besides weights and their configuration.
 STATE_FILES = (
-    "optimizer.*",
-    "optimizer_*",
-    "scheduler.*",
-    "scaler.*",
-    "rng_state*",
-    TRAINER_STATE,
-    "asked.json",
-    "digests.json",
-    "training_args.bin",
-    "README.md",
+    *("optimizer.*", "optimizer_*", "scheduler.*", "scaler.*", "rng_state*", "training_args.bin"),
+    *(TRAINER_STATE, "asked.json", DIGESTS, "README.md"),
 )
+# Bytes of records, metrics, tracker's files, the tokenizer's share of a checkpoint.
+RECORDS = 32 * 2**20
 
 
 class RunFolder:
@@ -218,10 +210,6 @@ def _link(source: str, target: str) -> str:
     except OSError:
         shutil.copy2(source, target)
     return target
-
-
-# Records, metrics, tracker's files, the tokenizer's share of a checkpoint.
-RECORDS = 32 * 2**20
 
 
 def checkpoint_bytes(model: nn.Module, optimizer: str) -> tuple[int, int]:

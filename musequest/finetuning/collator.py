@@ -1,4 +1,11 @@
-"""Dialogs become tensors: the photo and question are given, the answer alone is learned."""
+"""Dialogs become tensors: the photo and question are given, the answer alone is learned.
+
+Rows reach the processes that train in an order which their number does not change. They are dealt
+batch by batch: with two processes of 4 rows each, a step sees the very rows that a single process
+sees with a batch of 8. Where the rows do not fill a step, blank ones are put behind them, of which
+nothing is learned; the library would repeat rows of the beginning instead, and so count them twice.
+While a GPU computes on the last batch, other processes read the next ones.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +31,11 @@ from .records import GIB, ROWS
 IGNORED = -100
 END = "<end_of_utterance>"
 PHOTO_MASK = "pixel_attention_mask"
+WORKERS = "dataloader_num_workers"
+MOST = 4  # of one process that trains; more are not faster than the GPU they feed
+AHEAD = 2  # batches that each of them prepares ahead, as the library has it
+SHARED_MEMORY = Path("/dev/shm")
+BLANK = "(blank)"
 
 
 class DocentCollator:
@@ -229,9 +241,6 @@ def _name(row: Mapping[str, Any]) -> str:
     return str(row.get("data_id", "without data_id"))
 
 
-BLANK = "(blank)"
-
-
 class FilledRows(Dataset):
     """Encoded rows, filled up with blank ones to a multiple of `multiple`."""
 
@@ -298,12 +307,6 @@ def rows_by_rank(trainer: Trainer) -> list[dict[str, Any]]:
         }
         for number, each in enumerate(everybody)
     ]
-
-
-WORKERS = "dataloader_num_workers"
-MOST = 4  # of one process that trains; more are not faster than the GPU they feed
-AHEAD = 2  # batches that each of them prepares ahead, as the library has it
-SHARED_MEMORY = Path("/dev/shm")
 
 
 def loader_settings(

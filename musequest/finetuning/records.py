@@ -26,16 +26,17 @@ from ..json_shapes import FinishedRun
 from .distributed import local_world_size, rank
 from .trackers import TRACKER_SETTINGS
 
+GIB = 1024**3
+# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
+USABLE = 0.92
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
 UNFINISHED = "the process ended before it could say why"
 ROWS, STEPS = "per_device_train_batch_size", "gradient_accumulation_steps"
 RECOMPUTE = "activation_checkpointing"
 # Keys of TrainingArguments that part a step's rows otherwise or save memory.
 FITTED_SETTINGS = (
-    ROWS,
-    STEPS,
-    RECOMPUTE,
-    "activation_checkpointing_kwargs",
-    "auto_find_batch_size",
+    *(ROWS, STEPS, RECOMPUTE),
+    *("activation_checkpointing_kwargs", "auto_find_batch_size"),
 )
 # Keys of TrainingArguments that say how rows are read, not which.
 READING_SETTINGS = (
@@ -93,8 +94,8 @@ class RunRecord:
                 "them back, or discard that run and start anew with fresh=True (--fresh)."
             )
 
-    def begin(self, **values: Any) -> None:
-        """Write that the run has started, with the machine it runs on."""
+    def begin(self, **values: Any) -> dict[str, Any]:
+        """Write that the run has started, with the machine it runs on; returns what is known."""
         self.values = {
             **self.asked,
             "git_commit": git_commit(),
@@ -105,6 +106,7 @@ class RunRecord:
         }
         if rank() == 0:
             write_json(self.path, {**self.values, "status": "interrupted", "reason": UNFINISHED})
+        return self.values
 
     def adopt(self) -> None:
         """Go on with what another process of the run has written."""
@@ -229,20 +231,12 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-GIB = 1024**3
-# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
-USABLE = 0.92
-LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
-
-
 def versions() -> dict[str, str]:
     """Python and the installed libraries that a run depends on."""
     found = {"python": platform.python_version()}
     for library in LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[library] = version(library)
-        except PackageNotFoundError:
-            continue
     return found
 
 

@@ -97,7 +97,11 @@ class Plan:
         """A row a device: its decoder layers, what else it holds, and the GiB of each kind."""
         rows = []
         for number, (stage, held) in enumerate(zip(self.stages, self.held, strict=True)):
-            row: dict[str, Any] = {"device": number, **_contents(stage)}
+            layers = [part.name.rpartition(".")[2] for part in stage if part.is_layer]
+            others = [part.name.rpartition(".")[2] for part in stage if not part.is_layer]
+            span = f"{layers[0]} to {layers[-1]}" if len(layers) > 1 else "".join(layers)
+            row: dict[str, Any] = {"device": number, "layers": span}
+            row["other_parts"] = ", ".join(others)
             for kind in ("weights", "gradients", "optimizer"):
                 row[f"{kind}_gib"] = sum(getattr(part, kind) for part in stage) / GIB
             row["activations_gib"] = _activations(stage, held, self.held[-1]) / GIB
@@ -230,13 +234,6 @@ def _activations(stage: Sequence[Part], held: float, piece: float) -> int:
     """Bytes of the shares `held` at once; of one `piece` at a time a part is computed again."""
     again = max((part.recomputed for part in stage), default=0)
     return round(held * sum(part.activations for part in stage) + piece * again)
-
-
-def _contents(stage: Sequence[Part]) -> dict[str, str]:
-    layers = [part.name.rpartition(".")[2] for part in stage if part.is_layer]
-    others = [part.name.rpartition(".")[2] for part in stage if not part.is_layer]
-    span = f"{layers[0]} to {layers[-1]}" if len(layers) > 1 else "".join(layers)
-    return {"layers": span, "other_parts": ", ".join(others)}
 
 
 def micro_batches_of(approach: Approach, stages: int) -> int | None:

@@ -59,6 +59,15 @@ from .splitting import devices_here, shares_here, split
 from .trackers import tracker_callbacks, tracker_settings
 from .trainer import DocentTrainer
 
+# Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.
+OURS = {"strategy", *STRATEGIES["fsdp"]}
+DEFAULTS = {
+    "fsdp_version": 2,
+    "auto_wrap_policy": "transformer_based_wrap",
+    "state_dict_type": "SHARDED_STATE_DICT",
+}
+SHARDS = f"{FSDP_MODEL_NAME}_0"
+
 
 def build_trainer(
     config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool = True
@@ -187,16 +196,6 @@ def untie_head(model: PreTrainedModel) -> None:
     model._tied_weights_keys = None
 
 
-# Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.
-OURS = {"strategy", *STRATEGIES["fsdp"]}
-DEFAULTS = {
-    "fsdp_version": 2,
-    "auto_wrap_policy": "transformer_based_wrap",
-    "state_dict_type": "SHARDED_STATE_DICT",
-}
-SHARDS = f"{FSDP_MODEL_NAME}_0"
-
-
 class ShardedTrainer(DocentTrainer):
     """The trainer of every approach, its model sharded when training begins."""
 
@@ -250,15 +249,10 @@ class ShardedTrainer(DocentTrainer):
 def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any]:
     """Keys of FullyShardedDataParallelPlugin: ours, and those that the approach chooses."""
     chosen = {key: value for key, value in approach.parallel.items() if key not in OURS}
-    wrapped = {"transformer_cls_names_to_wrap": layer_classes(model)}
-    return {**DEFAULTS, **wrapped, **chosen}
-
-
-def layer_classes(model: PreTrainedModel) -> list[str]:
-    """The classes of the text model's decoder layers and of the vision model's encoder layers."""
     inner = model.model
     layers = (inner.text_model.layers[0], inner.vision_model.encoder.layers[0])
-    return [type(layer).__name__ for layer in layers]
+    wrapped = {"transformer_cls_names_to_wrap": [type(layer).__name__ for layer in layers]}
+    return {**DEFAULTS, **wrapped, **chosen}
 
 
 def scale_learning_rate(arguments: TrainingArguments, approach: Approach) -> None:

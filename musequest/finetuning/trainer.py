@@ -2,7 +2,8 @@
 
 Every approach computes its loss through `model.loss_function`, a pipeline's last stage too, so that
 `smooth_labels` is the one place where a setting can change it. What several devices change of a
-step stands in `fsdp` and `pipeline`, which build on this; `strategies` chooses among them.
+step stands in `strategies` and `pipeline`, which build on this. What a run keeps is read back from
+disk before the run is done: its validation loss must be what was learned.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ from .models import WEIGHTS, load_kept
 from .optimizer import optimizer_of
 from .run_config import RunConfig
 from .splitting import Plan
+
+LOGGER = logging.getLogger("musequest")
+EVAL_ROWS = "per_device_eval_batch_size"
+# By how much the validation loss may differ from the recorded one: rounding of what is computed in.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
 
 
 class DocentTrainer(Trainer):
@@ -189,12 +195,6 @@ def own_random_numbers(model: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-
-
-LOGGER = logging.getLogger("musequest")
-EVAL_ROWS = "per_device_eval_batch_size"
-# By how much the validation loss may differ from the recorded one: rounding of what is computed in.
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
 
 
 def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:

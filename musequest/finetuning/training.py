@@ -140,12 +140,13 @@ def _supervised(
 ) -> dict[str, Any]:
     """Train in this process; whatever ends the run early becomes the reason in run.json."""
 
-    def check_what_is_read() -> None:
+    def check_what_is_there() -> None:
         if folder.last_state():
             folder.check_state()
             check_base_model(config.profile, record.earlier() or {}, folder.folder)
+        folder.clear_unfinished()
 
-    run_on_rank0(check_what_is_read)
+    run_on_rank0(check_what_is_there)
     try:
         with prefixed_output(), wandb_run(config.settings, folder.folder):
             return _run(config, folder, record, progress)
@@ -182,19 +183,24 @@ def explained(error: Exception, config: RunConfig, folder: RunFolder) -> Excepti
 
 def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    record.values = run_on_rank0(lambda: _write_begun(folder, record))
+    record.values = run_on_rank0(lambda: record.begin(fitted=record.remembered()))
     stop, counted = StopOnSignal(), MemoryStats()
     trainer = build_trainer(config, folder, record, progress)
     config = config.fitted(record.fitted)
     trainer.add_callback(stop)
     trainer.add_callback(counted)
     trainable, total = trainer.parameter_counts()
+    batch = {
+        "per_device_train_batch_size": trainer.args.per_device_train_batch_size,
+        "gradient_accumulation_steps": trainer.args.gradient_accumulation_steps,
+        "processes": trainer.args.world_size,
+    }
     record.note(
         trainable_parameters=trainable,
         total_parameters=total,
         train_rows=len(trainer.train_dataset.rows),
         validation_rows=len(trainer.eval_dataset.rows),
-        global_batch=_global_batch(trainer),
+        global_batch={"rows_a_step": math.prod(batch.values()), **batch},
         rows_by_rank=rows_by_rank(trainer),
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
         base_model_sha256=run_on_rank0(lambda: base_digests(config.profile)),
@@ -224,24 +230,6 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
     del trainer  # or the model read back would lie beside it
     free_memory()
     return run_on_rank0(lambda: _finish(config, folder, record, outcome))
-
-
-def _write_begun(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
-    """Write that the run has started; what all of its processes know of it, as what fits."""
-    record.begin(fitted=record.remembered())
-    folder.clear_unfinished()
-    return record.values
-
-
-def _global_batch(trainer: DocentTrainer) -> dict[str, int]:
-    """How many rows one step learns from, and what they are made of."""
-    arguments = trainer.args
-    factors = {
-        "per_device_train_batch_size": arguments.per_device_train_batch_size,
-        "gradient_accumulation_steps": arguments.gradient_accumulation_steps,
-        "processes": arguments.world_size,
-    }
-    return {"rows_a_step": math.prod(factors.values()), **factors}
 
 
 def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
