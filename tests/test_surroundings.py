@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import huggingface_hub
@@ -32,14 +32,15 @@ from musequest.finetuning.checkpoints import (
     RunFolder,
     Written,
     check_disk,
-    checkpoint_bytes,
     is_full,
+    written_by,
 )
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.merging import merge
 from musequest.finetuning.model_card import scores_of
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
 from musequest.finetuning.publishing import contents, publish
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trackers import tracker_settings
 from musequest.finetuning.training import train
 from musequest.home import root
@@ -175,7 +176,7 @@ def test_model_info_lists_every_parameter(run, finished):
 
 def test_the_disk_of_a_run_is_foreseen(run, finished):
     model = add_adapter(load_model(finished[1], device="cpu"), load_approach("lora"))
-    weights, _ = checkpoint_bytes(model, "adamw_torch")
+    weights = written_by(model, RunConfig(finished[1], load_approach("lora"), {})).weights
     written = run / "state" / "checkpoint-10"
     tensors = load_file(written / "adapter_model.safetensors").values()
     assert weights == sum(tensor.nbytes for tensor in tensors)
@@ -195,7 +196,11 @@ def test_the_optimizers_states_are_foreseen_and_go_when_the_run_is_done(profile,
     monkeypatch.setattr(RunFolder, "drop_optimizer", look_and_drop)
     record = train(profile, overrides=TWO_STEPS, progress=False)
     model = add_adapter(load_model(profile, device="cpu"), load_approach("lora"))
-    assert checkpoint_bytes(model, "adamw_torch")[1] == sum(each.nbytes for each in seen) > 0
+    assert (
+        written_by(model, RunConfig(profile, load_approach("lora"), {})).state
+        == sum(each.nbytes for each in seen)
+        > 0
+    )
     assert not list((home / RUN).rglob("optimizer*"))
     assert train(profile, overrides=TWO_STEPS, progress=False) == record
 
@@ -207,7 +212,8 @@ def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypat
     record = read_json(home / RUN / "run.json")
     assert record["status"] == "failed" and not (home / RUN / "state").exists()
     model = load_model(profile, device="cpu")
-    weights, state = checkpoint_bytes(model.requires_grad_(True), "adamw_torch")
+    config = RunConfig(profile, load_approach("full"), {})
+    weights, state = astuple(written_by(model.requires_grad_(True), config))[:2]
     assert weights == sum(p.nbytes for p in model.parameters()) and state == 2 * weights
     written = Written(weights, state)
     needed = written.peak / 2**30

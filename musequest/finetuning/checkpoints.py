@@ -212,16 +212,10 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def checkpoint_bytes(model: nn.Module, optimizer: str) -> tuple[int, int]:
-    """Bytes of a checkpoint: of its weights (an adapter's alone, if there is one), of its state."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    saved = trainable if isinstance(model, PeftModel) else list(model.parameters())
-    return sum(p.nbytes for p in saved), optimizer_bytes(trainable, optimizer)
-
-
 @dataclass(frozen=True)
 class Written:
-    """Bytes that a run writes: weights and state of a checkpoint, and the model merged of shards.
+    """Bytes that a run writes: weights (an adapter's alone, if there is one) and state of a
+    checkpoint, and the model merged of shards.
 
     Weights that are both the best and the last lie on the disk once, under two names; here they
     are counted as two.
@@ -249,8 +243,14 @@ class Written:
 def written_by(model: nn.Module, config: RunConfig) -> Written:
     """What a run that trains `model` will write; a sharded one's has to be without memory."""
     loaded = sum(p.nbytes for p in model.parameters())
-    written = checkpoint_bytes(as_trained(model, config), config.optimizer)
-    return Written(*written, merged=loaded if config.approach.strategy == "fsdp" else 0)
+    model = as_trained(model, config)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    saved = trainable if isinstance(model, PeftModel) else model.parameters()
+    return Written(
+        weights=sum(p.nbytes for p in saved),
+        state=optimizer_bytes(trainable, config.optimizer),
+        merged=loaded if config.approach.strategy == "fsdp" else 0,
+    )
 
 
 def check_disk(folder: RunFolder, written: Written) -> float:

@@ -95,9 +95,10 @@ def memory_of(config: RunConfig, row: RowShape) -> Memory:
     approach, optimizer = config.approach, config.optimizer
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config.base_config, dtype=config.dtype)
-        weights = weight_bytes(model, approach.quantization)
-        whole = sum(p.nbytes for p in model.parameters())
-        model = TUNINGS[approach.tuning](as_quantized(model, approach.quantization), approach)
+        weights = whole = sum(p.nbytes for p in model.parameters())
+        if approach.quantization:
+            weights -= quantize(model, approach.quantization)
+        model = TUNINGS[approach.tuning](model, approach)
     activations = count_activations(model, config.autocast)
     model = as_trained(model, config)
     added = sum(p.nbytes for p in model.parameters()) - whole
@@ -126,47 +127,31 @@ def as_trained(model: nn.Module, config: RunConfig) -> nn.Module:
     return model
 
 
-def as_quantized(model: nn.Module, quantization: dict[str, Any] | None) -> nn.Module:
-    """The model with the dtypes that one in few bits computes in, its own weights left as they are.
+def quantize(model: nn.Module, quantization: dict[str, Any]) -> int:
+    """Give an empty model the dtypes that one in few bits computes in; returns the bytes it saves.
 
-    All that is not in few bits is float32, the vision model excepted (`models.add_adapter`), and a
-    layer in few bits gives back the dtype that it is given (bitsandbytes' `Linear4bit`).
+    Weights in few bits stay as they are here. All else is float32, the vision model excepted
+    (`models.add_adapter`), and a layer in few bits gives back the dtype that it is given
+    (bitsandbytes' `Linear4bit`).
     """
-    if not quantization:
-        return model
-    quantized = _quantized(model, quantization)
+    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
+    quantized = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not any(part in name for part in skipped)
+    ]
     own = {module.weight for module in quantized}
     seeing = {p for module in vision_models(model) for p in module.parameters()}
     for parameter in model.parameters():
         if parameter not in own and parameter not in seeing:
             parameter.data = parameter.data.float()
-    for module in quantized:
-        module.register_forward_hook(lambda _, given, made: made.to(given[0].dtype))
-    return model
-
-
-def _quantized(model: nn.Module, quantization: dict[str, Any]) -> list[nn.Linear]:
-    """The layers that bitsandbytes puts into few bits."""
-    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
-    return [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not any(part in name for part in skipped)
-    ]
-
-
-def weight_bytes(model: nn.Module, quantization: dict[str, Any] | None) -> int:
-    """Bytes of the weights as they are loaded, quantised where bitsandbytes does so."""
-    total = sum(p.nbytes for p in model.parameters())
-    if not quantization:
-        return total
-    each = 1.0
+    bytes_a_weight = 1.0
     if quantization.get("load_in_4bit"):
         double = quantization.get("bnb_4bit_use_double_quant")
-        each = 0.5 + ((1 + 4 / BLOCKS) / BLOCK if double else 4 / BLOCK)
-    for module in _quantized(model, quantization):
-        total += int(module.weight.numel() * each) - module.weight.nbytes
-    return total
+        bytes_a_weight = 0.5 + ((1 + 4 / BLOCKS) / BLOCK if double else 4 / BLOCK)
+    for module in quantized:
+        module.register_forward_hook(lambda _, given, made: made.to(given[0].dtype))
+    return sum(w.nbytes - int(w.numel() * bytes_a_weight) for w in own)
 
 
 def optimizer_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:

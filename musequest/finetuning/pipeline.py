@@ -279,8 +279,7 @@ class Stage(nn.Module):
         weights = self._weights()
         save_file(weights, folder / self._file(), metadata={"format": "pt"})
         mine = {name: (self._file(), tensor.nbytes) for name, tensor in weights.items()}
-        everybody: list[Any] = [None] * self.count
-        dist.all_gather_object(everybody, mine)
+        everybody = all_gather(mine)
         if self.number == 0:
             places = {name: place for each in everybody for name, place in each.items()}
             index = {

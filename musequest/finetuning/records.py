@@ -108,10 +108,6 @@ class RunRecord:
             write_json(self.path, {**self.values, "status": "interrupted", "reason": UNFINISHED})
         return self.values
 
-    def adopt(self) -> None:
-        """Go on with what another process of the run has written."""
-        self.values = {**self.asked, **(self.earlier() or {})}
-
     def note(self, **values: Any) -> None:
         """Write what became known while the run is going on."""
         self.values |= values
@@ -139,8 +135,13 @@ class RunRecord:
                 write_json(self.path, {**there, "status": "failed", "reason": reason})
 
     def overrule(self, error: BaseException) -> None:
-        """Write which error ended the run, whatever its processes wrote, if there is room."""
-        self.adopt()
+        """Write which error of any process ended the run, unless all agree that it was stopped.
+
+        The first may have seen it only as a partner that had gone; if there is room on the disk.
+        """
+        self.values = {**self.asked, **(self.earlier() or {})}
+        if self.values.get("status") == "interrupted" and UNFINISHED not in self.values["reason"]:
+            return
         self.values |= {"status": "failed", "reason": str(error)}
         with suppress(OSError):
             write_json(self.path, self.values | self._costs())

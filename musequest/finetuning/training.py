@@ -36,7 +36,7 @@ from .distributed import (
 from .memory import out_of_memory
 from .model_info import write_model_info
 from .models import WEIGHTS, base_digests, check_adapter, check_base_model, name_base_model
-from .records import UNFINISHED, RunRecord, check_weights, finished_record, peak_memory_gib
+from .records import RunRecord, check_weights, finished_record, peak_memory_gib
 from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards
 from .trackers import tracker_settings, wandb_run
@@ -80,11 +80,7 @@ def train(
         try:
             launch(profile, approach.name, config.processes, overrides, progress)
         except MuseQuestError as error:
-            # The reason of any of them, also where the first saw it only as a partner gone.
-            record.adopt()
-            said = record.values
-            if said.get("status") != "interrupted" or UNFINISHED in said["reason"]:
-                record.overrule(error)
+            record.overrule(error)
             raise
         return finished_record(folder.folder)
 
