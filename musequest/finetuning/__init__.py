@@ -5,8 +5,8 @@
 
 In: data/<collection>/dataset/, a profile and an approach. Out: runs/<profile>/<approach>/ with
 run.json, metrics.parquet and the adapter or model. Start reading at `training`, the road of every
-run; `trainer` says how a step learns, `collator` what of a row is learned, `strategies` what
-several devices change, and builds the trainer.
+run; `run_config` says what a run is asked, `strategies` builds the trainer and what several devices
+change of it, `trainer` says how a step learns, `collator` what of a row is learned.
 """
 
 from ..lazy import public
