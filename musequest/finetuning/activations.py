@@ -122,17 +122,14 @@ def count_activations(
         for each in (one, two):
             _make_fake(each)
         embedded = one.get_input_embeddings().weight.dtype
-        shallow, deeper = (
-            _a_token(each, text.hidden_size, embedded, autocast) for each in (one, two)
-        )
+        shallow, deeper = (_a_token(each, text.hidden_size, autocast) for each in (one, two))
+
+        def of_photo(side: int) -> int:
+            seen = torch.empty(1, side * side, vision.hidden_size, dtype=dtype)
+            return _kept_bytes(one, lambda: _connect(one, seen), autocast)
+
         side = vision.image_size // vision.patch_size
-        small, large = (
-            _kept_bytes(one, lambda m, seen=seen: _connect(m, seen), autocast)
-            for seen in (
-                torch.empty(1, each * each, vision.hidden_size, dtype=dtype)
-                for each in (side, 2 * side)
-            )
-        )
+        small, large = of_photo(side), of_photo(2 * side)
         patch = (large - small) / (3 * side * side)
     return Activations(
         layers=layers,
@@ -145,22 +142,16 @@ def count_activations(
     )
 
 
-def _a_token(
-    model: nn.Module, width: int, dtype: torch.dtype, autocast: torch.dtype | None
-) -> float:
+def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> float:
     """What one token more adds: what is kept once, such as weights that autocast cast, is not."""
-    few, more = (
-        _kept_bytes(model, partial(_read, tokens, labels), autocast)
-        for tokens, labels in (
-            (torch.empty(1, count, width, dtype=dtype), torch.zeros(1, count, dtype=torch.long))
-            for count in (PROBED // 2, PROBED)
-        )
-    )
-    return 2 * (more - few) / PROBED
+    dtype = model.get_input_embeddings().weight.dtype
 
+    def of_tokens(count: int) -> int:
+        labels = torch.zeros(1, count, dtype=torch.long)
+        given = {"inputs_embeds": torch.empty(1, count, width, dtype=dtype), "labels": labels}
+        return _kept_bytes(model, lambda: model(**given, use_cache=False), autocast)
 
-def _read(tokens: torch.Tensor, labels: torch.Tensor, model: nn.Module) -> Any:
-    return model(inputs_embeds=tokens, labels=labels, use_cache=False)
+    return 2 * (of_tokens(PROBED) - of_tokens(PROBED // 2)) / PROBED
 
 
 def _text_model(model: nn.Module) -> nn.Module:
@@ -202,9 +193,7 @@ def _dropout(share: float, values: torch.Tensor) -> torch.Tensor:
     return torch.native_dropout(values, share, train=True)[0]
 
 
-def _kept_bytes(
-    model: nn.Module, forward: Callable[[nn.Module], Any], autocast: torch.dtype | None
-) -> int:
+def _kept_bytes(model: nn.Module, forward: Callable[[], Any], autocast: torch.dtype | None) -> int:
     """Bytes of the storages that `forward` saves for its backward pass, parameters left out."""
     kept: dict[int, torch.UntypedStorage] = {}
     own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
@@ -217,7 +206,7 @@ def _kept_bytes(
 
     mixed = torch.autocast("cpu", dtype=autocast, enabled=autocast is not None)
     with mixed, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = forward(model)
+        result = forward()
         size = sum(storage.nbytes() for storage in kept.values())
         del result
     return size

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerState
 
@@ -149,8 +148,13 @@ class MemoryStats(TrainerCallback):
         self.by_rank: list[dict[str, Any]] = []
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Called with the model as it is trained, sharded or wrapped."""
-        self.by_rank = all_gather(local_counts(kwargs["model"]))
+        """Called with the model as it is trained, sharded or wrapped; of a share, its share."""
+        counts = {"trainable_parameters": 0, "parameters": 0}
+        for parameter in kwargs["model"].parameters():
+            local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+            counts["parameters"] += weights_in(local)
+            counts["trainable_parameters"] += weights_in(local) if parameter.requires_grad else 0
+        self.by_rank = all_gather(counts)
 
     def with_peaks(self) -> list[dict[str, Any]]:
         """The same, a row a process, with the most memory each held (GiB); all have to ask.
@@ -164,16 +168,6 @@ class MemoryStats(TrainerCallback):
             {"rank": number, **each, "peak_memory_gib": peak}
             for number, (each, peak) in enumerate(zip(self.by_rank, peaks, strict=True))
         ]
-
-
-def local_counts(model: nn.Module) -> dict[str, int]:
-    """Numbers that this process itself holds: trained parameters and all; of a share, its share."""
-    counts = {"trainable_parameters": 0, "parameters": 0}
-    for parameter in model.parameters():
-        local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
-        counts["parameters"] += weights_in(local)
-        counts["trainable_parameters"] += weights_in(local) if parameter.requires_grad else 0
-    return counts
 
 
 def broken(what: str, value: float, step: int, names: Sequence[str] = ()) -> MuseQuestError:

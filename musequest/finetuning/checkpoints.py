@@ -101,10 +101,6 @@ class RunFolder:
             record_digests(held.parent, without=held.name)
             shutil.rmtree(held) if held.is_dir() else held.unlink()
 
-    def weights_digests(self, name: str) -> dict[str, str]:
-        """The SHA-256 of the files of adapter/ or model/, by their path in the run's folder."""
-        return digests_of(self.folder, (self.folder / name).rglob("*"))
-
     def check_state(self) -> None:
         """Raise MuseQuestError if the last state is not what was written; older ones do not say."""
         state = self.last_state()
@@ -120,8 +116,19 @@ class RunFolder:
         return read_remade(state / "asked.json") or None
 
     def write_metrics(self, state: TrainerState) -> None:
-        """Write metrics.parquet from the trainer's log."""
-        write_table("metrics", self.folder / "metrics.parquet", metrics_of(state))
+        """Write metrics.parquet: a row a step at which the trainer logged something measured."""
+        rows: dict[int, dict[str, float | None]] = {}
+        for entry in state.log_history:
+            if "loss" not in entry and "eval_loss" not in entry:
+                continue
+            step = {"step": entry["step"], "epoch": entry["epoch"]}
+            row = rows.setdefault(entry["step"], {**step, "train_loss": None, "eval_loss": None})
+            row["train_loss"] = entry.get("loss", row["train_loss"])
+            row["eval_loss"] = entry.get("eval_loss", row["eval_loss"])
+            row["learning_rate"] = entry.get("learning_rate", row.get("learning_rate"))
+            row["seconds"] = entry["seconds"]
+        measured = [rows[step] for step in sorted(rows)]
+        write_table("metrics", self.folder / "metrics.parquet", measured)
 
     def discard(self) -> None:
         """Remove the whole run, predictions included."""
@@ -147,23 +154,6 @@ class KeepBestAndLast(TrainerCallback):
         record_digests(written)
         self.folder.keep(state.global_step, state.best_global_step)
         self.folder.write_metrics(state)
-
-
-def metrics_of(state: TrainerState) -> list[dict[str, float | None]]:
-    """The trainer's log as rows of metrics.parquet, one a step at which something was measured."""
-    rows: dict[int, dict[str, float | None]] = {}
-    for entry in state.log_history:
-        if "loss" not in entry and "eval_loss" not in entry:
-            continue
-        row = rows.setdefault(
-            entry["step"],
-            {"step": entry["step"], "epoch": entry["epoch"], "train_loss": None, "eval_loss": None},
-        )
-        for name, key in (("train_loss", "loss"), ("eval_loss", "eval_loss")):
-            row[name] = entry.get(key, row[name])
-        row["learning_rate"] = entry.get("learning_rate", row.get("learning_rate"))
-        row["seconds"] = entry["seconds"]
-    return [rows[step] for step in sorted(rows)]
 
 
 def record_digests(checkpoint: Path, without: str | None = None) -> None:

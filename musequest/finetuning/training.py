@@ -17,6 +17,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerState
 
 from ..errors import MuseQuestError, chain
+from ..files import digests_of
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
@@ -265,7 +266,8 @@ def _finish(
     Then let go of what only an unfinished one needs, and count the rest.
     """
     outcome["read_back_eval_loss"] = check_kept(config, folder.folder, outcome["best_eval_loss"])
-    outcome["weights_sha256"] = folder.weights_digests(WEIGHTS[config.approach.tuning])
+    weights = folder.folder / WEIGHTS[config.approach.tuning]
+    outcome["weights_sha256"] = digests_of(folder.folder, weights.rglob("*"))
     record.finish(**outcome)
     folder.drop_optimizer()
     return record.finish(**outcome)
