@@ -192,7 +192,7 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
         gpu = device.type == "cuda"
         found["bf16"] = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if config.recompute is None:
-        large = _needs_recomputing(config.fitted(found), device)
+        large = _needs_recomputing(config, found, device)
         found[RECOMPUTE] = any_rank(large)  # each decides by its own device, and all do the same
     if tries_rows:
         chosen = found.get(RECOMPUTE, bool(config.settings.get(RECOMPUTE)))
@@ -201,15 +201,16 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
     return found
 
 
-def _needs_recomputing(config: RunConfig, device: torch.device) -> bool:
+def _needs_recomputing(config: RunConfig, found: dict[str, Any], device: torch.device) -> bool:
     """Whether a step with all activations kept is estimated to be too large for the device.
 
-    A parted model is not loaded yet; else, on a processor, free memory is what its weights left.
+    `found` are the settings found so far. A parted model is not loaded yet; else, on a processor,
+    free memory is what its weights left.
     """
     available, approach = available_bytes(str(device)), config.approach
     if approach.layered:
-        return fullest_here(config, config.rows, False) > available
-    needed = memory_of(config, config.row)
+        return fullest_here(config.fitted(found), config.rows, False) > available
+    needed = memory_of(config.fitted(found), config.row)
     loaded = needed.weights if device.type == "cpu" and not approach.parted else 0
     return needed.total(config.rows, False, shares_here(approach)) - loaded > available
 
