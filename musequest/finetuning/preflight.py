@@ -5,7 +5,6 @@ GPUs go by their name in gpus.yaml, or by their memory.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from transformers.utils import cached_file
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
-from ..keys import read_yaml
+from ..keys import nearest_of, read_yaml
 from ..settings import Profile, approach_names, load_approach, load_profile
 from .activations import empty_model
 from .checkpoints import free_gib, written_by
@@ -225,7 +224,7 @@ def find_gpu(name: str) -> Gpu:
     for form in (_plain(name), _plain(name).removeprefix("nvidia")):
         if form in known:
             return known[form]
-    nearest = difflib.get_close_matches(_plain(name), known, n=1, cutoff=0.0)[0]
+    nearest = nearest_of(_plain(name), known)
     raise MuseQuestError(
         f"There is no GPU '{name}' in gpus.yaml; the nearest is '{known[nearest].name}', and any "
         "other can be given by its memory, as in --gpu 24GiB."
