@@ -99,7 +99,7 @@ def main() -> None:
     load, alone = round(os.getloadavg()[0], 1), rounds()
     with busy():
         beside = rounds()
-    from musequest.finetuning.machine import hardware, versions
+    from musequest.finetuning.records import hardware, versions
 
     figures = {
         "settings": WAYS,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from musequest.files import write_json
-from musequest.finetuning.activations import Load, named_parts
-from musequest.finetuning.machine import GIB
+from musequest.finetuning.activations import RowShape, named_parts
 from musequest.finetuning.models import PROJECTIONS, free_projections
-from musequest.finetuning.planner import Plan, parts_of, plan, plan_of_map
+from musequest.finetuning.records import GIB
+from musequest.finetuning.splitting import Part, Plan, parts_of, plan
 from musequest.settings import load_approach
 
 HERE = Path(__file__).resolve().parent
@@ -68,11 +69,11 @@ def compared(model: PreTrainedModel) -> list[dict[str, Any]]:
     for published in published_maps(model):
         for tokens in TOKENS:
             count = published["rows_a_step"]
-            parts = parts_of(model, Load(count, tokens, count, PATCHES))
+            parts = parts_of(model, RowShape(tokens, 1, PATCHES), count)
             theirs = plan_of_map(parts, published["map"])
             ours = plan(parts, published["devices"])
             filled = -(-count // MICRO_BATCHES) * MICRO_BATCHES
-            parts = parts_of(model, Load(filled, tokens, filled, PATCHES))
+            parts = parts_of(model, RowShape(tokens, 1, PATCHES), filled)
             pipeline = plan(parts, published["devices"], MICRO_BATCHES)
             rows.append(
                 {
@@ -86,6 +87,17 @@ def compared(model: PreTrainedModel) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def plan_of_map(
+    parts: Sequence[Part], device_map: Mapping[str, int], micro_batches: int | None = None
+) -> Plan:
+    """A given map as a plan, so that its bytes can be compared; devices are numbered from 0."""
+    stages = (
+        tuple(part for part in parts if device_map[part.name] == device)
+        for device in range(max(device_map.values()) + 1)
+    )
+    return Plan(tuple(stages), micro_batches)
 
 
 def layers_of(split: Plan) -> list[int]:
@@ -116,7 +128,7 @@ def main() -> None:
     rows = compared(model)
     for published in published_maps(model):
         count = published["rows_a_step"]
-        parts = parts_of(model, Load(count, TOKENS[-1], count, PATCHES))
+        parts = parts_of(model, RowShape(TOKENS[-1], 1, PATCHES), count)
         print(plan(parts, published["devices"]).table().round(2).to_string(index=False), "\n")
     for row in rows:
         print(row)

@@ -37,13 +37,19 @@ from made_up import TEXT_TOKENS, Dialogs, make_base_model
 from transformers import TrainerCallback, TrainingArguments
 
 from musequest.files import write_json
-from musequest.finetuning.collator import DocentCollator, EncodedDialogs
-from musequest.finetuning.data_loading import FilledRows, loader_settings
-from musequest.finetuning.machine import GIB, hardware, peak_memory_gib, versions
-from musequest.finetuning.models import default_device, load_processor
+from musequest.finetuning.collator import EncodedDialogs, FilledRows, loader_settings
+from musequest.finetuning.models import default_device
 from musequest.finetuning.optimizer import as_arguments
-from musequest.finetuning.records import RECOMPUTE, ROWS, STEPS
-from musequest.finetuning.run_settings import chosen_settings
+from musequest.finetuning.records import (
+    GIB,
+    RECOMPUTE,
+    ROWS,
+    STEPS,
+    hardware,
+    peak_memory_gib,
+    versions,
+)
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer
 from musequest.home import root
@@ -93,13 +99,12 @@ class Bench:
     """One approach on this machine's GPU, tuned for a few steps with any number of rows."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
-        self.profile = profile_of(Path(chosen.base), chosen.photo_px)
-        self.approach = load_approach(chosen.one)
+        profile = profile_of(Path(chosen.base), chosen.photo_px)
+        self.config = RunConfig.resolve(profile, load_approach(chosen.one))
         self.steps, self.seconds = chosen.steps, chosen.seconds
-        self.settings = chosen_settings(self.profile, self.approach)
-        self.model = whole_model(self.profile, self.approach, seed=0)
-        self.collator = DocentCollator(load_processor(self.profile))
-        self.dialogs = Dialogs(self.profile, chosen.photo_px, chosen.text_tokens)
+        self.model = whole_model(self.config)
+        self.collator = self.config.collator
+        self.dialogs = Dialogs(profile, chosen.photo_px, chosen.text_tokens)
         self.largest = self.collator.encode(self.dialogs[0])
 
     def run(self, rows: int, recompute: bool, steps: int | None = None) -> dict[str, Any] | None:
@@ -115,7 +120,7 @@ class Bench:
 
     def _settings(self, rows: int, recompute: bool) -> dict[str, Any]:
         left_out = ("eval_steps", "num_train_epochs", "report_to", "auto_find_batch_size")
-        kept = {name: value for name, value in self.settings.items() if name not in left_out}
+        kept = {name: value for name, value in self.config.settings.items() if name not in left_out}
         return as_arguments({**kept, ROWS: rows, STEPS: 1, RECOMPUTE: recompute})
 
     def _run(self, rows: int, recompute: bool, steps: int) -> dict[str, Any]:
@@ -147,7 +152,7 @@ class Bench:
             )
             trainer.train()
         found = {
-            "approach": self.approach.name,
+            "approach": self.config.approach.name,
             "rows_a_step": rows,
             "steps": len(timer.ends) - 1,
             "recomputed": recompute,
@@ -195,7 +200,7 @@ def measure(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
     The most are found twice, without and with activations computed again.
     """
     bench = Bench(chosen)
-    rows = chosen.rows or int(bench.settings[ROWS])
+    rows = chosen.rows or bench.config.rows
     published = bench.run(rows, recompute=False) or bench.run(rows, recompute=True)
     yield published or {"approach": chosen.one, "rows_a_step": rows, "reason": "out of memory"}
     if not published or chosen.rows or not torch.cuda.is_available():

@@ -39,7 +39,7 @@ from musequest.evaluation.metrics import metrics_of
 from musequest.evaluation.scoring import compute_scores
 from musequest.evaluation.scoring_batch import References, ScoringBatch
 from musequest.files import write_json
-from musequest.finetuning.machine import hardware
+from musequest.finetuning.records import hardware
 from musequest.home import root
 from musequest.settings import load_profile
 from musequest.tables import write_table

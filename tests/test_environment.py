@@ -77,7 +77,7 @@ def test_waiting_threads_make_room_unless_the_user_says_otherwise():
     assert waiting(OMP_NUM_THREADS="1") == {"OMP_NUM_THREADS": "1", **WAITING}
 
 
-@pytest.mark.parametrize("module", ["musequest.book.notebooks", "musequest.finetuning.launching"])
+@pytest.mark.parametrize("module", ["musequest.book.notebooks", "musequest.finetuning.distributed"])
 def test_what_starts_processes_hands_on_how_threads_wait(module: str):
     """Kernels and ranks inherit it; so nothing loads torch before the package has said it."""
     code = f"import os, {module}; print(os.environ['OMP_WAIT_POLICY'])"

@@ -22,8 +22,8 @@ from musequest.finetuning.models import (
     load_processor,
     load_tuned,
 )
+from musequest.finetuning.trainer import reference_loss
 from musequest.finetuning.training import train
-from musequest.finetuning.validation import reference_loss
 from musequest.settings import load_approach
 
 

@@ -12,27 +12,20 @@ from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_dataset, write_profile
 from torch.utils._pytree import tree_leaves
 
-from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import batch_size, run_errors, strategies
-from musequest.finetuning.activations import RowShape, empty_model, shape_of
-from musequest.finetuning.batch_size import fit
-from musequest.finetuning.checkpoints import RunFolder
-from musequest.finetuning.collator import DocentCollator, EncodedDialogs
-from musequest.finetuning.disk import written_by
-from musequest.finetuning.memory import (
-    USABLE,
-    Memory,
-    available_bytes,
-    memory_of,
-    optimizer_bytes,
-)
+from musequest.finetuning import memory as memory_module
+from musequest.finetuning import strategies
+from musequest.finetuning.activations import RowShape, empty_model
+from musequest.finetuning.checkpoints import RunFolder, written_by
+from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.memory import Memory, fit, memory_of, optimizer_bytes, what_fits
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.preflight import Need, smallest
-from musequest.finetuning.run_errors import explained, what_fits
-from musequest.finetuning.splitting import micro_batches_of, split
-from musequest.finetuning.training import train
+from musequest.finetuning.records import USABLE, available_bytes
+from musequest.finetuning.run_config import RunConfig
+from musequest.finetuning.splitting import split
+from musequest.finetuning.training import explained, train
 from musequest.home import root
 from musequest.settings import Profile, load_approach
 from musequest.tables import read_table
@@ -73,11 +66,11 @@ def test_the_estimate_of_activations_is_what_autograd_keeps(profile, tuning):
     approach = replace(own, tuning=tuning, lora={**own.lora, "lora_dropout": 0.0})
     collator = DocentCollator(load_processor(profile))
     encoded = collator.encode(sample(2))
-    row = shape_of(encoded, 24)
+    row = RowShape.of(encoded, 24)
     assert row == RowShape(
         len(encoded["input_ids"]), 1, encoded["pixel_values"][0, 0].numel() // 576
     )
-    memory = memory_of(profile, approach, {}, row)
+    memory = memory_of(RunConfig(profile, approach, {}), row)
     model = TUNINGS[tuning](load_model(profile, device="cpu"), approach).train()
     batch = collator([encoded])
     foreseen = memory.activations.of_row(row, False) - row.tokens * memory.activations.logits
@@ -93,7 +86,7 @@ def test_quantised_weights_are_counted_as_bitsandbytes_keeps_them(profile):
     wide = {"load_in_4bit": True, "bnb_4bit_use_double_quant": True}
     approach = replace(load_approach("lora"), quantization=wide)
     model = load_model(profile, quantization=wide)
-    memory = memory_of(profile, approach, {}, RowShape(8, 1, 4))
+    memory = memory_of(RunConfig(profile, approach, {}), RowShape(8, 1, 4))
     real = sum(p.nbytes for p in model.parameters())
     added = memory.gradients  # the adapter, which the real one has not got yet
     assert memory.weights - added == pytest.approx(real, rel=0.02)
@@ -110,10 +103,11 @@ def test_optimizers_differ_in_their_states():
 
 def test_paged_states_take_disk_and_no_memory_of_the_device(profile):
     approach, paged = load_approach("full"), {"optim": "paged_adamw_32bit"}
-    assert memory_of(profile, approach, paged, RowShape(40, 1, 36)).optimizer == 0
+    config = RunConfig(profile, approach, paged)
+    assert memory_of(config, RowShape(40, 1, 36)).optimizer == 0
     model = empty_model(profile, approach)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert written_by(model, approach, paged).state == 8 * trained
+    assert written_by(model, config).state == 8 * trained
 
 
 def test_without_a_gpu_a_paged_optimizer_in_8_bits_trains_unpaged(home, tmp_path, monkeypatch):
@@ -137,7 +131,7 @@ def test_a_step_is_as_large_as_the_higher_of_its_two_peaks(profile):
     """Activations are gone when the optimizer works; gradients come as they go."""
     row, approach = RowShape(2, 1, 4), load_approach("full")
     fused, foreach = (
-        memory_of(profile, approach, {"optim": name}, row)
+        memory_of(RunConfig(profile, approach, {"optim": name}), row)
         for name in ("adamw_torch_fused", "adamw_torch")
     )
     assert foreach.scratch == foreach.gradients and fused.scratch == 0
@@ -149,7 +143,7 @@ def test_a_step_is_as_large_as_the_higher_of_its_two_peaks(profile):
     assert foreach.fitting(foreach.fixed - 1, False) == 0
     assert foreach.fitting(foreach.fixed, False) == many - 1
     parts = {"optim": "adamw_torch", "gradient_accumulation_steps": 2}
-    accumulating = memory_of(profile, approach, parts, row)
+    accumulating = memory_of(RunConfig(profile, approach, parts), row)
     assert accumulating.total(many, False) == foreach.total(many, False) + foreach.gradients
 
 
@@ -158,11 +152,11 @@ def test_what_is_sharded_under_mixed_precision_is_counted_in_float32(profile):
     half, mixed = replace(profile, dtype="bfloat16"), {"bf16": True}
     full, sharded = (load_approach(name) for name in ("full", "full_fsdp"))
     row = RowShape(40, 1, 36)
-    one, many = (memory_of(half, each, mixed, row) for each in (full, sharded))
+    one, many = (memory_of(RunConfig(half, each, mixed), row) for each in (full, sharded))
     assert many.gradients == 2 * one.gradients and many.optimizer == 2 * one.optimizer
     assert many.weights - one.weights == one.gradients
-    assert memory_of(half, sharded, {}, row).fixed == one.fixed
-    written = written_by(empty_model(half, sharded), sharded, mixed)
+    assert memory_of(RunConfig(half, sharded, {}), row).fixed == one.fixed
+    written = written_by(empty_model(half, sharded), RunConfig(half, sharded, mixed))
     assert (written.weights, written.state) == (many.weights, many.optimizer)
     assert written.merged == one.weights
     # While shards are merged: last state, best shards, all in one file, and the model.
@@ -174,9 +168,9 @@ def test_the_published_sharded_run_is_foreseen():
     """14 rows on each of two GPUs of 80 GB took 72.83 GB at the most (published)."""
     real = Profile("x", str(REAL), "none", image_size=800, dtype="bfloat16")
     settings = {"bf16": True, "per_device_train_batch_size": 14}
-    sharded = load_approach("full_fsdp")
+    config = RunConfig(real, load_approach("full_fsdp"), settings)
     row = RowShape(tokens=364 + 64, photos=1, patches=57 * 57)
-    need = Need(sharded, settings, memory_of(real, sharded, settings, row), disk=0)
+    need = Need(config, memory_of(config, row), disk=0)
     assert need.memory.total(14, True, shares=2) / 1e9 == pytest.approx(72.83, rel=0.25)
     assert smallest(need) == "2 x A100 80GB"
 
@@ -187,7 +181,8 @@ def test_full_fine_tuning_of_8b_ends_within_four_times_its_weights(name):
     real = Profile("x", str(REAL), "none", image_size=800, dtype="bfloat16")
     model = empty_model(real, load_approach(name))
     weights = sum(p.nbytes for p in model.parameters())
-    assert written_by(model, load_approach(name), {"bf16": True}).end < 4 * weights
+    config = RunConfig(real, load_approach(name), {"bf16": True})
+    assert written_by(model, config).end < 4 * weights
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real configuration is not here")
@@ -195,7 +190,7 @@ def test_the_published_run_is_foreseen():
     """LoRA on 14 rows a step took 37.64 GB, activations recomputed (published, RTX A6000)."""
     profile = Profile("x", str(REAL), "none", image_size=800, dtype="bfloat16")
     row = RowShape(tokens=364 + 64, photos=1, patches=57 * 57)
-    memory = memory_of(profile, load_approach("lora"), {"bf16": True}, row)
+    memory = memory_of(RunConfig(profile, load_approach("lora"), {"bf16": True}), row)
     assert memory.total(14, checkpointing=True) / 1e9 == pytest.approx(37.64, rel=0.25)
     assert memory.fitting(int(48e9), checkpointing=True) >= 14
     assert memory.weights / 1e9 == pytest.approx(16.9, rel=0.02)
@@ -229,12 +224,9 @@ def on_device(monkeypatch, small):
 def fitting(profile, small, settings):
     model = TUNINGS["lora"](load_model(profile, device="cpu"), NO_DROPOUT)
     model.get_base_model().register_forward_pre_hook(small, with_kwargs=True)
-    collator = DocentCollator(load_processor(profile))
-    rows = {"dialog": [sample(index)["dialog"] for index in range(4)]}
+    config = RunConfig(profile, NO_DROPOUT, {"auto_find_batch_size": True, **settings})
     state, mode = torch.get_rng_state(), model.training
-    found = fit(
-        profile, NO_DROPOUT, {"auto_find_batch_size": True, **settings}, model, collator, rows
-    )
+    found = fit(config, model)
     assert torch.equal(state, torch.get_rng_state()) and model.training is mode
     assert all(p.grad is None for p in model.parameters())
     assert not any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
@@ -266,26 +258,24 @@ def test_a_device_too_small_for_one_row_is_one_sentence(profile):
         fitting(profile, Small(rows=0), {"per_device_train_batch_size": 2})
     parted = replace(NO_DROPOUT, parallel={"strategy": "fsdp"})
     with pytest.raises(MuseQuestError, match="give per_device_train_batch_size instead"):
-        fit(profile, parted, {"auto_find_batch_size": True}, None,
-            DocentCollator(load_processor(profile)), None)  # fmt: skip
+        fit(RunConfig(profile, parted, {"auto_find_batch_size": True}), None)
 
 
 def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
     model = TUNINGS["lora"](load_model(profile, device="cpu"), NO_DROPOUT)
-    collator = DocentCollator(load_processor(profile))
-    chosen = []
+    config, chosen = RunConfig(profile, NO_DROPOUT, {}), []
     for available in (available_bytes("cpu"), 1000):
-        monkeypatch.setattr(batch_size, "available_bytes", lambda device, it=available: it)
-        found = fit(profile, NO_DROPOUT, {}, model, collator, None)
+        monkeypatch.setattr(memory_module, "available_bytes", lambda device, it=available: it)
+        found = fit(config, model)
         chosen.append(found["activation_checkpointing"])
     assert chosen == [False, True]
     for name, whole in (("lora_ddp", model), ("full_fsdp", None)):
-        found = fit(profile, load_approach(name), {}, whole, collator, None)
+        found = fit(RunConfig(profile, load_approach(name), {}), whole)
         assert found["activation_checkpointing"] is True, name
     own = {**load_approach("full_fsdp").parallel, "activation_checkpointing": False}
     told = replace(load_approach("full_fsdp"), parallel=own)
-    assert "activation_checkpointing" not in fit(profile, told, {}, None, collator, None)
-    given = fit(profile, NO_DROPOUT, {"activation_checkpointing": False}, model, collator, None)
+    assert "activation_checkpointing" not in fit(RunConfig(profile, told, {}), None)
+    given = fit(config.fitted({"activation_checkpointing": False}), model)
     assert "activation_checkpointing" not in given
 
 
@@ -293,18 +283,13 @@ def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
 def test_a_split_model_recomputes_where_no_split_fits_without(profile, monkeypatch, strategy):
     approach = load_approach("full_mp")
     approach = replace(approach, parallel={**approach.parallel, "strategy": strategy})
-    collator, rows = DocentCollator(load_processor(profile)), load_split("tiny", "train")
-    devices = 2 if strategy == "sequential" else 1
-    pieces = micro_batches_of(approach, devices)
-    encoded = EncodedDialogs(rows, collator)
-    fullest = max(split(profile, approach, encoded, devices, 2, pieces).bytes())
-    settings = {"per_device_train_batch_size": 2}
-    asked = (profile, approach, settings, None, collator, rows)
+    config = RunConfig(profile, approach, {"per_device_train_batch_size": 2})
+    fullest = max(split(config, 2 if strategy == "sequential" else 1).bytes())
     for available, recomputes in ((fullest, False), (fullest - 1, True)):
-        monkeypatch.setattr(batch_size, "available_bytes", lambda device, it=available: it)
-        assert fit(*asked)["activation_checkpointing"] is recomputes
-    settings["activation_checkpointing"] = False
-    assert "activation_checkpointing" not in fit(*asked)
+        monkeypatch.setattr(memory_module, "available_bytes", lambda device, it=available: it)
+        assert fit(config, None)["activation_checkpointing"] is recomputes
+    told = config.fitted({"activation_checkpointing": False})
+    assert "activation_checkpointing" not in fit(told, None)
 
 
 def test_the_processes_of_a_machine_share_its_memory(monkeypatch):
@@ -369,7 +354,7 @@ def test_a_run_out_of_memory_says_what_would_fit(profile, home, monkeypatch):
 
 
 def test_what_would_fit_keeps_the_rows_of_a_step(profile):
-    memory = memory_of(profile, load_approach("full"), {}, RowShape(40, 1, 36))
+    memory = memory_of(RunConfig(profile, load_approach("full"), {}), RowShape(40, 1, 36))
     asked = "per_device_train_batch_size={} with gradient_accumulation_steps={} and "
     asked += "activation_checkpointing={} would fit"
     for fitting, rows in ((6, 2), (13, 7), (20, 14)):
@@ -387,20 +372,20 @@ def test_out_of_memory_a_split_model_is_told_what_its_fullest_device_takes(
     approach = load_approach("full_mp")
     approach = replace(approach, parallel={**approach.parallel, "strategy": "sequential"})
     settings = {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 2}
-    dialogs = EncodedDialogs(load_split("tiny", "train"), DocentCollator(load_processor(profile)))
-    fullest = max(split(profile, approach, dialogs, 2, 3).bytes())
-    loaded = memory_of(profile, approach, settings, RowShape(40, 1, 36)).weights // 2
-    monkeypatch.setattr(run_errors, "available_bytes", lambda device: fullest - loaded)
+    config = RunConfig(profile, approach, settings)
+    fullest = max(split(config, 2).bytes())
+    loaded = memory_of(config, RowShape(40, 1, 36)).weights // 2
+    monkeypatch.setattr(memory_module, "available_bytes", lambda device: fullest - loaded)
     folder = RunFolder(home / "runs/tiny/full_mp")
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-    told = str(explained(error, profile, approach, settings, folder))
+    told = str(explained(error, config, folder))
     assert "3 rows at a time without activation_checkpointing" in told
     assert "=3 with gradient_accumulation_steps=2 and activation_checkpointing=false" in told
     assert "auto_find_batch_size" not in told
 
 
 def test_fitting_and_total_agree(profile):
-    memory = memory_of(profile, load_approach("lora"), {}, RowShape(40, 1, 36))
+    memory = memory_of(RunConfig(profile, load_approach("lora"), {}), RowShape(40, 1, 36))
     assert isinstance(memory, Memory) and memory.fitting(memory.fixed, False) == 0
     for rows in (1, 5):
         assert memory.fitting(memory.total(rows, True), True) == rows

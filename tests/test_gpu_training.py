@@ -12,12 +12,12 @@ import pytest
 
 from musequest.book import comparison_tables
 from musequest.files import read_json, write_json
-from musequest.finetuning.activations import shape_of
+from musequest.finetuning.activations import RowShape
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.machine import GIB
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import load_processor
-from musequest.finetuning.run_settings import chosen_settings
+from musequest.finetuning.records import GIB
+from musequest.finetuning.run_config import RunConfig
 from musequest.home import root
 from musequest.settings import load_approach
 
@@ -106,9 +106,8 @@ def test_what_a_gpu_held_is_what_was_to_be_expected(tmp_path):
     profile = replace(own, dtype="bfloat16", training=own.training | {"bf16": True})
     collator = DocentCollator(load_processor(profile))
     rows = made_up.Dialogs(profile, kept["photo_px"], kept["longest_text_tokens"])
-    row = shape_of(collator.encode(rows[0]), 14)
+    row = RowShape.of(collator.encode(rows[0]), 14)
     for run in kept["runs"]:
-        approach = load_approach(run["approach"])
-        needed = memory_of(profile, approach, chosen_settings(profile, approach), row)
+        needed = memory_of(RunConfig.resolve(profile, load_approach(run["approach"])), row)
         expected = needed.total(run["rows_a_step"], run["recomputed"]) / GIB
         assert 0.95 * run["held_gib"] < expected < 1.08 * run["held_gib"], run

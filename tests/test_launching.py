@@ -24,7 +24,7 @@ from torch.distributed.distributed_c10d import _get_default_group
 from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import distributed, launching, training
+from musequest.finetuning import distributed, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.training import train
 from musequest.home import root
@@ -227,12 +227,12 @@ def test_a_process_that_is_killed_is_said_in_a_sentence(tmp_path, tiny_docent, m
     (tmp_path / "killed.py").write_text(
         "import os, time\ntime.sleep(int(os.environ['RANK']) and 60)\nos.kill(os.getpid(), 9)"
     )
-    whole = launching._torchrun
+    whole = distributed._torchrun
 
     def of_killed(folder, processes):
         return [*whole(folder, processes)[:-3], str(tmp_path / "killed.py")]
 
-    monkeypatch.setattr(launching, "_torchrun", of_killed)
+    monkeypatch.setattr(distributed, "_torchrun", of_killed)
     with pytest.raises(MuseQuestError, match="ended without a word.*most likely.*memory") as said:
         train(profile, "lora_ddp", processes=2)
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
@@ -312,14 +312,14 @@ def test_a_number_of_processes_that_cannot_be_is_one_sentence(
 ):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(MuseQuestError, match=sentence):
-        launching.processes_for(load_approach(approach), processes)
+        distributed.processes_for(load_approach(approach), processes)
 
 
 @pytest.mark.parametrize(("gpus", "expected"), [(0, 2), (2, 2), (4, 4)])
 def test_there_is_a_process_a_gpu_and_two_without(monkeypatch, gpus, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert launching.processes_for(load_approach("lora_ddp")) == expected
-    assert launching.processes_for(load_approach("lora")) == 1
+    assert distributed.processes_for(load_approach("lora_ddp")) == expected
+    assert distributed.processes_for(load_approach("lora")) == 1
 
 
 def test_another_number_of_processes_is_another_run(double, monkeypatch):

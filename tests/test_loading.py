@@ -9,10 +9,10 @@ import torch
 from tiny_dialogs import sample, write_profile
 from tiny_family import KINDS, TILE, save_tiny_relative
 
-from musequest.finetuning import data_loading
-from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.data_loading import WORKERS, loader_settings
+from musequest.finetuning import collator as collating
+from musequest.finetuning.collator import WORKERS, DocentCollator, loader_settings
 from musequest.finetuning.models import load_processor, vision_models
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
 from musequest.settings import load_approach
 
@@ -25,7 +25,7 @@ def machine(monkeypatch, tmp_path):
     """16 cores, and so many GiB of shared memory as are asked for."""
 
     def having(shared_gib, processes=1):
-        monkeypatch.setattr(data_loading, "SHARED_MEMORY", tmp_path)
+        monkeypatch.setattr(collating, "SHARED_MEMORY", tmp_path)
         free = SimpleNamespace(free=int(shared_gib * 2**30))
         monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
@@ -67,7 +67,7 @@ def test_recomputing_sends_no_gradient_through_the_photo(tmp_path, tiny_docent, 
     """For which the library asks all the same; the vision model is frozen, and the dearest part."""
     folder = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
     profile = write_profile(tmp_path, folder, image_size=2 * TILE)
-    model = whole_model(profile, load_approach(approach), seed=0).train()
+    model = whole_model(RunConfig.resolve(profile, load_approach(approach))).train()
     seen = []
     for module in vision_models(model):
         module.register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))

@@ -18,9 +18,9 @@ from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import memory_of, optimizer_bytes
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.optimizer import LEFT_OVER, MASTER_WEIGHTS, join, split
-from musequest.finetuning.run_settings import chosen_settings
+from musequest.finetuning.run_config import RunConfig
+from musequest.finetuning.trainer import reference_loss
 from musequest.finetuning.training import train
-from musequest.finetuning.validation import reference_loss
 from musequest.home import root
 from musequest.settings import load_approach, load_profile
 
@@ -122,20 +122,22 @@ def test_a_run_that_goes_on_ends_with_the_same_weights_and_what_is_left_over(
 
 @pytest.mark.parametrize("name", ["lora", "qlora", "full", "full_mp", "full_fsdp"])
 def test_it_is_chosen_where_weights_in_bfloat16_are_learned_and_nothing_else_changes(profile, name):
-    approach = load_approach(name)
+
+    def chosen(profile, overrides=None):
+        return RunConfig.resolve(profile, load_approach(name), overrides).settings
+
     ours = name in ("full", "full_mp")
-    assert (chosen_settings(profile, approach).get("optim") == MASTER_WEIGHTS) is ours
+    assert (chosen(profile).get("optim") == MASTER_WEIGHTS) is ours
     published = load_profile("idefics2-8b")
-    found = chosen_settings(published, approach)["optim"]
-    assert found == (MASTER_WEIGHTS if ours else "adamw_torch")
-    assert chosen_settings(published, approach, {"optim": "adamw_torch"})["optim"] == "adamw_torch"
+    assert chosen(published)["optim"] == (MASTER_WEIGHTS if ours else "adamw_torch")
+    assert chosen(published, {"optim": "adamw_torch"})["optim"] == "adamw_torch"
     for exact in (replace(profile, dtype="float32"), load_profile("pocket")):
-        assert "optim" not in chosen_settings(exact, approach)
+        assert "optim" not in chosen(exact)
 
 
 def test_weights_that_are_sharded_cannot_have_it(profile):
     with pytest.raises(MuseQuestError, match="'full_fsdp' shards them; use optim: adamw_torch"):
-        chosen_settings(profile, load_approach("full_fsdp"), {"optim": MASTER_WEIGHTS})
+        RunConfig.resolve(profile, load_approach("full_fsdp"), {"optim": MASTER_WEIGHTS})
 
 
 def test_of_idefics2_8b_it_takes_no_more_memory_than_the_published_optimizer():
@@ -144,7 +146,7 @@ def test_of_idefics2_8b_it_takes_no_more_memory_than_the_published_optimizer():
     )
     full = load_approach("full")
     ours, published = (
-        memory_of(shape, full, {"optim": name, "bf16": True}, ROW)
+        memory_of(RunConfig(shape, full, {"optim": name, "bf16": True}), ROW)
         for name in (MASTER_WEIGHTS, "adamw_torch")
     )
     assert ours.total(10, True) < 0.9 * published.total(10, True)

@@ -22,14 +22,13 @@ from transformers import AutoModelForImageTextToText, TrainingArguments
 from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import batch_size, fsdp, training
+from musequest.finetuning import memory, strategies, training
 from musequest.finetuning.activations import empty_model
-from musequest.finetuning.checkpoints import RunFolder
-from musequest.finetuning.disk import RECORDS, written_by
-from musequest.finetuning.fsdp import scale_learning_rate
+from musequest.finetuning.checkpoints import RECORDS, RunFolder, written_by
 from musequest.finetuning.models import load_model, load_tuned
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import devices_here
-from musequest.finetuning.strategies import build_trainer, prepare
+from musequest.finetuning.strategies import build_trainer, prepare, scale_learning_rate
 from musequest.finetuning.training import train
 from musequest.settings import Approach, load_approach
 from musequest.tables import read_table
@@ -87,7 +86,7 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
         os.environ["MUSEQUEST_HOME"] = str(home / "whole")
         with pytest.MonkeyPatch.context() as patch:
             if name == "full_mp" and os.environ["RANK"] == "1":
-                patch.setattr(batch_size, "available_bytes", lambda device: 0)
+                patch.setattr(memory, "available_bytes", lambda device: 0)
             records.append(run(profile, name))
         os.environ["MUSEQUEST_HOME"] = str(home / "interrupted")
         training.build_trainer = building_with(At(STOP_AT, stop))
@@ -358,7 +357,7 @@ def test_what_mixed_precision_keeps_in_float32_is_foreseen(runs, tmp_path, monke
     in_processes(in_half, half)
     done = tmp_path / "runs/tiny/full_fsdp"
     approach = load_approach("full_fsdp")
-    written = written_by(empty_model(half, approach), approach, {"bf16": True})
+    written = written_by(empty_model(half, approach), RunConfig(half, approach, {"bf16": True}))
     state = done / "state" / "checkpoint-5"
     assert bytes_of_shards(state / "pytorch_model_fsdp_0", tmp_path) == written.weights
     assert bytes_of_shards(state / "optimizer_0", tmp_path) == written.state
@@ -418,14 +417,16 @@ def test_a_merge_killed_before_its_end_is_made_again(runs, tmp_path, monkeypatch
     kept = tmp_path / "best" / "checkpoint-5"
     shutil.copytree(folder(home, "full_fsdp") / "state" / "checkpoint-5", kept)
     with monkeypatch.context() as patch:
-        patch.setattr(fsdp.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit()))
+        patch.setattr(
+            strategies.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(SystemExit())
+        )
         with pytest.raises(SystemExit):
-            fsdp.merge_shards(kept, "float32")
-    fsdp.merge_shards(kept, "bfloat16")
+            strategies.merge_shards(kept, "float32")
+    strategies.merge_shards(kept, "bfloat16")
     merged = AutoModelForImageTextToText.from_pretrained(kept)
-    assert merged.dtype == torch.bfloat16 and not (kept / fsdp.SHARDS).exists()
+    assert merged.dtype == torch.bfloat16 and not (kept / strategies.SHARDS).exists()
     before = (kept / "model.safetensors").read_bytes()
-    fsdp.merge_shards(kept, "float32")
+    strategies.merge_shards(kept, "float32")
     assert (kept / "model.safetensors").read_bytes() == before
 
 

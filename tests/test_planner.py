@@ -12,19 +12,21 @@ from tiny_dialogs import write_dataset, write_profile
 from tiny_family import KINDS, save_tiny_relative
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
-from musequest.finetuning.activations import Load, RowShape, empty_model, named_parts
-from musequest.finetuning.collator import DocentCollator, EncodedDialogs
-from musequest.finetuning.machine import GIB
+from musequest.finetuning.activations import RowShape, empty_model, named_parts
 from musequest.finetuning.memory import memory_of
-from musequest.finetuning.models import free_projections, load_model, load_processor
+from musequest.finetuning.models import free_projections, load_model
 from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
-from musequest.finetuning.planner import Part, check_fits, parts_of, plan, plan_of_map
+from musequest.finetuning.records import GIB
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import (
+    Part,
+    check_fits,
     fullest_by_devices,
     main,
     micro_batches_of,
+    parts_of,
+    plan,
     preview,
     split,
 )
@@ -35,7 +37,7 @@ sys.path.insert(0, str(root() / "benchmarks"))
 
 import device_maps
 
-LOAD = Load(rows=2, tokens=20, photos=2, patches=36)
+ROW, ROWS = RowShape(tokens=20, photos=1, patches=36), 2
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_the_parts_hold_every_parameter_once(idefics2):
         f"{part}.{name}" for part, m in named_parts(idefics2) for name, _ in m.named_parameters()
     ]
     assert sorted(names) == sorted(name for name, _ in idefics2.named_parameters())
-    parts = parts_of(idefics2, LOAD)
+    parts = parts_of(idefics2, ROW, ROWS)
     assert sum(part.weights for part in parts) == 2 * 8_402_776_304
     trained = sum(p.numel() for p in idefics2.parameters() if p.requires_grad)
     assert sum(part.gradients for part in parts) == 2 * trained
@@ -104,7 +106,7 @@ def test_no_split_is_better(devices, micro_batches):
     chosen = plan(parts, devices, micro_batches)
     assert [part for stage in chosen.stages for part in stage] == parts
     best = min(
-        max(plan_of_map(parts, where, micro_batches).bytes())
+        max(device_maps.plan_of_map(parts, where, micro_batches).bytes())
         for cuts in itertools.combinations(range(2, len(parts) - 1), devices - 1)
         for where in [{p.name: sum(n >= c for c in cuts) for n, p in enumerate(parts)}]
     )
@@ -125,7 +127,7 @@ def test_more_devices_than_layers_is_one_sentence():
 def test_a_device_too_small_is_one_sentence_that_says_what_fits():
     parts = chain_of([10, 100, 100, 100, 100, 10], [0, 100, 100, 100, 100, 0])
     chosen = plan(parts, 2)
-    check_fits(chosen, [410, 410], parts, rows=4)
+    check_fits(chosen, 410, parts, rows=4)
     gib = [part.__class__(part.name, *(GIB * n for n in values(part))) for part in parts]
     for memory, rest in (
         (400, "per_device_train_batch_size=2 with 2 times the gradient_accumulation_steps would"),
@@ -133,7 +135,7 @@ def test_a_device_too_small_is_one_sentence_that_says_what_fits():
         (50, "no number of such devices"),
     ):
         with pytest.raises(MuseQuestError, match=f"Device 0 would hold 410.0 GiB .*{rest}"):
-            check_fits(plan(gib, 2), [memory * GIB] * 2, gib, rows=1 if memory == 250 else 4)
+            check_fits(plan(gib, 2), memory * GIB, gib, rows=1 if memory == 250 else 4)
 
 
 @pytest.mark.parametrize(
@@ -145,24 +147,22 @@ def test_the_part_of_a_batch_that_fits_divides_it_and_fills_its_micro_batches(ro
     smaller = [replace(each, activations=int(each.activations * share)) for each in parts]
     memory = max(plan(smaller, 2, 4).bytes())
     with pytest.raises(MuseQuestError, match=f"batch_size={part} with {rows // part} times"):
-        check_fits(plan(parts, 2, 4), [memory] * 2, parts, rows)
+        check_fits(plan(parts, 2, 4), memory, parts, rows)
 
 
 def test_of_a_gpu_a_reserve_is_left(profile, monkeypatch):
-    collator = DocentCollator(load_processor(profile))
-    rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
-    asked = (profile, load_approach("full_mp"), rows)
-    fullest = max(split(*asked, 2, 4).bytes())
+    config = RunConfig(profile, load_approach("full_mp"), {"per_device_train_batch_size": 4})
+    fullest = max(split(config, 2).bytes())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     for spare, fits in ((1.1, True), (1.05, False)):
         gpu = SimpleNamespace(total_memory=int(fullest * spare))
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, gpu=gpu: gpu)
         if fits:
-            assert max(split(*asked, 2, 4).bytes()) == fullest
+            assert max(split(config, 2).bytes()) == fullest
         else:
             with pytest.raises(MuseQuestError, match="Device . would hold"):
-                split(*asked, 2, 4)
+                split(config, 2)
 
 
 def values(part):
@@ -175,7 +175,7 @@ def test_counted_activations_are_those_that_autograd_keeps(tiny_docent):
     free_projections(model, load_approach("full"))
     empty = AutoModelForImageTextToText.from_config(model.config).to("meta")
     free_projections(empty, load_approach("full"))
-    counted = {part.name: part.activations for part in parts_of(empty, LOAD)}
+    counted = {part.name: part.activations for part in parts_of(empty, ROW, ROWS)}
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept = {}
 
@@ -185,9 +185,9 @@ def test_counted_activations_are_those_that_autograd_keeps(tiny_docent):
             kept[storage.data_ptr()] = (storage, storage.nbytes())
         return tensor
 
-    hidden = torch.randn(LOAD.rows, LOAD.tokens, 32, requires_grad=True)
+    hidden = torch.randn(ROWS, ROW.tokens, 32, requires_grad=True)
     text = model.model.text_model
-    turns = text.rotary_emb(hidden, torch.arange(LOAD.tokens)[None])
+    turns = text.rotary_emb(hidden, torch.arange(ROW.tokens)[None])
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         out = text.layers[0](hidden, position_embeddings=turns)
     real = sum(size for _, size in kept.values())
@@ -198,16 +198,16 @@ def test_counted_activations_are_those_that_autograd_keeps(tiny_docent):
 
 
 def test_checkpointing_keeps_the_inputs_of_layers_alone(idefics2):
-    load = Load(rows=8, tokens=400, photos=8, patches=100)
-    kept = {part.name: part.activations for part in parts_of(idefics2, load, checkpointing=True)}
+    parts = parts_of(idefics2, RowShape(400, 1, 100), 8, checkpointing=True)
+    kept = {part.name: part.activations for part in parts}
     assert kept["model.text_model.layers.3"] == 8 * 400 * 4096 * 2
 
 
 @pytest.mark.parametrize("micro_batches", [None, 4])
 def test_the_layer_that_is_computed_again_is_held_too(idefics2, micro_batches):
     """Of the whole batch, or in a pipeline of one micro-batch; on a device one at a time."""
-    load = Load(rows=8, tokens=400, photos=8, patches=100)
-    whole, again = (parts_of(idefics2, load, checkpointing) for checkpointing in (False, True))
+    row = RowShape(tokens=400, photos=1, patches=100)
+    whole, again = (parts_of(idefics2, row, 8, checkpointing) for checkpointing in (False, True))
     layer = next(part.activations for part in whole if ".layers." in part.name)
     fullest = plan(again, 2, micro_batches)
     for stage, held, total in zip(fullest.stages, fullest.held, fullest.bytes(), strict=True):
@@ -221,11 +221,10 @@ def test_the_layer_that_is_computed_again_is_held_too(idefics2, micro_batches):
 def test_one_device_holds_what_is_foreseen_for_a_whole_model(profile, tuning, checkpointing):
     """Layers on one device are a model on one device: there is one count of activations."""
     approach, row = load_approach(tuning), RowShape(tokens=40, photos=1, patches=36)
-    memory = memory_of(profile, approach, {}, row)
-    load = Load(2, row.tokens, 2, row.patches)
+    memory = memory_of(RunConfig(profile, approach, {}), row)
     model = empty_model(profile, approach)
     model = model.get_base_model() if tuning == "lora" else model
-    [parts] = plan(parts_of(model, load, checkpointing), 1).table().to_dict("records")
+    [parts] = plan(parts_of(model, row, 2, checkpointing), 1).table().to_dict("records")
     foreseen = 2 * memory.activations.of_row(row, checkpointing) / GIB
     assert parts["activations_gib"] == pytest.approx(foreseen)
 
@@ -235,10 +234,11 @@ def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docen
     """Each holds its own parts alone, read from the file; the last one's logits are the model's."""
     source = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
     profile, approach = write_profile(tmp_path, source), load_approach("full_mp")
+    config = RunConfig(profile, approach, {})
     model = load_model(profile, device="cpu")
     empty = empty_model(profile, approach)
-    chosen = plan(parts_of(empty, LOAD), 2, 2)
-    stages = [load_stage(profile, approach, chosen, number, "cpu") for number in (0, 1)]
+    chosen = plan(parts_of(empty, ROW, ROWS), 2, 2)
+    stages = [load_stage(config, chosen, number, "cpu") for number in (0, 1)]
     ids = torch.randint(60, 300, (2, 12))
     mask = torch.ones_like(ids)
     mask[0, :3] = 0
@@ -275,7 +275,7 @@ def test_filled_rows_teach_nothing():
 
 def test_fewer_pieces_than_stages_is_one_sentence(tiny_docent, tmp_path):
     profile, approach = write_profile(tmp_path, tiny_docent), load_approach("full_mp")
-    chosen = plan(parts_of(empty_model(profile, approach), LOAD), 2)
+    chosen = plan(parts_of(empty_model(profile, approach), ROW, ROWS), 2)
     stage = Stage(load_model(profile, device="cpu"), chosen, 0)
     with pytest.raises(MuseQuestError, match="micro_batches is 1, fewer than the 2 stages"):
         Pipeline(stage, 1, torch.device("cpu"))

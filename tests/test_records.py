@@ -7,8 +7,14 @@ import torch
 
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning.machine import disk_gib, hardware, peak_memory_gib, versions
-from musequest.finetuning.records import RunRecord, finished_record
+from musequest.finetuning.records import (
+    RunRecord,
+    disk_gib,
+    finished_record,
+    hardware,
+    peak_memory_gib,
+    versions,
+)
 
 ASKED = {
     "profile": "p",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import huggingface_hub
@@ -29,13 +29,19 @@ from musequest.__main__ import main
 from musequest.creation.dataset import load_split
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
-from musequest.finetuning import disk, training
-from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning import checkpoints, training
+from musequest.finetuning.checkpoints import (
+    RunFolder,
+    Written,
+    check_disk,
+    is_full,
+    written_by,
+)
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.disk import Written, check_disk, checkpoint_bytes, is_full
 from musequest.finetuning.merging import merge
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
 from musequest.finetuning.publishing import publish, scores_of
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trackers import tracker_settings
 from musequest.finetuning.training import train
 from musequest.home import root
@@ -172,7 +178,7 @@ def test_model_info_lists_every_parameter(run, finished):
 
 def test_the_disk_of_a_run_is_foreseen(run, finished):
     model = add_adapter(load_model(finished[1], device="cpu"), load_approach("lora"))
-    weights, _ = checkpoint_bytes(model, "adamw_torch")
+    weights = written_by(model, RunConfig(finished[1], load_approach("lora"), {})).weights
     written = run / "state" / "checkpoint-10"
     tensors = load_file(written / "adapter_model.safetensors").values()
     assert weights == sum(tensor.nbytes for tensor in tensors)
@@ -192,23 +198,28 @@ def test_the_optimizers_states_are_foreseen_and_go_when_the_run_is_done(profile,
     monkeypatch.setattr(RunFolder, "drop_optimizer", look_and_drop)
     record = train(profile, overrides=TWO_STEPS, progress=False)
     model = add_adapter(load_model(profile, device="cpu"), load_approach("lora"))
-    assert checkpoint_bytes(model, "adamw_torch")[1] == sum(each.nbytes for each in seen) > 0
+    assert (
+        written_by(model, RunConfig(profile, load_approach("lora"), {})).state
+        == sum(each.nbytes for each in seen)
+        > 0
+    )
     assert not list((home / RUN).rglob("optimizer*"))
     assert train(profile, overrides=TWO_STEPS, progress=False) == record
 
 
 def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypatch):
-    monkeypatch.setattr(disk, "free_gib", lambda folder: 0.001)
+    monkeypatch.setattr(checkpoints, "free_gib", lambda folder: 0.001)
     with pytest.raises(MuseQuestError, match=r"0.00 GiB free, and this run writes up to 0.0\d GiB"):
         train(profile, progress=False)
     record = read_json(home / RUN / "run.json")
     assert record["status"] == "failed" and not (home / RUN / "state").exists()
     model = load_model(profile, device="cpu")
-    weights, state = checkpoint_bytes(model.requires_grad_(True), "adamw_torch")
+    config = RunConfig(profile, load_approach("full"), {})
+    weights, state = astuple(written_by(model.requires_grad_(True), config))[:2]
     assert weights == sum(p.nbytes for p in model.parameters()) and state == 2 * weights
     written = Written(weights, state)
     needed = written.peak / 2**30
-    monkeypatch.setattr(disk, "free_gib", lambda folder: needed)
+    monkeypatch.setattr(checkpoints, "free_gib", lambda folder: needed)
     assert check_disk(RunFolder(home / RUN), written) == pytest.approx(needed, abs=1e-3)
 
 
@@ -440,7 +451,7 @@ def test_the_trainer_notes_what_fits_before_it_trains(profile, home, monkeypatch
 
 
 def test_a_merge_asks_for_room_before_it_writes(run, finished, monkeypatch):
-    monkeypatch.setattr(disk, "free_gib", lambda folder: 0.0)
+    monkeypatch.setattr(checkpoints, "free_gib", lambda folder: 0.0)
     with pytest.raises(MuseQuestError, match="0.00 GiB free, and the merged model takes 0.00 GiB"):
         merge(finished[1], "lora", rows=1)
     assert not (run / "unfinished/merged").exists()

@@ -24,8 +24,7 @@ from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import models, training
 from musequest.finetuning.checkpoints import RunFolder
-from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
-from musequest.finetuning.data_loading import FilledRows
+from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs, FilledRows
 from musequest.finetuning.generation import infer
 from musequest.finetuning.models import (
     STARTS,
@@ -37,7 +36,7 @@ from musequest.finetuning.models import (
 )
 from musequest.finetuning.publishing import publish
 from musequest.finetuning.records import RunRecord, finished_record
-from musequest.finetuning.run_settings import chosen_settings
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import build_trainer
 from musequest.finetuning.trainer import smooth_labels
 from musequest.finetuning.training import train
@@ -463,7 +462,7 @@ def test_weights_that_are_not_those_learned_are_not_done(profile, home, monkeypa
 
 def test_best_weights_that_are_gone_are_one_sentence(profile, home):
     with pytest.raises(MuseQuestError, match="best weights of the run in .* are gone.*fresh=True"):
-        training.check_kept(profile, load_approach("lora"), home / RUN, TrainingArguments(), 1.0)
+        training.check_kept(RunConfig(profile, load_approach("lora"), {}), home / RUN, 1.0)
 
 
 def test_the_trained_model_is_let_go_of_before_it_is_read_back(profile, monkeypatch):
@@ -513,12 +512,10 @@ def test_what_gets_no_gradient_stops_the_first_step_by_name(profile, home, monke
 
 
 def test_settings_reach_the_trainer(profile, home):
-    settings = chosen_settings(profile, load_approach("lora"))
-    trainer = build_trainer(
-        profile, load_approach("lora"), settings, RunFolder(home / RUN), begun(home), progress=False
-    )
+    config = RunConfig.resolve(profile, load_approach("lora"))
+    trainer = build_trainer(config, RunFolder(home / RUN), begun(home), progress=False)
     assert trainer.args.learning_rate == 0.01 and trainer.args.per_device_train_batch_size == 2
-    assert settings["eval_steps"] == trainer.args.save_steps == trainer.args.logging_steps
+    assert config.settings["eval_steps"] == trainer.args.save_steps == trainer.args.logging_steps
 
 
 def test_a_damaged_record_without_state_or_weights_is_nothing_to_lose(profile, home):

@@ -26,7 +26,7 @@ from ..evaluation.report_tables import (
 )
 from ..evaluation.results import load_results
 from ..files import read_json, write_json
-from ..finetuning.machine import hardware
+from ..finetuning.records import hardware
 from ..home import results_dir, root, run_dir
 from ..settings import approach_names, load_profile
 from ..systems.registry import OUTSIDERS, system

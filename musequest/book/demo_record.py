@@ -51,7 +51,7 @@ class DemoRecord:
 
     def save(self, path: Path) -> None:
         """Write the record, unless one of a whole walk is there and this one skipped work."""
-        from ..finetuning.machine import disk_gib  # loads torch, whose memory is not the walk's
+        from ..finetuning.records import disk_gib  # loads torch, whose memory is not the walk's
 
         if path.exists() and not self.from_nothing:
             return
@@ -79,7 +79,7 @@ class DemoRecord:
 
 def where_and_when() -> dict[str, object]:
     """The keys of a record that tell on what it was measured: machine, versions, commit, date."""
-    from ..finetuning.machine import git_commit, hardware, versions
+    from ..finetuning.records import git_commit, hardware, versions
 
     return {
         "hardware": hardware(),

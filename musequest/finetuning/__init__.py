@@ -5,8 +5,8 @@
 
 In: data/<collection>/dataset/, a profile and an approach. Out: runs/<profile>/<approach>/ with
 run.json, metrics.parquet and the adapter or model. Start reading at `training`, the road of every
-run; `trainer` says how a step learns, `collator` what of a row is learned, `strategies` what
-several devices change, and builds the trainer.
+run; `run_config` says what a run is asked, `strategies` builds the trainer and what several devices
+change of it, `trainer` says how a step learns, `collator` what of a row is learned.
 """
 
 from ..lazy import public
@@ -16,9 +16,8 @@ __getattr__, __dir__, __all__ = public(
     {
         "activations": ["empty_model"],
         "collator": ["DocentCollator", "coloured_tokens"],
-        "fsdp": ["plugin_settings"],
+        "distributed": ["processes_here", "train_rank"],
         "generation": ["infer"],
-        "launching": ["processes_here"],
         "merging": ["merge"],
         "model_info": ["trainable_table"],
         "models": [
@@ -28,9 +27,9 @@ __getattr__, __dir__, __all__ = public(
             "load_processor",
         ],
         "publishing": ["publish"],
-        "rank_process": ["train_rank"],
         "records": ["finished_record"],
         "splitting": ["fullest_by_devices", "preview"],
+        "strategies": ["plugin_settings"],
         "training": ["train"],
     },
 )

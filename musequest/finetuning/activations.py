@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from peft import PeftModel
-from PIL import Image
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
-from ..creation.dataset import messages
 from ..settings import Approach, Profile
-from .collator import DocentCollator
 from .models import TUNINGS, freeze_vision, model_config, vision_models, weights_dtype
 
 EMBEDDINGS = "model.text_model.embed_tokens"
 # Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is
 # next to nothing in a large model, and would be much in a small one.
 PROBED = 32
-# Where there is no dataset yet: the longest published answers have about 300 words.
-SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
 
 
 @dataclass(frozen=True)
@@ -40,25 +35,15 @@ class RowShape:
     """One training row as the model sees it: text and image tokens, photos, patches a photo."""
 
     tokens: int
-    photos: int
-    patches: int
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one optimizer step holds at once: rows, tokens a row, photos, patches a photo."""
-
-    rows: int
-    tokens: int
-    photos: int
+    photos: int  # crops included
     patches: int
 
     @classmethod
-    def of(cls, batch: Mapping[str, torch.Tensor], patch_size: int) -> Load:
-        """The load of a batch as the collator makes it; `patch_size` in pixels."""
-        rows, tokens = batch["input_ids"].shape
-        photos, _, height, width = batch["pixel_values"].shape[1:]
-        return cls(rows, tokens, rows * photos, (height // patch_size) * (width // patch_size))
+    def of(cls, encoded: Mapping[str, torch.Tensor], patch_size: int) -> RowShape:
+        """The shape of an encoded row; `patch_size` in pixels."""
+        photos, _, height, width = encoded["pixel_values"].shape
+        patches = (height // patch_size) * (width // patch_size)
+        return cls(len(encoded["input_ids"]), photos, patches)
 
 
 @dataclass(frozen=True)
@@ -123,27 +108,6 @@ def named_parts(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     yield "lm_head", model.lm_head
 
 
-def largest_row(profile: Profile, rows: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
-    """A dataset row with the longest dialog of `rows` and a square photo of `image_size` px."""
-    photo = Image.new("RGB", (profile.image_size, profile.image_size), "white")
-    dialog = max(rows["dialog"], key=len) if rows is not None else SUPPOSED
-    return {"data_id": "largest", "dialog": dialog, "image": photo}
-
-
-def shape_of(encoded: Mapping[str, torch.Tensor], patch_size: int) -> RowShape:
-    """What an encoded row costs: its tokens, photos (crops included) and patches a photo."""
-    photos, _, height, width = encoded["pixel_values"].shape
-    patches = (height // patch_size) * (width // patch_size)
-    return RowShape(tokens=len(encoded["input_ids"]), photos=photos, patches=patches)
-
-
-def row_shape(
-    profile: Profile, collator: DocentCollator, rows: Any | None, patch_size: int
-) -> RowShape:
-    """The shape of the largest row under the profile's processor."""
-    return shape_of(collator.encode(largest_row(profile, rows)), patch_size)
-
-
 def count_activations(
     model: PreTrainedModel | PeftModel, autocast: torch.dtype | None = None
 ) -> Activations:
@@ -158,17 +122,14 @@ def count_activations(
         for each in (one, two):
             _make_fake(each)
         embedded = one.get_input_embeddings().weight.dtype
-        shallow, deeper = (
-            _a_token(each, text.hidden_size, embedded, autocast) for each in (one, two)
-        )
+        shallow, deeper = (_a_token(each, text.hidden_size, autocast) for each in (one, two))
+
+        def of_photo(side: int) -> int:
+            seen = torch.empty(1, side * side, vision.hidden_size, dtype=dtype)
+            return _kept_bytes(one, lambda: _connect(one, seen), autocast)
+
         side = vision.image_size // vision.patch_size
-        small, large = (
-            _kept_bytes(one, lambda m, seen=seen: _connect(m, seen), autocast)
-            for seen in (
-                torch.empty(1, each * each, vision.hidden_size, dtype=dtype)
-                for each in (side, 2 * side)
-            )
-        )
+        small, large = of_photo(side), of_photo(2 * side)
         patch = (large - small) / (3 * side * side)
     return Activations(
         layers=layers,
@@ -181,22 +142,16 @@ def count_activations(
     )
 
 
-def _a_token(
-    model: nn.Module, width: int, dtype: torch.dtype, autocast: torch.dtype | None
-) -> float:
+def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> float:
     """What one token more adds: what is kept once, such as weights that autocast cast, is not."""
-    few, more = (
-        _kept_bytes(model, partial(_read, tokens, labels), autocast)
-        for tokens, labels in (
-            (torch.empty(1, count, width, dtype=dtype), torch.zeros(1, count, dtype=torch.long))
-            for count in (PROBED // 2, PROBED)
-        )
-    )
-    return 2 * (more - few) / PROBED
+    dtype = model.get_input_embeddings().weight.dtype
 
+    def of_tokens(count: int) -> int:
+        labels = torch.zeros(1, count, dtype=torch.long)
+        given = {"inputs_embeds": torch.empty(1, count, width, dtype=dtype), "labels": labels}
+        return _kept_bytes(model, lambda: model(**given, use_cache=False), autocast)
 
-def _read(tokens: torch.Tensor, labels: torch.Tensor, model: nn.Module) -> Any:
-    return model(inputs_embeds=tokens, labels=labels, use_cache=False)
+    return 2 * (of_tokens(PROBED) - of_tokens(PROBED // 2)) / PROBED
 
 
 def _text_model(model: nn.Module) -> nn.Module:
@@ -238,9 +193,7 @@ def _dropout(share: float, values: torch.Tensor) -> torch.Tensor:
     return torch.native_dropout(values, share, train=True)[0]
 
 
-def _kept_bytes(
-    model: nn.Module, forward: Callable[[nn.Module], Any], autocast: torch.dtype | None
-) -> int:
+def _kept_bytes(model: nn.Module, forward: Callable[[], Any], autocast: torch.dtype | None) -> int:
     """Bytes of the storages that `forward` saves for its backward pass, parameters left out."""
     kept: dict[int, torch.UntypedStorage] = {}
     own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
@@ -253,7 +206,7 @@ def _kept_bytes(
 
     mixed = torch.autocast("cpu", dtype=autocast, enabled=autocast is not None)
     with mixed, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = forward(model)
+        result = forward()
         size = sum(storage.nbytes() for storage in kept.values())
         del result
     return size

@@ -6,26 +6,21 @@ process really held is counted in it, not read from a setting (`MemoryStats`).
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 
 from ..errors import MuseQuestError
 from .collator import IGNORED, EncodedDialogs
 from .distributed import all_gather, any_rank, launched
-from .machine import peak_memory_gib
 from .model_info import weights_in
+from .records import peak_memory_gib
 
 SHARE_SHOWN = 0.05
 ECHO_SECONDS = 2.0
@@ -40,22 +35,8 @@ class StopOnSignal(TrainerCallback):
         self.received: str | None = None
         self.received_at = 0.0
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the two signals while the block runs; only Python's main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, self._receive)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def receive(self, number: int) -> None:
+        """Note the first signal; at the second, end."""
         if self.received:
             # A launcher passes on the Ctrl-C that the terminal has sent here already.
             if launched() and time.monotonic() - self.received_at < ECHO_SECONDS:
@@ -65,9 +46,7 @@ class StopOnSignal(TrainerCallback):
         self.received = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         print(f"\n{self.received}: saving a state to go on from ...", file=sys.stderr, flush=True)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Ask the trainer to log, save and stop."""
         if any_rank(self.received is not None):
             self.received = self.received or "a signal to another process"
@@ -80,37 +59,19 @@ class Clock(TrainerCallback):
     def __init__(self) -> None:
         self.start = 0.0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Go on from where an interrupted process stopped."""
         earlier = [entry["seconds"] for entry in state.log_history if "seconds" in entry]
         self.start = time.monotonic() - (earlier[-1] if earlier else 0.0)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Stamp the entry just made."""
         state.log_history[-1]["seconds"] = round(time.monotonic() - self.start, 3)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Log the last step too, which the trainer validates but logs only on a round number."""
         if state.global_step >= state.max_steps:
             control.should_log = True
-
-
-class StopOnBrokenLoss(TrainerCallback):
-    """A validation loss that is no number ends the run before its weights are saved."""
-
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called before the trainer saves."""
-        loss = state.log_history[-1].get("eval_loss", 0.0)
-        if not math.isfinite(loss):
-            raise broken("validation loss", loss, state.global_step)
 
 
 class StopOnUnlearned(TrainerCallback):
@@ -124,7 +85,7 @@ class StopOnUnlearned(TrainerCallback):
         self.checked = False
 
     def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self, args: Any, state: TrainerState, control: Any, **kwargs: Any
     ) -> None:
         """Called when all batches of a step have added their gradients, and no weight has moved."""
         if self.checked:
@@ -150,9 +111,7 @@ class ShowProgress(TrainerCallback):
         self.bar: tqdm | None = None
         self.losses: dict[str, str] = {}
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Draw the bar where the run stands."""
         watched = sys.stderr.isatty()
         every = 1 if watched else max(1, round(state.max_steps * SHARE_SHOWN))
@@ -166,24 +125,18 @@ class ShowProgress(TrainerCallback):
             file=sys.stderr,
         )
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Move the bar."""
         self.bar.update(state.global_step - self.bar.n)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Write the newest losses behind the bar."""
         for key, name in (("loss", "train_loss"), ("eval_loss", "eval_loss")):
             if key in state.log_history[-1]:
                 self.losses[name] = f"{state.log_history[-1][key]:.3f}"
         self.bar.set_postfix(self.losses, refresh=False)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Leave the last line."""
         self.bar.close()
 
@@ -194,38 +147,27 @@ class MemoryStats(TrainerCallback):
     def __init__(self) -> None:
         self.by_rank: list[dict[str, Any]] = []
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called with the model as it is trained, sharded or wrapped."""
-        self.by_rank = all_gather(local_counts(kwargs["model"]))
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """Called with the model as it is trained, sharded or wrapped; of a share, its share."""
+        counts = {"trainable_parameters": 0, "parameters": 0}
+        for parameter in kwargs["model"].parameters():
+            local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+            counts["parameters"] += weights_in(local)
+            counts["trainable_parameters"] += weights_in(local) if parameter.requires_grad else 0
+        self.by_rank = all_gather(counts)
 
     def with_peaks(self) -> list[dict[str, Any]]:
         """The same, a row a process, with the most memory each held (GiB); all have to ask.
 
         It is that of the process's GPU, or without one its resident memory.
         """
-        peaks = all_gather(own_peak_gib())
+        mine = peak_memory_gib()
+        on_gpus = [peak for device, peak in mine.items() if device != "cpu"]
+        peaks = all_gather(max(on_gpus or mine.values()))
         return [
             {"rank": number, **each, "peak_memory_gib": peak}
             for number, (each, peak) in enumerate(zip(self.by_rank, peaks, strict=True))
         ]
-
-
-def own_peak_gib() -> float:
-    """The most memory this process ever held where it computes, GiB."""
-    peaks = peak_memory_gib()
-    return max([peak for device, peak in peaks.items() if device != "cpu"] or peaks.values())
-
-
-def local_counts(model: nn.Module) -> dict[str, int]:
-    """Numbers that this process itself holds: trained parameters and all; of a share, its share."""
-    counts = {"trainable_parameters": 0, "parameters": 0}
-    for parameter in model.parameters():
-        local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
-        counts["parameters"] += weights_in(local)
-        counts["trainable_parameters"] += weights_in(local) if parameter.requires_grad else 0
-    return counts
 
 
 def broken(what: str, value: float, step: int, names: Sequence[str] = ()) -> MuseQuestError:
@@ -244,14 +186,11 @@ def rows_learning(labels: Iterable[torch.Tensor], dataset: EncodedDialogs) -> li
 
     `labels`: those of each batch, (rows, tokens).
     """
-    learned = {tuple(answer) for batch in labels for answer in _answers(batch)}
+    learned = {
+        tuple(row[row != IGNORED].tolist()) for batch in labels for row in batch.detach().cpu()
+    }
     return [
         row["data_id"]
         for row in dataset.texts()
         if tuple(dataset.collator.learned_ids(row)) in learned
     ]
-
-
-def _answers(batch: torch.Tensor) -> Iterator[list[int]]:
-    for row in batch.detach().cpu():
-        yield row[row != IGNORED].tolist()

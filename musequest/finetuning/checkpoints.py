@@ -9,43 +9,40 @@
 
 A folder is written under unfinished/ and then renamed, so it is there whole or not at all. Best
 weights are put in place before the state that names them: a process killed between the two goes
-on from the older state, whose best weights are still there.
+on from the older state, whose best weights are still there. Whether the disk holds all that is
+asked before the first step.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from peft import PeftModel
+from torch import nn
+from transformers import TrainerCallback, TrainerState
 
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, refusal
 from ..files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
 from ..tables import write_table
 from .distributed import barrier
+from .memory import as_trained, optimizer_bytes
+from .records import GIB, disk_gib
+from .run_config import RunConfig
 
 DIGESTS = "digests.json"  # SHA-256 of the files of a state
 TRAINER_STATE = "trainer_state.json"
 # What a checkpoint of the trainer holds besides weights and their configuration.
 STATE_FILES = (
-    "optimizer.*",
-    "optimizer_*",
-    "scheduler.*",
-    "scaler.*",
-    "rng_state*",
-    TRAINER_STATE,
-    "asked.json",
-    "digests.json",
-    "training_args.bin",
-    "README.md",
+    *("optimizer.*", "optimizer_*", "scheduler.*", "scaler.*", "rng_state*", "training_args.bin"),
+    *(TRAINER_STATE, "asked.json", DIGESTS, "README.md"),
 )
+# Bytes of records, metrics, tracker's files, the tokenizer's share of a checkpoint.
+RECORDS = 32 * 2**20
 
 
 class RunFolder:
@@ -104,10 +101,6 @@ class RunFolder:
             record_digests(held.parent, without=held.name)
             shutil.rmtree(held) if held.is_dir() else held.unlink()
 
-    def weights_digests(self, name: str) -> dict[str, str]:
-        """The SHA-256 of the files of adapter/ or model/, by their path in the run's folder."""
-        return digests_of(self.folder, (self.folder / name).rglob("*"))
-
     def check_state(self) -> None:
         """Raise MuseQuestError if the last state is not what was written; older ones do not say."""
         state = self.last_state()
@@ -123,8 +116,19 @@ class RunFolder:
         return read_remade(state / "asked.json") or None
 
     def write_metrics(self, state: TrainerState) -> None:
-        """Write metrics.parquet from the trainer's log."""
-        write_table("metrics", self.folder / "metrics.parquet", metrics_of(state))
+        """Write metrics.parquet: a row a step at which the trainer logged something measured."""
+        rows: dict[int, dict[str, float | None]] = {}
+        for entry in state.log_history:
+            if "loss" not in entry and "eval_loss" not in entry:
+                continue
+            step = {"step": entry["step"], "epoch": entry["epoch"]}
+            row = rows.setdefault(entry["step"], {**step, "train_loss": None, "eval_loss": None})
+            row["train_loss"] = entry.get("loss", row["train_loss"])
+            row["eval_loss"] = entry.get("eval_loss", row["eval_loss"])
+            row["learning_rate"] = entry.get("learning_rate", row.get("learning_rate"))
+            row["seconds"] = entry["seconds"]
+        measured = [rows[step] for step in sorted(rows)]
+        write_table("metrics", self.folder / "metrics.parquet", measured)
 
     def discard(self) -> None:
         """Remove the whole run, predictions included."""
@@ -137,9 +141,7 @@ class KeepBestAndLast(TrainerCallback):
     def __init__(self, folder: RunFolder, asked: dict[str, Any]) -> None:
         self.folder, self.asked = folder, asked
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Called when the trainer has written its checkpoint under unfinished/."""
         barrier()  # until every process has written its share
         if not state.is_world_process_zero:
@@ -152,23 +154,6 @@ class KeepBestAndLast(TrainerCallback):
         record_digests(written)
         self.folder.keep(state.global_step, state.best_global_step)
         self.folder.write_metrics(state)
-
-
-def metrics_of(state: TrainerState) -> list[dict[str, float | None]]:
-    """The trainer's log as rows of metrics.parquet, one a step at which something was measured."""
-    rows: dict[int, dict[str, float | None]] = {}
-    for entry in state.log_history:
-        if "loss" not in entry and "eval_loss" not in entry:
-            continue
-        row = rows.setdefault(
-            entry["step"],
-            {"step": entry["step"], "epoch": entry["epoch"], "train_loss": None, "eval_loss": None},
-        )
-        for name, key in (("train_loss", "loss"), ("eval_loss", "eval_loss")):
-            row[name] = entry.get(key, row[name])
-        row["learning_rate"] = entry.get("learning_rate", row.get("learning_rate"))
-        row["seconds"] = entry["seconds"]
-    return [rows[step] for step in sorted(rows)]
 
 
 def record_digests(checkpoint: Path, without: str | None = None) -> None:
@@ -215,3 +200,82 @@ def _link(source: str, target: str) -> str:
     except OSError:
         shutil.copy2(source, target)
     return target
+
+
+@dataclass(frozen=True)
+class Written:
+    """Bytes that a run writes: weights (an adapter's alone, if there is one) and state of a
+    checkpoint, and the model merged of shards.
+
+    Weights that are both the best and the last lie on the disk once, under two names; here they
+    are counted as two.
+    """
+
+    weights: int
+    state: int
+    merged: int = 0
+
+    @property
+    def peak(self) -> int:
+        """The most there is at a time.
+
+        That is the last state, the best weights and the checkpoint being written; or, when shards
+        are merged, the last state, the best shards, the whole of them in one file, and the model.
+        """
+        return 3 * self.weights + self.state + max(self.state, self.merged) + RECORDS
+
+    @property
+    def end(self) -> int:
+        """The most that is left of a run that is done: the best weights and the last ones."""
+        return self.weights + (self.merged or self.weights) + RECORDS
+
+
+def written_by(model: nn.Module, config: RunConfig) -> Written:
+    """What a run that trains `model` will write; a sharded one's has to be without memory."""
+    loaded = sum(p.nbytes for p in model.parameters())
+    model = as_trained(model, config)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    saved = trainable if isinstance(model, PeftModel) else model.parameters()
+    return Written(
+        weights=sum(p.nbytes for p in saved),
+        state=optimizer_bytes(trainable, config.optimizer),
+        merged=loaded if config.approach.strategy == "fsdp" else 0,
+    )
+
+
+def check_disk(folder: RunFolder, written: Written) -> float:
+    """The GiB a run needs at most; MuseQuestError if the disk has less. What it holds counts."""
+    needed = written.peak / GIB
+    held = disk_gib(folder.folder)
+    free = free_gib(folder.folder)
+    if free + held < needed:
+        raise MuseQuestError(
+            f"The disk of {folder.folder} has {free:.2f} GiB free, and this run writes up to "
+            f"{needed:.2f} GiB (a checkpoint has {written.weights / GIB:.2f} GiB of weights and "
+            f"{written.state / GIB:.2f} GiB of optimizer state, and a new one is whole before the "
+            "old one goes); make room, or let MUSEQUEST_HOME name a larger disk."
+        )
+    return round(needed, 4)
+
+
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Raise MuseQuestError unless the disk of `folder` has `needed` bytes free for `what`."""
+    free = free_gib(folder)
+    if free < needed / GIB:
+        raise MuseQuestError(
+            f"The disk of {folder} has {free:.2f} GiB free, and {what} takes {needed / GIB:.2f} "
+            "GiB; make room, or let MUSEQUEST_HOME name a larger disk."
+        )
+
+
+def free_gib(folder: Path) -> float:
+    """GiB that are free on the disk on which `folder` lies or will lie."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / GIB
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that the disk or its quota is used up."""
+    refused = refusal(error)
+    return refused is not None and refused.errno in (errno.ENOSPC, errno.EDQUOT)

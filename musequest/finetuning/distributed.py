@@ -1,31 +1,52 @@
-"""What the processes of one run need of each other: a number each, a meeting, one decision.
+"""One run in several processes: how many, who starts them, and what they need of each other.
+
+    musequest train --processes 2          this module starts torchrun, which starts the ranks
+    torchrun ... -m musequest train        they are started already; also `accelerate launch`
+    notebook_launcher(train_rank, (...))   likewise, out of a notebook
 
     launched(), rank(), world_size()       from the launcher's environment variables
-    local_world_size()                     how many of them run on this machine
-    barrier()                                 join the process group; wait until all are here
-    run_on_rank0(function)              what rank 0 found or raised, on all ranks
-    all_gather(thing)                         what each rank says, on all ranks
-    any_rank(flag)                         whether the flag is set on one of them
-    prefixed_output()                      lines that say which rank printed them
+    barrier()                              join the process group; wait until all are here
+    run_on_rank0(function)                 what rank 0 found or raised, on all ranks
+    all_gather(thing), any_rank(flag)      what each rank says, on all ranks
 
-Without a launcher there is one process, and all of these are trivial.
+`train` is the same in all three ways to start, and without a launcher there is one process. Rank 0
+alone writes records and moves folders. An approach adds to its config.yaml `parallel.strategy`, and
+`parallel.processes` where the number does not follow from the devices.
+
+No model library is imported here before a function needs it: whoever starts processes out of a
+notebook may not have touched a device yet.
 """
 
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import os
 import re
+import signal
+import subprocess
 import sys
+import tempfile
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import MuseQuestError
+from ..files import read_json, write_json
+from ..home import root
+from ..settings import Approach, Profile
 
 # How long processes wait for one that writes a large checkpoint; by itself NCCL gives up sooner.
 PATIENCE = timedelta(hours=2)
+# Without GPUs a parallel approach is rehearsed in two processes.
+REHEARSAL = 2
+# One process gives its layers to many devices.
+ONE_PROCESS = {"sequential"}
+LINES_KEPT = 40
 
 
 def launched() -> bool:
@@ -55,11 +76,13 @@ def barrier() -> None:
     import torch
     from accelerate import PartialState
 
-    if not torch.cuda.is_available():
-        torch.set_num_threads(_threads())
-    joins = not torch.distributed.is_initialized()
-    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
-    if joins and not torch.cuda.is_available():
+    gpu, joins = torch.cuda.is_available(), not torch.distributed.is_initialized()
+    if not gpu:
+        # Its share of the cores; one if OpenMP was forked, which hangs.
+        own = "TORCHELASTIC_RUN_ID" in os.environ
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)) if own else 1)
+    PartialState(cpu=not gpu, timeout=PATIENCE)
+    if joins and not gpu:
         atexit.register(_leave)
     torch.distributed.barrier()
 
@@ -145,8 +168,165 @@ class _Prefixed:
         return getattr(self.stream, name)
 
 
-def _threads() -> int:
-    """Threads of a rank on CPU: its share of the cores; one if OpenMP was forked, which hangs."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and "OMP_NUM_THREADS" in os.environ:
-        return int(os.environ["OMP_NUM_THREADS"])
-    return 1
+def processes_for(approach: Approach, wanted: int | None = None) -> int:
+    """How many processes a run of the approach takes: `wanted`, or as many as there are devices.
+
+    Raises MuseQuestError where the approach cannot run so, or the devices are not there. Within
+    a launched process it is the number launched.
+    """
+    import torch
+
+    devices = torch.cuda.device_count()
+    several = approach.strategy is not None and approach.strategy not in ONE_PROCESS
+    default = processes_here() if several else 1
+    count = wanted or (approach.parallel or {}).get("processes") or default
+    count = world_size() if launched() else count
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
+    gpus = f"{devices} GPU{'' if devices == 1 else 's'}"
+    instead = f"choose '{approach.name.split('_')[0]}' instead"
+    if count > 1 and not several:
+        raise MuseQuestError(
+            f"The approach '{approach.name}' trains in one process, not in {count}; leave out "
+            "--processes, or choose a parallel approach such as lora_ddp."
+        )
+    if count == 1 and several:
+        raise MuseQuestError(
+            f"The approach '{approach.name}' needs two processes or more, and here is one "
+            f"({gpus}); {instead}."
+        )
+    if several and devices and here > devices:
+        raise MuseQuestError(
+            f"{here} processes need {here} GPUs, and there are not more than {gpus} here; "
+            f"{instead if devices == 1 else f'use --processes {devices}'}."
+        )
+    return count
+
+
+def processes_here() -> int:
+    """One process a GPU; two without, so that a parallel approach can be rehearsed."""
+    import torch
+
+    return torch.cuda.device_count() or REHEARSAL
+
+
+def launch(
+    profile: Profile,
+    approach_name: str,
+    processes: int,
+    overrides: dict[str, str] | None = None,
+    progress: bool = True,
+) -> None:
+    """Run `train` with these arguments in `processes` ranks on this machine, by torchrun.
+
+    What the ranks print is passed on. Ctrl-C and SIGTERM let them save a state; a second signal
+    ends them at once. If a rank fails, MuseQuestError says what the first of them said. Should
+    this process be killed, the ranks notice, save a state and end.
+    """
+    asked = {
+        "profile": dataclasses.asdict(profile),
+        "approach_name": approach_name,
+        "overrides": overrides,
+        "progress": progress,
+    }
+    with tempfile.TemporaryDirectory(prefix="musequest-") as temporary:
+        folder = Path(temporary)
+        write_json(folder / "asked.json", asked)
+        paths = [str(root()), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTHONUNBUFFERED": "1",
+            "TORCHELASTIC_ERROR_FILE": str(folder / "error.json"),  # of the first rank that fails
+        }
+        code, unexplained = _watched(_torchrun(folder, processes), environment)
+        if (folder / "error.json").exists():
+            said = read_json(folder / "error.json")["message"]
+            text = said["message"] if isinstance(said, dict) else str(said)
+            # torchrun keeps it as `kind: text`.
+            raise MuseQuestError(text.removeprefix(f"{MuseQuestError.__name__}: "))
+    if code:
+        print(*unexplained, sep="\n", file=sys.stderr)
+        raise MuseQuestError(
+            f"A process of the run '{approach_name}' ended without a word (code {code}), most "
+            "likely because memory ran out; the last saved state is kept, and the same call goes "
+            "on from it with, say, a smaller per_device_train_batch_size."
+        )
+
+
+def _torchrun(folder: Path, processes: int) -> list[str]:
+    """The command that starts the ranks; they meet on a free port of this machine."""
+    options = ["--standalone", "--nproc-per-node", str(processes)]
+    module = ["--module", f"{__package__}.distributed", str(folder / "asked.json")]
+    return [sys.executable, "-m", "torch.distributed.run", *options, *module]
+
+
+def _watched(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Pass on what the ranks print; returns the exit code and the last lines of torchrun's own.
+
+    The ranks read their standard input only to learn that it was closed: by this process when it
+    is told to stop, or by the system when this process is gone.
+    """
+    rest: deque[str] = deque(maxlen=LINES_KEPT)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    assert process.stdin and process.stdout
+    steps = iter([process.stdin.close])
+    with on_stop(lambda _: next(steps, process.terminate)()), process:
+        for line in process.stdout:
+            if line.startswith("[rank "):
+                print(line, end="", file=sys.stderr, flush=True)
+            else:
+                rest.append(line.rstrip())
+        return process.wait(), list(rest)
+
+
+@contextmanager
+def on_stop(receive: Callable[[int], None]) -> Iterator[None]:
+    """Call `receive` with the number of each Ctrl-C or SIGTERM; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: receive(number)) for number in stops}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train_rank(*arguments: Any, **options: Any) -> dict[str, Any]:
+    """`train`, for Accelerate's notebook_launcher, which wants no device touched before."""
+    from . import train
+
+    return train(*arguments, **options)
+
+
+def main(path: str) -> None:
+    """Train as one rank, as `launch` asked in the file `path`; stop when the launcher is gone."""
+    import torch
+
+    def wait() -> None:
+        # Not through sys.stdin, whose lock would stay taken when the process ends.
+        os.read(0, 1)
+        os.kill(os.getpid(), signal.SIGTERM)  # at which it saves a state
+
+    threading.Thread(target=wait, daemon=True).start()
+    asked = read_json(path)
+    train_rank(**{**asked, "profile": Profile(**asked["profile"])})
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(main)(sys.argv[1])

@@ -1,25 +1,35 @@
-"""What a training run needs on a device, in bytes, and how many rows fit beside its weights."""
+"""What a training run needs on a device, in bytes, and what a device lets a run do.
+
+Rows at a time, recomputing of activations and bf16 are found once and remembered in run.json. None
+of it changes what is learned: the rows of an optimizer step stay as they were asked, only more of
+them follow one another.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import psutil
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, TrainingArguments
+from transformers import AutoModelForImageTextToText
 
-from ..hub import of_base_model
-from ..settings import Approach, Profile
+from ..errors import MuseQuestError
 from .activations import Activations, RowShape, count_activations
-from .distributed import local_world_size
-from .models import TUNINGS, vision_models, weights_dtype
+from .distributed import any_rank
+from .models import TUNINGS, vision_models
 from .optimizer import MASTER_WEIGHTS
-from .records import STEPS
+from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor
+from .run_config import RunConfig
+from .splitting import fullest_here, shares_here
 
-# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
-USABLE = 0.92
+LOGGER = logging.getLogger("musequest")
+# Bytes of a step with so many rows at a time, with activations recomputed or not.
+BytesOfStep = Callable[[int, bool], int]
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep
 # two numbers in the parameter's own dtype. Adafactor keeps rows and columns only
 # (arXiv:1804.04235); of bitsandbytes, 8-bit optimizers keep two bytes and their scales, and 32-bit
@@ -80,21 +90,17 @@ class Memory:
         return max(0, room // self.activations.of_row(self.row, checkpointing))
 
 
-def memory_of(
-    profile: Profile, approach: Approach, settings: dict[str, Any], row: RowShape
-) -> Memory:
-    """The memory of one run, from configurations alone: no weight is loaded."""
-    config = of_base_model(AutoConfig.from_pretrained, profile)
-    dtype = weights_dtype(profile)
-
-    optimizer = str(settings.get("optim", TrainingArguments.default_optim))
+def memory_of(config: RunConfig, row: RowShape) -> Memory:
+    """The memory of a run on rows of this shape, from configurations alone: no weight is loaded."""
+    approach, optimizer = config.approach, config.optimizer
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
-        weights = weight_bytes(model, approach.quantization)
-        whole = sum(p.nbytes for p in model.parameters())
-        model = TUNINGS[approach.tuning](as_quantized(model, approach.quantization), approach)
-    activations = count_activations(model, autocast_dtype(settings))
-    model = as_trained(model, approach, settings)
+        model = AutoModelForImageTextToText.from_config(config.base_config, dtype=config.dtype)
+        weights = whole = sum(p.nbytes for p in model.parameters())
+        if approach.quantization:
+            weights -= quantize(model, approach.quantization)
+        model = TUNINGS[approach.tuning](model, approach)
+    activations = count_activations(model, config.autocast)
+    model = as_trained(model, config)
     added = sum(p.nbytes for p in model.parameters()) - whole
     trainable = [p for p in model.parameters() if p.requires_grad]
     return Memory(
@@ -104,64 +110,48 @@ def memory_of(
         scratch=scratch_bytes(trainable, optimizer),
         row=row,
         activations=activations,
-        accumulates=int(settings.get(STEPS, 1)) > 1,
+        accumulates=int(config.settings.get(STEPS, 1)) > 1,
     )
 
 
-def as_trained(model: nn.Module, approach: Approach, settings: dict[str, Any]) -> nn.Module:
+def as_trained(model: nn.Module, config: RunConfig) -> nn.Module:
     """The model, in which what a sharded run trains has the dtype that it is trained and saved in.
 
     Under mixed precision Accelerate shards the trained weights in float32 (`fsdp2_prepare_model`),
     so their gradients and states are float32 too.
     """
-    if approach.strategy == "fsdp" and autocast_dtype(settings):
+    if config.approach.strategy == "fsdp" and config.autocast:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
     return model
 
 
-def as_quantized(model: nn.Module, quantization: dict[str, Any] | None) -> nn.Module:
-    """The model with the dtypes that one in few bits computes in, its own weights left as they are.
+def quantize(model: nn.Module, quantization: dict[str, Any]) -> int:
+    """Give an empty model the dtypes that one in few bits computes in; returns the bytes it saves.
 
-    All that is not in few bits is float32, the vision model excepted (`models.add_adapter`), and a
-    layer in few bits gives back the dtype that it is given (bitsandbytes' `Linear4bit`).
+    Weights in few bits stay as they are here. All else is float32, the vision model excepted
+    (`models.add_adapter`), and a layer in few bits gives back the dtype that it is given
+    (bitsandbytes' `Linear4bit`).
     """
-    if not quantization:
-        return model
-    quantized = _quantized(model, quantization)
+    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
+    quantized = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not any(part in name for part in skipped)
+    ]
     own = {module.weight for module in quantized}
     seeing = {p for module in vision_models(model) for p in module.parameters()}
     for parameter in model.parameters():
         if parameter not in own and parameter not in seeing:
             parameter.data = parameter.data.float()
-    for module in quantized:
-        module.register_forward_hook(lambda _, given, made: made.to(given[0].dtype))
-    return model
-
-
-def _quantized(model: nn.Module, quantization: dict[str, Any]) -> list[nn.Linear]:
-    """The layers that bitsandbytes puts into few bits."""
-    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
-    return [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not any(part in name for part in skipped)
-    ]
-
-
-def weight_bytes(model: nn.Module, quantization: dict[str, Any] | None) -> int:
-    """Bytes of the weights as they are loaded, quantised where bitsandbytes does so."""
-    total = sum(p.nbytes for p in model.parameters())
-    if not quantization:
-        return total
-    each = 1.0
+    bytes_a_weight = 1.0
     if quantization.get("load_in_4bit"):
         double = quantization.get("bnb_4bit_use_double_quant")
-        each = 0.5 + ((1 + 4 / BLOCKS) / BLOCK if double else 4 / BLOCK)
-    for module in _quantized(model, quantization):
-        total += int(module.weight.numel() * each) - module.weight.nbytes
-    return total
+        bytes_a_weight = 0.5 + ((1 + 4 / BLOCKS) / BLOCK if double else 4 / BLOCK)
+    for module in quantized:
+        module.register_forward_hook(lambda _, given, made: made.to(given[0].dtype))
+    return sum(w.nbytes - int(w.numel() * bytes_a_weight) for w in own)
 
 
 def optimizer_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
@@ -179,17 +169,136 @@ def scratch_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
     return ONE_BY_ONE * max(p.numel() for p in trainable) if optimizer == MASTER_WEIGHTS else 0
 
 
-def autocast_dtype(settings: dict[str, Any]) -> torch.dtype | None:
-    """The dtype of mixed precision, if there is any."""
-    if settings.get("bf16"):
-        return torch.bfloat16
-    return torch.float16 if settings.get("fp16") else None
+def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
+    """Keys of TrainingArguments that suit this device, where the settings leave them open.
 
-
-def available_bytes(device: str) -> int:
-    """Bytes that a process may take to train: of a GPU all but a reserve, else its share of what
-    is free, for the processes of one machine share its memory.
+    bf16: where a GPU has it. activation_checkpointing: if a step would not fit without; by its
+    estimate, or where layers are split over devices, if no split of them fits. With
+    auto_find_batch_size the rows at a time are tried out, and halved or more, to a number that
+    divides what was asked for, until a step of the largest rows passes; they are accumulated to
+    what was asked for. Without a `model` it is parted over devices, and nothing is tried out.
     """
-    if device.startswith("cuda"):
-        return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
-    return int(psutil.virtual_memory().available * USABLE) // local_world_size()
+    tries_rows = bool(config.settings.get("auto_find_batch_size"))
+    if tries_rows and model is None:
+        raise MuseQuestError(
+            f"auto_find_batch_size tries a step on one device, and '{config.approach.name}' parts "
+            "its model over several; leave it out and give per_device_train_batch_size instead "
+            "(`python -m musequest preflight` says how many rows fit)."
+        )
+    device = config.device if model is None else next(model.parameters()).device
+    found: dict[str, Any] = {}
+    if all(config.settings.get(key) is None for key in ("bf16", "fp16")):
+        # Processors compute it too, but slower than float32, and not to the same last digit.
+        gpu = device.type == "cuda"
+        found["bf16"] = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if config.recompute is None:
+        large = _needs_recomputing(config, found, device)
+        found[RECOMPUTE] = any_rank(large)  # each decides by its own device, and all do the same
+    if tries_rows:
+        chosen = found.get(RECOMPUTE, bool(config.settings.get(RECOMPUTE)))
+        tries = (chosen, True) if RECOMPUTE in found else (chosen,)
+        found |= _by_trying(config.fitted(found), model, tries)
+    return found
+
+
+def _needs_recomputing(config: RunConfig, found: dict[str, Any], device: torch.device) -> bool:
+    """Whether a step with all activations kept is estimated to be too large for the device.
+
+    `found` are the settings found so far. A parted model is not loaded yet; else, on a processor,
+    free memory is what its weights left.
+    """
+    available, approach = available_bytes(str(device)), config.approach
+    if approach.layered:
+        return fullest_here(config.fitted(found), config.rows, False) > available
+    needed = memory_of(config.fitted(found), config.row)
+    loaded = needed.weights if device.type == "cpu" and not approach.parted else 0
+    return needed.total(config.rows, False, shares_here(approach)) - loaded > available
+
+
+def _by_trying(config: RunConfig, model: nn.Module, tries: tuple[bool, ...]) -> dict[str, Any]:
+    """The most rows at a time that pass; `tries`: with activations recomputed, or not, in turn."""
+    total = config.rows_a_step
+    for recompute in dict.fromkeys(tries):
+        rows = config.rows
+        while rows:
+            # Processes have to use the same number.
+            if not any_rank(not _passes(config, model, rows, recompute)):
+                found = {ROWS: rows, STEPS: total // rows, RECOMPUTE: recompute}
+                LOGGER.info("%s rows fit at a time, %s times a step.", rows, found[STEPS])
+                return found
+            rows = largest_divisor(total, rows // 2)
+    raise MuseQuestError(
+        "Not even one row fits into the memory of this device, the weights beside it; choose a "
+        "larger one or another approach (`python -m musequest preflight` says what fits where)."
+    )
+
+
+def _passes(config: RunConfig, model: nn.Module, rows: int, recompute: bool) -> bool:
+    """Whether one step of `rows` of the largest row stays within memory; leaves no trace."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    device = trained[0].device
+    was_training = model.training
+    model.train()
+    if recompute:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            batch = config.collator([config.largest_row] * rows)
+            batch = {name: held.to(device) for name, held in batch.items()}
+            mixed = config.autocast is not None
+            with torch.autocast(device.type, dtype=config.autocast, enabled=mixed):
+                loss = model(**batch).loss
+            loss.backward()
+            states = [(torch.empty_like(p), torch.empty_like(p)) for p in trained]
+            del states, loss, batch
+        return True
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        return False
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.train(was_training)
+        if recompute:
+            model.activation_checkpointing_disable()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def out_of_memory(config: RunConfig) -> str:
+    """What was asked, what it takes, and which numbers would fit."""
+    torch.cuda.empty_cache()
+    approach, shares = config.approach, shares_here(config.approach)
+    needed = memory_of(config, config.row)
+    takes: BytesOfStep = partial(needed.total, shares=shares)
+    if approach.layered:  # that on the fullest of the devices
+        takes = partial(fullest_here, config)
+    available = available_bytes(str(config.device))
+    if config.device.type == "cpu":  # the weights are still loaded, and counted in what is taken
+        available += needed.weights // shares
+    recompute = bool(config.recompute)
+    return (
+        f"Out of memory on {config.device}: {config.rows} rows at a time "
+        f"{'with' if recompute else 'without'} activation_checkpointing take about "
+        f"{takes(config.rows, recompute) / GIB:.1f} GiB of {available / GIB:.1f} GiB usable; "
+        f"{what_fits(takes, available, config.rows_a_step, not approach.parted)}"
+    )
+
+
+def what_fits(takes: BytesOfStep, available: int, total: int, can_be_tried: bool) -> str:
+    """The settings under which a step of `total` rows, no more and no less, would fit, or none."""
+    for recompute in (False, True):
+        rows = largest_divisor(total, total)
+        while rows and takes(rows, recompute) > available:
+            rows = largest_divisor(total, rows - 1)
+        if rows:
+            found = (
+                f"{ROWS}={rows} with {STEPS}={total // rows} and "
+                f"{RECOMPUTE}={str(recompute).lower()} would fit"
+            )
+            tried = ", or let auto_find_batch_size=true find them"
+            return found + (tried if can_be_tried else "")
+    return (
+        f"not one row would fit, for it takes {takes(1, True) / GIB:.1f} GiB, so "
+        "choose another approach or a larger device (`python -m musequest preflight` says which)"
+    )

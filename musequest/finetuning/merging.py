@@ -22,13 +22,12 @@ from ..files import check_digests, digests_of, read_remade, write_json
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
-from .checkpoints import RunFolder, move_into_place
+from .checkpoints import RunFolder, check_room, move_into_place
 from .collator import DocentCollator
-from .disk import check_room
 from .generation import generate
 from .models import default_device, load_processor, load_tuned
 from .records import finished_record
-from .validation import free_memory, reference_loss
+from .trainer import free_memory, reference_loss
 
 MERGED, AGREEMENT = "merged", "agreement.json"
 # By how much the mean loss of the reference answers may differ, relatively: rounding of the dtype.

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import ProcessorMixin
 
 from ..files import write_text
-from .planner import Plan
+from .splitting import Plan
 
 NAME = "model_info.md"
 PARTS = ("vision_model", "connector", "text_model", "lm_head")

@@ -49,7 +49,7 @@ def load_processor(profile: Profile) -> ProcessorMixin:
     Without a padding token of its own the tokenizer pads with another one: padding is masked
     everywhere, and adding a token would resize the embeddings.
     """
-    processor = _from_pretrained(AutoProcessor, profile, backend="pil")
+    processor = of_base_model(AutoProcessor.from_pretrained, profile, backend="pil")
     tokenizer, photos = processor.tokenizer, processor.image_processor
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
@@ -86,11 +86,14 @@ def load_model(
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
     options["output_loading_info"] = True
-    loaded = _from_pretrained(AutoModelForImageTextToText, profile, **options)
+    loaded = of_base_model(AutoModelForImageTextToText.from_pretrained, profile, **options)
     model = _whole(*loaded, profile.base_model)
     freeze_vision(model)
-    if quantization:
-        _keep_gradients(model)
+    for module in model.modules() if quantization else ():
+        # Else bitsandbytes repacks 4-bit weights for one processor's bfloat16 instructions, at the
+        # first validation, and from then on no gradient passes through these layers.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return model.eval()
 
 
@@ -232,9 +235,9 @@ def base_fingerprint(profile: Profile) -> str:
 
     Of a folder beyond 1 GiB only names and sizes are hashed.
     """
-    folder = Path(profile.base_model_source)
-    if not folder.is_dir():
-        return Path(of_base_model(cached_file, profile, "config.json")).parent.name
+    folder = _base_folder(profile)
+    if not Path(profile.base_model_source).is_dir():
+        return folder.name
     files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.json"))]
     small = sum(file.stat().st_size for file in files) < HASHED_BYTES
     digest = hashlib.sha256()
@@ -274,16 +277,6 @@ def _peft_calling_old_names() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
         yield
-
-
-def _keep_gradients(model: nn.Module) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights for one processor's bfloat16 instructions.
-
-    It does so at the first validation, and from then on no gradient passes through these layers.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def freeze_vision(model: nn.Module) -> None:
@@ -339,7 +332,3 @@ def _whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> PreTra
 def _straight_to(device: str) -> dict[str, Any]:
     """Options under which weights are read to a GPU without lying in main memory first."""
     return {} if device == "cpu" else {"device_map": {"": device}}
-
-
-def _from_pretrained(auto_class: type, profile: Profile, **options: Any) -> Any:
-    return of_base_model(auto_class.from_pretrained, profile, **options)

@@ -15,17 +15,12 @@ tests/test_optimizer.py where they were; it also wants a C++ compiler on the mac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from bitsandbytes.optim import AdamW8bit
 from torch import nn
 from transformers import TrainingArguments
-
-from ..errors import MuseQuestError
-from ..settings import Approach, Profile
-from .models import weights_dtype
 
 # The value of `optim` that chooses it; the others are those of `transformers.TrainingArguments`.
 MASTER_WEIGHTS = "adamw_8bit_master_weights"
@@ -82,25 +77,6 @@ def split(exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def join(rounded: torch.Tensor, left_over: torch.Tensor) -> torch.Tensor:
     """The float32 numbers that `split` took apart."""
     return (rounded.detach().float().view(torch.int32) + left_over).view(torch.float32)
-
-
-def default_optimizer(
-    profile: Profile, approach: Approach, settings: Mapping[str, Any]
-) -> dict[str, str]:
-    """The key `optim` for an approach that learns weights kept in bfloat16 alone; else nothing.
-
-    An adapter is learned in float32, and so are sharded weights under mixed precision
-    (`memory.as_trained`). An optimizer that is asked for and cannot be had raises MuseQuestError.
-    """
-    sharded = approach.strategy == "fsdp"
-    if sharded and settings.get("optim") == MASTER_WEIGHTS:
-        raise MuseQuestError(
-            f"optim: {MASTER_WEIGHTS} updates whole weights, and '{approach.name}' shards them; "
-            "use optim: adamw_torch with bf16: true, under which shards are kept in float32."
-        )
-    if approach.tuning != "full" or sharded or weights_dtype(profile) != torch.bfloat16:
-        return {}
-    return {"optim": MASTER_WEIGHTS}
 
 
 def as_arguments(settings: dict[str, Any]) -> dict[str, Any]:

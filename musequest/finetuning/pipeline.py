@@ -29,12 +29,12 @@ from transformers import (
 from ..errors import MuseQuestError
 from ..files import write_json
 from ..hub import of_base_model
-from ..settings import Approach, Profile
 from .activations import EMBEDDINGS, named_parts
 from .collator import IGNORED
 from .distributed import all_gather, barrier, rank
-from .models import TUNINGS, freeze_vision, model_config
-from .planner import Plan
+from .models import TUNINGS, freeze_vision
+from .run_config import RunConfig
+from .splitting import Plan
 from .trainer import DocentTrainer
 
 
@@ -163,7 +163,7 @@ class PipelineTrainer(DocentTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         folder = Path(output_dir)
-        torch.save(self.optimizer.state_dict(), folder / _optimizer_file())
+        torch.save(self.optimizer.state_dict(), folder / f"optimizer_{rank()}.pt")
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
 
@@ -179,7 +179,9 @@ class PipelineTrainer(DocentTrainer):
         if checkpoint is None:
             return
         folder = Path(checkpoint)
-        states = torch.load(folder / _optimizer_file(), map_location="cpu", weights_only=True)
+        states = torch.load(
+            folder / f"optimizer_{rank()}.pt", map_location="cpu", weights_only=True
+        )
         self.optimizer.load_state_dict(states)
         schedule = torch.load(folder / "scheduler.pt", weights_only=True)
         self.lr_scheduler.load_state_dict(schedule)
@@ -208,10 +210,6 @@ def fill_rows(batch: Mapping[str, torch.Tensor], multiple: int) -> dict[str, tor
     return filled
 
 
-def _optimizer_file() -> str:
-    return f"optimizer_{rank()}.pt"
-
-
 class Elsewhere(nn.Module):
     """Stands where another process holds the real part, and passes on what it is given."""
 
@@ -226,18 +224,10 @@ class Stage(nn.Module):
     def __init__(self, model: PreTrainedModel, plan: Plan, number: int) -> None:
         super().__init__()
         self.model, self.number, self.count = model, number, len(plan.stages)
+        self.is_first, self.is_last = number == 0, number == self.count - 1
         self.own = tuple(f"{part.name}." for part in plan.stages[number])
+        self.file = f"model-{number + 1:05d}-of-{self.count:05d}.safetensors"
         self.autocast: torch.dtype | None = None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it sees photos and tokens."""
-        return self.number == 0
-
-    @property
-    def is_last(self) -> bool:
-        """Whether it makes logits."""
-        return self.number == self.count - 1
 
     def forward(self, given: torch.Tensor, **context: torch.Tensor) -> torch.Tensor:
         """Hidden states (rows, tokens, width) for the next stage; of the last one logits.
@@ -247,15 +237,13 @@ class Stage(nn.Module):
         """
         mixed = self.autocast is not None
         with torch.autocast(given.device.type, self.autocast, enabled=mixed):
-            made = self._compute(given, context)
+            if self.is_first:  # it sees photos and tokens
+                made = self.model(input_ids=given, use_cache=False, **context).logits
+            else:
+                text = self.model.model.text_model
+                hidden = text(inputs_embeds=given, use_cache=False, **context).last_hidden_state
+                made = self.model.lm_head(hidden)
         return made.to(self.model.dtype)
-
-    def _compute(self, given: torch.Tensor, context: dict[str, torch.Tensor]) -> torch.Tensor:
-        if self.is_first:
-            return self.model(input_ids=given, use_cache=False, **context).logits
-        text = self.model.model.text_model
-        hidden = text(inputs_embeds=given, use_cache=False, **context).last_hidden_state
-        return self.model.lm_head(hidden)
 
     def context(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What of a batch the stage needs besides what it is given."""
@@ -276,11 +264,14 @@ class Stage(nn.Module):
         with configuration and index.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        weights = self._weights()
-        save_file(weights, folder / self._file(), metadata={"format": "pt"})
-        mine = {name: (self._file(), tensor.nbytes) for name, tensor in weights.items()}
-        everybody: list[Any] = [None] * self.count
-        dist.all_gather_object(everybody, mine)
+        weights = {  # a copy of another stage's is not own
+            name: tensor.cpu().contiguous()
+            for name, tensor in self.model.state_dict().items()
+            if name.startswith(self.own) and name not in self.model.all_tied_weights_keys
+        }
+        save_file(weights, folder / self.file, metadata={"format": "pt"})
+        mine = {name: (self.file, tensor.nbytes) for name, tensor in weights.items()}
+        everybody = all_gather(mine)
         if self.number == 0:
             places = {name: place for each in everybody for name, place in each.items()}
             index = {
@@ -293,29 +284,16 @@ class Stage(nn.Module):
 
     def load(self, folder: Path) -> None:
         """Read the weights that `save` wrote."""
-        self.model.load_state_dict(load_file(folder / self._file()), strict=False)
-
-    def _weights(self) -> dict[str, torch.Tensor]:
-        """Own weights by their names in the whole model; a copy of another stage's is not own."""
-        return {
-            name: tensor.cpu().contiguous()
-            for name, tensor in self.model.state_dict().items()
-            if name.startswith(self.own) and name not in self.model.all_tied_weights_keys
-        }
-
-    def _file(self) -> str:
-        return f"model-{self.number + 1:05d}-of-{self.count:05d}.safetensors"
+        self.model.load_state_dict(load_file(folder / self.file), strict=False)
 
 
-def load_stage(
-    profile: Profile, approach: Approach, plan: Plan, number: int, device: str | torch.device
-) -> Stage:
-    """Read stage `number` of the profile's base model, and nothing of the others, to `device`."""
-    config = model_config(profile)
+def load_stage(config: RunConfig, plan: Plan, number: int, device: str | torch.device) -> Stage:
+    """Read stage `number` of the base model, and nothing of the others, to `device`."""
+    profile, approach = config.profile, config.approach
     own = {part.name for part in plan.stages[number]}
-    if config.tie_word_embeddings and number == len(plan.stages) - 1:
+    if config.base_config.tie_word_embeddings and number == len(plan.stages) - 1:
         own.add(EMBEDDINGS)
-    base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+    base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config.base_config)]
     options = {"dtype": profile.dtype, "device_map": {"": device}}
     model = of_base_model(_of_own_parts(base, own).from_pretrained, profile, **options)
     freeze_vision(model)

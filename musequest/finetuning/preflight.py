@@ -5,7 +5,6 @@ GPUs go by their name in gpus.yaml, or by their memory.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,22 +14,19 @@ from typing import Any
 import pandas as pd
 import torch
 from huggingface_hub import constants
-from transformers import AutoConfig
 from transformers.utils import cached_file
 
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
-from ..hub import of_base_model
-from ..keys import read_yaml
-from ..settings import Approach, Profile, approach_names, load_approach, load_profile, suited
+from ..keys import nearest_of, read_yaml
+from ..settings import Profile, approach_names, load_approach, load_profile
 from .activations import empty_model
-from .disk import free_gib, written_by
-from .machine import GIB
-from .memory import USABLE, Memory, memory_of
-from .records import ROWS, recomputing, rows_a_step
-from .run_errors import estimate_row
-from .run_settings import chosen_settings
+from .checkpoints import free_gib, written_by
+from .memory import Memory, memory_of
+from .models import model_config
+from .records import GIB, USABLE
+from .run_config import RunConfig
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 DEVICES = (2, 4, 8)
@@ -40,15 +36,23 @@ DEVICES = (2, 4, 8)
 class Need:
     """What one approach needs under one profile."""
 
-    approach: Approach
-    settings: dict[str, Any]
+    config: RunConfig
     memory: Memory
     disk: int  # bytes
 
     @property
+    def name(self) -> str:
+        """The approach's."""
+        return self.config.approach.name
+
+    @property
     def shares(self) -> tuple[int, ...]:
         """Numbers of devices over which weights and states may be parted."""
-        return DEVICES if self.approach.parted else (1,)
+        return DEVICES if self.config.approach.parted else (1,)
+
+    def fitting(self, gpu: Gpu, recompute: bool, devices: int) -> int:
+        """The most rows at a time on so many of these GPUs."""
+        return self.memory.fitting(gpu.usable_bytes, recompute, devices)
 
 
 def preflight(
@@ -62,7 +66,7 @@ def preflight(
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     judged = find_gpu(gpu) if gpu else gpu_here()
-    of_base_model(AutoConfig.from_pretrained, profile)
+    model_config(profile)
     needs = needs_of(profile, bf16=judged is None or judged.bf16)
     if judged:
         _refuse_too_small(judged, needs)
@@ -72,28 +76,23 @@ def preflight(
 
 def needs_of(profile: Profile, bf16: bool = True) -> list[Need]:
     """What each approach of 2_model_finetuning/ needs on a GPU that has bfloat16, or has not."""
-    row = estimate_row(profile)
+    configs = [RunConfig.resolve(profile, load_approach(name)) for name in approach_names()]
+    row = configs[0].row
     needs = []
-    for name in approach_names():
-        approach = suited(load_approach(name), profile)
-        settings = _on_gpu(chosen_settings(profile, approach), bf16)
-        memory = memory_of(profile, approach, settings, row)
-        written = written_by(empty_model(profile, approach), approach, settings)
-        needs.append(Need(approach, settings, memory, written.peak))
+    for config in configs:
+        if config.settings.get("bf16") is None and config.settings.get("fp16") is None:
+            config = config.fitted({"bf16": bf16})  # as training chooses where that is left open
+        memory = memory_of(config, row)
+        written = written_by(empty_model(profile, config.approach), config)
+        needs.append(Need(config, memory, written.peak))
     return needs
-
-
-def _on_gpu(settings: dict[str, Any], bf16: bool) -> dict[str, Any]:
-    """The settings with the precision that training chooses where they leave it open."""
-    left_open = settings.get("bf16") is None and settings.get("fp16") is None
-    return {**settings, "bf16": bf16} if left_open else settings
 
 
 def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
     """An approach's row of the table, in GiB; with a GPU, the rows that fit on it at a time."""
-    memory, rows = need.memory, int(need.settings.get(ROWS, 8))
+    memory, rows = need.memory, need.config.rows
     line = {
-        "approach": need.approach.name,
+        "approach": need.name,
         "weights_gib": memory.weights / GIB,
         "gradients_gib": memory.gradients / GIB,
         "optimizer_gib": memory.optimizer / GIB,
@@ -106,41 +105,37 @@ def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
     line = {key: round(value, 2) if "gib" in key else value for key, value in line.items()}
     if gpu is None:
         return {**line, "smallest_gpu": smallest(need)}
-    devices = next((n for n in need.shares if _fitting(need, gpu, True, n)), need.shares[-1])
+    devices = next((n for n in need.shares if need.fitting(gpu, True, n)), need.shares[-1])
     return {
         **line,
         "devices": devices,
-        "rows_fit": _fitting(need, gpu, False, devices),
-        "rows_fit_recomputed": _fitting(need, gpu, True, devices),
+        "rows_fit": need.fitting(gpu, False, devices),
+        "rows_fit_recomputed": need.fitting(gpu, True, devices),
     }
 
 
 def smallest(need: Need) -> str:
     """The smallest GPU on which the approach trains with its own rows at a time, or with one."""
-    asked = int(need.settings.get(ROWS, 8))
-    recompute = recomputing(need.approach, need.settings)  # if open, training does so where needed
+    asked = need.config.rows
+    recompute = need.config.recompute  # if open, training does so where needed
     for rows in (asked, 1):
         for devices in need.shares:
             for gpu in known_gpus():
-                if _fitting(need, gpu, recompute is not False, devices) >= rows:
+                if need.fitting(gpu, recompute is not False, devices) >= rows:
                     number = f"{devices} x " if devices > 1 else ""
                     return f"{number}{gpu.name}" + ("" if rows == asked else " (1 row)")
     return "none known"
 
 
-def _fitting(need: Need, gpu: Gpu, recompute: bool, devices: int) -> int:
-    return need.memory.fitting(gpu.usable_bytes, recompute, devices)
-
-
 def _refuse_too_small(gpu: Gpu, needs: list[Need]) -> None:
     """Raise MuseQuestError if no approach takes one row on such a GPU, however many of them."""
-    if any(_fitting(need, gpu, True, devices) for need in needs for devices in need.shares):
+    if any(need.fitting(gpu, True, devices) for need in needs for devices in need.shares):
         return
     least = min(needs, key=lambda need: need.memory.total(1, True, need.shares[-1]))
     total = least.memory.total(1, True, least.shares[-1]) / GIB
     raise MuseQuestError(
         f"The GPU {gpu.name} has {gpu.usable_bytes / GIB:.1f} GiB usable, and even "
-        f"'{least.approach.name}' takes {total:.1f} GiB for one row at a time; it would fit on: "
+        f"'{least.name}' takes {total:.1f} GiB for one row at a time; it would fit on: "
         f"{smallest(least)}."
     )
 
@@ -161,13 +156,13 @@ def _findings(profile: Profile, needs: list[Need], gpu: Gpu | None) -> Iterator[
     free, most = free_gib(home()), max(needs, key=lambda need: need.disk)
     if free < most.disk / GIB:
         yield (
-            f"{home()} has {free:.1f} GiB free; '{most.approach.name}' needs up to "
+            f"{home()} has {free:.1f} GiB free; '{most.name}' needs up to "
             f"{most.disk / GIB:.1f} GiB for its checkpoints."
         )
     for need in needs:
-        if (run_dir(profile.name, need.approach.name) / "state").exists():
-            yield f"A run of '{need.approach.name}' is there already; train goes on from its state."
-    yield f"An optimizer step has {rows_a_step(needs[0].settings)} rows a device."
+        if (run_dir(profile.name, need.name) / "state").exists():
+            yield f"A run of '{need.name}' is there already; train goes on from its state."
+    yield f"An optimizer step has {needs[0].config.rows_a_step} rows a device."
 
 
 def _base_model(profile: Profile) -> str:
@@ -229,7 +224,7 @@ def find_gpu(name: str) -> Gpu:
     for form in (_plain(name), _plain(name).removeprefix("nvidia")):
         if form in known:
             return known[form]
-    nearest = difflib.get_close_matches(_plain(name), known, n=1, cutoff=0.0)[0]
+    nearest = nearest_of(_plain(name), known)
     raise MuseQuestError(
         f"There is no GPU '{name}' in gpus.yaml; the nearest is '{known[nearest].name}', and any "
         "other can be given by its memory, as in --gpu 24GiB."

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+import torch
 from transformers import TrainingArguments
 
 from ..errors import MuseQuestError
 from ..files import check_digests, read_json, read_remade, write_json
+from ..home import root
 from ..json_shapes import FinishedRun
-from ..settings import Approach, Profile
-from .distributed import rank
-from .machine import disk_gib, git_commit, hardware, peak_memory_gib, versions
+from .distributed import local_world_size, rank
 from .trackers import TRACKER_SETTINGS
 
+GIB = 1024**3
+# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
+USABLE = 0.92
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
 UNFINISHED = "the process ended before it could say why"
 ROWS, STEPS = "per_device_train_batch_size", "gradient_accumulation_steps"
 RECOMPUTE = "activation_checkpointing"
 # Keys of TrainingArguments that part a step's rows otherwise or save memory.
 FITTED_SETTINGS = (
-    ROWS,
-    STEPS,
-    RECOMPUTE,
-    "activation_checkpointing_kwargs",
-    "auto_find_batch_size",
+    *(ROWS, STEPS, RECOMPUTE),
+    *("activation_checkpointing_kwargs", "auto_find_batch_size"),
 )
 # Keys of TrainingArguments that say how rows are read, not which.
 READING_SETTINGS = (
@@ -85,8 +94,8 @@ class RunRecord:
                 "them back, or discard that run and start anew with fresh=True (--fresh)."
             )
 
-    def begin(self, **values: Any) -> None:
-        """Write that the run has started, with the machine it runs on."""
+    def begin(self, **values: Any) -> dict[str, Any]:
+        """Write that the run has started, with the machine it runs on; returns what is known."""
         self.values = {
             **self.asked,
             "git_commit": git_commit(),
@@ -97,10 +106,7 @@ class RunRecord:
         }
         if rank() == 0:
             write_json(self.path, {**self.values, "status": "interrupted", "reason": UNFINISHED})
-
-    def adopt(self) -> None:
-        """Go on with what another process of the run has written."""
-        self.values = {**self.asked, **(self.earlier() or {})}
+        return self.values
 
     def note(self, **values: Any) -> None:
         """Write what became known while the run is going on."""
@@ -129,8 +135,13 @@ class RunRecord:
                 write_json(self.path, {**there, "status": "failed", "reason": reason})
 
     def overrule(self, error: BaseException) -> None:
-        """Write which error ended the run, whatever its processes wrote, if there is room."""
-        self.adopt()
+        """Write which error of any process ended the run, unless all agree that it was stopped.
+
+        The first may have seen it only as a partner that had gone; if there is room on the disk.
+        """
+        self.values = {**self.asked, **(self.earlier() or {})}
+        if self.values.get("status") == "interrupted" and UNFINISHED not in self.values["reason"]:
+            return
         self.values |= {"status": "failed", "reason": str(error)}
         with suppress(OSError):
             write_json(self.path, self.values | self._costs())
@@ -163,14 +174,6 @@ def largest_divisor(total: int, most: int) -> int:
     return next((rows for rows in range(most, 0, -1) if total % rows == 0), 0)
 
 
-def recomputing(approach: Approach, settings: dict[str, Any]) -> bool | None:
-    """Whether activations are to be recomputed; None if neither setting nor `parallel` says so."""
-    for chosen in (settings.get(RECOMPUTE), (approach.parallel or {}).get(RECOMPUTE)):
-        if chosen is not None:
-            return bool(chosen)
-    return None
-
-
 def finished_record(folder: Path) -> dict[str, Any]:
     """The record in `folder`; MuseQuestError unless it says `done` and the weights are its own."""
     record = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
@@ -189,35 +192,6 @@ def check_weights(folder: Path, record: dict[str, Any]) -> None:
     """Raise MuseQuestError if a done run's weights are not its own; older runs do not say."""
     remedy = "bring it back, or train again with fresh=True (--fresh)"
     check_digests(folder, record.get("weights_sha256") or {}, remedy)
-
-
-def asked_of(
-    profile: Profile,
-    approach: Approach,
-    training: dict[str, Any],
-    base_model_fingerprint: str,
-    dataset_fingerprint: str,
-    world_size: int = 1,
-) -> dict[str, Any]:
-    """What decides the outcome of a run: models, data and settings."""
-    return {
-        "profile": profile.name,
-        "approach": approach.name,
-        "base_model": profile.base_model,
-        "base_model_fingerprint": base_model_fingerprint,
-        "collection": profile.collection,
-        "dataset_fingerprint": dataset_fingerprint,
-        "image_size": profile.image_size,
-        "image_splitting": profile.image_splitting,
-        "dtype": profile.dtype,
-        "tuning": approach.tuning,
-        "training": training,
-        "lora": approach.lora,
-        "quantization": approach.quantization,
-        "parallel": approach.parallel,
-        "world_size": world_size,
-        "seed": training["seed"],
-    }
 
 
 def _now() -> str:
@@ -256,3 +230,60 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         elif value is not None:
             flat[prefix + key] = value
     return flat
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed libraries that a run depends on."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[library] = version(library)
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor cores, memory (GiB) and GPUs of this machine."""
+    gpus = range(torch.cuda.device_count())
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
+        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
+    }
+
+
+def available_bytes(device: str) -> int:
+    """Bytes that a process may take to train: of a GPU all but a reserve, else its share of what
+    is free, for the processes of one machine share its memory.
+    """
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
+    return int(psutil.virtual_memory().available * USABLE) // local_world_size()
+
+
+def peak_memory_gib() -> dict[str, float]:
+    """Most memory ever held, GiB: of this process (`cpu`), and reserved on each GPU (`cuda:0`)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peaks = {"cpu": resident}
+    for index in range(torch.cuda.device_count()):
+        peaks[f"cuda:{index}"] = torch.cuda.max_memory_reserved(index)
+    return {device: round(held / GIB, 3) for device, held in peaks.items()}
+
+
+def disk_gib(folder: Path) -> float:
+    """Bytes of all files under `folder`, GiB; a file with two names counts once."""
+    files = (file.stat() for file in folder.rglob("*") if file.is_file())
+    sizes = {status.st_ino: status.st_size for status in files}
+    return round(sum(sizes.values()) / GIB, 4)
+
+
+def git_commit() -> str | None:
+    """The commit of the repository, with `-dirty` behind it if files were changed since."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(root()), "describe", "--always", "--dirty", "--abbrev=40"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None

@@ -1,35 +1,239 @@
-"""The split of a profile's model over devices, as a run would make it, and a look at it beforehand.
+"""Which layers go to which device: a split computed from bytes, for any number of devices.
 
     python -m musequest.finetuning.splitting --profile pocket --devices 2
     python -m musequest.finetuning.splitting --profile pocket --devices 2 --schedule sequential
 
-Asks for the dataset, whose longest dialogs say how much a step can take, but for no weights.
+A model is a chain: vision model, connector and token embeddings, then the decoder layers, then the
+final norm and the head. Each part costs weights, and where it is trained gradients, optimizer
+states and the activations kept for its backward pass. All of it is counted on an empty model, which
+has shapes and no memory; the split with the smallest fullest device is then found exactly. Asks for
+the dataset, whose longest dialogs say how much a step can take, but for no weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 import torch
+from transformers import PreTrainedModel
 
-from ..creation.dataset import load_split
 from ..errors import MuseQuestError
-from ..settings import Approach, Profile, load_approach, load_profile, training_settings
-from .activations import Load, empty_model
-from .collator import DocentCollator, EncodedDialogs
+from ..settings import Approach, Profile, load_approach, load_profile
+from .activations import RowShape, count_activations, empty_model, named_parts
 from .distributed import world_size
-from .machine import GIB
-from .memory import available_bytes
-from .models import default_device, load_processor
-from .planner import Part, Plan, check_fits, filled, parts_of, plan
-from .records import ROWS
+from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
+from .run_config import RunConfig
 
+# Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
+ADAM_STATES = 2
 # Without several GPUs the layers are split over the processor, twice, to rehearse.
 REHEARSED_DEVICES = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One link of the chain and what it costs, in bytes; activations are those of a whole step.
+
+    `recomputed` is what lies there for a moment too while the part is computed again.
+    """
+
+    name: str
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    recomputed: int = 0
+
+    @property
+    def fixed(self) -> int:
+        """Bytes held whatever the batch."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it is a decoder layer."""
+        return ".layers." in self.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The chain cut into one run of parts a device.
+
+    With `micro_batches` the schedule is 1F1B, where a device holds the activations of as many
+    micro-batches as devices follow it, itself included; without, those of the whole batch.
+    """
+
+    stages: tuple[tuple[Part, ...], ...]
+    micro_batches: int | None = None
+
+    @property
+    def held(self) -> tuple[float, ...]:
+        """The share of a step's activations that each device holds at once."""
+        return held_shares(len(self.stages), self.micro_batches)
+
+    def bytes(self) -> list[int]:
+        """What each device holds at most."""
+        shares = zip(self.stages, self.held, strict=True)
+        return [_cost(stage, held, self.held[-1]) for stage, held in shares]
+
+    def stage_of(self, name: str) -> int:
+        """The device that holds a parameter, by its whole name."""
+        for number, stage in enumerate(self.stages):
+            if any(name.startswith(f"{part.name}.") for part in stage):
+                return number
+        raise KeyError(name)
+
+    def device_map(self, devices: Sequence[Any]) -> dict[str, Any]:
+        """The name of each part with the device it goes to, as Accelerate takes it."""
+        pairs = zip(self.stages, devices, strict=True)
+        return {part.name: device for stage, device in pairs for part in stage}
+
+    def table(self) -> pd.DataFrame:
+        """A row a device: its decoder layers, what else it holds, and the GiB of each kind."""
+        rows = []
+        for number, (stage, held) in enumerate(zip(self.stages, self.held, strict=True)):
+            layers = [part.name.rpartition(".")[2] for part in stage if part.is_layer]
+            others = [part.name.rpartition(".")[2] for part in stage if not part.is_layer]
+            span = f"{layers[0]} to {layers[-1]}" if len(layers) > 1 else "".join(layers)
+            row: dict[str, Any] = {"device": number, "layers": span}
+            row["other_parts"] = ", ".join(others)
+            for kind in ("weights", "gradients", "optimizer"):
+                row[f"{kind}_gib"] = sum(getattr(part, kind) for part in stage) / GIB
+            row["activations_gib"] = _activations(stage, held, self.held[-1]) / GIB
+            row["total_gib"] = _cost(stage, held, self.held[-1]) / GIB
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def parts_of(
+    model: PreTrainedModel,
+    row: RowShape,
+    rows: int,
+    checkpointing: bool = False,
+    autocast: torch.dtype | None = None,
+) -> list[Part]:
+    """The chain of an empty model of the Idefics family, in the order in which data passes it.
+
+    A step has `rows` rows of this shape. With gradient `checkpointing` a decoder layer keeps its
+    input alone, and is computed again, one at a time, on its device. `autocast` is the dtype of
+    mixed precision.
+    """
+    kept, tokens, parts = count_activations(model, autocast), rows * row.tokens, []
+    for name, module in named_parts(model):
+        weights = sum(p.nbytes for p in module.parameters())
+        trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
+        activations = recomputed = 0.0
+        if name == "model.connector":
+            activations = kept.of_connector(rows * row.photos, row.patches)
+        elif name == "lm_head":
+            activations = kept.of_head(tokens)
+        elif ".layers." in name:
+            activations = kept.of_layer(tokens, checkpointing)
+            recomputed = kept.recomputed(tokens) if checkpointing else 0.0
+        costs = (weights, trained, ADAM_STATES * trained, round(activations), round(recomputed))
+        parts.append(Part(name, *costs))
+    return parts
+
+
+def plan(parts: Sequence[Part], devices: int, micro_batches: int | None = None) -> Plan:
+    """The split whose fullest device is least full; exact, by dynamic programming.
+
+    A device gets at least one decoder layer. What comes before the first layer stays on the first
+    device, what comes after the last on the last. More devices than decoder layers raise
+    MuseQuestError.
+    """
+    layers = [number for number, part in enumerate(parts) if part.is_layer]
+    if not 1 <= devices <= len(layers):
+        raise MuseQuestError(
+            f"The model has {len(layers)} decoder layers and cannot be split over {devices} "
+            f"devices; use 1 to {len(layers)}."
+        )
+    held = held_shares(devices, micro_batches)
+    ends = [*layers[1:], len(parts)]
+    # best[end]: the least full fullest device so far if the parts before `end` are given out.
+    best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
+    for device in range(devices):
+        last = device == devices - 1
+        best = {
+            end: min(
+                (max(worst, _cost(parts[start:end], held[device], held[-1])), (*cuts, end))
+                for start, (worst, cuts) in best.items()
+                if start < end
+            )
+            for end in (ends[-1:] if last else ends[:-1])
+            if any(start < end for start in best)
+        }
+    _, cuts = best[len(parts)]
+    starts = (0, *cuts[:-1])
+    stages = tuple(tuple(parts[a:b]) for a, b in zip(starts, cuts, strict=True))
+    return Plan(stages, micro_batches)
+
+
+def held_shares(devices: int, micro_batches: int | None) -> tuple[float, ...]:
+    """The share of a step's activations that each device holds at once."""
+    if micro_batches is None:
+        return (1.0,) * devices
+    return tuple(min(micro_batches, devices - stage) / micro_batches for stage in range(devices))
+
+
+def filled(rows: int, micro_batches: int | None) -> int:
+    """How many rows pass through the devices at once: of micro-batches all are equally large."""
+    return rows + -rows % (micro_batches or 1)
+
+
+def check_fits(chosen: Plan, available: int, parts: Sequence[Part], rows: int) -> None:
+    """Raise MuseQuestError, saying what would fit, if a device has less memory than it needs.
+
+    `available` is in bytes; `parts` carry the activations of a batch of `rows`, filled up to a
+    multiple of micro-batches.
+    """
+    needs = chosen.bytes()
+    for number, need in enumerate(needs):
+        if need > available:
+            what_fits = _what_fits(parts, len(needs), chosen.micro_batches, available, rows)
+            raise MuseQuestError(
+                f"Device {number} would hold {need / GIB:.1f} GiB and has {available / GIB:.1f} "
+                f"GiB; {what_fits}"
+            )
+
+
+def _what_fits(
+    parts: Sequence[Part], devices: int, micro_batches: int | None, available: int, rows: int
+) -> str:
+    """The largest part of the batch that fits on these devices, or else the fewest devices."""
+    whole, fewer = filled(rows, micro_batches), largest_divisor(rows, rows // 2)
+    while fewer:
+        held = filled(fewer, micro_batches)
+        smaller = [
+            replace(
+                part,
+                activations=part.activations * held // whole,
+                recomputed=part.recomputed * held // whole,
+            )
+            for part in parts
+        ]
+        if max(plan(smaller, devices, micro_batches).bytes()) <= available:
+            return f"{ROWS}={fewer} with {rows // fewer} times the {STEPS} would fit."
+        fewer = largest_divisor(rows, fewer - 1)
+    for more in range(devices + 1, 1 + sum(part.is_layer for part in parts)):
+        if max(plan(parts, more, micro_batches).bytes()) <= available:
+            return f"{more} such devices would do."
+    return "no number of such devices would do; use larger ones, or lora or qlora."
+
+
+def _cost(stage: Sequence[Part], held: float, piece: float) -> int:
+    return sum(part.fixed for part in stage) + _activations(stage, held, piece)
+
+
+def _activations(stage: Sequence[Part], held: float, piece: float) -> int:
+    """Bytes of the shares `held` at once; of one `piece` at a time a part is computed again."""
+    again = max((part.recomputed for part in stage), default=0)
+    return round(held * sum(part.activations for part in stage) + piece * again)
 
 
 def micro_batches_of(approach: Approach, stages: int) -> int | None:
@@ -58,53 +262,35 @@ def shares_here(approach: Approach) -> int:
     return world_size() if approach.parted else 1
 
 
-def split(
-    profile: Profile,
-    approach: Approach,
-    rows: EncodedDialogs,
-    devices: int,
-    batch_size: int,
-    micro_batches: int | None = None,
-    checkpointing: bool = False,
-    autocast: torch.dtype | None = None,
-) -> Plan:
-    """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit.
-
-    `autocast` is the dtype of mixed precision, if there is any.
-    """
-    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing, autocast)
-    chosen = plan(parts, devices, micro_batches)
+def split(config: RunConfig, devices: int) -> Plan:
+    """The split for the largest batch that the rows can make; MuseQuestError if it cannot fit."""
+    parts, chosen = _planned(config, devices, config.rows, bool(config.recompute))
     if torch.cuda.is_available():
-        check_fits(chosen, [available_bytes(default_device())] * devices, parts, batch_size)
+        check_fits(chosen, available_bytes(str(config.device)), parts, config.rows)
     return chosen
 
 
-def fullest_here(
-    profile: Profile,
-    approach: Approach,
-    rows: EncodedDialogs,
-    batch_size: int,
-    checkpointing: bool = False,
-    autocast: torch.dtype | None = None,
-) -> int:
+def fullest_here(config: RunConfig, rows: int, recompute: bool) -> int:
     """Bytes on the fullest device of this machine in the best split for the largest batch."""
-    devices = shares_here(approach)
-    micro_batches = micro_batches_of(approach, devices)
-    parts = _parts(profile, approach, rows, batch_size, micro_batches, checkpointing, autocast)
-    return max(plan(parts, devices, micro_batches).bytes())
+    return max(_planned(config, shares_here(config.approach), rows, recompute)[1].bytes())
 
 
-def longest_load(
-    rows: EncodedDialogs, count: int, micro_batches: int | None, patch_size: int
-) -> Load:
-    """The load of a batch of the `count` longest dialogs; `patch_size` in pixels.
+def _planned(
+    config: RunConfig, devices: int, rows: int, recompute: bool
+) -> tuple[list[Part], Plan]:
+    """The parts of the model under a batch of the `rows` longest dialogs, and their split.
 
     Of micro-batches all are equally large, so that there may be a few rows more.
     """
-    count = filled(count, micro_batches)
-    lengths = [len(dialog) for dialog in rows.rows["dialog"]]
-    longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-count:]
-    return Load.of(rows.collator([rows[index] for index in longest]), patch_size)
+    micro_batches = micro_batches_of(config.approach, devices)
+    lengths = [len(dialog) for dialog in config.train_rows["dialog"]]
+    longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-filled(rows, micro_batches) :]
+    batch = config.collator([config.train_rows[index] for index in longest])
+    first = {name: values[0] for name, values in batch.items()}
+    row = RowShape.of(first, config.base_config.vision_config.patch_size)
+    model = empty_model(config.profile, config.approach)
+    parts = parts_of(model, row, len(longest), recompute, config.autocast)
+    return parts, plan(parts, devices, micro_batches)
 
 
 def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan:
@@ -112,19 +298,18 @@ def preview(profile: Profile, devices: int, schedule: str | None = None) -> Plan
 
     Nothing is asked of the devices of this machine.
     """
-    approach = _scheduled(schedule)
-    micro_batches = micro_batches_of(approach, devices)
-    return plan(_largest_parts(profile, approach, micro_batches), devices, micro_batches)
+    config = _scheduled(profile, schedule)
+    return _planned(config, devices, config.rows, recompute=False)[1]
 
 
 def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
     """What the fullest device holds (GiB) for 1 to `most` devices, a column a schedule."""
     columns: dict[str, dict[int, float]] = {}
     for schedule in ("sequential", "1f1b"):
-        approach = _scheduled(schedule)
-        micro_batches = micro_batches_of(approach, 1)
-        parts = _largest_parts(profile, approach, micro_batches)
-        layers = sum(".layers." in part.name for part in parts)
+        config = _scheduled(profile, schedule)
+        micro_batches = micro_batches_of(config.approach, 1)
+        parts, _ = _planned(config, 1, config.rows, recompute=False)
+        layers = sum(part.is_layer for part in parts)
         columns[f"{schedule}_gib"] = {
             devices: max(plan(parts, devices, micro_batches).bytes()) / GIB
             for devices in range(1, min(most, layers) + 1)
@@ -133,33 +318,12 @@ def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("devices").reset_index()
 
 
-def _scheduled(schedule: str | None) -> Approach:
+def _scheduled(profile: Profile, schedule: str | None) -> RunConfig:
+    """`full_mp` in that schedule, computed in the dtype of its weights."""
     approach = load_approach("full_mp")
     chosen = {"strategy": schedule} if schedule else {}
-    return replace(approach, parallel={**approach.parallel, **chosen})
-
-
-def _largest_parts(profile: Profile, approach: Approach, micro_batches: int | None) -> list[Part]:
-    """The parts of the profile's model under the largest batch of its own rows at a time."""
-    collator = DocentCollator(load_processor(profile))
-    rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
-    count = training_settings(profile, approach).get(ROWS, 8)
-    return _parts(profile, approach, rows, count, micro_batches)
-
-
-def _parts(
-    profile: Profile,
-    approach: Approach,
-    rows: EncodedDialogs,
-    count: int,
-    micro_batches: int | None,
-    checkpointing: bool = False,
-    autocast: torch.dtype | None = None,
-) -> list[Part]:
-    """The parts of the profile's model under a batch of the `count` longest dialogs."""
-    model = empty_model(profile, approach)
-    load = longest_load(rows, count, micro_batches, model.config.vision_config.patch_size)
-    return parts_of(model, load, checkpointing, autocast=autocast)
+    approach = replace(approach, parallel={**approach.parallel, **chosen})
+    return RunConfig.resolve(profile, approach).fitted({"bf16": None, "fp16": None})
 
 
 def main(arguments: list[str] | None = None) -> int:

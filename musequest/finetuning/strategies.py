@@ -6,92 +6,106 @@ none, ddp     the whole model; the library averages the gradients of several pro
 sequential    one process, its model's layers on several devices, one working at a time
 1f1b          a process a stage, each with its layers, all working at once
 fsdp          a process a share of the rows, and a share of every weight
+
+Of each decoder layer, and of each layer of the vision model, a process of `fsdp` holds one part in
+as many as there are processes, with its gradients and optimizer states. Just before a layer
+computes, the processes give each other their parts, and let go of them again behind it (Zhao et
+al., 2023, https://arxiv.org/abs/2304.11277). Accelerate and `fully_shard` of torch do that.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import dispatch_model
-from accelerate.utils import enable_fsdp_ram_efficient_loading
+from accelerate import FullyShardedDataParallelPlugin, dispatch_model
+from accelerate.utils import DistributedType, enable_fsdp_ram_efficient_loading
 from torch import nn
-from transformers import PreTrainedModel, PrinterCallback, TrainingArguments, set_seed
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedModel,
+    PrinterCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer import FSDP_MODEL_NAME
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
-from ..settings import Approach, Profile
+from ..settings import STRATEGIES, Approach
 from ..training_arguments import FIXED
-from .activations import empty_model, largest_row
-from .batch_size import fit
-from .callbacks import Clock, ShowProgress, StopOnBrokenLoss, StopOnUnlearned
-from .checkpoints import KeepBestAndLast, RunFolder
-from .collator import DocentCollator, EncodedDialogs
-from .data_loading import FilledRows, loader_settings
-from .disk import check_disk, written_by
+from .activations import empty_model
+from .callbacks import Clock, ShowProgress, StopOnUnlearned
+from .checkpoints import KeepBestAndLast, RunFolder, check_disk, written_by
+from .collator import EncodedDialogs, FilledRows, loader_settings
 from .distributed import rank
-from .fsdp import ShardedTrainer, scale_learning_rate
-from .memory import autocast_dtype
-from .models import TUNINGS, default_device, load_model, load_processor, model_config
+from .memory import fit
+from .models import TUNINGS, load_model
 from .optimizer import as_arguments
 from .pipeline import PipelineTrainer, disable_data_parallel, load_stage
-from .planner import Plan
 from .records import RECOMPUTE, RunRecord
-from .splitting import devices_here, micro_batches_of, shares_here, split
+from .run_config import RunConfig
+from .splitting import devices_here, shares_here, split
 from .trackers import tracker_callbacks, tracker_settings
 from .trainer import DocentTrainer
 
+# Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.
+OURS = {"strategy", *STRATEGIES["fsdp"]}
+DEFAULTS = {
+    "fsdp_version": 2,
+    "auto_wrap_policy": "transformer_based_wrap",
+    "state_dict_type": "SHARDED_STATE_DICT",
+}
+SHARDS = f"{FSDP_MODEL_NAME}_0"
+
 
 def build_trainer(
-    profile: Profile,
-    approach: Approach,
-    settings: dict[str, Any],
-    folder: RunFolder,
-    record: RunRecord,
-    progress: bool = True,
+    config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool = True
 ) -> DocentTrainer:
     """The trainer of one run: model with its adapter, encoded rows, callbacks.
 
     What of the settings the device decides is noted in `record`, and taken from there if it is
     known already.
     """
-    trackers = tracker_settings(settings, f"{profile.name}-{approach.name}")
+    profile, approach = config.profile, config.approach
     transformers_logging.disable_progress_bar()
-    longest = model_config(profile).get_text_config().max_position_embeddings
-    collator = DocentCollator(load_processor(profile), max_tokens=longest)
-    train_rows = EncodedDialogs(load_split(profile.collection, "train"), collator)
-    validation_rows = EncodedDialogs(load_split(profile.collection, "validation"), collator)
-    model = None if approach.parted else whole_model(profile, approach, settings["seed"])
-    fitted = record.fitted or fit(profile, approach, settings, model, collator, train_rows.rows)
-    largest = collator.encode(largest_row(profile, train_rows.rows))
-    loading = loader_settings({**settings, **fitted}, largest, torch.device(default_device()))
-    saved = empty_model(profile, approach) if model is None else model
-    written = written_by(saved, approach, {**settings, **fitted})
+    train_rows = EncodedDialogs(config.train_rows, config.collator)
+    validation = load_split(profile.collection, "validation")
+    validation_rows = EncodedDialogs(validation, config.collator)
+    model = None if approach.parted else whole_model(config)
+    fitted = record.fitted or fit(config, model)
+    config = config.fitted(fitted)
+    written = written_by(empty_model(profile, approach) if model is None else model, config)
     record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
-    watchers = [Clock(), StopOnBrokenLoss(), KeepBestAndLast(folder, record.asked)]
-    watchers += [StopOnUnlearned()]
-    watchers += tracker_callbacks(settings, folder.folder)
-    settings = {**settings, **fitted, **loading, **trackers, "auto_find_batch_size": False}
-    approach, settings = _sharded_own(approach, settings)
-    arguments = _arguments(settings, folder)
+    watchers = [Clock(), KeepBestAndLast(folder, record.asked), StopOnUnlearned()]
+    watchers += tracker_callbacks(config.settings, folder.folder)
+    if progress and rank() == 0:
+        watchers.append(ShowProgress())
+    arguments = _arguments(config, folder)
     prepare(approach)
+    scale_learning_rate(arguments, approach)
     processes = arguments.world_size
-    together = processes * arguments.per_device_train_batch_size if processes > 1 else 1
-    train_rows = FilledRows(train_rows, together)
-    together = processes * arguments.per_device_eval_batch_size if processes > 1 else 1
-    validation_rows = FilledRows(validation_rows, together)
-    trainer = make_trainer(
-        profile,
-        approach,
-        train_rows.rows,
+    together = arguments.per_device_train_batch_size, arguments.per_device_eval_batch_size
+    multiples = (processes * rows if processes > 1 else 1 for rows in together)
+    train_rows, validation_rows = map(FilledRows, (train_rows, validation_rows), multiples)
+    trainer = _of_strategy(
+        config,
         model,
         args=arguments,
-        data_collator=collator,
+        data_collator=config.collator,
         train_dataset=train_rows,
         eval_dataset=validation_rows,
-        callbacks=[*watchers, ShowProgress()] if progress and rank() == 0 else watchers,
+        callbacks=watchers,
     )
     trainer.remove_callback(PrinterCallback)
     learned_tokens = validation_rows.rows.learned_tokens()
@@ -99,22 +113,24 @@ def build_trainer(
     return trainer
 
 
-def _sharded_own(approach: Approach, settings: dict[str, Any]) -> tuple[Approach, dict[str, Any]]:
-    """Where weights are sharded, recomputing is a key of `parallel`, which excludes the other."""
-    if approach.strategy != "fsdp" or settings.get(RECOMPUTE) is None:
-        return approach, settings
-    chosen = {**approach.parallel, RECOMPUTE: settings[RECOMPUTE]}
-    return replace(approach, parallel=chosen), {**settings, RECOMPUTE: False}
-
-
-def _arguments(settings: dict[str, Any], folder: RunFolder) -> TrainingArguments:
+def _arguments(config: RunConfig, folder: RunFolder) -> TrainingArguments:
+    """The library's arguments: what is chosen, what the device allows, what all runs share."""
+    settings, gpu = config.settings, torch.cuda.is_available()
     every = settings["eval_steps"]
-    derived = {"output_dir": str(folder.unfinished), "logging_steps": every, "save_steps": every}
-    gpu = torch.cuda.is_available()
-    # Without the second key, processes without a GPU would train each for itself.
-    device = {"dataloader_pin_memory": gpu, "use_cpu": not gpu}
+    values = {
+        # Without the second key, processes without a GPU would train each for itself.
+        **{"dataloader_pin_memory": gpu, "use_cpu": not gpu},
+        **as_arguments(settings),
+        **loader_settings(settings, config.largest_row, config.device),
+        **tracker_settings(settings, f"{config.profile.name}-{config.approach.name}"),
+        **FIXED,
+        **{"output_dir": str(folder.unfinished), "logging_steps": every, "save_steps": every},
+        "auto_find_batch_size": False,
+    }
+    if config.approach.strategy == "fsdp":
+        values[RECOMPUTE] = False  # which `parallel` says, and excludes the other
     try:
-        arguments = TrainingArguments(**{**device, **as_arguments(settings), **FIXED, **derived})
+        arguments = TrainingArguments(**values)
     except (TypeError, ValueError) as error:
         raise MuseQuestError(
             f"transformers.TrainingArguments refuses the settings ({str(error).splitlines()[0]}); "
@@ -133,55 +149,37 @@ def prepare(approach: Approach) -> None:
         enable_fsdp_ram_efficient_loading()
 
 
-def whole_model(profile: Profile, approach: Approach, seed: int) -> nn.Module:
-    """The model as a single device trains it; `seed` decides how an adapter begins."""
-    model = load_model(profile, quantization=approach.quantization)
-    set_seed(seed)
-    return TUNINGS[approach.tuning](model, approach)
+def whole_model(config: RunConfig, device: str | None = None) -> nn.Module:
+    """The model as a single device trains it; the seed decides how an adapter begins."""
+    quantization = config.approach.quantization
+    model = load_model(config.profile, quantization=quantization, device=device)
+    set_seed(config.settings["seed"])
+    return TUNINGS[config.approach.tuning](model, config.approach)
 
 
-def make_trainer(
-    profile: Profile,
-    approach: Approach,
-    rows: EncodedDialogs,
-    model: nn.Module | None,
-    **options: Any,
-) -> DocentTrainer:
+def _of_strategy(config: RunConfig, model: nn.Module | None, **options: Any) -> DocentTrainer:
     """The trainer of the approach's strategy with the weights that this process needs.
 
-    `rows` are those trained on, from which the memory of a step is foretold; `model` is the whole
-    one, None where it is parted over devices; `options` are those of the library's trainer.
+    `model` is the whole one, None where it is parted over devices; `options` are those of the
+    library's trainer.
     """
-    arguments: TrainingArguments = options["args"]
-    strategy = approach.strategy
-    scale_learning_rate(arguments, approach)
     if model is not None:
         return DocentTrainer(model=model, **options)
+    strategy = config.approach.strategy
     if strategy == "fsdp":
-        model = TUNINGS[approach.tuning](load_model(profile, device="cpu"), approach)
-        return ShardedTrainer(approach, model=model, **options)
-    number = shares_here(approach)
-    micro_batches = micro_batches_of(approach, number)
-    count = arguments.per_device_train_batch_size
-    checkpointing = bool(arguments.activation_checkpointing)
-    mixed = autocast_dtype({"bf16": arguments.bf16, "fp16": arguments.fp16})
-    chosen = split(profile, approach, rows, number, count, micro_batches, checkpointing, mixed)
+        return ShardedTrainer(config, model=whole_model(config, "cpu"), **options)
+    chosen = split(config, shares_here(config.approach))
     if strategy == "1f1b":
-        stage = load_stage(profile, approach, chosen, rank(), arguments.device)
-        trainer = PipelineTrainer(stage, micro_batches, **options)
+        stage = load_stage(config, chosen, rank(), options["args"].device)
+        trainer = PipelineTrainer(stage, chosen.micro_batches, **options)
     else:
-        trainer = DocentTrainer(model=load_over_devices(profile, approach, chosen), **options)
+        model = whole_model(config, "cpu")
+        untie_head(model)
+        # What passes between the devices is moved along.
+        model = dispatch_model(model, chosen.device_map(devices_here()), force_hooks=True)
+        trainer = DocentTrainer(model=model, **options)
     trainer.plan = chosen
     return trainer
-
-
-def load_over_devices(profile: Profile, approach: Approach, chosen: Plan) -> PreTrainedModel:
-    """The model with its layers on several devices; what passes between them is moved along."""
-    model = load_model(profile, device="cpu")
-    model = TUNINGS[approach.tuning](model, approach)
-    untie_head(model)
-    device_map = chosen.device_map(devices_here())
-    return dispatch_model(model, device_map, force_hooks=True)
 
 
 def untie_head(model: PreTrainedModel) -> None:
@@ -196,3 +194,97 @@ def untie_head(model: PreTrainedModel) -> None:
     model._keys_to_ignore_on_save |= model.all_tied_weights_keys.keys()
     # Else the library ties them again when a state is loaded.
     model._tied_weights_keys = None
+
+
+class ShardedTrainer(DocentTrainer):
+    """The trainer of every approach, its model sharded when training begins."""
+
+    plugin: FullyShardedDataParallelPlugin
+
+    def __init__(self, config: RunConfig, **options: Any) -> None:
+        self.mixed = config.autocast
+        plugin = plugin_settings(config.approach, options["model"])
+        if config.recompute is not None:
+            plugin[RECOMPUTE] = config.recompute
+        options["args"].fsdp_plugin_args = plugin
+        super().__init__(**options)
+
+    def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
+        """Gather weights in the dtype of mixed precision, sum gradients in float32.
+
+        The library's own policy would also round losses to that dtype.
+        """
+        reduced = self.mixed and torch.float32
+        policy = MixedPrecisionPolicy(param_dtype=self.mixed, reduce_dtype=reduced)
+        self.plugin = kwargs["fsdp_plugin"]
+        self.plugin.mixed_precision_policy = policy
+        return super()._build_accelerator_args(**kwargs)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Shard without GPUs too, where Accelerate falls back to whole copies."""
+        super().create_accelerator_and_postprocess()
+        state = self.accelerator.state
+        if state.distributed_type == DistributedType.MULTI_CPU:
+            state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, self.plugin
+            self.is_fsdp_enabled = True
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the configurations; the library writes the shards beside them."""
+        if self.args.should_save:
+            self.model.config.save_pretrained(output_dir or self.args.output_dir)
+            self.model.generation_config.save_pretrained(output_dir or self.args.output_dir)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; a checkpoint that failed raises RuntimeError with what each process says of it.
+
+        The library raises a BaseException, which passes by all who look after errors.
+        """
+        try:
+            return super().train(*args, **kwargs)
+        except CheckpointException as error:
+            said = (f"rank {number}: {cause}" for number, (cause, _) in error.failures.items())
+            raise RuntimeError("; ".join(said)) from error
+
+
+def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any]:
+    """Keys of FullyShardedDataParallelPlugin: ours, and those that the approach chooses."""
+    chosen = {key: value for key, value in approach.parallel.items() if key not in OURS}
+    inner = model.model
+    layers = (inner.text_model.layers[0], inner.vision_model.encoder.layers[0])
+    wrapped = {"transformer_cls_names_to_wrap": [type(layer).__name__ for layer in layers]}
+    return {**DEFAULTS, **wrapped, **chosen}
+
+
+def scale_learning_rate(arguments: TrainingArguments, approach: Approach) -> None:
+    """Multiply the learning rate by the square root of the global batch over a given one.
+
+    The noise of a gradient falls with the root of the rows it is made of (Krizhevsky, 2014,
+    https://arxiv.org/abs/1404.5997). `parallel.square_root_scaling_from` gives the rows a step for
+    which the learning rate is meant; without it nothing is scaled.
+    """
+    meant_for = (approach.parallel or {}).get("square_root_scaling_from")
+    if meant_for:
+        rows = arguments.train_batch_size * arguments.gradient_accumulation_steps
+        arguments.learning_rate *= math.sqrt(rows * arguments.world_size / meant_for)
+
+
+def merge_shards(checkpoint: Path, dtype: str) -> None:
+    """Make an ordinary model of a checkpoint's shards, in place; without shards, do nothing.
+
+    The shards are removed when the model is there: a process killed in between merges them again.
+    """
+    shards = checkpoint / SHARDS
+    if not shards.is_dir():
+        return
+    with tempfile.TemporaryDirectory(dir=checkpoint.parent) as folder:
+        whole = Path(folder) / "model.pt"
+        dcp_to_torch_save(shards, whole)
+        weights = torch.load(whole, mmap=True, weights_only=True)["model"]
+        config = AutoConfig.from_pretrained(checkpoint)
+        dtype = config.dtype if dtype == "auto" else getattr(torch, dtype)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+        model.load_state_dict({n: w.to(dtype) for n, w in weights.items()}, assign=True)
+        model.generation_config = GenerationConfig.from_pretrained(checkpoint)
+        model.save_pretrained(checkpoint)
+    shutil.rmtree(shards)

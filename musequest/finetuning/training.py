@@ -1,4 +1,9 @@
-"""One training path for every approach: settings in, best adapter, run.json and metrics out."""
+"""One training path for every approach: settings in, best adapter, run.json and metrics out.
+
+train          what is asked, and whether it is done already
+_supervised    in this process or in several; an error becomes the reason in run.json
+_run           trainer, steps, weights in their place, read back from disk, record
+"""
 
 from __future__ import annotations
 
@@ -8,37 +13,35 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerState, TrainingArguments
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import TrainerState
 
-from ..creation.dataset import fingerprint
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, chain
+from ..files import digests_of
 from ..home import run_dir
 from ..locks import hold
-from ..settings import Approach, Profile, load_approach, load_profile, suited
+from ..settings import Profile, load_approach, load_profile
 from .activations import empty_model
 from .callbacks import MemoryStats, StopOnSignal
-from .checkpoints import RunFolder
-from .data_loading import rows_by_rank
-from .distributed import all_gather, launched, prefixed_output, run_on_rank0
-from .fsdp import merge_shards
-from .launching import launch, processes_for
-from .machine import peak_memory_gib
-from .model_info import write_model_info
-from .models import (
-    WEIGHTS,
-    base_digests,
-    base_fingerprint,
-    check_adapter,
-    check_base_model,
-    name_base_model,
+from .checkpoints import RunFolder, free_gib, is_full
+from .collator import rows_by_rank
+from .distributed import (
+    all_gather,
+    launch,
+    launched,
+    on_stop,
+    prefixed_output,
+    processes_for,
+    run_on_rank0,
 )
-from .records import UNFINISHED, RunRecord, asked_of, check_weights, finished_record
-from .run_errors import explained
-from .run_settings import check_precision, chosen_settings
-from .strategies import build_trainer
+from .memory import out_of_memory
+from .model_info import write_model_info
+from .models import WEIGHTS, base_digests, check_adapter, check_base_model, name_base_model
+from .records import RunRecord, check_weights, finished_record, peak_memory_gib
+from .run_config import RunConfig
+from .strategies import build_trainer, merge_shards
 from .trackers import tracker_settings, wandb_run
-from .trainer import DocentTrainer
-from .validation import check_kept, free_memory
+from .trainer import DocentTrainer, check_kept, free_memory
 
 LOGGER = logging.getLogger("musequest")
 
@@ -61,117 +64,35 @@ def train(
     given, which are started here unless this already is one of them.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
-    approach = suited(load_approach(approach_name), profile)
-    processes = processes_for(approach, processes)
-    settings = chosen_settings(profile, approach, overrides)
-    tracker_settings(settings, profile.name)  # a missing key is said before anything is loaded
-    check_precision(profile, approach, settings)
-    asked = asked_of(
-        profile,
-        approach,
-        settings,
-        base_fingerprint(profile),
-        fingerprint(profile.collection),
-        processes,
-    )
+    approach = load_approach(approach_name)
+    config = RunConfig.resolve(profile, approach, overrides, processes_for(approach, processes))
+    tracker_settings(config.settings, profile.name)  # a missing key is said before any loading
+    config.check_here()
     folder = RunFolder(run_dir(profile.name, approach.name))
-    record = RunRecord(folder.folder, asked)
-    if not fresh and (done := run_on_rank0(lambda: _finished(record, folder, approach))):
-        return done
+    record = RunRecord(folder.folder, config.asked)
     with ExitStack() as held:
-        run_on_rank0(lambda: held.enter_context(hold(folder.folder)))
-        if done := run_on_rank0(lambda: _begun(record, folder, approach, fresh)):
+        if not fresh and (done := run_on_rank0(lambda: _finished(config, folder, record))):
             return done
-        return _train(record, folder, profile, approach, settings, processes, overrides, progress)
-
-
-def _train(
-    record: RunRecord,
-    folder: RunFolder,
-    profile: Profile,
-    approach: Approach,
-    settings: dict[str, Any],
-    processes: int,
-    overrides: dict[str, str] | None,
-    progress: bool,
-) -> dict[str, Any]:
-    """Train what is not done yet, in this process or in those that it starts."""
-    if processes > 1 and not launched():
-        return _launched(record, profile, approach, processes, overrides, progress)
-    run_on_rank0(lambda: _check_what_is_read(record, folder, profile))
-    try:
-        with prefixed_output(), wandb_run(settings, folder.folder):
-            return _run(record, folder, profile, approach, settings, progress)
-    except KeyboardInterrupt:
-        record.interrupt("stopped at once, without saving a state")
-        raise
-    except _Interrupted as stop:
-        raise MuseQuestError(str(stop)) from None
-    except Exception as error:
-        used = {**settings, **record.fitted}
-        told = explained(error, profile, approach, used, folder)
-        record.fail(told)
-        if told is error:
-            raise
-        raise told from error
-
-
-class _Interrupted(Exception):
-    """A signal ended the run, and its state is saved."""
-
-
-def _begun(
-    record: RunRecord, folder: RunFolder, approach: Approach, fresh: bool
-) -> dict[str, Any] | None:
-    """Discard an earlier run if asked to; the record of one that is done, else None."""
-    if not fresh and (done := _finished(record, folder, approach)):
-        return done
-    check_adapter(approach)
-    if fresh:
-        folder.discard()
-    elif (record.earlier() or {}).get("status") == "done" and folder.last_state():
-        LOGGER.warning("%s has lost its weights and is trained anew.", folder.folder)
-        folder.discard()
-    return None
-
-
-def _check_what_is_read(record: RunRecord, folder: RunFolder, profile: Profile) -> None:
-    """Raise MuseQuestError unless an unfinished run's base model and last state are its own."""
-    if folder.last_state():
-        folder.check_state()
-        check_base_model(profile, record.earlier() or {}, folder.folder)
-
-
-def _launched(
-    record: RunRecord,
-    profile: Profile,
-    approach: Approach,
-    processes: int,
-    overrides: dict[str, str] | None,
-    progress: bool,
-) -> dict[str, Any]:
-    """Train in processes of their own; returns what the first of them wrote.
-
-    An error of any of them is the reason in run.json, also where the first saw it only as a
-    partner that had gone.
-    """
-    try:
-        launch(profile, approach.name, processes, overrides, progress)
-    except MuseQuestError as error:
-        record.adopt()
-        if record.values.get("status") != "interrupted" or UNFINISHED in record.values["reason"]:
+        run_on_rank0(lambda: held.enter_context(hold(folder.folder)))
+        if done := run_on_rank0(lambda: _begin(config, folder, record, fresh)):
+            return done
+        if config.processes == 1 or launched():
+            return _supervised(config, folder, record, progress)
+        try:
+            launch(profile, approach.name, config.processes, overrides, progress)
+        except MuseQuestError as error:
             record.overrule(error)
-        raise
-    return finished_record(record.path.parent)
+            raise
+        return finished_record(folder.folder)
 
 
-def _finished(record: RunRecord, folder: RunFolder, approach: Approach) -> dict[str, Any] | None:
+def _finished(config: RunConfig, folder: RunFolder, record: RunRecord) -> dict[str, Any] | None:
     """The record of the run if it is done; None if there is something to train.
 
     Raises MuseQuestError where an earlier run with anything to lose was asked something else.
     """
     earlier = record.earlier()
-    has_weights = (folder.folder / WEIGHTS[approach.tuning]).is_dir()
+    has_weights = (folder.folder / WEIGHTS[config.approach.tuning]).is_dir()
     if not (has_weights or folder.last_state()):
         return None
     asked = folder.asked_of_state()
@@ -192,35 +113,106 @@ def _finished(record: RunRecord, folder: RunFolder, approach: Approach) -> dict[
     return earlier
 
 
-def _run(
-    record: RunRecord,
-    folder: RunFolder,
-    profile: Profile,
-    approach: Approach,
-    settings: dict[str, Any],
-    progress: bool,
+def _begin(
+    config: RunConfig, folder: RunFolder, record: RunRecord, fresh: bool
+) -> dict[str, Any] | None:
+    """Discard an earlier run if asked to; the record of one that is done, else None."""
+    if not fresh and (done := _finished(config, folder, record)):
+        return done
+    check_adapter(config.approach)
+    if fresh:
+        folder.discard()
+    elif (record.earlier() or {}).get("status") == "done" and folder.last_state():
+        LOGGER.warning("%s has lost its weights and is trained anew.", folder.folder)
+        folder.discard()
+    return None
+
+
+class _Interrupted(Exception):
+    """A signal ended the run, and its state is saved."""
+
+
+def _supervised(
+    config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
 ) -> dict[str, Any]:
+    """Train in this process; whatever ends the run early becomes the reason in run.json."""
+
+    def check_what_is_there() -> None:
+        if folder.last_state():
+            folder.check_state()
+            check_base_model(config.profile, record.earlier() or {}, folder.folder)
+        folder.clear_unfinished()
+
+    run_on_rank0(check_what_is_there)
+    try:
+        with prefixed_output(), wandb_run(config.settings, folder.folder):
+            return _run(config, folder, record, progress)
+    except KeyboardInterrupt:
+        record.interrupt("stopped at once, without saving a state")
+        raise
+    except _Interrupted as stop:
+        raise MuseQuestError(str(stop)) from None
+    except Exception as error:
+        told = explained(error, config.fitted(record.fitted), folder)
+        record.fail(told)
+        if told is error:
+            raise
+        raise told from error
+
+
+def explained(error: Exception, config: RunConfig, folder: RunFolder) -> Exception:
+    """MuseQuestError for a full disk or used-up memory; any other error as it is."""
+    if isinstance(error, MuseQuestError):
+        return error
+    state = folder.last_state()
+    kept = f"the state of {state.name} is kept" if state else "there was no state to keep yet"
+    if is_full(error):
+        folder.clear_unfinished()
+        return MuseQuestError(
+            f"The disk of {folder.folder} became full while the run was writing "
+            f"({free_gib(folder.folder):.2f} GiB are free now); {kept}, so make room and call the "
+            "same again."
+        )
+    if any(should_reduce_batch_size(each) for each in chain(error) if isinstance(each, Exception)):
+        return MuseQuestError(f"{out_of_memory(config)}; {kept}.")
+    return error
+
+
+def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    record.values = run_on_rank0(lambda: _begin(record, folder))
+    record.values = run_on_rank0(lambda: record.begin(fitted=record.remembered()))
     stop, counted = StopOnSignal(), MemoryStats()
-    trainer = build_trainer(profile, approach, settings, folder, record, progress)
-    for callback in (stop, counted):
-        trainer.add_callback(callback)
+    trainer = build_trainer(config, folder, record, progress)
+    config = config.fitted(record.fitted)
+    trainer.add_callback(stop)
+    trainer.add_callback(counted)
     trainable, total = trainer.parameter_counts()
+    batch = {
+        "per_device_train_batch_size": trainer.args.per_device_train_batch_size,
+        "gradient_accumulation_steps": trainer.args.gradient_accumulation_steps,
+        "processes": trainer.args.world_size,
+    }
     record.note(
         trainable_parameters=trainable,
         total_parameters=total,
         train_rows=len(trainer.train_dataset.rows),
         validation_rows=len(trainer.eval_dataset.rows),
-        global_batch=global_batch(trainer.args),
+        global_batch={"rows_a_step": math.prod(batch.values()), **batch},
         rows_by_rank=rows_by_rank(trainer),
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
-        base_model_sha256=run_on_rank0(lambda: base_digests(profile)),
+        base_model_sha256=run_on_rank0(lambda: base_digests(config.profile)),
     )
     if trainer.is_world_process_zero():
-        _tell_what_is_trained(folder, trainer, profile, approach)
-    with stop.listening():
-        trainer.train(resume_from_checkpoint=_state_to_resume(folder))
+        write_model_info(
+            folder.folder,
+            empty_model(config.profile, config.approach) if trainer.plan else trainer.model,
+            config.collator.processor,
+            f"What was trained: {config.profile.name}, {config.approach.name}",
+            trainer.plan,
+        )
+    state = folder.last_state()
+    with on_stop(stop.receive):
+        trainer.train(resume_from_checkpoint=str(state) if state else None)
     record.values["held_by_rank"] = counted.with_peaks()
     state = trainer.state
     if state.global_step < state.max_steps:
@@ -230,85 +222,22 @@ def _run(
             f"Training was interrupted ({reason}); the state is saved in {folder.folder}, and the "
             "same call goes on from there."
         )
-    run_on_rank0(lambda: _place_weights(folder, state, profile, approach))
-    outcome = _outcome(state, trainer) | {"peak_memory_gib": peak_of_all()}
-    arguments = trainer.args
+    run_on_rank0(lambda: _place_weights(config, folder, state))
+    outcome = _outcome(trainer)
     del trainer  # or the model read back would lie beside it
     free_memory()
-    return run_on_rank0(lambda: _end(record, folder, outcome, profile, approach, arguments))
+    return run_on_rank0(lambda: _finish(config, folder, record, outcome))
 
 
-def _tell_what_is_trained(
-    folder: RunFolder, trainer: DocentTrainer, profile: Profile, approach: Approach
-) -> None:
-    whole = empty_model(profile, approach) if trainer.plan else trainer.model
-    title = f"What was trained: {profile.name}, {approach.name}"
-    processor = trainer.data_collator.processor
-    write_model_info(folder.folder, whole, processor, title, trainer.plan)
+def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
+    """What a finished run achieved; its seconds count validation, not loading.
 
-
-def _begin(record: RunRecord, folder: RunFolder) -> dict[str, Any]:
-    """Write that the run has started; what all of its processes know of it, as what fits."""
-    record.begin(fitted=record.remembered())
-    folder.clear_unfinished()
-    return record.values
-
-
-def _end(
-    record: RunRecord,
-    folder: RunFolder,
-    outcome: dict[str, Any],
-    profile: Profile,
-    approach: Approach,
-    arguments: TrainingArguments,
-) -> dict[str, Any]:
-    """Say that the run is done, once what it keeps is seen to be what it learned.
-
-    Then let go of what only an unfinished one needs, and count the rest.
+    Peak memory, GiB, is that of the process that took most (`cpu`), and of each GPU.
     """
-    recorded = outcome["best_eval_loss"]
-    read = check_kept(profile, approach, folder.folder, arguments, recorded)
-    digests = folder.weights_digests(WEIGHTS[approach.tuning])
-    outcome = {**outcome, "read_back_eval_loss": read, "weights_sha256": digests}
-    record.finish(**outcome)
-    folder.drop_optimizer()
-    return record.finish(**outcome)
-
-
-def _place_weights(
-    folder: RunFolder, state: TrainerState, profile: Profile, approach: Approach
-) -> None:
-    folder.write_metrics(state)
-    merge_shards(folder.best / f"checkpoint-{state.best_global_step}", profile.dtype)
-    folder.finish(state.best_global_step, WEIGHTS[approach.tuning])
-    name_base_model(folder.folder, profile)
-
-
-def global_batch(arguments: TrainingArguments) -> dict[str, int]:
-    """How many rows one step learns from, and what they are made of."""
-    factors = {
-        "per_device_train_batch_size": arguments.per_device_train_batch_size,
-        "gradient_accumulation_steps": arguments.gradient_accumulation_steps,
-        "processes": arguments.world_size,
-    }
-    return {"rows_a_step": math.prod(factors.values()), **factors}
-
-
-def peak_of_all() -> dict[str, float]:
-    """Peak memory, GiB, of the process that took most (`cpu`), and of each GPU."""
-    peaks = all_gather(peak_memory_gib())
-    return {device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]}
-
-
-def _state_to_resume(folder: RunFolder) -> str | None:
-    state = folder.last_state()
-    return str(state) if state else None
-
-
-def _outcome(state: TrainerState, trainer: Trainer) -> dict[str, Any]:
-    """What a finished run achieved; its seconds count validation, not loading."""
+    state = trainer.state
     seconds = state.log_history[-1]["seconds"]
     rows = state.epoch * len(trainer.train_dataset.rows)
+    peaks = all_gather(peak_memory_gib())
     return {
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),
@@ -316,4 +245,29 @@ def _outcome(state: TrainerState, trainer: Trainer) -> dict[str, Any]:
         "best_eval_loss": state.best_metric,
         "minutes": round(seconds / 60, 3),
         "samples_per_second": round(rows / seconds, 3),
+        "peak_memory_gib": {
+            device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]
+        },
     }
+
+
+def _place_weights(config: RunConfig, folder: RunFolder, state: TrainerState) -> None:
+    folder.write_metrics(state)
+    merge_shards(folder.best / f"checkpoint-{state.best_global_step}", config.profile.dtype)
+    folder.finish(state.best_global_step, WEIGHTS[config.approach.tuning])
+    name_base_model(folder.folder, config.profile)
+
+
+def _finish(
+    config: RunConfig, folder: RunFolder, record: RunRecord, outcome: dict[str, Any]
+) -> dict[str, Any]:
+    """Say that the run is done, once what it keeps is seen to be what it learned.
+
+    Then let go of what only an unfinished one needs, and count the rest.
+    """
+    outcome["read_back_eval_loss"] = check_kept(config, folder.folder, outcome["best_eval_loss"])
+    weights = folder.folder / WEIGHTS[config.approach.tuning]
+    outcome["weights_sha256"] = digests_of(folder.folder, weights.rglob("*"))
+    record.finish(**outcome)
+    folder.drop_optimizer()
+    return record.finish(**outcome)

@@ -18,7 +18,7 @@ from ..creation.dataset import load_split, messages
 from ..creation.texts import flaw_of
 from ..errors import LOGGER, MuseQuestError
 from ..finetuning.generation import BASE, Docent
-from ..finetuning.validation import free_memory
+from ..finetuning.trainer import free_memory
 from ..home import run_dir
 from ..photos import prepared_photo
 from ..predictions import Rows, System, answers_of

@@ -1,0 +1,276 @@
+"""The configuration of a run, resolved once and then asked by all who take part in it.
+
+    config = RunConfig.resolve(load_profile("pocket"), load_approach("lora"), {"max_steps": "20"})
+    config.settings, config.rows, config.optimizer, config.row
+
+Settings are refused here where they are wrong together or on this machine; `training_arguments`
+says which values a key may have by itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import PretrainedConfig, TrainingArguments, get_scheduler
+from transformers.utils import is_torch_tf32_available
+
+from ..creation.dataset import fingerprint, load_split, messages
+from ..errors import MuseQuestError
+from ..keys import keys_of
+from ..settings import Approach, Profile, suited, training_settings
+from ..training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
+from .activations import RowShape
+from .collator import DocentCollator
+from .models import base_fingerprint, default_device, load_processor, model_config, weights_dtype
+from .optimizer import MASTER_WEIGHTS
+from .records import RECOMPUTE, ROWS, rows_a_step
+from .trackers import chosen_trackers
+
+ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
+AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")
+# Optimizers that take weights of which each process holds a share.
+SHARDED = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop")
+STEPS_TRIED = 20
+# A share of all steps below 1, a number of steps from 1 on.
+DEFAULTS = {
+    "eval_steps": 0.05,
+    "report_to": "tensorboard",
+    "seed": 0,
+    "activation_checkpointing_kwargs": {"use_reentrant": False},
+}
+# Where there is no dataset yet: the longest published answers have about 300 words.
+SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run is asked, and what follows from it; what has to be read is read when asked for."""
+
+    profile: Profile
+    approach: Approach  # as it suits the profile
+    settings: dict[str, Any]  # keys of TrainingArguments
+    processes: int = 1
+
+    @classmethod
+    def resolve(
+        cls,
+        profile: Profile,
+        approach: Approach,
+        overrides: dict[str, str] | None = None,
+        processes: int = 1,
+    ) -> RunConfig:
+        """Our defaults, then the profile's settings, the approach's, the typed.
+
+        One that may not be chosen, or has no effect beside the others, raises MuseQuestError.
+        """
+        approach = suited(approach, profile)
+        chosen = training_settings(profile, approach, overrides)
+        config = cls(profile, approach, {**DEFAULTS, **chosen}, processes)
+        sharded = approach.strategy == "fsdp"
+        if sharded and chosen.get("optim") == MASTER_WEIGHTS:
+            raise MuseQuestError(
+                f"optim: {MASTER_WEIGHTS} updates whole weights, and '{approach.name}' shards "
+                "them; use optim: adamw_torch with bf16: true, under which shards are kept in "
+                "float32."
+            )
+        # An adapter is learned in float32, and so are sharded weights under mixed precision.
+        if approach.tuning == "full" and not sharded and config.dtype == torch.bfloat16:
+            config.settings.setdefault("optim", MASTER_WEIGHTS)
+        _check_together(config.settings, approach)
+        return config
+
+    def fitted(self, found: dict[str, Any]) -> RunConfig:
+        """The same run with what its device allows; what was read already is kept."""
+        other = copy.copy(self)
+        object.__setattr__(other, "settings", self.settings | found)
+        return other
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What decides the outcome of the run: models, data and settings; keys of run.json."""
+        profile, approach = self.profile, self.approach
+        return {
+            "profile": profile.name,
+            "approach": approach.name,
+            "base_model": profile.base_model,
+            "base_model_fingerprint": base_fingerprint(profile),
+            "collection": profile.collection,
+            "dataset_fingerprint": fingerprint(profile.collection),
+            "image_size": profile.image_size,
+            "image_splitting": profile.image_splitting,
+            "dtype": profile.dtype,
+            "tuning": approach.tuning,
+            "training": self.settings,
+            "lora": approach.lora,
+            "quantization": approach.quantization,
+            "parallel": approach.parallel,
+            "world_size": self.processes,
+            "seed": self.settings["seed"],
+        }
+
+    @property
+    def rows(self) -> int:
+        """Rows at a time on one device."""
+        return int(self.settings.get(ROWS, TrainingArguments.per_device_train_batch_size))
+
+    @property
+    def rows_a_step(self) -> int:
+        """Rows of one optimizer step on one device."""
+        return rows_a_step(self.settings)
+
+    @property
+    def recompute(self) -> bool | None:
+        """Whether activations are recomputed; None if neither setting nor `parallel` says so."""
+        for chosen in (self.settings.get(RECOMPUTE), (self.approach.parallel or {}).get(RECOMPUTE)):
+            if chosen is not None:
+                return bool(chosen)
+        return None
+
+    @property
+    def optimizer(self) -> str:
+        """Its name in TrainingArguments, or that of our own."""
+        return str(self.settings.get("optim", TrainingArguments.default_optim))
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The dtype of mixed precision, if there is any."""
+        if self.settings.get("bf16"):
+            return torch.bfloat16
+        return torch.float16 if self.settings.get("fp16") else None
+
+    @cached_property
+    def base_config(self) -> PretrainedConfig:
+        """The configuration of the base model."""
+        return model_config(self.profile)
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """That of the weights as they are loaded."""
+        return weights_dtype(self.profile)
+
+    @cached_property
+    def collator(self) -> DocentCollator:
+        """Makes batches of what the base model takes at most."""
+        longest = self.base_config.get_text_config().max_position_embeddings
+        return DocentCollator(load_processor(self.profile), max_tokens=longest)
+
+    @cached_property
+    def train_rows(self) -> Any:
+        """The rows that are trained on; MuseQuestError if there is no dataset."""
+        return load_split(self.profile.collection, "train")
+
+    @cached_property
+    def largest_row(self) -> dict[str, torch.Tensor]:
+        """The longest dialog, a supposed one without a dataset, with a square photo; encoded."""
+        try:
+            dialog = max(self.train_rows["dialog"], key=len)
+        except MuseQuestError:
+            dialog = SUPPOSED
+        photo = Image.new("RGB", (self.profile.image_size, self.profile.image_size), "white")
+        row = {"data_id": "largest", "dialog": dialog, "image": photo}
+        return self.collator.encode(row)
+
+    @property
+    def row(self) -> RowShape:
+        """The shape of the largest row."""
+        return RowShape.of(self.largest_row, self.base_config.vision_config.patch_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process trains, if the model is not parted over several."""
+        return torch.device(default_device())
+
+    def check_here(self) -> None:
+        """Raise MuseQuestError if numbers are asked for that cannot be learned or computed here."""
+        approach, settings, gpu = self.approach, self.settings, torch.cuda.is_available()
+        if approach.tuning == "full" and self.dtype == torch.float16:
+            raise MuseQuestError(
+                f"'{approach.name}' learns the weights themselves, which cannot be done in "
+                "float16; set dtype: float32 in the profile (with fp16=true on a GPU without "
+                "bfloat16), or choose an approach with adapters, such as lora."
+            )
+        if approach.strategy == "1f1b" and settings.get("fp16"):
+            raise MuseQuestError(
+                f"The stages of '{approach.name}' cannot scale their gradients together as "
+                "fp16=true asks; use bf16=true, fp16=false, or another approach such as full_fsdp."
+            )
+        if settings.get("fp16") and not gpu:
+            raise _wrong("fp16", "needs a GPU, and there is none here; leave it out")
+        if settings.get("bf16") and gpu and not torch.cuda.is_bf16_supported(False):
+            raise _wrong("bf16", "is nothing this GPU computes in; use fp16=true")
+        if settings.get("tf32") and not is_torch_tf32_available():
+            raise _wrong("tf32", "needs a GPU of NVIDIA's Ampere or newer; leave it out")
+
+
+def _check_together(settings: dict[str, Any], approach: Approach) -> None:
+    """Raise MuseQuestError at a setting that would have no effect, or fail, beside the others."""
+    installed = keys_of(TrainingArguments)
+    for key in settings:
+        only = rule.strategy if isinstance(rule := ARGUMENTS[key], Allowed) else None
+        if key not in installed:
+            raise _wrong(key, "is none of the installed transformers; install the version tested")
+        if only and approach.strategy != only:
+            raise _wrong(key, f"has no effect in '{approach.name}'; say it under lora_ddp alone")
+    _check_optimizer(settings, approach)
+    _check_schedule(settings)
+    if settings.get("fp16") and settings.get("bf16"):
+        raise _wrong("fp16", "and 'bf16' are both true; keep one of them")
+    for key in AHEAD:
+        if settings.get(key) and not settings.get("dataloader_num_workers"):
+            raise _wrong(key, "has no effect without processes; set dataloader_num_workers too")
+    if settings.get("trackio_space_id") and "trackio" not in chosen_trackers(settings):
+        raise _wrong("trackio_space_id", "has no effect without trackio; set report_to=trackio")
+
+
+def _check_optimizer(settings: dict[str, Any], approach: Approach) -> None:
+    """The optimizer is installed, fits the approach, and reads what is meant for it."""
+    optimizer = settings.get("optim", TrainingArguments.default_optim)
+    of_bitsandbytes = optimizer.startswith(("paged_", "lion_", "adamw_8bit", "adamw_bnb"))
+    if of_bitsandbytes and find_spec("bitsandbytes") is None:
+        raise _wrong("optim", f"is '{optimizer}', which needs `pip install bitsandbytes`")
+    if approach.strategy == "fsdp" and optimizer not in SHARDED:
+        raise _wrong("optim", f"is '{optimizer}', which takes no shares; use {SHARDED[0]}")
+    adam = [key for key in ADAM if key in settings]
+    read = ADAM if "adamw" in optimizer else ADAM[:2] if "lion" in optimizer else ()
+    for key in adam:
+        if key not in read:
+            raise _wrong(key, f"has no effect on the optimizer '{optimizer}'; leave it out")
+    for part in filter(None, settings.get("optim_args", "").replace(" ", "").split(",")):
+        name, _, value = part.partition("=")
+        known = OPTIMIZERS[optimizer]
+        if name not in known:
+            has = f"those are {', '.join(known)}" if known else "it has none"
+            raise _wrong("optim_args", f"has '{name}', no argument of '{optimizer}'; {has}")
+        if not known[name].holds(known[name].read(value)):
+            raise _wrong("optim_args", f"has {name}={value!r}; write {known[name]}")
+
+
+def _check_schedule(settings: dict[str, Any]) -> None:
+    """Try the learning rate's schedule for a few steps."""
+    name, chosen = settings.get("lr_scheduler_type", "linear"), settings.get("lr_scheduler_kwargs")
+    rate = settings.get("learning_rate", TrainingArguments.learning_rate)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
+    options = {"num_warmup_steps": 1, "num_training_steps": STEPS_TRIED}
+    try:
+        schedule = get_scheduler(name, optimizer, **options, scheduler_specific_kwargs=chosen)
+        rates = []
+        for _ in range(STEPS_TRIED):
+            optimizer.step()
+            schedule.step()
+            rates += schedule.get_last_lr()
+        reason = "" if all(math.isfinite(rate) and rate >= 0 for rate in rates) else "not a rate"
+    except (TypeError, ValueError, ArithmeticError) as error:
+        reason = str(error).splitlines()[0]
+    if reason:
+        raise _wrong("lr_scheduler_kwargs", f"is {chosen!r}, with which '{name}' fails ({reason})")
+
+
+def _wrong(key: str, why: str) -> MuseQuestError:
+    return MuseQuestError(f"The training setting '{key}' {why}.")
