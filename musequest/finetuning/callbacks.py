@@ -108,7 +108,7 @@ class ShowProgress(TrainerCallback):
     """A progress bar with both losses; where nobody watches, a line every 5 %."""
 
     def __init__(self) -> None:
-        self.bar: tqdm | None = None
+        self.bar: Any = None  # until training begins
         self.losses: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:

@@ -322,7 +322,8 @@ def loader_settings(
         return {}
     together = local_world_size()
     batch = int(settings.get(ROWS, 8)) * sum(tensor.nbytes for tensor in row.values())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    counted = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if counted else os.cpu_count() or 1
     room = shutil.disk_usage(SHARED_MEMORY).free // 2 if SHARED_MEMORY.is_dir() else 0
     workers = min(MOST, cores // together - 1, room // (together * AHEAD * batch))
     return {WORKERS: workers, "dataloader_persistent_workers": True} if workers > 0 else {}

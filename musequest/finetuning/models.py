@@ -86,8 +86,8 @@ def load_model(
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
     options["output_loading_info"] = True
-    loaded = of_base_model(AutoModelForImageTextToText.from_pretrained, profile, **options)
-    model = _whole(*loaded, profile.base_model)
+    model, found = of_base_model(AutoModelForImageTextToText.from_pretrained, profile, **options)
+    _check_whole(model, found, profile.base_model)
     freeze_vision(model)
     for module in model.modules() if quantization else ():
         # Else bitsandbytes repacks 4-bit weights for one processor's bfloat16 instructions, at the
@@ -198,8 +198,9 @@ def load_kept(
     if approach.tuning == "full":
         options = {"dtype": profile.dtype, **_straight_to(device or default_device())}
         options["output_loading_info"] = True
-        loaded = AutoModelForImageTextToText.from_pretrained(weights, **options)
-        return _whole(*loaded, str(weights)).eval()
+        model, found = AutoModelForImageTextToText.from_pretrained(weights, **options)
+        _check_whole(model, found, str(weights))
+        return model.eval()
     model = load_model(profile, quantization=approach.quantization, device=device)
     if approach.quantization and dequantized:
         model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
@@ -319,14 +320,13 @@ def learns(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> PreTrainedModel:
-    """The model, if each of its weights was found; the others would be left to chance."""
+def _check_whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> None:
+    """Raise MuseQuestError unless each weight was found; the others would be left to chance."""
     if missing := sorted(found["missing_keys"]):
         raise MuseQuestError(
             f"The weights in '{source}' are not those of a {type(model).__name__}: {len(missing)} "
             f"are missing, first {missing[0]}; bring back the files that belong together."
         )
-    return model
 
 
 def _straight_to(device: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class MasterWeightsAdamW(AdamW8bit):
 
     def __init__(self, params: Any, **options: Any) -> None:
         super().__init__(params, **options)
-        self.non_castable_tensor_keys = {*self.non_castable_tensor_keys, LEFT_OVER}
+        self.non_castable_tensor_keys: set[str] = {*self.non_castable_tensor_keys, LEFT_OVER}
 
     def init_state(self, group: dict[str, Any], p: nn.Parameter, gindex: int, pindex: int) -> None:
         """Begin with weights from which rounding has left nothing over."""

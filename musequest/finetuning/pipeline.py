@@ -309,7 +309,7 @@ def _of_own_parts(base: type[PreTrainedModel], own: set[str]) -> type[PreTrained
             # What a file holds of foreign parts is no surprise.
             self._keys_to_ignore_on_load_unexpected = {".*"}
             if EMBEDDINGS not in own or "lm_head" not in own:
-                self.all_tied_weights_keys = {}
+                self.all_tied_weights_keys: dict[str, str] = {}
             for name, _ in list(named_parts(self)):
                 if name not in own:
                     self.set_submodule(name, Elsewhere())

@@ -91,7 +91,7 @@ def needs_of(profile: Profile, bf16: bool = True) -> list[Need]:
 def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
     """An approach's row of the table, in GiB; with a GPU, the rows that fit on it at a time."""
     memory, rows = need.memory, need.config.rows
-    line = {
+    line: dict[str, Any] = {
         "approach": need.name,
         "weights_gib": memory.weights / GIB,
         "gradients_gib": memory.gradients / GIB,

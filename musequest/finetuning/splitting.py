@@ -240,7 +240,7 @@ def micro_batches_of(approach: Approach, stages: int) -> int | None:
     """Into how many pieces 1F1B divides a batch, one a stage unless given; None if not 1F1B."""
     if approach.strategy != "1f1b":
         return None
-    return approach.parallel.get("micro_batches") or stages
+    return (approach.parallel or {}).get("micro_batches") or stages
 
 
 def devices_here() -> list[Any]:
@@ -322,7 +322,7 @@ def _scheduled(profile: Profile, schedule: str | None) -> RunConfig:
     """`full_mp` in that schedule, computed in the dtype of its weights."""
     approach = load_approach("full_mp")
     chosen = {"strategy": schedule} if schedule else {}
-    approach = replace(approach, parallel={**approach.parallel, **chosen})
+    approach = replace(approach, parallel={**(approach.parallel or {}), **chosen})
     return RunConfig.resolve(profile, approach).fitted({"bf16": None, "fp16": None})
 
 

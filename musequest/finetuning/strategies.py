@@ -145,7 +145,8 @@ def prepare(approach: Approach) -> None:
     """What has to be so once the library knows of all processes, and before a model is loaded."""
     if approach.strategy == "1f1b":
         disable_data_parallel()
-    if approach.strategy == "fsdp" and approach.parallel.get("cpu_ram_efficient_loading"):
+    efficient = (approach.parallel or {}).get("cpu_ram_efficient_loading")
+    if approach.strategy == "fsdp" and efficient:
         enable_fsdp_ram_efficient_loading()
 
 
@@ -171,7 +172,7 @@ def _of_strategy(config: RunConfig, model: nn.Module | None, **options: Any) -> 
     chosen = split(config, shares_here(config.approach))
     if strategy == "1f1b":
         stage = load_stage(config, chosen, rank(), options["args"].device)
-        trainer = PipelineTrainer(stage, chosen.micro_batches, **options)
+        trainer = PipelineTrainer(stage, chosen.micro_batches or 1, **options)
     else:
         model = whole_model(config, "cpu")
         untie_head(model)
@@ -248,7 +249,7 @@ class ShardedTrainer(DocentTrainer):
 
 def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any]:
     """Keys of FullyShardedDataParallelPlugin: ours, and those that the approach chooses."""
-    chosen = {key: value for key, value in approach.parallel.items() if key not in OURS}
+    chosen = {key: value for key, value in (approach.parallel or {}).items() if key not in OURS}
     inner = model.model
     layers = (inner.text_model.layers[0], inner.vision_model.encoder.layers[0])
     wrapped = {"transformer_cls_names_to_wrap": [type(layer).__name__ for layer in layers]}

@@ -137,8 +137,8 @@ class DocentTrainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The library's, or where weights are learned in bfloat16, one that can (optimizer.py)."""
-        ours = optimizer_of(self.args)
-        self.optimizer_cls_and_kwargs = ours or self.optimizer_cls_and_kwargs
+        if ours := optimizer_of(self.args):
+            self.optimizer_cls_and_kwargs = ours
         return super().create_optimizer(model)
 
     def parameter_counts(self) -> tuple[int, int]:
