@@ -41,12 +41,12 @@ from musequest.home import root
 from musequest.photos import save_photo
 from musequest.tables import write_table
 
-sys.path.insert(0, str(root() / "tests"))
+sys.path.insert(0, str(root() / "tests/helpers"))
 from killed import Custody, kill, pairs_in
 from openai_server import OpenAIServer
 
 RECORD = root() / "benchmarks/records/synthesis.json"
-SERVER = root() / "tests/openai_server.py"
+SERVER = root() / "tests/helpers/openai_server.py"
 MEBIBYTE = 2**20
 DATA = "data/benchmark"
 # Of the killed runs: slow enough for every moment of a run to be met, fast enough to wait for.

@@ -10,7 +10,7 @@ takes the four bytes a weight that AdamW takes in bfloat16.
 
 Nothing is drawn at random, so a run that goes on does exactly what it would have done. Rounding
 by chance, as torchao does it in the same memory, left 20 % of the weights of the trial in
-tests/test_optimizer.py where they were; it also wants a C++ compiler on the machine.
+tests/finetuning/test_optimizer.py where they were; it also wants a C++ compiler on the machine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a test starts under torchrun: one training run without dropout, stopped on demand.
 
-    torchrun --nproc-per-node 2 tests/launched.py PROFILE APPROACH [STOP_AT_STEP [DEED]]
+    torchrun --nproc-per-node 2 tests/helpers/launched.py PROFILE APPROACH [STOP_AT_STEP [DEED]]
 
 At STOP_AT_STEP the last rank, and it alone, is sent SIGTERM; DEED `fail` raises an error there, and
 `blind` lets it see no numbers in its photos.
