@@ -75,7 +75,8 @@ def _collect_dataset(source: str, collection: str) -> None:
 def _collect_museum(museum: str, collection: str, **options: Any) -> None:
     table = creation.collect_museum(museum, collection, **options)
     if missing := len(creation.missing_exhibits(collection)):
-        print(f"{missing} were not found; data/{collection}/missing.csv says why.")
+        were = "was" if missing == 1 else "were"
+        print(f"{missing} {were} not found; data/{collection}/missing.csv says why.")
     _say_collected(table, collection)
 
 

@@ -9,6 +9,7 @@ adapter was learned beside those rounded weights, and merged into 4 bits it woul
 from __future__ import annotations
 
 import gc
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def merge(
     transformers_logging.disable_progress_bar()
     with hold(folder):
         written = folder / "unfinished" / MERGED
+        shutil.rmtree(written, ignore_errors=True)  # what a killed one left is not this one's
         agreement = _merge(profile, approach_name, written, rows)
         agreement["run_finished_at"] = record["finished_at"]
         agreement["weights_sha256"] = digests_of(written)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerState
 
 from ..errors import MuseQuestError, chain
-from ..files import digests_of
+from ..files import clear_temporaries, digests_of
 from ..home import run_dir
 from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
@@ -72,6 +72,7 @@ def train(
     record = RunRecord(folder.folder, config.asked)
     with ExitStack() as held:
         if not fresh and (done := run_on_rank0(lambda: _finished(config, folder, record))):
+            run_on_rank0(lambda: _clear(folder.folder))
             return done
         run_on_rank0(lambda: held.enter_context(hold(folder.folder)))
         if done := run_on_rank0(lambda: _begin(config, folder, record, fresh)):
@@ -111,6 +112,12 @@ def _finished(config: RunConfig, folder: RunFolder, record: RunRecord) -> dict[s
         return None
     check_weights(folder.folder, earlier)
     return earlier
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a process left that was killed just when its run was done."""
+    with suppress(MuseQuestError), hold(folder):  # another one may be at work there
+        clear_temporaries(folder)
 
 
 def _begin(

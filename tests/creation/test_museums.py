@@ -308,7 +308,7 @@ def test_the_art_institute_is_collected_from_the_shell(server: MuseumServer, hom
     typed = "collect artic --collection t --query landscape --limit 2 --requests-per-minute 60000"
     assert main([*typed.split(), "--base-url", server.artic]) == 0
     told = capsys.readouterr().out
-    assert "1 were not found; data/t/missing.csv says why." in told
+    assert "1 was not found; data/t/missing.csv says why." in told
     assert "2 exhibits with 2 photos are collected in 't'." in told
     exhibit = load_exhibits("t")[0]
     assert exhibit.license == "CC-BY-4.0 and CC0-1.0"
