@@ -3,5 +3,5 @@
 In: the notebooks of the numbered folders, benchmarks/records/. Out: results/<profile>/notebooks/,
 demo.json and six.json, the notebooks with their outputs, the readmes with their figures. Start
 reading at `notebooks`, which walks through them; `display` is what their cells show with,
-`readme_tables` and `comparison_tables` write the figures of the readmes.
+`readme_tables`, `comparison_tables` and `published_tables` write the figures of the readmes.
 """

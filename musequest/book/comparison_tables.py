@@ -39,7 +39,6 @@ SIX = RECORDS / "pocket_six.json"
 GPU = RECORDS / "gpu_training.json"
 RETRIEVAL = RECORDS / "pocket_retrieval.json"
 SCORING = RECORDS / "scoring.json"
-PUBLISHED_ANSWERS = RECORDS / "published_answers.json"
 NO_SIX = "No run of all approaches is recorded yet; `make six` makes one.\n"
 NO_RETRIEVAL = "No comparison is recorded yet; `make notebooks` makes one.\n"
 COMPARED = ("base", "lora", "retrieval", "rag")
@@ -145,106 +144,6 @@ def pocket_six(record: Record) -> str:
     minutes = sum(record["seconds"].values()) / 60
     where = f"{measured(record)}, {minutes:.0f} minutes in all."
     return f"{where} Scores on `{record['track']}`.\n\n{markdown(comparison_frame(record))}"
-
-
-@block(RECORDS / "published_runs.csv")
-def published_approaches(runs: pd.DataFrame) -> str:
-    """What each approach needed in the published experiment: one line a run."""
-    needed = ["approach", "gpu", "gpu_count", "vram_gb_each", "volume_disk_gb", "training_minutes"]
-    return markdown(spaced(runs.loc[runs["gpu"] != "", needed]))
-
-
-@block(RECORDS / "published_runs.csv")
-def published_runs(runs: pd.DataFrame) -> str:
-    """Every run of the published experiment."""
-    return markdown(spaced(runs))
-
-
-@block(PUBLISHED_ANSWERS)
-def published_answers(record: Record) -> str:
-    """Every published run on this project's scale: means and intervals over exhibits."""
-    groups, runs = record["groups"], record["runs"]
-    tuned = {name: own for name, own in runs.items() if not name.startswith(("base_", "gpt4o"))}
-    shown = {"untuned (ten runs)": groups["untuned"], "GPT-4o": groups["gpt4o"], **tuned}
-    return markdown(pd.DataFrame([_answered(name, own) for name, own in shown.items()]))
-
-
-@block(PUBLISHED_ANSWERS)
-def published_differences(record: Record) -> str:
-    """Whether full tuning beats adapters, and whether more GPUs change anything."""
-    rows = [_answered(row["what"], row, signed=True) for row in record["differences"]]
-    floor = record["noise_floor"]["embedding_distance"]
-    return (
-        f"{markdown(pd.DataFrame(rows))}\nIn bold: the interval does not hold 0. The ten untuned "
-        "runs asked one model the same questions, two of them in 4 bits; two of the ten differ by "
-        f"at most {floor['largest_difference']:.4f} in embedding distance and "
-        f"{record['noise_floor']['number_recall']['largest_difference']:.4f} in numbers recalled.\n"
-    )
-
-
-@block(PUBLISHED_ANSWERS)
-def published_invented(record: Record) -> str:
-    """How many of the numbers that the published models stated are wrong, in words."""
-    told = {
-        name: [
-            f"{100 * record['groups'][name][key]['mean']:.0f}"
-            for key in ("invented_number_rate", "invented_number_rate_beside_truths")
-        ]
-        for name in ("adapters", "full", "gpt4o")
-    }
-    return (
-        "In the published experiment, of 100 numbers that an answer states "
-        f"{told['adapters'][0]} are found nowhere in the museum's text where adapters were tuned, "
-        f"{told['full'][0]} where all layers were, and {told['gpt4o'][0]} of GPT-4o's (means over "
-        "the answers that state any; counted against the reference answer alone: "
-        f"{told['adapters'][1]}, {told['full'][1]} and {told['gpt4o'][1]}). The similarity score "
-        "looked excellent all the same.\n"
-    )
-
-
-@block(PUBLISHED_ANSWERS)
-def published_test(record: Record) -> str:
-    """What the published test was made of."""
-    split = record["split"]
-    single, parent = (
-        split["exhibits_with_a_single_photo"],
-        split["exhibits_whose_test_photo_is_the_parent_of_a_training_photo"],
-    )
-    copies, photos = (
-        split["validation_photos_that_are_altered_copies"],
-        split["validation_photos"],
-    )
-    return (
-        f"The published test asks {record['answers_a_run']} questions about "
-        f"{record['exhibits']} exhibits. {single} exhibits have a single photo; for {parent} the "
-        f"test photo is the very photo whose altered copies were trained on, and {copies} of the "
-        f"{photos} validation photos are altered copies.\n"
-    )
-
-
-SCALE = {
-    "published_similarity": "published similarity (0 best)",
-    "embedding_distance": "embedding distance (0 best)",
-    "identity_at_1": "identity (1 best)",
-    "number_recall": "numbers recalled (1 best)",
-    "invented_number_rate": "numbers invented (0 best)",
-}
-
-
-def _answered(name: str, own: Record, signed: bool = False) -> dict[str, str]:
-    """A row of means with their intervals, where there are any; differences carry their sign."""
-    row, sign = {"system": name.replace("_", " ")}, "+" if signed else ""
-    for key, title in SCALE.items():
-        mean, low, high = (own[key][part] for part in ("mean", "ci_low", "ci_high"))
-        text = f"{mean:{sign}.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None else "")
-        row[title] = f"**{text}**" if signed and low is not None and low * high > 0 else text
-    return row
-
-
-@block(RECORDS / "gpu_rental.csv")
-def published_rental(prices: pd.DataFrame) -> str:
-    """What the GPUs of the published experiment cost to rent."""
-    return markdown(spaced(prices))
 
 
 @block(RECORDS / "device_maps.json")

@@ -43,11 +43,11 @@ from .comparison_tables import (
     read_record,
     trained,
 )
+from .published_tables import draw_published_costs
 
 DEMO = RECORDS / "pocket_demo.json"
 TRACK = "unseen_photo"  # the rows that count
 PICTURE = Path("assets/figures/pocket_per_item.png")
-COSTS = Path("assets/figures/published_costs.png")
 MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 of_demo = functools.partial(block, DEMO, "No demo is recorded yet.\n")
 
@@ -162,24 +162,7 @@ def metric_table() -> str:
     return markdown(pd.DataFrame(rows))
 
 
-def published_costs_picture() -> str:
-    """Quality of the published runs against what they cost."""
-    return (
-        "![Published similarity score of each tuned run against its training minutes, its memory "
-        f"and its rent](../{COSTS})\n"
-    )
-
-
-BLOCKS |= {each.__name__: each for each in (metric_table, published_costs_picture)}
-
-
-def draw_published_costs() -> None:
-    """Draw that figure anew from the published records."""
-    from ..evaluation.figures import quality_costs
-    from ..evaluation.results import published_costs
-
-    title = "Published: the similarity score of each tuned run and what it cost"
-    quality_costs(published_costs(), "similarity_score", title).save(root() / COSTS)
+BLOCKS["metric_table"] = metric_table
 
 
 def filled(text: str) -> str:
