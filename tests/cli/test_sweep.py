@@ -97,11 +97,11 @@ def remembered(memory_of):
     """What an approach needs, which takes longest of all, reckoned once for each model."""
     known = {}
 
-    def remember(profile, *asked):
-        config = (Path(profile.base_model) / "config.json").read_bytes()
-        key = repr((profile, *asked, config))
+    def remember(run, *asked):
+        config = (Path(run.profile.base_model) / "config.json").read_bytes()
+        key = repr((run, *asked, config))
         if key not in known:
-            known[key] = memory_of(profile, *asked)
+            known[key] = memory_of(run, *asked)
         return known[key]
 
     return remember
