@@ -92,7 +92,7 @@ class RunConfig:
         object.__setattr__(other, "settings", self.settings | found)
         return other
 
-    @cached_property
+    @property
     def asked(self) -> dict[str, Any]:
         """What decides the outcome of the run: models, data and settings; keys of run.json."""
         profile, approach = self.profile, self.approach
@@ -170,12 +170,12 @@ class RunConfig:
     def largest_row(self) -> dict[str, torch.Tensor]:
         """The longest dialog, a supposed one without a dataset, with a square photo; encoded."""
         try:
-            dialog = max(self.train_rows["dialog"], key=len)
-        except MuseQuestError:
-            dialog = SUPPOSED
+            dialog, collator = max(self.train_rows["dialog"], key=len), self.collator
+        except MuseQuestError:  # of what is only supposed nothing is refused
+            dialog, collator = SUPPOSED, DocentCollator(load_processor(self.profile))
         photo = Image.new("RGB", (self.profile.image_size, self.profile.image_size), "white")
         row = {"data_id": "largest", "dialog": dialog, "image": photo}
-        return self.collator.encode(row)
+        return collator.encode(row)
 
     @property
     def row(self) -> RowShape:

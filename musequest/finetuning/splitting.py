@@ -23,7 +23,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
-from ..settings import Approach, Profile, load_approach, load_profile
+from ..settings import Approach, Profile, load_approach, load_profile, training_settings
 from .activations import RowShape, count_activations, empty_model, named_parts
 from .distributed import world_size
 from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
@@ -323,7 +323,8 @@ def _scheduled(profile: Profile, schedule: str | None) -> RunConfig:
     approach = load_approach("full_mp")
     chosen = {"strategy": schedule} if schedule else {}
     approach = replace(approach, parallel={**(approach.parallel or {}), **chosen})
-    return RunConfig.resolve(profile, approach).fitted({"bf16": None, "fp16": None})
+    settings = training_settings(profile, approach) | {"bf16": None, "fp16": None}
+    return RunConfig(profile, approach, settings)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -116,7 +116,7 @@ def _finished(config: RunConfig, folder: RunFolder, record: RunRecord) -> dict[s
 
 def _clear(folder: Path) -> None:
     """Remove what a process left that was killed just when its run was done."""
-    with suppress(MuseQuestError), hold(folder):  # another one may be at work there
+    with suppress(MuseQuestError, OSError), hold(folder):  # another may be at work there
         clear_temporaries(folder)
 
 
