@@ -41,7 +41,12 @@ sys.meta_path.append(
         {
             "musequest.creation.audit": "musequest.creation",
             "musequest.creation.auditing": "musequest.creation",
+            "musequest.creation.card": "musequest.creation.publishing",
             "musequest.creation.exhibit": "musequest.creation.exhibits",
+            "musequest.creation.hosted.batch_writer": "musequest.creation.hosted",
+            "musequest.creation.hosted.prices": "musequest.creation.hosted.requests",
+            "musequest.creation.hosted.prompts": "musequest.creation.hosted.requests",
+            "musequest.creation.smithsonian_records": "musequest.creation.smithsonian",
             "musequest.digests": "musequest.files",
             "musequest.display": "musequest.book.display",
             "musequest.environment": "musequest.home",

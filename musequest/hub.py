@@ -101,7 +101,8 @@ def _reason(error: BaseException, name: str) -> str:
 
 def hub_api() -> HfApi:
     """The Hub as HF_TOKEN, or whoever is logged in, may use it."""
-    return HfApi(library_name="musequest", token=os.environ.get("HF_TOKEN") or None)
+    token = os.environ.get("HF_TOKEN", "").strip() or None  # a pasted one may end a line
+    return HfApi(library_name="musequest", token=token)
 
 
 def fill_card(template: Path, head: str, **values: Any) -> str:

@@ -183,10 +183,10 @@ def _photo_bytes(path: Path, exhibit: Exhibit) -> bytes:
         open_photo(content, name=str(path))
         return content
     except (OSError, MuseQuestError) as error:
+        told = str(error).partition(";")[0] if path.is_file() else "is absent"
         raise MuseQuestError(
-            f"the exhibit '{exhibit.item_name}' has a photo that cannot be used "
-            f"({str(error).partition(';')[0]}); run `python -m musequest collect` and `augment` "
-            "again."
+            f"the exhibit '{exhibit.item_name}' has a photo that cannot be used ({told}); run "
+            "`python -m musequest collect` and `augment` again."
         ) from None
 
 

@@ -95,9 +95,17 @@ def _check_addresses(folder: Path) -> None:
             text = head[1] if head else ""
         told = yaml.safe_load(text)
         configs = told.get("configs") if isinstance(told, dict) else None
-        # Written anew, a part that stands in many places stands in one.
-        addresses = re.findall(r"[^\s'\"]*://[^\s'\"]*", yaml.safe_dump(configs))
-        _check_files(str(folder), addresses)
+        _check_files(str(folder), (text for text in _texts(configs, set()) if "://" in text))
+
+
+def _texts(value: Any, seen: set[int]) -> Iterator[str]:
+    """All texts within a YAML value; a part that stands in many places is looked at once."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list) and id(value) not in seen:
+        seen.add(id(value))
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part, seen)
 
 
 def _check_files(source: str, files: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import tracemalloc
 from pathlib import Path
 
 import datasets
@@ -15,6 +16,7 @@ from conftest import draw_photo
 from PIL import Image
 
 from musequest.__main__ import main
+from musequest.creation import imported
 from musequest.creation.dataset import audit, fingerprint, load_split, messages, split_path
 from musequest.creation.imported import collect_dataset
 from musequest.errors import MuseQuestError
@@ -180,6 +182,17 @@ def test_a_card_that_names_files_of_others_is_refused(home: Path, tmp_path: Path
     with pytest.raises(MuseQuestError, match="which is not its own"):
         collect_dataset(folder, "t")
     assert not split_path("t", "test").exists()
+
+
+def test_a_card_of_long_texts_named_a_thousand_times_is_read_in_time(home: Path, tmp_path: Path):
+    folder = save(tmp_path / "made", published())
+    long, often = "x" * 300_000, ", ".join(["*long"] * 5000)
+    lines = ["---", f"long: &long {long}", f"configs: [{often}]", "---", ""]
+    (folder / "README.md").write_text("\n".join(lines))
+    tracemalloc.start()
+    imported._check_addresses(folder)
+    assert tracemalloc.get_traced_memory()[1] < 100e6  # written out it would be 1.5 GB
+    tracemalloc.stop()
 
 
 def test_a_card_that_is_a_link_out_of_the_folder_is_not_copied(home: Path, tmp_path: Path):

@@ -14,6 +14,7 @@ from musequest.creation.exhibits import collect_folder
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.publishing import push_to_hub
 from musequest.errors import MuseQuestError
+from musequest.hub import hub_api
 
 NAME = "ours/museum"
 
@@ -180,3 +181,10 @@ def test_a_token_does_not_go_to_a_hub_for_all_to_read(made: Path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://93.184.215.14")
     with pytest.raises(MuseQuestError, match="HF_TOKEN would travel to http://93.184.215.14"):
         push_to_hub("t", NAME)
+
+
+def test_a_pasted_token_may_end_a_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_abc\n")
+    assert hub_api().token == "hf_abc"
+    monkeypatch.setenv("HF_TOKEN", " ")
+    assert hub_api().token is None

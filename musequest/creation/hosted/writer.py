@@ -188,9 +188,18 @@ class BatchWriter(HostedWriter):
     remedy = "run synthesize without --batch"
     tries = 0  # nothing is asked one by one
 
-    def __init__(self, model: str = MODEL, **options: Any) -> None:
-        """Prepare as `HostedWriter` does, by its options but concurrency and backoff_s."""
-        super().__init__(model, concurrency=1, **options)
+    def __init__(
+        self,
+        model: str = MODEL,
+        *,
+        base_url: str | None = None,
+        max_cost_usd: float = 1.0,
+        timeout_s: float = 120.0,
+    ) -> None:
+        """Prepare as `HostedWriter` does."""
+        super().__init__(
+            model, base_url=base_url, max_cost_usd=max_cost_usd, timeout_s=timeout_s, concurrency=1
+        )
         self.concurrency = 1
         self.price = self.server.price.in_batch()
         self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
