@@ -16,14 +16,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from musequest.files import write_json
 from musequest.home import WAITING, root
 
 RECORD = root() / "benchmarks/records/busy_machine.json"
-STEPS, WARM_UP, ROUNDS = 8, 2, 3
+STEPS, WARM_UP = 8, 2
+ROUNDS = {"alone": 5, "beside": 2}
 WAYS = {
     "spinning": {},  # what OpenMP does unless told otherwise
     "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
@@ -78,13 +79,23 @@ def in_own_process(way: str) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
-def rounds() -> dict[str, float]:
-    """Seconds of a step for each way to wait, the median of all rounds."""
-    found = {way: [] for way in WAYS}
-    for _ in range(ROUNDS):
+def rounds(count: int) -> dict[str, list[float]]:
+    """Seconds of a step for each way to wait, round by round."""
+    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(count):
         for way, seconds in found.items():
             seconds.append(in_own_process(way))
-    return {way: round(statistics.median(seconds), 3) for way, seconds in found.items()}
+    return found
+
+
+def middle(values: Iterable[float]) -> float:
+    """Their median."""
+    return round(statistics.median(values), 3)
+
+
+def times(seconds: list[float], others: list[float]) -> float:
+    """How many times as long as others, within a round, for a machine's speed varies."""
+    return middle(own / other for own, other in zip(seconds, others, strict=True))
 
 
 def main() -> None:
@@ -96,17 +107,19 @@ def main() -> None:
     if chosen.measure:
         print(measure())
         return
-    load, alone = round(os.getloadavg()[0], 1), rounds()
+    load, alone = round(os.getloadavg()[0], 1), rounds(ROUNDS["alone"])
     with busy():
-        beside = rounds()
+        beside = rounds(ROUNDS["beside"])
     from musequest.finetuning.records import hardware, versions
 
     figures = {
         "settings": WAYS,
-        "seconds_a_step_alone": alone,
-        "seconds_a_step_beside_busy_loops": beside,
-        "times_spinning_alone": {way: round(alone[way] / alone["spinning"], 3) for way in WAYS},
-        "times_as_long_when_busy": {way: round(beside[way] / alone[way], 2) for way in WAYS},
+        "seconds_a_step_alone": {way: middle(alone[way]) for way in WAYS},
+        "seconds_a_step_beside_busy_loops": {way: middle(beside[way]) for way in WAYS},
+        "times_spinning_alone": {way: times(alone[way], alone["spinning"]) for way in WAYS},
+        "times_as_long_when_busy": {
+            way: round(middle(beside[way]) / middle(alone[way]), 2) for way in WAYS
+        },
         "rounds": ROUNDS,
         "load_before": load,
         "hardware": hardware(),
