@@ -42,6 +42,7 @@ NAMES = {
     "ground_truth_answer": "ground_truth",
     "model_generated_answer": "answer",
     "semantic_similarity_score": "published_similarity",
+    "similarity_score": "published_similarity",
 }
 # Of the published repository: the folder of an approach, its runs, and what lies in a run.
 FOLDERS = {
@@ -94,6 +95,17 @@ def read_run(path: Path) -> pd.DataFrame:
     if missing := [name for name in [*QUESTIONS, "answer"] if name not in table]:
         raise MuseQuestError(f"{path} has no column '{missing[0]}'; fetch it again.")
     return table[table.data_id.notna()].fillna({"answer": ""})
+
+
+def read_similarities(path: Path) -> pd.DataFrame:
+    """The published similarity of each answer: run, data_id, published_similarity."""
+    try:
+        table = pd.read_csv(path, dtype=str, usecols=["run", "data_id", "similarity_score"])
+    except (OSError, ValueError) as error:
+        raise MuseQuestError(
+            f"{path} cannot be read ({error}); give a CSV file of run, data_id, similarity_score."
+        ) from None
+    return table.rename(columns=NAMES)
 
 
 def write_exhibits(texts: Path, to: Path) -> None:
@@ -176,10 +188,14 @@ def summary_of(scores: pd.DataFrame) -> dict[str, Any]:
     tuned = [name for name in by_run if name not in {*untuned, "gpt4o"}]
     groups = {
         "untuned": untuned,
-        "gpt4o": ["gpt4o"],
+        "gpt4o": [name for name in by_run if name == "gpt4o"],
         "adapters": [name for name in tuned if name.startswith(("lora", "qlora"))],
         "full": [name for name in tuned if name.startswith("full")],
     }
+    if missing := [group for group, names in groups.items() if not names]:
+        raise MuseQuestError(
+            f"There is no run of '{missing[0]}' among {', '.join(by_run)}; fetch all of them."
+        )
     means = {
         group: pd.concat([by_run[name][FIGURES] for name in names]).groupby(level=0).mean()
         for group, names in groups.items()
@@ -206,7 +222,7 @@ def _pairs(
     yield "full", "adapters", means["full"], means["adapters"]
     for one, other in itertools.combinations(sorted(n for n in runs if n.startswith("qlora")), 2):
         yield one, other, runs[one][FIGURES], runs[other][FIGURES]
-    devices = {name: int(name.rpartition("_x")[2]) for name in runs if "_x" in name}
+    devices = {name: int(found[1]) for name in runs if (found := re.search(r"_x(\d+)$", name))}
     for approaches in (("lora_a", "lora_ddp"), ("full_mp",), ("full_fsdp",)):
         own = sorted((n for n in devices if n.startswith(approaches)), key=devices.__getitem__)
         for few, many in itertools.combinations(own, 2):
@@ -280,14 +296,11 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         runs, texts = find_runs(chosen.folder)
-        similarities = None
-        if chosen.similarities:
-            read = pd.read_csv(chosen.similarities, dtype=str)
-            similarities = read.rename(columns={"similarity_score": "published_similarity"})
+        similarities = read_similarities(chosen.similarities) if chosen.similarities else None
         scores = score_runs(runs, texts, similarities)
+        summary = {**summary_of(scores), "split": split_of(texts)}
     except MuseQuestError as error:
         sys.exit(str(error))
-    summary = {**summary_of(scores), "split": split_of(texts)}
     print(
         pd.DataFrame({n: {f: v[f]["mean"] for f in FIGURES} for n, v in summary["runs"].items()}).T
     )

@@ -162,3 +162,19 @@ def test_a_run_that_is_missing_or_spoilt_is_a_sentence(tmp_path: Path, spoil, se
 def test_a_folder_of_something_else_is_a_sentence(tmp_path: Path):
     with pytest.raises(MuseQuestError, match="holds neither museum_texts.csv .*give a clone of it"):
         published_answers.find_runs(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["base_before", "gpt4o", "lora", "full"])
+def test_a_group_of_runs_that_is_missing_is_a_sentence(scores: pd.DataFrame, missing: str):
+    some = scores[~scores.run.str.startswith(missing)]
+    with pytest.raises(MuseQuestError, match="There is no run of .*fetch all of them"):
+        published_answers.summary_of(some)
+
+
+@pytest.mark.parametrize("content", [None, "", "a,b\n1,2\n"])
+def test_similarities_that_cannot_be_read_are_a_sentence(tmp_path: Path, content: str | None):
+    path = tmp_path / "similarities.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(MuseQuestError, match="give a CSV file of run, data_id, similarity_score"):
+        published_answers.read_similarities(path)
