@@ -19,16 +19,15 @@ import openai
 from ...errors import LOGGER, MuseQuestError
 from ..dialogs import WriterStopped
 from .ledger import Ledger
+from .limiter import LONGEST_PAUSE_S, RateLimiter
 from .replies import keeps_schema, record_of, words_of
 from .requests import JSON, Estimate, Request, most_usd
 from .server import (
     FREE,
-    LONGEST_PAUSE_S,
     SCHEMA_WORDS,
     Fault,
     Limited,
     NoSchema,
-    RateLimiter,
     ServerConfig,
     Untaken,
     answer_in,
