@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_dialogs import write_dataset, write_profile
 
-from assets.workshop.museum import SHOWN
-from assets.workshop.outsiders import outsider_scenes
+from assets.workshop.museum import LOOKS, SHOWN, signature
+from assets.workshop.outsiders import near_looks, random_scenes
 from assets.workshop.scenes import describe
 from musequest.__main__ import main
 from musequest.creation.dataset import fingerprint, load_split
@@ -30,6 +30,7 @@ from musequest.systems.registry import find_answers
 from musequest.systems.retrieval import photo_features
 
 OUTSIDERS = root() / "assets" / "pocket_outsiders"
+POCKET_MUSEUM = root() / "assets" / "pocket_museum"
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_a_bad_set_of_outsiders_is_one_sentence(line, sentence, tmp_path):
 def test_a_profile_may_name_its_own_outsiders_or_none(tmp_path, home, echo, profile):
     shutil.copytree(OUTSIDERS, tmp_path / "set")
     own = Profile("tiny", "none", "tiny", 144, outsiders=str(tmp_path / "set"))
-    assert len(answer(own, "echo", "outsiders")) == 12
+    assert len(answer(own, "echo", "outsiders")) == 60
     photo = "photos/03.jpg"
     outsiders(tmp_path / "set", f"{photo},What is it?,This is a chair.")
     table = answer(own, "echo", "outsiders")
@@ -259,16 +260,22 @@ def test_a_profile_may_name_its_own_outsiders_or_none(tmp_path, home, echo, prof
 
 
 def test_the_committed_outsiders_are_what_the_command_draws_and_no_exhibits():
-    scenes = outsider_scenes()
+    scenes, near = random_scenes(), near_looks()
     with (OUTSIDERS / "outsiders.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    assert [line["description"] for line in lines] == [describe(scene) for scene in scenes]
-    assert len({scene["kind"] for scene in scenes}) == len(scenes) == 12
+    with (POCKET_MUSEUM / "exhibits.csv").open(newline="", encoding="utf-8") as file:
+        exhibits = [row["item_name"] for row in csv.DictReader(file)]
+    alone = {"count": 1, "place": "middle"}
+    drawn = [*scenes, *(vars(look) | alone for _, look in near)]
+    assert [line["description"] for line in lines] == [describe(scene) for scene in drawn]
+    assert [line["near"] for line in lines] == [""] * 30 + [exhibits[place] for place, _ in near]
+    assert len({scene["kind"] for scene in scenes}) == 24
+    assert all(look.kind == LOOKS[place].kind for place, look in near)
     looks = [(scene["kind"], scene["colour"], scene["pattern"]) for scene in scenes]
-    assert not set(looks) & SHOWN
+    assert not {*looks, *(signature(look) for _, look in near)} & SHOWN
     rows = outsider_rows(OUTSIDERS)
     assert all(row["image"].size == (256, 256) for row in rows)
-    assert sum(path.stat().st_size for path in OUTSIDERS.rglob("*.*")) < 500_000
+    assert sum(path.stat().st_size for path in OUTSIDERS.rglob("*.*")) < 1_000_000
 
 
 def test_rows_under_a_condition_are_decoded_when_looked_at(profile):
