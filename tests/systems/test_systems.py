@@ -107,7 +107,7 @@ def test_a_condition_has_answers_of_its_own(condition, profile, home):
     table = answer(profile, "base", condition, progress=False)
     assert (home / f"runs/tiny/base__{condition}/predictions.parquet").is_file()
     if condition == "outsiders":
-        assert table.data_id.tolist() == [f"outsider-{number:02d}" for number in range(12)]
+        assert table.data_id.tolist() == [f"outsider-{number:02d}" for number in range(60)]
         assert table.ground_truth[0].startswith("This is a")
     else:
         for column in ("data_id", "item_name", "question", "ground_truth"):
@@ -217,7 +217,7 @@ def test_infer_of_the_shell_takes_any_system_and_condition(profile, home, tmp_pa
     runs = home / "runs" / "tiny"
     assert lines == [
         f"3 questions are answered by 'echo': {runs / 'echo' / 'predictions.parquet'}",
-        "12 questions are answered by 'echo' under 'outsiders': "
+        "60 questions are answered by 'echo' under 'outsiders': "
         f"{runs / 'echo__outsiders' / 'predictions.parquet'}",
     ]
     assert (runs / "echo__outsiders" / "predictions.parquet").is_file()
