@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import re
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -26,7 +25,7 @@ from ..creation.dataset import fingerprint
 from ..creation.dialogs import WriterStopped, sha256_of
 from ..creation.hosted.ledger import Ledger
 from ..creation.hosted.replies import spoken
-from ..creation.hosted.requests import Request, count_tokens, estimate, price_of
+from ..creation.hosted.requests import Estimate, Request, count_tokens, price_of
 from ..creation.hosted.server import ServerConfig, address_of, key_of
 from ..creation.hosted.session import Session
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
@@ -121,8 +120,8 @@ class HostedDocent(System):
             requests = (self._request(row) for row in rows)
             missing = (request for request in requests if not ledger.find(request.key))
             past = (response for response in ledger.responses() if response["form"] == ANSWER)
-            planned = estimate(missing, self.model, server.price, past)
-            tqdm.write(f"{planned}\n{server.room(planned, ledger)}", file=sys.stderr)
+            planned = Estimate.of(missing, self.model, server.price, past)
+            server.announce(planned, ledger.committed_usd)
             with closing(Session(server, ledger, planned)) as session:
                 found = self._responses(session, rows, progress)
         if (unanswered := len(rows) - len(found)) > BAD_SHARE_LIMIT * len(rows):

@@ -142,7 +142,7 @@ def test_any_ledger_is_opened_and_keeps_what_it_had(folder, lines):
         return
     try:
         call = ledger.sent("new", 0.5)
-        ledger.paid(call, "new", {"cost_usd": 0.25})
+        ledger.add("paid", call=call, key="new", response={"cost_usd": 0.25})
         ledger.flush()
         assert ledger.find("new") == {"cost_usd": 0.25}
         assert math.isfinite(ledger.paid_usd) and ledger.paid_usd >= 0.25

@@ -368,11 +368,12 @@ def test_a_kill_at_any_moment_hands_nothing_over_twice(server, home: Path):
 def test_a_batch_under_way_survives_in_the_ledger(home: Path):
     ledger = Ledger(home / "ledger.jsonl")
     calls = [{"key": key, "most_usd": 0.1, "settings": {}} for key in "ab"]
-    ledger.sent_together("name", "http://127.0.0.1:1/v1/", calls)
-    ledger.accepted("name", "batch_1")
+    for call in calls:
+        ledger.sent(**call, batch="name", base_url="http://127.0.0.1:1/v1/")
+    ledger.add("accepted", batch="name", id="batch_1")
     ledger.close()
     again = Ledger(home / "ledger.jsonl")
     assert again.batches["name"].id == "batch_1" and set(again.batches["name"].calls) == {"a", "b"}
-    again.free(again.batches["name"].calls["a"]["call"], "expired")
+    again.add("free", call=again.batches["name"].calls["a"]["call"], reason="expired")
     assert set(again.batches["name"].calls) == {"b"} and again.committed_usd == pytest.approx(0.1)
     again.close()

@@ -39,7 +39,7 @@ def test_calls_share_flushes_and_leave_none_out(home: Path, flushes):
 
 def test_a_response_is_found_once_it_is_on_the_disk(home: Path):
     ledger = Ledger(home / "ledger.jsonl")
-    ledger.paid(ledger.sent("key", 0.1), "key", {"cost_usd": 0.05})
+    ledger.add("paid", call=ledger.sent("key", 0.1), key="key", response={"cost_usd": 0.05})
     assert ledger.find("key") is None and ledger.committed_usd == pytest.approx(0.05)
     ledger.flush()
     assert ledger.find("key") == {"cost_usd": 0.05}
@@ -54,10 +54,10 @@ def test_a_line_that_did_not_fit_takes_no_later_one_along(home: Path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, hard))
     try:
         with pytest.raises(OSError, match="did not fit"):
-            ledger.paid(call, "key", {"cost_usd": 0.05})
+            ledger.add("paid", call=call, key="key", response={"cost_usd": 0.05})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    ledger.paid(call, "key", {"cost_usd": 0.05})
+    ledger.add("paid", call=call, key="key", response={"cost_usd": 0.05})
     ledger.close()
     again = Ledger(path)
     assert again.find("key") == {"cost_usd": 0.05}

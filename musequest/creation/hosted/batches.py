@@ -19,14 +19,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import openai
-from typing_extensions import TypedDict
 
 from ...files import parse_json
 from ..dialogs import WriterStopped
+from . import server
 from .ledger import Batch, Ledger
 from .replies import record_of
-from .requests import Price, Request, most_usd
-from .server import ServerConfig, as_sent, keeps_out, sentence_of, told_error, untaken_in
+from .requests import Price, Request
 
 ENDPOINT: Final = "/v1/chat/completions"
 NAME = "musequest"  # of the metadata that holds a batch's own name
@@ -42,17 +41,16 @@ PASSING = (408, 409, 429)  # refusals that say nothing of the request
 class Batches:
     """The batches of one collection, at one server."""
 
-    def __init__(self, server: ServerConfig, ledger: Ledger, price: Price) -> None:
+    def __init__(self, config: server.ServerConfig, ledger: Ledger, price: Price) -> None:
         """`price` is that of a batch."""
         self.client = openai.OpenAI(
-            api_key=server.key,
-            base_url=server.base_url,
-            timeout=server.timeout_s,
+            api_key=config.key,
+            base_url=config.base_url,
+            timeout=config.timeout_s,
             max_retries=3,
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
         self.ledger, self.price, self.url = ledger, price, str(self.client.base_url)
-        self.told: list[str] = []  # one sentence for each thing that happened
 
     def settle(self) -> None:
         """Take in what has been answered; what is under way stays, what failed is free again."""
@@ -71,7 +69,7 @@ class Batches:
                 continue
             counts = there.request_counts
             done = f"{counts.completed} of {counts.total} answered" if counts else "not begun"
-            self.told.append(f"Batch {there.id} is {there.status}, {done}; come back later.")
+            server.say(f"Batch {there.id} is {there.status}, {done}; come back later.")
 
     def submit(self, requests: list[Request], room_usd: float) -> int:
         """Hand over as many requests as cost at most `room_usd`; returns how many.
@@ -80,48 +78,44 @@ class Batches:
         """
         affordable = []
         for each in requests:
-            if (room_usd := room_usd - most_usd(each, self.price)) < 0:
+            if (room_usd := room_usd - each.most_usd(self.price)) < 0:
                 break
             affordable.append(each)
-        for part in _parts(affordable[: self._room(len(affordable))]):
+        together, most = affordable, self.ledger.most_together
+        if most is not None:
+            together = affordable[: max(0, most - self.ledger.in_batches)]
+        if waiting := len(affordable) - len(together):
+            server.say(
+                f"The server took no more at once than about {most} requests; {waiting} wait for a "
+                "later run."
+            )
+        for part in _parts(together):
             self._hand_over(part)
         return len(affordable)
-
-    def _room(self, wanted: int) -> int:
-        """How many requests go along now."""
-        most = self.ledger.most_together
-        if most is None:
-            return wanted
-        room = max(0, most - sum(len(batch.calls) for batch in self.ledger.batches.values()))
-        if room < wanted:
-            self.told.append(
-                f"The server took no more at once than about {most} requests; {wanted - room} wait "
-                "for a later run."
-            )
-        return room
 
     def _hand_over(self, requests: list[Request]) -> None:
         model = requests[0].model  # of all
         untaken = self.ledger.untaken(self.url, model)
         without = list(untaken)
-        self.told += [sentence_of(self.url, model, name, untaken[name]) for name in without]
+        for parameter, reason in untaken.items():
+            server.say(server.sentence_of(self.url, model, parameter, reason))
         lines = "".join(f"{_line(each, without)}\n" for each in requests).encode()
         files = self.client.files.with_raw_response
         upload = self._ask(
             "files", lambda: files.create(file=("requests.jsonl", lines), purpose="batch")
         )
-        file_id = self._id_in(upload.text, "files")
-        calls = [
-            {
-                "key": each.key,
-                "most_usd": most_usd(each, self.price),
-                "settings": as_sent(each, without)[1],
-                "without": without,
-            }
-            for each in requests
-        ]
-        name, uploaded_at = uuid.uuid4().hex, _server_time(upload.headers)
-        self.ledger.sent_together(name, self.url, calls, file=file_id, uploaded_at=uploaded_at)
+        name, file_id = uuid.uuid4().hex, self._id_in(upload.text, "files")
+        batch = {
+            "batch": name,
+            "base_url": self.url,
+            "file": file_id,
+            "uploaded_at": _server_time(upload.headers),
+            "without": without,
+        }
+        for each in requests:
+            settings = server.as_sent(each, without)[1]
+            self.ledger.sent(each.key, each.most_usd(self.price), settings=settings, **batch)
+        self.ledger.flush()
         # Not repeated by the client: a batch whose answer is lost may exist.
         once = self.client.with_options(max_retries=0).batches.with_raw_response
         try:
@@ -141,8 +135,12 @@ class Batches:
                 f"Whether {self.url} took the batch is not known ({error}); run the same command "
                 "again, which looks for it first."
             ) from None
-        self.ledger.accepted(name, server_id)
-        self.told.append(f"Batch {server_id} is handed over: {len(requests)} requests.")
+        self._accept(name, server_id)
+        server.say(f"Batch {server_id} is handed over: {len(requests)} requests.")
+
+    def _accept(self, name: str, server_id: str) -> None:
+        self.ledger.add("accepted", batch=name, id=server_id)
+        self.ledger.flush()
 
     def _find(self, name: str, batch: Batch) -> bool:
         """Look for a batch whose id was never heard, in all that the server has; whether there is.
@@ -156,7 +154,7 @@ class Batches:
         for there in self._ask("batches", lambda: list(listed.parse())):
             named = (there.metadata or {}).get(NAME) == name
             if named or (batch.file and there.input_file_id == batch.file):
-                self.ledger.accepted(name, there.id)
+                self._accept(name, there.id)
                 return True
         now, then = _server_time(listed.headers), batch.uploaded_at
         if now is None or then is None:
@@ -165,7 +163,7 @@ class Batches:
         if now - then > LISTED_S:
             self._free(batch, "never handed over")
         else:
-            self.told.append(
+            server.say(
                 f"Whether {self.url} took the batch of {len(batch.calls)} requests is not "
                 f"known yet; come back {LISTED_S // 60} minutes after it was sent."
             )
@@ -185,12 +183,12 @@ class Batches:
                 paid += self._keep(call, line)
         errors = there.errors.data if there.errors and there.errors.data else []
         if any(error.code == "token_limit_exceeded" for error in errors):
-            self.ledger.too_many()
+            self.ledger.add("too_many", calls=self.ledger.in_batches)
         reasons = [_reason(line) for line in failures] + [str(error.message) for error in errors]
         self._free(batch, reasons[0] if reasons else f"the batch has {there.status}")
         self.ledger.flush()
         why = f" The first without: {reasons[0][:200]}" if reasons else ""
-        self.told.append(f"Batch {there.id} has {there.status}: {paid} of {total} answered.{why}")
+        server.say(f"Batch {there.id} has {there.status}: {paid} of {total} answered.{why}")
 
     def _keep(self, call: dict[str, Any], line: dict[str, Any]) -> bool:
         """Write one response or refusal into the ledger; whether it is a response."""
@@ -200,27 +198,28 @@ class Batches:
         body = response.get("body")
         if code == 200:
             record = record_of(body, call["settings"], self.price, call["most_usd"])
-            self.ledger.paid(call["call"], call["key"], record)
+            self.ledger.add("paid", call=call["call"], key=call["key"], response=record)
             return True
         refused = isinstance(code, int) and 400 <= code < 500 and code not in PASSING
         if refused and not self._learns(call, code, body):
             reason = f"the server refused it ({_reason(line)[:200]})"
-            self.ledger.free(call["call"], reason, refused=call["key"])
+            self.ledger.add("free", call=call["call"], reason=reason, refused=call["key"])
         return False
 
     def _learns(self, call: dict[str, Any], code: int, body: Any) -> bool:
         """Whether a refusal says that the model does not take a parameter; then it goes without."""
-        error = told_error(body if isinstance(body, dict) else {}) or {}
+        error = server.told_error(body if isinstance(body, dict) else {}) or {}
         words = " ".join(f"{error.get('message')} {error.get('code')}".split())[:300]
-        name = untaken_in(code, error.get("param"), words, call.get("without") or ())
+        name = server.untaken_in(code, error.get("param"), words, call.get("without") or ())
         model = call["settings"]["model"]
         if name and name not in self.ledger.untaken(self.url, model):
-            self.ledger.not_taken(self.url, model, name, words)
+            told = {"base_url": self.url, "model": model, "name": name, "reason": words}
+            self.ledger.add("untaken", **told)
         return name is not None
 
     def _free(self, batch: Batch, reason: str) -> None:
         for call in list(batch.calls.values()):
-            self.ledger.free(call["call"], reason)
+            self.ledger.add("free", call=call["call"], reason=reason)
 
     def _lines(self, file_id: str | None) -> list[dict[str, Any]]:
         """The lines of a result file; one that is cut short is left out."""
@@ -236,7 +235,8 @@ class Batches:
     def _id_in(self, text: str, what: str) -> str:
         """The id of what was made; WriterStopped with the server's words where it tells none."""
         with suppress(ValueError):
-            if found := parse_json(text, Made)["id"]:
+            found = parse_json(text, dict[str, Any]).get("id")
+            if found and isinstance(found, str):
                 return found
         raise WriterStopped(f"{self.url}{what} tells no id: {text[:200]!r}.")
 
@@ -262,21 +262,15 @@ class Batches:
         )
 
     def _refusal(self, what: str, error: openai.APIStatusError) -> WriterStopped:
-        if stopped := keeps_out(self.url, error):
+        if stopped := server.keeps_out(self.url, error):
             return stopped
-        told = " ".join(error.message.split())[:300].rstrip(".")
+        told = server.words_in(error).rstrip(".")
         if error.status_code in (404, 405):
             return WriterStopped(
                 f"{self.url}{what} is not there ({told}); run without --batch, or with the key and "
                 "the address by which it was handed over."
             )
         return WriterStopped(f"{self.url}{what} failed ({told}); run the same command again later.")
-
-
-class Made(TypedDict):
-    """What a server tells of a file or a batch."""
-
-    id: str
 
 
 def _reason(line: dict[str, Any]) -> str:
@@ -292,7 +286,7 @@ def _server_time(headers: Mapping[str, str]) -> float | None:
 
 
 def _line(request: Request, without: Container[str] = ()) -> str:
-    body, _ = as_sent(request, without)
+    body, _ = server.as_sent(request, without)
     line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": body}
     return json.dumps(line, ensure_ascii=False)
 

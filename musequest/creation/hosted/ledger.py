@@ -1,12 +1,19 @@
 """The ledger: every call that may cost money, on disk before its answer is used.
 
-`ledger.jsonl` of a collection only grows. A line is an event: `sent` (a call leaves, with the most
-it can cost), `paid` (its response, whole), `free` (it failed and costs nothing). A call that was
-sent and never heard of again, because the process was killed or the connection broke, counts with
-the most it can have cost. Calls of a batch bear its name; `accepted` is the server's id for it,
-`too_many` tells how many calls were under way when the server took no more. `failed` is a call
-whose answer was an error that cost something, `untaken` a parameter that a model does not take.
-What is written is surely on the disk after `flush`, and a response can be found from then on.
+`ledger.jsonl` of a collection only grows. A line is an event, with these keys:
+
+    sent      call, key, most_usd                a call leaves, and the most it can cost
+    paid      call, key, response                its response, whole
+    free      call, reason, refused              it failed and costs nothing; `refused` is its key
+                                                 where the server of a batch refused it
+    failed    call, form, reason, cost_usd       its answer was an error that cost something
+    untaken   base_url, model, name, reason      a model does not take a parameter
+    accepted  batch, id                          what the server calls a batch
+    too_many  calls                              so many were in batches when it took no more
+
+A call that was sent and never heard of again, because the process was killed or the connection
+broke, counts with the most it can have cost. Calls of a batch bear its name. What is written is
+surely on the disk after `flush`, and a response can be found from then on.
 """
 
 from __future__ import annotations
@@ -94,50 +101,19 @@ class Ledger:
         """The parameters that a model at a server was found not to take, with its reasons."""
         return self._untaken.setdefault((base_url, model), {})
 
+    @property
+    def in_batches(self) -> int:
+        """How many calls are in batches now."""
+        return sum(len(batch.calls) for batch in self.batches.values())
+
     def sent(self, key: str, most_usd: float, **more: Any) -> str:
-        """Write down that a call will leave; returns its name."""
+        """Write down that a call will leave; returns its name.
+
+        `more` are the name of its batch, the fields of `Batch`, and what will be needed to read it.
+        """
         call = uuid.uuid4().hex
-        self._append("sent", call=call, key=key, most_usd=most_usd, **more)
+        self.add("sent", call=call, key=key, most_usd=most_usd, **more)
         return call
-
-    def sent_together(
-        self, batch: str, base_url: str, calls: list[dict[str, Any]], **more: Any
-    ) -> None:
-        """Write down the calls of a batch (arguments of `sent`); then they are on the disk.
-
-        `more` are fields of `Batch`.
-        """
-        for call in calls:
-            self.sent(**call, batch=batch, base_url=base_url, **more)
-        self.flush()
-
-    def accepted(self, batch: str, server_id: str) -> None:
-        """Write down what the server calls a batch."""
-        self._append("accepted", batch=batch, id=server_id)
-        self.flush()
-
-    def paid(self, call: str, key: str, response: dict[str, Any]) -> None:
-        """Write down a response."""
-        self._append("paid", call=call, key=key, response=response)
-
-    def free(self, call: str, reason: str, **more: Any) -> None:
-        """Write down that a call failed in a way that costs nothing.
-
-        `refused` is the request, where the server of a batch refused it.
-        """
-        self._append("free", call=call, reason=reason, **more)
-
-    def failed(self, call: str, form: str, reason: str, cost_usd: float) -> None:
-        """Write down that a call cost something and brought an error."""
-        self._append("failed", call=call, form=form, reason=reason, cost_usd=cost_usd)
-
-    def not_taken(self, base_url: str, model: str, name: str, reason: str) -> None:
-        """Write down that a model does not take a parameter."""
-        self._append("untaken", base_url=base_url, model=model, name=name, reason=reason)
-
-    def too_many(self) -> None:
-        """Write down that the server takes fewer calls at once than are in batches now."""
-        self._append("too_many", calls=sum(len(batch.calls) for batch in self.batches.values()))
 
     def flush(self) -> None:
         """Return when all that was written before is on the disk."""
@@ -151,7 +127,8 @@ class Ledger:
         """Let the next process have it."""
         self._file.close()
 
-    def _append(self, kind: str, /, **told: Any) -> None:
+    def add(self, kind: str, /, **told: Any) -> None:
+        """Write down an event of one of the kinds above, with all that its kind has."""
         event = {"event": kind, **told, "at": datetime.now(UTC).isoformat(timespec="seconds")}
         # A server's words may repeat a key; what is sent back to it stays as it is.
         event |= hidden({k: event[k] for k in event.keys() - {"base_url", "id"}})

@@ -129,6 +129,11 @@ class Request:
         parts: list[Any] = [self.messages, RESPONSE_FORMAT if self.form == JSON else None]
         return json.dumps(parts, ensure_ascii=False)
 
+    def most_usd(self, price: Price) -> float:
+        """The most one call can cost."""
+        text_tokens = len(self.sent.encode("utf-8")) + FRAMING_TOKENS
+        return price.cost_usd(text_tokens + self.photo_tokens, self.max_tokens)
+
 
 def base_prompt(exhibit: Exhibit, n: int) -> str:
     """Return what is asked for `n` pairs, whichever the form of the answer."""
@@ -205,9 +210,8 @@ def price_of(model: str) -> Price:
             "tokens (0 for a server of your own)."
         )
     values, known = table[model], {"input", "output", "as_of"}
+    check_keys(values if isinstance(values, dict) else (), known, f"{source}, '{model}'")
     if not isinstance(values, dict) or set(values) != known:
-        if isinstance(values, dict):
-            check_keys(values, known, f"{source}, '{model}'")
         raise MuseQuestError(f"{source}: '{model}' needs the keys input, output and as_of.")
     amounts, as_of = [values["input"], values["output"]], values["as_of"]
     if not (all(map(is_usd, amounts)) and isinstance(as_of, date)):
@@ -237,8 +241,33 @@ class Estimate:
     basis: str  # what the tokens were counted with
     price: Price
 
+    @classmethod
+    def of(
+        cls, requests: Iterable[Request], model: str, price: Price, history: Iterable[dict] = ()
+    ) -> Estimate:
+        """Estimate requests of one model and kind, looked at one by one.
+
+        `history` are earlier responses to requests of that kind, as the ledger gives them.
+        """
+        past = [each for each in history if each["model"] == model and each["usage_reported"]]
+        calls = prompt = usual = most = 0
+        for request in requests:
+            calls += 1
+            if not past:
+                prompt += count_tokens(request.sent, model) + request.photo_tokens
+            usual, most = usual + request.usual_tokens, most + request.max_tokens
+        if past:
+            prompt = round(calls * sum(each["prompt_tokens"] for each in past) / len(past))
+            usual = round(calls * sum(each["completion_tokens"] for each in past) / len(past))
+            basis = f"the means of {len(past)} earlier responses"
+        else:
+            known = _encoding(model) is not None
+            by = "the model's own vocabulary" if known else f"{BYTES_PER_TOKEN} bytes a token"
+            basis = f"by {by} and {usual // max(1, calls):,} tokens an answer"
+        usd, most_usd = price.cost_usd(prompt, usual), price.cost_usd(prompt, most)
+        return cls(model, calls, prompt, usual, usd, most_usd, basis, price)
+
     def __str__(self) -> str:
-        """Return it as one sentence for the screen."""
         return (
             f"{self.calls} calls of {self.model}: about {self.prompt_tokens:,} prompt and "
             f"{self.completion_tokens:,} completion tokens ({self.basis}), about {self.usd:.4f} "
@@ -246,44 +275,11 @@ class Estimate:
         )
 
 
-def estimate(
-    requests: Iterable[Request], model: str, price: Price, history: Iterable[dict[str, Any]] = ()
-) -> Estimate:
-    """Estimate requests of one model and kind, looked at one by one.
-
-    `history` are earlier responses to requests of that kind, as the ledger gives them.
-    """
-    past = [each for each in history if each["model"] == model and each["usage_reported"]]
-    calls = prompt = usual = most = 0
-    for request in requests:
-        calls += 1
-        if not past:
-            prompt += count_tokens(request.sent, model) + request.photo_tokens
-        usual, most = usual + request.usual_tokens, most + request.max_tokens
-    if past:
-        prompt = round(calls * sum(each["prompt_tokens"] for each in past) / len(past))
-        usual = round(calls * sum(each["completion_tokens"] for each in past) / len(past))
-        basis = f"the means of {len(past)} earlier responses"
-    else:
-        own = (
-            "the model's own vocabulary" if _encoding(model) else f"{BYTES_PER_TOKEN} bytes a token"
-        )
-        basis = f"by {own} and {usual // max(1, calls):,} tokens an answer"
-    usd, most_usd = price.cost_usd(prompt, usual), price.cost_usd(prompt, most)
-    return Estimate(model, calls, prompt, usual, usd, most_usd, basis, price)
-
-
 def count_tokens(text: str, model: str) -> int:
     """Return the tokens of a text: exact for OpenAI's models, else rather too many than few."""
     if encoding := _encoding(model):
         return len(encoding.encode(text, disallowed_special=()))
     return math.ceil(len(text.encode("utf-8")) / BYTES_PER_TOKEN)
-
-
-def most_usd(request: Request, price: Price) -> float:
-    """Return the most one call can cost."""
-    text_tokens = len(request.sent.encode("utf-8")) + FRAMING_TOKENS
-    return price.cost_usd(text_tokens + request.photo_tokens, request.max_tokens)
 
 
 @lru_cache(maxsize=8)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import openai
+from tqdm import tqdm
 
-from ...credentials import unsafe_way
+from ...credentials import hidden_text, unsafe_way
 from ...errors import MuseQuestError
 from ...files import parse_json
 from ..dialogs import WriterStopped
-from .ledger import Ledger
-from .requests import Estimate, Price, Request
+from .requests import JSON, Estimate, Price, Request
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -63,13 +64,17 @@ class ServerConfig:
                 f"A limit of {self.max_cost_usd} USD is none; give --max-cost-usd 0 or more."
             )
 
-    def room(self, planned: Estimate, ledger: Ledger) -> str:
-        """What was spent before, the limit, and whether it will be enough."""
-        spent = ledger.committed_usd
-        text = f"{spent:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
-        if spent + planned.usd > self.max_cost_usd:
+    def announce(self, planned: Estimate, spent_usd: float) -> None:
+        """Say what is planned, what was spent before, and whether the limit will be enough."""
+        text = f"{spent_usd:.4f} USD are spent before; the limit is {self.max_cost_usd} USD."
+        if spent_usd + planned.usd > self.max_cost_usd:
             text += " That will not be enough; the run will stop there and keep what it has."
-        return text
+        say(f"{planned}\n{text}")
+
+
+def say(sentence: str) -> None:
+    """Write a sentence to the screen, above the progress bar."""
+    tqdm.write(hidden_text(sentence), file=sys.stderr)
 
 
 def address_of(base_url: str | None) -> str:
@@ -134,14 +139,13 @@ def lost(error: openai.APIConnectionError) -> Fault:
 
 def answer_in(text: str) -> dict[str, Any]:
     """An answer of status 200, which has choices or tells of an error; Fault where it does not."""
+    flaw = f"it has no choices: {text[:200]}"
     try:
         body = parse_json(text, Any)
-    except ValueError:
-        flaw = f"it is no JSON: {' '.join(text.split())[:200]!r}"
-    else:
         if isinstance(body, dict) and (told_error(body) or isinstance(body.get("choices"), list)):
             return body
-        flaw = f"it has no choices: {text[:200]}"
+    except ValueError:
+        flaw = f"it is no JSON: {' '.join(text.split())[:200]!r}"
     raise Fault(f"a response that cannot be read ({flaw})", free=False)
 
 
@@ -167,12 +171,46 @@ def as_refusal(told: dict[str, Any], answer: Any) -> openai.APIStatusError:
     return error
 
 
+def words_in(error: openai.APIStatusError) -> str:
+    """The server's own words, on one line."""
+    return " ".join(error.message.split())[:300]
+
+
+def refusal_of(
+    error: openai.APIStatusError, request: Request, url: str, without: Container[str]
+) -> Exception | None:
+    """What an answer of 300 or more means; None where it may be about this request alone.
+
+    `without` are parameters that were not sent.
+    """
+    told, code = words_in(error), error.status_code
+    if code == 429 and error.code != "insufficient_quota":
+        return Limited(told, free=True, headers=error.response.headers)
+    if code in (408, 409) or code >= 500:
+        return Fault(f"an error of the server ({told})", free=code in FREE)
+    if stopped := keeps_out(url, error):
+        return stopped
+    if code in (402, 429):
+        return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
+    if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):
+        return NoSchema(told)
+    if name := untaken_in(code, error.param, f"{told} {error.code}", without):
+        return Untaken(name, told)
+    said = (error.code, error.type, error.param)
+    no_model = re.compile(NO_MODEL.format(model=re.escape(request.model)), re.I)
+    unknown = any(NO_MODEL_CODE.fullmatch(str(each)) for each in said)
+    if code == 404 or unknown or no_model.search(error.message):
+        return WriterStopped(
+            f"{url} has no model '{request.model}' ({told}); check --model and --base-url."
+        )
+    return None
+
+
 def keeps_out(url: str, error: openai.APIStatusError) -> WriterStopped | None:
     """What a redirect, 401 or 403 means: nobody here is served; None of any other answer.
 
     A redirect is never followed: the ledger would not know that call.
     """
-    told = " ".join(error.message.split())[:300].rstrip(".")
     if error.status_code < 400:
         there = error.response.headers.get("location", "nowhere")
         return WriterStopped(
@@ -185,15 +223,9 @@ def keeps_out(url: str, error: openai.APIStatusError) -> WriterStopped | None:
             "and proxies send it; check the address, and what this network lets through."
         )
     if error.status_code in (401, 403):
+        told = words_in(error).rstrip(".")
         return WriterStopped(f"{url} refused the key ({told}); check OPENAI_API_KEY.")
     return None
-
-
-def lacks_model(error: openai.APIStatusError, model: str) -> bool:
-    """Whether a refusal says that the server does not have the model."""
-    if any(NO_MODEL_CODE.fullmatch(str(each)) for each in (error.code, error.type, error.param)):
-        return True
-    return re.search(NO_MODEL.format(model=re.escape(model)), error.message, re.I) is not None
 
 
 def sentence_of(url: str, model: str, name: str, reason: str) -> str:

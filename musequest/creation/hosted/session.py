@@ -18,28 +18,11 @@ import openai
 
 from ...errors import LOGGER, MuseQuestError
 from ..dialogs import WriterStopped
+from . import server
 from .ledger import Ledger
 from .limiter import LONGEST_PAUSE_S, RateLimiter
 from .replies import keeps_schema, record_of, words_of
-from .requests import JSON, Estimate, Request, most_usd
-from .server import (
-    FREE,
-    SCHEMA_WORDS,
-    Fault,
-    Limited,
-    NoSchema,
-    ServerConfig,
-    Untaken,
-    answer_in,
-    as_refusal,
-    as_sent,
-    keeps_out,
-    lacks_model,
-    lost,
-    sentence_of,
-    told_error,
-    untaken_in,
-)
+from .requests import JSON, Estimate, Request
 
 WHOLE = 2  # times the time-out that a whole answer may take, however it drips in
 REPEATS = 3  # of a call that failed, or whose response was not accepted
@@ -70,8 +53,8 @@ def on_loop(
 class Session:
     """One run's connection, on an event loop of its own thread, for a notebook has one already."""
 
-    def __init__(self, server: ServerConfig, ledger: Ledger, planned: Estimate) -> None:
-        self.server, self.ledger, self.planned = server, ledger, planned
+    def __init__(self, config: server.ServerConfig, ledger: Ledger, planned: Estimate) -> None:
+        self.server, self.ledger, self.planned = config, ledger, planned
         self.proven = False  # whether a reply of this model could ever be used
         self._useless: set[str] = set()  # requests since the last reply that could
         self._schema: bool | None = None  # whether the server keeps to one, once that is known
@@ -84,12 +67,12 @@ class Session:
         self._flushing = asyncio.Lock()
         self._next_flush: asyncio.Task[None] | None = None
         self._begun, self._paid_before = time.monotonic(), ledger.paid_usd
-        self._limiter = RateLimiter(ledger, server.concurrency, server.max_cost_usd)
+        self._limiter = RateLimiter(ledger, config.concurrency, config.max_cost_usd)
         self._client = openai.AsyncOpenAI(
-            api_key=server.key,
-            base_url=server.base_url,
+            api_key=config.key,
+            base_url=config.base_url,
             max_retries=0,
-            timeout=server.timeout_s,
+            timeout=config.timeout_s,
             # A redirect that is followed is a call that the ledger does not know.
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
         )
@@ -162,12 +145,12 @@ class Session:
         while True:
             try:
                 return await self._once(request)
-            except Limited as fault:
+            except server.Limited as fault:
                 limits += 1
                 self._limiter.narrow(fault.headers, self._delay_s(limits))
                 if limits > REPEATS_LIMITED:
                     raise self._give_up(fault, request) from None
-            except Fault as fault:
+            except server.Fault as fault:
                 faults += 1
                 if faults > REPEATS or self._hopeless:
                     raise self._give_up(fault, request) from None
@@ -175,7 +158,7 @@ class Session:
                     await asyncio.sleep(self._delay_s(faults))
                 else:  # as long as there never was an answer, all calls wait
                     self._limiter.pause(self._delay_s(self._failed))
-            except Untaken:
+            except server.Untaken:
                 continue  # without it, which the ledger knows by now
             except OSError as error:
                 raise self._limiter.stop(
@@ -187,19 +170,19 @@ class Session:
 
         The next call need not wait for the disk: the limiter is left once the response is written.
         """
-        worst_usd = most_usd(request, self.server.price)
+        worst_usd = request.most_usd(self.server.price)
         async with self._limiter.room(request.key, worst_usd) as call:
             try:
                 if request.form == JSON and self._schema is False:
-                    raise NoSchema("the server kept to none before")
+                    raise server.NoSchema("the server kept to none before")
                 await self._on_disk()
                 begun = time.monotonic()
                 response, headers = await self._response(request, worst_usd)
-            except (MuseQuestError, NoSchema, Untaken, Fault) as error:
+            except (MuseQuestError, server.NoSchema, server.Untaken, server.Fault) as error:
                 self._close_call(call, request, error)
                 raise
             response["seconds"] = round(time.monotonic() - begun, 3)
-            self.ledger.paid(call, request.key, response)
+            self.ledger.add("paid", call=call, key=request.key, response=response)
             if request.form == JSON and self._schema is None:
                 self._schema = keeps_schema(response)
             self._limiter.widen(headers)
@@ -209,17 +192,19 @@ class Session:
 
     def _close_call(self, call: str, request: Request, error: Exception) -> None:
         """Write down what a call without a response has cost, and heed what it says of others."""
+        ended = {"call": call, "reason": str(error)}
         if cost_usd := getattr(error, "cost_usd", 0.0):
-            self.ledger.failed(call, request.form, str(error), cost_usd)
+            self.ledger.add("failed", **ended, form=request.form, cost_usd=cost_usd)
         elif getattr(error, "free", True):
-            self.ledger.free(call, str(error))
+            self.ledger.add("free", **ended)
         if isinstance(error, WriterStopped):
             self._limiter.stop(error)
-        elif isinstance(error, NoSchema):
+        elif isinstance(error, server.NoSchema):
             self._schema = False
-        elif isinstance(error, Untaken):
-            self.ledger.not_taken(self._url, request.model, error.name, str(error))
-        elif isinstance(error, Fault) and not isinstance(error, Limited):
+        elif isinstance(error, server.Untaken):
+            untaken = {"base_url": self._url, "model": request.model, "name": error.name}
+            self.ledger.add("untaken", **untaken, reason=str(error))
+        elif isinstance(error, server.Fault) and not isinstance(error, server.Limited):
             self._failed += 1
             if self._hopeless:  # said before another call may begin in the place of this one
                 self._limiter.stop(self._no_answer(error))
@@ -243,24 +228,24 @@ class Session:
         without = dict(self.ledger.untaken(self._url, request.model))
         for name in without.keys() - self._told:
             self._told.add(name)
-            LOGGER.warning("%s", sentence_of(self._url, request.model, name, without[name]))
-        sent, settings = as_sent(request, without)
+            LOGGER.warning("%s", server.sentence_of(self._url, request.model, name, without[name]))
+        sent, settings = server.as_sent(request, without)
         longest_s = WHOLE * self.server.timeout_s
         try:
             async with asyncio.timeout(longest_s):
                 raw = await self._client.chat.completions.with_raw_response.create(**sent)
         except TimeoutError:
-            raise Fault(f"no whole answer within {longest_s:.0f} s", free=False) from None
+            raise server.Fault(f"no whole answer within {longest_s:.0f} s", free=False) from None
         except openai.APIConnectionError as error:
-            raise lost(error) from None
+            raise server.lost(error) from None
         except openai.APIStatusError as error:
             raise self._refusal(error, request, without) from None
         except (openai.OpenAIError, ValueError) as error:
-            raise Fault(f"a response that cannot be read ({error})", free=False) from None
-        body = answer_in(raw.text)
+            raise server.Fault(f"a response that cannot be read ({error})", free=False) from None
+        body = server.answer_in(raw.text)
         record = record_of(body, settings, self.server.price, worst_usd)
-        if told := told_error(body):
-            refusal = self._refusal(as_refusal(told, raw), request, without)
+        if told := server.told_error(body):
+            refusal = self._refusal(server.as_refusal(told, raw), request, without)
             if record["usage_reported"]:
                 refusal.cost_usd = record["cost_usd"]  # type: ignore[attr-defined]
             raise refusal
@@ -269,38 +254,20 @@ class Session:
     def _refusal(
         self, error: openai.APIStatusError, request: Request, without: Mapping[str, str]
     ) -> Exception:
-        """What an answer of 300 or more means."""
-        told = " ".join(error.message.split())[:300]
-        url, code = self._url, error.status_code
-        if code == 429 and error.code != "insufficient_quota":
-            return Limited(told, free=True, headers=error.response.headers)
-        if code in (408, 409) or code >= 500:
-            return Fault(f"an error of the server ({told})", free=code in FREE)
-        if stopped := keeps_out(url, error):
-            return stopped
-        if code in (402, 429):
-            return WriterStopped(f"The account at {url} has no credit left ({told}); add some.")
-        if code != 404 and request.form == JSON and SCHEMA_WORDS.search(told):
-            return NoSchema(told)
-        if name := untaken_in(code, error.param, f"{told} {error.code}", without):
-            return Untaken(name, told)
-        if code == 404 or lacks_model(error, request.model):
-            return WriterStopped(
-                f"{url} has no model '{request.model}' ({told}); check --model and --base-url."
-            )
+        """What an answer of 300 or more means; where no request was ever answered, for the run."""
+        if known := server.refusal_of(error, request, self._url, without):
+            return known
+        told = server.words_in(error)
         self._refused += 1
-        if self._refused > MOST_REFUSED and not self._ever_answered(request.model):
+        earlier = (each["model"] == request.model for each in self.ledger.responses())
+        if self._refused > MOST_REFUSED and not self._answered and not any(earlier):
             return WriterStopped(
-                f"{url} refused the first {self._refused} requests ({told}); check --model and "
-                f"--base-url, or mend {request.source}."
+                f"{self._url} refused the first {self._refused} requests ({told}); check --model "
+                f"and --base-url, or mend {request.source}."
             )
-        return MuseQuestError(f"{url} refused the request ({told}); mend {request.source}.")
+        return MuseQuestError(f"{self._url} refused the request ({told}); mend {request.source}.")
 
-    def _ever_answered(self, model: str) -> bool:
-        """Whether this run or an earlier one had any response of a model."""
-        return bool(self._answered) or any(r["model"] == model for r in self.ledger.responses())
-
-    def _give_up(self, fault: Fault, request: Request) -> MuseQuestError:
+    def _give_up(self, fault: server.Fault, request: Request) -> MuseQuestError:
         """Where no call ever had an answer, or many in a row had none, the run ends."""
         self._given_up += 1
         if not self._answered or self._given_up >= GIVEN_UP:
@@ -313,7 +280,7 @@ class Session:
         """Whether the first calls of the run all failed."""
         return not self._answered and self._failed > REPEATS
 
-    def _no_answer(self, fault: Fault) -> WriterStopped:
+    def _no_answer(self, fault: server.Fault) -> WriterStopped:
         return WriterStopped(
             f"{self._url} gives no answer ({fault}); what is finished is kept, "
             "check the address and run again."

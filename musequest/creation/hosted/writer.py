@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -11,9 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
-from ...credentials import hidden_text
 from ...errors import MuseQuestError
 from ...languages import prepare_languages
 from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
@@ -21,18 +18,8 @@ from ..exhibits import Exhibit
 from .batches import Batches
 from .ledger import Ledger
 from .replies import Unacceptable, check_pairs, numbers_of, texts_of, words_of
-from .requests import (
-    FORMS,
-    JSON,
-    MARKED,
-    Estimate,
-    Request,
-    base_prompt,
-    estimate,
-    price_of,
-    request,
-)
-from .server import NoSchema, ServerConfig, address_of, key_of
+from .requests import FORMS, JSON, MARKED, Estimate, Request, base_prompt, price_of, request
+from .server import NoSchema, ServerConfig, address_of, key_of, say
 from .session import FEW, REPEATS, Session
 
 MODEL = "gpt-4o-mini"
@@ -68,7 +55,7 @@ class HostedWriter(Writer):
         )
         self.concurrency = WAITING * concurrency
         self._form = JSON
-        self._ledger: Ledger | None = None
+        self._ledger: Ledger  # while working
         self._session: Session | None = None
         self._refused: dict[str, str] = {}  # requests that are not to be asked again, with reasons
         self._told: dict[str, list[str]] = {}  # exhibit -> its answers at lower temperatures
@@ -80,32 +67,19 @@ class HostedWriter(Writer):
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
         """Open ledger and connection, and tell the estimate before the first call."""
-        with self._reading(folder) as ledger:
+        with closing(Ledger(folder / "ledger.jsonl")) as ledger:
+            self._ledger = ledger
             if ledger.batches:
                 raise WriterStopped(
                     f"{ledger.path} tells of a batch under way, which would be paid twice; run "
                     "with --batch until it is collected, or cancel it at the provider first."
                 )
             planned = _estimate(exhibits, self.name, ledger)
-            tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+            self.server.announce(planned, ledger.committed_usd)
             prepare_languages()  # now, since the first reply's verdict opens the limiter
-            self._session = Session(self.server, ledger, planned)
-            self._session.proven = has_rows(folder / "dialogs.parquet")
-            try:
+            with closing(Session(self.server, ledger, planned)) as self._session:
+                self._session.proven = has_rows(folder / "dialogs.parquet")
                 yield
-            finally:
-                self._session.close()
-                self._session = None
-
-    @contextmanager
-    def _reading(self, folder: Path) -> Iterator[Ledger]:
-        """Have the collection's ledger open."""
-        self._ledger = Ledger(folder / "ledger.jsonl")
-        try:
-            yield self._ledger
-        finally:
-            self._ledger.close()
-            self._ledger, self._told = None, {}
 
     def write(self, exhibit: Exhibit, temperature: float, n: int, seed: int) -> list[Pair]:
         """Return `n` accepted pairs, from the ledger where they were paid for before.
@@ -147,7 +121,6 @@ class HostedWriter(Writer):
         self, exhibit: Exhibit, temperature: float, n: int
     ) -> tuple[list[Pair], int, str]:
         """The accepted pairs among all that was paid for; else none, the next attempt, and why."""
-        assert self._ledger
         attempt, pairs, reason = 0, list[Pair](), ""
         while not pairs:
             asked = [request(self.name, exhibit, temperature, n, f, attempt, reason) for f in FORMS]
@@ -207,17 +180,14 @@ class BatchWriter(HostedWriter):
     @contextmanager
     def working(self, exhibits: list[Exhibit], folder: Path) -> Iterator[None]:
         """Settle the batches under way and hand over what is missing."""
-        with self._reading(folder) as ledger:
+        with closing(Ledger(folder / "ledger.jsonl")) as ledger:
+            self._ledger = ledger
             batches = Batches(self.server, ledger, self.price)
-            try:
+            with closing(batches.client):
                 batches.settle()
                 self._refused = ledger.refusals
                 self._proven, self._useless = has_rows(folder / "dialogs.parquet"), []
                 self._submit(exhibits, ledger, batches)
-            finally:
-                batches.client.close()
-                for sentence in batches.told:
-                    tqdm.write(hidden_text(sentence), file=sys.stderr)
             yield
 
     def ready(self, exhibits: list[Exhibit]) -> list[Exhibit]:
@@ -237,8 +207,8 @@ class BatchWriter(HostedWriter):
         missing = list({a.key: a for a in wanted if a.key not in under_way}.values())
         if not missing:
             return
-        planned = estimate(missing, self.name, self.price, past_of(ledger))
-        tqdm.write(f"{planned}\n{self.server.room(planned, ledger)}", file=sys.stderr)
+        planned = Estimate.of(missing, self.name, self.price, past_of(ledger))
+        self.server.announce(planned, ledger.committed_usd)
         taken = batches.submit(missing, self.server.max_cost_usd - ledger.committed_usd)
         if taken < len(missing):
             text = (
@@ -247,7 +217,7 @@ class BatchWriter(HostedWriter):
             )
             if not taken and not under_way:
                 raise WriterStopped(text)
-            batches.told.append(text)
+            say(text)
 
     def _wanted(self, exhibit: Exhibit) -> list[Request]:
         """The requests whose responses an exhibit waits for, one a temperature at most."""
@@ -277,19 +247,19 @@ def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> 
     What the ledger of data/<collection> holds is free.
     """
     if not (folder / "ledger.jsonl").is_file():
-        return _estimate(exhibits, model, None)
+        return _estimate(exhibits, model)
     with closing(Ledger(folder / "ledger.jsonl")) as ledger:
         return _estimate(exhibits, model, ledger)
 
 
-def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None) -> Estimate:
+def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None = None) -> Estimate:
     missing = []
     for exhibit in exhibits:
         for temperature in TEMPERATURES:
             asked = [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
             if not ledger or not any(ledger.find(each.key) for each in asked):
                 missing.append(asked[0])
-    return estimate(missing, model, price_of(model), past_of(ledger) if ledger else ())
+    return Estimate.of(missing, model, price_of(model), past_of(ledger) if ledger else ())
 
 
 def past_of(ledger: Ledger) -> Iterator[dict[str, Any]]:
@@ -306,26 +276,25 @@ def has_rows(path: Path) -> bool:
 
 
 def _pairs(exhibit: Exhibit, response: dict[str, Any], n: int) -> list[Pair]:
-    """The pairs of a response, each with its share of tokens and money."""
+    """The pairs of a response, each with its share of money and, in whole numbers, of tokens."""
     prompt_sha256, created = sha256_of(base_prompt(exhibit, n)), response["created"]
     moment = None if created is None else datetime.fromtimestamp(created, UTC)
-    return [
-        Pair(
+    pairs = []
+    for index, (question, answer) in enumerate(texts_of(response, n)):
+        shares = {
+            kind: response[kind] // n + (index < response[kind] % n)
+            for kind in ("prompt_tokens", "completion_tokens")
+        }
+        pair = Pair(
             question=question,
             answer=answer,
             prompt_sha256=prompt_sha256,
             response_id=response["id"],
-            prompt_tokens=_share(response["prompt_tokens"], n, index),
-            completion_tokens=_share(response["completion_tokens"], n, index),
             cost_usd=response["cost_usd"] / n,
             created_at=moment,
             temperature_taken=response["temperature"] is not None,
             support=numbers_of(exhibit, question, answer),
+            **shares,
         )
-        for index, (question, answer) in enumerate(texts_of(response, n))
-    ]
-
-
-def _share(tokens: int, n: int, index: int) -> int:
-    """One of `n` shares of which all together make the whole."""
-    return tokens // n + (index < tokens % n)
+        pairs.append(pair)
+    return pairs
