@@ -303,6 +303,29 @@ def report(profile: str) -> None:
 
 
 @command(
+    PROFILE,
+    option("--systems", "whose answers (default: all)", nargs="+", default=[], metavar="NAME"),
+    option("--rows", "answers to rate (default: 50)", type=positive, default=50, metavar="N"),
+    option("--seed", "of what is drawn (default: 0)", type=int, default=0),
+    option("--read", "two raters' files; says how they and the metrics agree", nargs="+"),
+)
+def annotate(
+    profile: str, systems: list[str], rows: int, seed: int, read: list[str] | None
+) -> None:
+    """Write a blinded sheet of answers for two raters, or read their labels back."""
+    from ..evaluation.raters import agreement_table, annotate, read_labels
+
+    if read:
+        print(agreement_table(read_labels(profile, read)).to_string())
+        return
+    folder = annotate(profile, systems, rows, seed)
+    print(
+        f"{folder} holds sheet.html and, the same for a spreadsheet, sheet.csv. Give either to two "
+        "raters, but key.json to none; then run annotate with --read and their files."
+    )
+
+
+@command(
     option("--profile", "a name in profiles/ or a YAML file", default="pocket"),
     option("--longer", "and what a demo leaves out", action="store_true"),
 )

@@ -16,6 +16,7 @@ import pandas as pd
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..files import file_digest, parse_json
 from ..home import plain_name
+from ..languages import ENGLISH
 from ..systems.registry import (
     ABLATIONS,
     CONTROLS,
@@ -28,6 +29,7 @@ from ..systems.registry import (
 from ..tables import read_table
 from ..text.titles import untold
 from .answer_files import read_answers
+from .claims import facts_of
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
@@ -59,6 +61,7 @@ class Answers:
     files: dict[str, dict[str, object]]  # system or variant -> path, sha256, items
     exhibits_sha256: str | None  # of exhibits.parquet, where one is given
     notices: list[str]  # one sentence each
+    facts: dict[str, dict[str, str]]  # item_name -> property -> value, of those that have any
 
     @property
     def systems(self) -> list[str]:
@@ -93,7 +96,9 @@ def gather(
     tables = {name: _read(name, Path(predictions[name]), notices) for name in names}
     systems = {name: table for name, table in tables.items() if not variant(name)[1]}
     items = _tracked(_shared(systems, notices), dataset, notices)
-    items, sources, titles = _with_sources(items, exhibits, notices)
+    table = _exhibits(exhibits)
+    items, sources, titles = _with_sources(items, table, str(exhibits), notices)
+    facts = {} if table is None else _claimed_facts(table)
     ablated = [name for name in names if variant(name)[1] in ABLATIONS]
     given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
     outsiders = _outsiders(tables, notices)
@@ -106,7 +111,7 @@ def gather(
     }
     given = {name: own for name, own in given.items() if len(own.places)}
     digest = file_digest(exhibits)
-    return Answers(items, given, outsiders, sources, titles, files, digest, notices)
+    return Answers(items, given, outsiders, sources, titles, files, digest, notices, facts)
 
 
 def _check_names(names: list[str]) -> None:
@@ -226,29 +231,47 @@ def _tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[st
     return items.assign(track=list(rows.track))
 
 
+def _exhibits(path: str | Path | None) -> pd.DataFrame | None:
+    """exhibits.parquet with each exhibit's facts read; None where none is given."""
+    if path is None:
+        return None
+    table = read_table("exhibits", path).fillna({"title": "", "description": "", "credit": ""})
+    if len(twice := table.item_name[table.item_name.duplicated()]):
+        raise MuseQuestError(f"{path} has '{twice.iloc[0]}' twice; keep one row an exhibit.")
+    return table.assign(facts=[_facts(cell) for cell in table.facts])
+
+
+def _facts(cell: str | None) -> dict[str, str]:
+    try:
+        facts = parse_json(cell or "{}", dict[str, Any])
+    except (TypeError, ValueError):
+        return {}
+    return {name: str(value) for name, value in facts.items()}
+
+
 def _with_sources(
-    items: pd.DataFrame, exhibits: str | Path | None, notices: list[str]
+    items: pd.DataFrame, exhibits: pd.DataFrame | None, path: str, notices: list[str]
 ) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """The items of known exhibits, what each exhibit states, and all titles."""
     if exhibits is None:
         return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
-    table = read_table("exhibits", exhibits).fillna({"title": "", "description": ""})
-    if len(twice := table.item_name[table.item_name.duplicated()]):
-        raise MuseQuestError(f"{exhibits} has '{twice.iloc[0]}' twice; keep one row an exhibit.")
-    texts = {row.item_name: _text(row) for row in table.itertuples()}
+    texts = {
+        row.item_name: "\n".join([row.title, row.description, *row.facts.values()])
+        for row in exhibits.itertuples()
+    }
     known = items.item_name.isin(set(texts))
-    what = f"belong to exhibits that {exhibits} lacks"
-    _drop(items.data_id[~known], len(items), what, notices)
-    return items[known].reset_index(drop=True), texts, list(table.title)
+    _drop(items.data_id[~known], len(items), f"belong to exhibits that {path} lacks", notices)
+    return items[known].reset_index(drop=True), texts, list(exhibits.title)
 
 
-def _text(exhibit: Any) -> str:
-    """Title, description and facts of an exhibit in one text."""
-    try:
-        facts = parse_json(exhibit.facts or "{}", dict[str, Any])
-    except (TypeError, ValueError):
-        facts = {}
-    return "\n".join([exhibit.title, exhibit.description, *map(str, facts.values())])
+def _claimed_facts(exhibits: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """The facts against which answers are checked claim by claim, of exhibits in English."""
+    found = {
+        row.item_name: facts_of(row.facts, row.description, row.credit)
+        for row in exhibits.itertuples()
+        if not isinstance(language := getattr(row, "language", None), str) or language == ENGLISH
+    }
+    return {name: facts for name, facts in found.items() if facts}
 
 
 def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[str]) -> Given:

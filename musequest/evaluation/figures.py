@@ -83,7 +83,7 @@ def metric_bars(summary: Summary, track: str = "all") -> Picture:
         for axes, metric in zip(panels, chosen, strict=False):
             _bars(axes, metric, {name: each[metric.name] for name, each in own.items()})
         for axes in panels[len(chosen) :]:
-            axes.set_axis_off()
+            axes.remove()
         items = max(value["n"] or 0 for each in own.values() for value in each.values())
         head(figure, f"{TRACK_LABELS[track]}: {items} items, mean and 95 % interval over exhibits")
     return figure

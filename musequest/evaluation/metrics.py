@@ -20,6 +20,7 @@ from rapidfuzz.distance import LCSseq
 from ..systems.registry import OUTSIDERS
 from ..text.encoder import DECIMALS
 from ..text.titles import claims, telling_titles
+from .claims import Verdict
 from .scoring_batch import ScoringBatch
 
 Compute = Callable[[ScoringBatch], np.ndarray]
@@ -28,6 +29,8 @@ WORD = re.compile(r"[^\W_]+")
 RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
 RECALL = "recall of facts, as in slot error rates of data-to-text generation (Dusek et al. 2020)"
 INVENTED = "rate of unsupported facts (Maynez et al. 2020: extrinsic hallucination)"
+
+CLAIMS = "slot errors of data-to-text generation (Dusek et al. 2020): wrong values and omissions"
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,43 @@ def invented_name_rate(batch: ScoringBatch) -> np.ndarray:
     nor the exhibit's texts / different names of the answer; no value where it holds none
     """
     return _values(check.invented_rate for check in batch.name_checks)
+
+
+@metric("Right claims", best="high", source=CLAIMS)
+def claims_right(batch: ScoringBatch) -> np.ndarray:
+    """Share of the exhibit's properties that the answer tells rightly.
+
+    Formula: properties (maker, date, place, material, measures, culture, donor) of which the answer
+    says what the exhibit's structured facts say / properties of which there are facts; no value
+    where there are none, or not in English
+    """
+    return _share(batch, "right")
+
+
+@metric("Wrong claims", best="low", source=CLAIMS)
+def claims_wrong(batch: ScoringBatch) -> np.ndarray:
+    """Share of the exhibit's properties that the answer tells wrongly.
+
+    Formula: properties of which the answer says what the exhibit's structured facts deny, such as
+    the year of a repair for that of the making / properties of which there are facts
+    """
+    return _share(batch, "wrong")
+
+
+@metric("Missing claims", best="low", source=CLAIMS)
+def claims_missing(batch: ScoringBatch) -> np.ndarray:
+    """Share of the exhibit's properties that the answer does not tell, or not in words that the
+    rules understand.
+
+    Formula: properties of which nothing was found in the answer / properties of which there are
+    facts
+    """
+    return _share(batch, "missing")
+
+
+def _share(batch: ScoringBatch, verdict: Verdict) -> np.ndarray:
+    checks = batch.claim_checks
+    return _values(check.count(verdict) / len(check) if check else None for check in checks)
 
 
 def _values(values: Iterable[float | None]) -> np.ndarray:

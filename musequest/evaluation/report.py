@@ -41,13 +41,7 @@ PHOTO_EDGE, MANY_ITEMS, SMALL_EDGE = 480, 100, 320  # px, items, px
 def build_report(profile: Profile | str) -> Path:
     """Write results/<profile>/report.html from an evaluated profile; returns its path."""
     results = load_results(profile)
-    environment = Environment(
-        loader=PackageLoader("musequest.evaluation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     colours = [system(name).colour for name in results.answering]
     css = environment.get_template("report.css.j2").render(colours=colours)
     script = environment.get_template("report.js.j2").render()
@@ -55,9 +49,9 @@ def build_report(profile: Profile | str) -> Path:
     occurring = {item["track"] for item in items}
     page = environment.get_template("report.html.j2").render(
         css=Markup(css),
-        css_digest=_digest(css),
+        css_digest=digest(css),
         script=Markup(script),
-        script_digest=_digest(script),
+        script_digest=digest(script),
         profile=results.profile,
         record=results.record,
         systems=[{"name": n, "label": system(n).label} for n in results.systems],
@@ -75,7 +69,18 @@ def build_report(profile: Profile | str) -> Path:
     return results.folder / REPORT
 
 
-def _digest(text: str) -> str:
+def templates() -> Environment:
+    """What pages are made of; whatever comes from data is escaped."""
+    return Environment(
+        loader=PackageLoader("musequest.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def digest(text: str) -> str:
     """How a page's own policy names the one style sheet and the one script it allows."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -171,7 +176,7 @@ def _item(
         "item_name": row.item_name,
         "title": title,
         "track": row.track,
-        "photo": None if photo is None else {"shows": printable(shows), **_jpeg(photo)},
+        "photo": None if photo is None else {"shows": printable(shows), **inlined_jpeg(photo)},
         "question": printable(row.question),
         "ground_truth": [],
         "answers": answers,
@@ -227,7 +232,8 @@ def printable(text: str) -> str:
     return CONTROL.sub("\ufffd", text)
 
 
-def _jpeg(photo: Image.Image) -> dict[str, Any]:
+def inlined_jpeg(photo: Image.Image) -> dict[str, Any]:
+    """A photo as a page holds it."""
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=80, optimize=True)
     return _inlined(buffer.getvalue(), "jpeg", photo.size)

@@ -214,6 +214,7 @@ def compute_scores(
             seconds=given.seconds,
             base=base,
             titles=titles,
+            facts=[answers.facts.get(name, {}) for name in items.item_name],
         )
         nearest = np.array(references.item_names)[batch.placement.nearest]
         scores.append(_scores(name, items, batch, np.where(batch.empty, None, nearest)))

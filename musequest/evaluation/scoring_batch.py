@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..text.facts import FactCheck, check_names, check_numbers
+from .claims import Verdict, check_claims
 
 if TYPE_CHECKING:
     from ..text.encoder import Encoder
@@ -73,6 +74,7 @@ class ScoringBatch:
     seconds: Sequence[float] | np.ndarray = ()  # NaN where none were recorded
     base: BaseModel | None = None  # for the published score
     titles: Sequence[str] = ()  # of every exhibit of the collection
+    facts: Sequence[dict[str, str]] = ()  # property -> value of an item's exhibit; none without any
 
     @cached_property
     def empty(self) -> np.ndarray:
@@ -102,6 +104,15 @@ class ScoringBatch:
     def number_checks(self) -> list[FactCheck]:
         """The numbers of each answer held against its ground truth and its sources."""
         return list(map(check_numbers, self.answers, self.ground_truths, self.sources))
+
+    @cached_property
+    def claim_checks(self) -> list[list[Verdict]]:
+        """What each answer does with each structured fact of its exhibit, where there are any."""
+        told = self.facts or [{}] * len(self.answers)
+        return [
+            list(check_claims(answer, facts, sources).values())
+            for answer, facts, sources in zip(self.answers, told, self.sources, strict=True)
+        ]
 
     @cached_property
     def name_checks(self) -> list[FactCheck]:

@@ -14,32 +14,48 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .numbers import find_numbers, known_numbers
-from .quantities import Number, NumberSet
+from .quantities import MONTHS, UNITS, Number, NumberSet
 
 Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | "known" | "invented"
 Span = tuple[str, int, int]  # folded word, first character, one past the last
 
-# "Jean-Baptiste" is two names, as some write it with a space.
-WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+# "Jean-Baptiste" is two names, as some write it with a space; "U.S." is one.
+WORD = re.compile(r"U\.(?:[A-Z]\.)+|(?!US\s?\$)[^\W\d_]+(?:['’][^\W\d_]+)*")
 # A sentence begins after an end mark, an ellipsis, a quote, in a table's cell or a line; marks of
 # Markdown for bold, lists and headings may stand between.
 SENTENCE_START = re.compile(
     r"(?:(?:^|[.!?:;…\"“”«»(\[|\n])[\s*_#>+•·–—~-]*|(?:^|\n)[ \t]*\(?\d{1,2}\)\s+[*_]*"
     r"|(?:^|[\s*_(])['‘])[*_]*$"
 )
-# What opens after a word stands inside its sentence: 'called "Fountain"', "by the master (Goya)".
-OPENED_INSIDE = re.compile(r"\w[*_]*[^\S\n]+[*_]*[(\[\"“«'‘]+[*_]*$")
+# What opens after a word stands inside its sentence: 'called "Fountain"', "by the master (Goya)";
+# and so does whom or where a label names: "Maker: Ilse", "Place: Lowfen".
+OPENED_INSIDE = re.compile(
+    r"\w[*_]*[^\S\n]+[*_]*[(\[\"“«'‘]+[*_]*$"
+    r"|\b(?:makers?|artists?|place|origin|culture|donor|owner|town|city|country|people)[*_]*:\s+[*_]*$",
+    re.I,
+)
 # A word and its abbreviation are one name: "Fort Sumter", "Ft. Sumter".
 SHORTENED = {"captain": "capt", "colonel": "col", "doctor": "dr", "fort": "ft", "general": "gen"}
 SHORTENED |= {"governor": "gov", "lieutenant": "lt", "major": "maj", "mount": "mt", "saint": "st"}
-SHORTENED |= {"professor": "prof", "senator": "sen", "sergeant": "sgt"}
+SHORTENED |= {"professor": "prof", "senator": "sen", "sergeant": "sgt", "usa": "us"}
 TITLES = "|".join(map(str.capitalize, [*SHORTENED.values(), "mr", "mrs", "ms"]))
 # "St. Mary", "J.M.W. Turner", "the U.S. Army": the full stop ends no sentence; that of an era may.
 ERA = r"(?:B\.C|C\.E|B\.C\.E|A\.D)\.\s*$"
 ABBREVIATION = re.compile(rf"(?:^|[\s(\"“*])(?!{ERA})(?:(?:[A-Z]\.)*[A-Z]|{TITLES}|ca?)\.\s*$")
-# Letters that no accent is taken off.
+# Letters that no accent is taken off, and marks.
 PLAIN = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+    {
+        "’": "'",
+        ".": "",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "ı": "i",
+        "æ": "ae",
+        "œ": "oe",
+        "þ": "th",
+    }
 )
 # "Varn's", "I'm", "we've", "don't": what hangs on a word is no part of it.
 HANGING = re.compile(r"(?:n't|'(?:s|m|d|ve|ll|re))$")
@@ -49,6 +65,15 @@ FUNCTION_WORDS = set(
     into is it its my no not of on or our she should so that the their there these they this those
     to was we were what when where which who with wo would you your""".split()  # noqa: SIM905
 )
+# These name nothing but beside a name: "in May", "12 Feet", yet "Miles Davis", "Scotland Yard".
+HARDLY_NAMES = {"may", "mai", *(word for word in [*MONTHS, *UNITS] if len(word) > 3)}
+DAY = re.compile(r"\.?\s\d")  # after "Oct"
+# A place and what comes from it, a name and its plural, an umlaut in either spelling are one name
+# where both are written: "Japan" and "Japanese", "Wright" and "Wrights", "Dürer" and "Duerer".
+ENDING = re.compile(r"(?:ese|ians?|ans?|ns?|ish|i|ic|s)$")
+OF_PLACES = ("", "a", "e", "o", "y", "ia", "land", "en")
+IRREGULAR = {"dutch": "netherlands", "french": "france", "greek": "greece", "spanish": "spain"}
+IRREGULAR |= {"danish": "denmark", "welsh": "wales", "turkish": "turkey", "swiss": "switzerland"}
 LOOK_BACK = 12  # characters in which the beginning of a sentence shows
 
 
@@ -110,10 +135,12 @@ def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
     The answer must write a name with a capital: "a coin" does not name the Pilot Coin. A word that
     begins a sentence counts as a name where the text itself or the sources show it to be one.
     """
-    known = find_names(sources)
-    truth = _first_wordings(ground_truth, find_names(ground_truth) | known)
-    said = _first_wordings(answer, find_names(answer) | known | set(truth))
     words = _words(ground_truth) | _words(sources)
+    written = words | _words(answer)
+    words |= {_root(each[0], written) for each in capitalised(ground_truth) + capitalised(sources)}
+    known = find_names(sources)
+    truth = _first_wordings(ground_truth, find_names(ground_truth) | known, written)
+    said = _first_wordings(answer, find_names(answer) | known | set(truth), written)
     kinds = {
         name: "recalled" if name in truth else "known" if name in words else "invented"
         for name in said
@@ -123,8 +150,26 @@ def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
         missing=tuple(wording for name, wording in truth.items() if name not in said),
         invented=tuple(said[name] for name, kind in kinds.items() if kind == "invented"),
         stated=len(said),
-        marks=tuple((s, e, kinds[name]) for name, s, e in capitalised(answer) if name in kinds),
+        marks=tuple(
+            (start, end, kinds[root])
+            for name, start, end in capitalised(answer)
+            if (root := _root(name, written)) in kinds
+        ),
     )
+
+
+def _root(name: str, written: frozenset[str]) -> str:
+    """The word that stands for a name: a shorter form of it, if that is `written` as well."""
+    return next((each for each in _shorter(name) if each in written), name)
+
+
+@lru_cache(maxsize=65536)
+def _shorter(name: str) -> tuple[str, ...]:
+    """What a name may be the plural, the adjective or another spelling of."""
+    stem = ENDING.sub("", name)
+    forms = [stem + ending for ending in OF_PLACES if stem != name]
+    forms += [IRREGULAR.get(name, name), re.sub("([aou])e", r"\1", name)]
+    return tuple(each for each in forms if len(each) > 3 and each != name)
 
 
 @lru_cache(maxsize=1024)
@@ -142,7 +187,7 @@ def find_names(text: str) -> frozenset[str]:
 @lru_cache(maxsize=65536)
 def fold(word: str) -> str:
     """ "Café's" and "cafe" are one word, as are "Søren" and "Soren", "I've" and "I"."""
-    plain = unicodedata.normalize("NFKD", word.replace("’", "'").casefold().translate(PLAIN))
+    plain = unicodedata.normalize("NFKD", word.casefold().translate(PLAIN))
     folded = HANGING.sub("", "".join(c for c in plain if not unicodedata.combining(c)))
     return SHORTENED.get(folded, folded)
 
@@ -152,30 +197,46 @@ def capitalised(text: str) -> tuple[Span, ...]:
     """Every capitalised word that can name something, wherever it stands."""
     numbers = iter(find_numbers(text))
     number, found = next(numbers, None), []
-    for match in WORD.finditer(text):
+    matches = [None, *WORD.finditer(text), None]
+    for before, match, after in zip(matches, matches[1:], matches[2:], strict=False):
+        assert match is not None
         while number and number.end <= match.start():
             number = next(numbers, None)
         name = fold(match[0]) if match[0][0].isupper() else ""
         counted = number is not None and number.start < match.end()
+        if name in HARDLY_NAMES or (name in MONTHS and DAY.match(text, match.end())):
+            counted |= not (_named_beside(before, match) or _named_beside(match, after))
         if len(name) > 1 and name not in FUNCTION_WORDS and not counted:
             found.append((name, *match.span()))
     return tuple(found)
 
 
+def _named_beside(left: re.Match[str] | None, right: re.Match[str] | None) -> bool:
+    """Whether two words stand side by side, both with a capital: "Noir's Yard", "Miles Davis"."""
+    return (
+        left is not None and right is not None and right.start() == left.end() + 1
+        and all(w[0][0].isupper() and fold(w[0]) not in FUNCTION_WORDS for w in (left, right))
+    )  # fmt: skip
+
+
 def _starts_sentence(text: str, start: int) -> bool:
+    """Whether any word would have a capital there."""
     before = max(0, start - LOOK_BACK)
     return bool(SENTENCE_START.search(text, before, start)) and not any(
         inside.search(text, before, start) for inside in (ABBREVIATION, OPENED_INSIDE)
     )
 
 
-def _first_wordings(text: str, names: Iterable[str]) -> dict[str, str]:
-    """Those of `names` that `text` writes with a capital, in order, each as it is first written."""
+def _first_wordings(text: str, names: Iterable[str], written: frozenset[str]) -> dict[str, str]:
+    """Those of `names` that `text` writes with a capital, in order, each as it is first written.
+
+    They go by the words that stand for them (`_root`).
+    """
     wanted = set(names)
     found: dict[str, str] = {}
     for name, start, end in capitalised(text):
-        if name in wanted:
-            found.setdefault(name, text[start:end])
+        if not wanted.isdisjoint((name, root := _root(name, written))):
+            found.setdefault(root, text[start:end])
     return found
 
 

@@ -2,9 +2,11 @@
 
 "12,500", "12'500" and "twelve thousand five hundred" are one number, as are "34 cm", "34cm" and
 "0.34 m", "2 feet 3 inches" and "27 inches", "17th century", "seventeenth century" and "1600s",
-"third" and "3rd", "World War Two" and "WWII". Two numbers of one expression share what is written
-once: "10-20 cm", "1914-18", "five to six thousand", "17th and 18th centuries". Number words are
-English; digits are read in every script. Signs are not looked at.
+"third" and "3rd", "World War Two" and "WWII", "1.234,5" and "1,234.5", "15. Jahrhundert" and "15th
+century". Two numbers of one expression share what is written once: "10-20 cm", "1914-18", "five to
+six thousand", "17th and 18th centuries". Number words are English; digits are read in every script.
+Digits that count nothing, the marks of a list and the month of "1742-03-05", are struck out before
+anything is read. Signs are not looked at.
 """
 
 from __future__ import annotations
@@ -16,7 +18,24 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
-from .quantities import UNIT, UNITS, Number, NumberSet
+from .quantities import MONTHS, SPACE, UNIT, UNIT_NAME, UNITS, Number, NumberSet
+
+# What follows an ordinal where it is a century: "18th century", "15th-c.", "15. Jahrhundert"; "the
+# 4th c. 1850" is around 1850.
+A_CENTURY = (
+    r"[\s-]+(?i:century\b|c(?:ent)?\.(?!\s*\d)|jahrhunderts?\b|jhs?\.|si[eè]cle\b|secolo\b|eeuw\b)"
+)
+CENTURY = re.compile(rf"{A_CENTURY}|[\s-]+(?i:centuries|jahrhunderten?)\b")
+GERMAN = r"(?i:\s+(?:und|bis|oder)\s+\d+\.)?\s+(?i:jahrhundert|jh)"  # after the dot of "17."
+
+# Struck out: "1." and "(2)" where a line or a list begins, or where they go on counting; and the
+# month of "1742-03-05", "5.3.1742", "3/15/1848" (American, where both may be) and "15/3/1848".
+STRUCK = re.compile(
+    r"(?P<open>^|\n|[:;.!?]\s)[\s*_#>+•·–—-]*\(?(?P<mark>\d{1,2})[.)][*_]*\s+"
+    rf"(?!(?i:{'|'.join(MONTHS)})\b|{GERMAN.replace('+', '*')})(?=\S)"
+    r"|(?<![\d.-])\d{4}-(?P<iso>\d\d)-\d\d(?!\d)|(?<![\d.])\d{1,2}\.(?P<dot>\d{1,2}\.)\d{4}(?!\d)"
+    r"|(?<![\d/])(?:(?P<month>0?[1-9]|1[0-2])/\d{1,2}|\d\d/(?P<second>\d{1,2}))/\d{4}(?!\d)"
+)
 
 # Words of numbers.
 ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -53,12 +72,15 @@ WORD = re.compile(
 )
 JOINT = re.compile(r",?[\s-]+(?:and[\s-]+)?", re.I)  # of two words of one numeral
 
-# Digits: "½", "1/2"; "1.234.567"; "12,500.5" with any separator; "3.6", "3,6", ".5".
+# Digits: "½", "1/2"; "1.234.567", "1.234,5" and "12.000", but "3.175 mm"; "1998.45.2", which
+# numbers an accession; "12,500.5" with any separator, "1 234,5"; "3.6", "3,6", ".5".
 VULGAR = "½¼¾⅓⅔⅛⅜⅝⅞"
 DIGITS = re.compile(
     rf"(?P<part>[{VULGAR}]|(?<![\d/⁄])\d{{1,2}}[/⁄](?:2|3|4|5|6|8|10|12|16|32|64)(?![\d/⁄]))"
-    r"|(?P<dotted>\d{1,3}(?:\.\d{3}){2,}(?![\d.]))"
-    r"|(?P<grouped>\d{1,3}(?P<sep>[,'’ \u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)(?:\.\d+)?)"
+    r"|(?P<dotted>[1-9]\d{0,2}(?:(?:\.\d{3}){2,}|\.\d{3}(?=,\d)|\.\d00"
+    rf"|\.\d{{3}}(?!{SPACE}{UNIT_NAME}))(?:,\d+)?(?!\d|\.\d))|(?P<code>\d{{1,4}}(?:\.\d+){{2,}})"
+    r"|(?P<grouped>\d{1,3}(?P<sep>[,'’ \u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)"
+    r"(?:\.\d+|(?<=[^,]\d{3}),\d{1,2}(?![\d,]))?)"
     r"|(?:\d+|(?<![\w.])(?=\.\d))(?:\.\d+|(?<!\d,\d)(?<!\d{4}),\d{1,2}(?![\d,]))?"
 )
 LARGEST = Decimal(10) ** 15  # what digits repeated without end are, as it can be reckoned with
@@ -75,17 +97,19 @@ ONE_PART = re.compile(
     re.I,
 )
 SCALED = re.compile(rf"[\s\u00a0-]({'|'.join(SCALES)})\b", re.I)
-SUFFIX = re.compile(r"(?:st|nd|rd|th)\b", re.I)
+SUFFIX = re.compile(rf"(?:st|nd|rd|th)\b|(?:er?|[èe]me)\b(?={A_CENTURY})|\.(?={GERMAN})", re.I)
 
 # Times. "nineteen-sixties", "sixties": the plural of the tens is a decade.
 PLURAL_TENS = {word[:-1] + "ies": 10 * value for value, word in enumerate(TENS, 2)}
 DECADE = re.compile(rf"\b(?:({_any(TEENS)}|twenty)[\s-]+)?({_any(PLURAL_TENS)})\b", re.I)
-# "18th century", "15th-c."; "the 4th c. 1850" is around 1850.
-A_CENTURY = r"[\s-]+(?i:century\b|c(?:ent)?\.(?!\s*\d))"
-CENTURY = re.compile(rf"{A_CENTURY}|[\s-]+(?i:centuries)\b")
 ROMANS = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII"]
 ROMANS += ["XIV", "XV", "XVI", "XVII", "XVIII", "XIX", "XX", "XXI"]
-ROMAN_CENTURY = re.compile(rf"\b({_any(ROMANS[1:])})(?:th|st|nd|rd|e|ème)?(?={CENTURY.pattern})")
+# "XVIIe siècle", "siglo XVII"; and of kings and things: "Louis XIV", "Saturn V", but not "Then I".
+ROMAN = re.compile(
+    rf"\b({_any(ROMANS[1:])})(?:th|st|nd|rd|er?|[èe]me)?(?={CENTURY.pattern})"
+    rf"|\b(?i:siglo|secolo)\s+({_any(ROMANS[1:])})\b"
+    rf"|(?<![^\W_])[^\W\d_a-zß-ÿ][^\W\d_]+ ({_any(ROMANS[2:])})(?![\w-])"
+)
 BEFORE_CHRIST = re.compile(r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?)")
 # "'76", not "5'10" and not "'76'".
 SHORT_YEAR = re.compile(r"(?<![\w'’‘])['’‘]\d\d(?![\w'’\"”]|[.,]\d)")
@@ -93,8 +117,10 @@ PLURAL_YEAR = re.compile(r"['’]?s\b")
 WORLD_WAR = re.compile(
     r"\b(?:(?:(First)|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(?:(One|I|1)|Two|II|2))\b", re.I
 )
-# "$1,200" and "1,200" count something and are no years.
-AMOUNT = re.compile(r"(?<=[$£€¥])|(?<=[$£€¥]\s)|\d{1,3}[,'’ \u00a0\u202f\u2009]\d{3}")
+# "$1,200" and "1,200" count something and are no years; "$1.5m" counts millions.
+MONEY = re.compile(r"(?<=[$£€¥])|(?<=[$£€¥]\s)")
+OF_MONEY = re.compile(r"\s?(?:(k)|(m|mn)|bn)\b", re.I)
+AMOUNT = re.compile(rf"{MONEY.pattern}|\d{{1,3}}[,'’ \u00a0\u202f\u2009]\d{{3}}")
 # The second year of a range may be cut: "1914-18", "1850-'60", "1850 to '60".
 RANGE = re.compile(r"\s*[-–—/]\s*['’‘]?|\s+(?:to|until|and|or)\s+['’‘]")
 
@@ -106,7 +132,8 @@ INCH_WORD = re.compile(r"\s?in\b")
 
 # Between two numbers of which the second carries the unit, the century or the era of both.
 EARLY = r"(?:(?:the|early|late|mid)[\s-]+)*"
-SHARED = re.compile(rf"-?\s*(?:[-–—/x×]|\b(?:to|by|or|until|and|through)\b)\s*{EARLY}", re.I)
+JOINED = r"[-–—/x×]|\b(?:to|by|or|until|and|through|und|bis|oder)\b"
+SHARED = re.compile(rf"-?\s*(?:{JOINED})\s*{EARLY}", re.I)
 # "17th, 18th and 19th centuries", "17th, 18th, and 19th century"; a date is none of them, as in
 # "on the 4th, 18th century".
 LISTED = re.compile(rf",\s*((?:and|or)\s+)?{EARLY}", re.I)
@@ -132,6 +159,7 @@ def known_numbers(text: str) -> NumberSet:
 
 @lru_cache(maxsize=8192)
 def _find(text: str) -> tuple[Number, ...]:
+    text = _without_struck(text)
     wars = [  # the whole wording is the number of a war
         Number(Decimal(1 if m[1] or m[2] else 2), *m.span(), kind="war")
         for m in WORLD_WAR.finditer(text)
@@ -147,10 +175,29 @@ def _find(text: str) -> tuple[Number, ...]:
     return tuple(weighed for number in found if (weighed := _weighed(text, number)))
 
 
+def _without_struck(text: str) -> str:
+    """The text with a dot for each digit that counts nothing, so that all else keeps its place."""
+    last = 0
+
+    def strike(match: re.Match[str]) -> str:
+        nonlocal last
+        group = match.lastgroup if match.lastgroup != "open" else "mark"
+        if group == "mark":
+            went_on = int(match[group]) == last + 1
+            if match["open"][:1] in (".", "!", "?") and not went_on:
+                return match[0]
+            last = int(match[group])
+        start, end = (place - match.start() for place in match.span(group or 0))
+        return match[0][:start] + "·" * (end - start) + match[0][end:]
+
+    return STRUCK.sub(strike, text)
+
+
 def _weighed(text: str, number: Number) -> Number | None:
     """The number, marked where it is hardly one; None where it is none."""
-    written = text[number.start : number.end].lower()
-    plain = not (number.kind or number.dimension) and number.value < 3
+    written = text[number.start : number.end]
+    regnal = written != (written := written.lower()) and text[: number.start].endswith(" the ")
+    plain = not (number.kind or number.dimension or regnal) and number.value < 3
     if plain and written in NO_NUMBERS:
         return None
     return replace(number, bare=True) if plain and written in HARDLY_NUMBERS else number
@@ -164,8 +211,10 @@ def find_numerals(text: str) -> list[Number]:
         for teens in [CARDINALS.get((m[1] or "").lower(), 0)]
     ]
     romans = [
-        Number(Decimal(ROMANS.index(m[1])), *m.span(), ordinal=True)
-        for m in ROMAN_CENTURY.finditer(text)
+        Number(Decimal(ROMANS.index(m[group])), m.start(group), m.end(), kind, ordinal=True)
+        for m in ROMAN.finditer(text)
+        for group, kind in ((1, ""), (2, "century"), (3, ""))
+        if m[group]
     ]
     parts = list(_parts(text))
     words = [n for n in _words(text, parts) if not any(d.start <= n.start < d.end for d in decades)]
@@ -181,12 +230,16 @@ def _digits(text: str) -> Iterator[Number]:
             if not 0 < over < under:  # "9/8" is no fraction but two numbers
                 digits, under = re.split(r"\D", digits)[0], 0
             value = Decimal(over) / (under or 1)
+        elif match["code"]:
+            value = Decimal(digits.replace(".", ""))
         elif match["dotted"] or match["grouped"]:
-            value = Decimal(digits.replace(match["sep"] or ".", ""))
+            value = Decimal(digits.replace(match["sep"] or ".", "").replace(",", "."))
         else:
             value = Decimal(digits.replace(",", "."))
         place = match.start(), match.start() + len(digits)
         number = _completed(text, Number(min(value, LARGEST), *place, under=under))
+        if match["code"]:
+            number = replace(number, kind="code", end=place[1])
         yield number
         end = number.end
 
@@ -261,6 +314,8 @@ def _completed(text: str, number: Number) -> Number:
         value, end, under = value / below, part.end(), below
     if not number.ordinal and (scale := SCALED.match(text, end)):
         value, end, under = value * SCALES[scale[1].lower()], scale.end(), 0
+    elif MONEY.match(text, number.start) and (scale := OF_MONEY.match(text, end)):
+        value, end = value * (10**3 if scale[1] else 10**6 if scale[2] else 10**9), scale.end()
     suffix = SUFFIX.match(text, end)
     end, ordinal = (suffix.end(), True) if suffix else (end, number.ordinal)
     return replace(number, value=value, end=end, under=under, ordinal=ordinal)
@@ -268,6 +323,8 @@ def _completed(text: str, number: Number) -> Number:
 
 def _with_suffix(text: str, number: Number) -> Number:
     """A numeral with what follows it, century, decade, unit or era, and what stands before it."""
+    if number.kind == "code":
+        return number
     short = number.start > 0 and SHORT_YEAR.match(text, number.start - 1)
     number = replace(number, amount=bool(AMOUNT.match(text, number.start)), cut=bool(short))
     if number.ordinal and (match := CENTURY.match(text, number.end)):
@@ -324,7 +381,7 @@ def _one_measure(text: str, left: Number, right: Number) -> Number | None:
         written = INCH_WORD
     if written and not right.dimension and (match := written.match(text, right.end)):
         right = _measured("inch", right, match.end())
-    if not left.dimension or left.dimension != right.dimension or left.value % 1:
+    if left.dimension in ("", "time") or left.dimension != right.dimension or left.value % 1:
         return None
     if right.factor >= left.factor or right.size >= left.factor:
         return None

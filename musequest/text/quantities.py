@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
+from operator import attrgetter
 
 # How far a measure may be from the one that it gives in another unit, as a part of it.
 ROUNDED = Decimal("0.05")
@@ -32,25 +34,37 @@ WRITTEN: dict[tuple[str, str], str] = {
     ("mass", "0.2"): "carat carats",
     ("volume", "0.001"): "ml millilitre millilitres milliliter milliliters",
     ("volume", "1"): "l litre litres liter liters",
-    ("share", "1"): "% percent",
+    ("share", "1"): "% percent per_cent",
+    ("speed", "1"): "km/h kph kilometres_per_hour kilometers_per_hour",
+    ("speed", "1.609344"): "mph miles_per_hour",
+    ("speed", "1.852"): "knot knots",
+    ("speed", "3.6"): "m/s metres_per_second meters_per_second",
+    ("time", "1"): "seconds",
+    ("time", "60"): "minute minutes",
     ("time", "3600"): "hour hours",
     ("time", "86400"): "day days night nights",
     ("time", "604800"): "week weeks",
+    ("time", "2629800"): "month months",
     ("time", "31557600"): "year years",
+    ("time", "315576000"): "decade decades",
+    ("time", "3155760000"): "century centuries",
 }
+# Names of months, short ones and German ones with them.
+MONTHS = """january february march april may june july august september october november december
+jan feb mar apr jun jul aug sep sept oct nov dec
+januar februar märz maerz mai juni juli oktober dezember""".split()  # noqa: SIM905
 
 UNITS: dict[str, tuple[str, Decimal]] = {
-    name: (dimension, Decimal(size))
+    name.replace("_", " "): (dimension, Decimal(size))
     for (dimension, size), names in WRITTEN.items()
     for name in names.split()
 }
-UNITS["per cent"] = UNITS["percent"]
 # "12 in. wide" and "12 in high" measure; "in 1742 in Lowfen" does not.
 INCH = r"in\.|in(?=\s+(?:high|wide|long|tall|deep|across|thick|x|×)(?!\w))"
-LETTERS, NAMES = ("|".join(u for u in UNITS if (len(u) > 1) is long) for long in (False, True))
-UNIT = re.compile(
-    rf"[\s\u00a0\u202f\u2009-]?(?:(?P<unit>{LETTERS}|(?i:{NAMES}))(?![^\W_])|(?P<inch>{INCH}))"
-)
+LONGEST_FIRST = sorted(UNITS, key=len, reverse=True)
+LETTERS, NAMES = ("|".join(u for u in LONGEST_FIRST if (len(u) > 1) is n) for n in (False, True))
+SPACE, UNIT_NAME = r"[\s\u00a0\u202f\u2009-]?", rf"(?:{LETTERS}|(?i:{NAMES}))(?![^\W_])"
+UNIT = re.compile(rf"{SPACE}(?:(?P<unit>{UNIT_NAME})|(?P<inch>{INCH}))")
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Number:
     value: Decimal
     start: int = field(compare=False)
     end: int = field(compare=False)
-    kind: str = ""  # "", "century", "decade" or "war"
+    kind: str = ""  # "", "century", "decade", "war" or "code"
     bc: bool = False
     dimension: str = ""  # of its unit; "" where it has none
     factor: Decimal = Decimal(0)  # its unit in the dimension's base unit
@@ -150,12 +164,15 @@ class Number:
         return self.shortens(other) or other.shortens(self)
 
 
+_size = attrgetter("size")
+
+
 class NumberSet:
     """The numbers a text states, asked whether they bear another number out."""
 
     def __init__(self, numbers: Iterable[Number]) -> None:
         self.equal: dict[tuple[Decimal, str, bool], set[Number]] = {}
-        self.measures: set[Number] = set()
+        self.measures: dict[str, list[Number]] = {}  # of a dimension, by size
         self.times: set[Number] = set()
         self.short: set[Number] = set()
         for number in numbers:
@@ -163,9 +180,12 @@ class NumberSet:
 
     def add(self, number: Number) -> None:
         """Take one stated number more."""
-        self.equal.setdefault((number.value, number.kind, number.bc), set()).add(number)
+        equal = self.equal.setdefault((number.value, number.kind, number.bc), set())
+        if number in equal:
+            return
+        equal.add(number)
         if number.dimension:
-            self.measures.add(number)
+            insort(self.measures.setdefault(number.dimension, []), number, key=_size)
         elif number.short or number.year is not None:
             (self.short if number.short else self.times).add(number)
 
@@ -184,7 +204,9 @@ class NumberSet:
         """Those that may bear the number out."""
         yield from self.equal.get((number.value, number.kind, number.bc), ())
         if number.dimension:
-            yield from self.measures
+            own, apart = self.measures.get(number.dimension, []), number.size * 2 * ROUNDED
+            first = bisect_left(own, number.size - apart, key=_size)
+            yield from own[first : bisect_right(own, number.size + apart, key=_size)]
         elif number.kind or number.short:
             yield from self.short | self.times
         else:

@@ -38,7 +38,9 @@ def values(name: str, answers: list[str], **given: object) -> list[float]:
 def test_the_promised_metrics_are_registered_with_their_direction():
     promised = "embedding_distance identity_at_1 number_recall invented_number_rate name_recall"
     promised += " identity_at_3 sibling_confusion invented_name_rate similarity_score seconds"
-    promised += " rouge_l answer_tokens false_recognition_rate"
+    promised += (
+        " rouge_l answer_tokens claims_right claims_wrong claims_missing false_recognition_rate"
+    )
     assert set(promised.split()) == set(METRICS)
     assert next(iter(METRICS)) == "embedding_distance"
     assert [metric.name for metric in metrics_of("outsiders")] == ["false_recognition_rate"]

@@ -1,5 +1,6 @@
 """Numbers on hand-made cases."""
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -308,3 +309,10 @@ def test_digits_repeated_without_end_are_invented(said: str):
     text = said.replace("{}", "1" * 40)
     assert check_numbers(text, "34 cm").invented_rate == 1
     assert check_numbers("34 cm", text).recall == 0
+
+
+def test_thousands_of_measures_are_held_against_each_other_in_seconds():
+    answer, truth = (", ".join(f"{7 * i + 100 + n} cm" for i in range(2000)) for n in (0, 1))
+    start = time.perf_counter()
+    assert len(check_numbers(answer, truth).invented) == 2000
+    assert time.perf_counter() - start < 20  # 100 s where each is held against all others

@@ -1,0 +1,246 @@
+"""A blinded sheet of answers for two people, and what their labels say of the metrics.
+
+    python -m musequest annotate --profile P                    writes results/P/annotation/
+    python -m musequest annotate --profile P --read A.csv B.csv
+
+Each row is one answer, in shuffled order and without its system's name. A rater says of it, yes or
+no, whether it has an error of each kind in ERRORS: in sheet.html, a page that asks nothing of any
+server and saves a CSV file, or in sheet.csv itself. Read back, the labels give Cohen's kappa, and
+precision and recall of the metric that should find the same error, on the rows on which both agree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from ..creation.dialogs import sha256_of
+from ..creation.exhibit_lists import read_csv
+from ..errors import MuseQuestError
+from ..files import read_json, write_csv, write_json, write_text
+from ..keys import nearest_of
+from ..settings import Profile
+from .report import PHOTO_EDGE, digest, inlined_jpeg, printable, templates
+from .results import Results, load_results
+
+# What is asked of a rater, the metric that should find the same, and its value where it does. An
+# answer for which the metric has no value counts for neither its precision nor its recall.
+ERRORS: dict[str, tuple[str, str, Callable[[float], bool]]] = {
+    "exhibit": (
+        "Does it tell of another exhibit, or of none?", "identity_at_1", lambda value: value < 1,
+    ),
+    "number": (
+        "Is a number in it that the texts do not bear out?", "invented_number_rate", bool,
+    ),
+    "name": ("Is a name in it that the texts do not bear out?", "invented_name_rate", bool),
+    "property": (
+        "Is its maker, date, place, material, size, culture or donor wrong?", "claims_wrong", bool,
+    ),
+}  # fmt: skip
+LABELS = {"yes": True, "no": False}
+TOLD = ("question", "ground_truth", "museum_text", "answer")
+COLUMNS = ("rater", "sheet", "row", *ERRORS)
+ROWS = 50
+Labels = dict[tuple[str, int, str], bool]  # rater, row, error -> whether it is there
+
+
+def annotate(
+    profile: Profile | str, systems: Sequence[str] = (), rows: int = ROWS, seed: int = 0
+) -> Path:
+    """Write sheet.html, sheet.csv and key.json of so many answers; returns their folder.
+
+    Answers are drawn evenly from the evaluated `systems` (all of them by default). key.json alone
+    tells whose they are. MuseQuestError for a system without scores, or where the folder holds a
+    sheet of other answers, to which somebody's labels may belong.
+    """
+    results = load_results(profile)
+    if unknown := [name for name in systems if name not in results.systems]:
+        raise MuseQuestError(
+            f"'{unknown[0]}' has no scores; the nearest that has is "
+            f"'{nearest_of(unknown[0], results.systems)}'."
+        )
+    drawn = _drawn(results, systems or results.systems, rows, seed)
+    answers = {name: results.record["systems"][name]["sha256"] for name in results.systems}
+    key = {"rows": [list(each) for each in drawn], "answers": answers}
+    folder = results.folder / "annotation"
+    if (there := folder / "key.json").is_file() and read_json(there) != key:
+        raise MuseQuestError(
+            f"{there} belongs to a sheet of other answers; move {folder} away, so that the labels "
+            "given to it keep their meaning."
+        )
+    items = _items(results, drawn)
+    sheet = _name_of(key)
+    blank = {"rater": "", "sheet": sheet, **dict.fromkeys(ERRORS, "")}
+    if not (folder / "sheet.csv").is_file():  # or somebody's labels would be lost
+        rows_told = [blank | {"row": item["row"]} | item["told"] for item in items]
+        write_csv(folder / "sheet.csv", [*COLUMNS, *TOLD], rows_told)
+    write_text(folder / "sheet.html", _page(results, sheet, items))
+    write_json(there, key)
+    return folder
+
+
+def read_labels(profile: Profile | str, files: Iterable[str | Path]) -> dict[str, Any]:
+    """What two raters' files say: error -> kappa, and precision and recall of its metric.
+
+    Also written to annotation/raters.json. The files are only read. MuseQuestError if they are
+    of another sheet, by one rater or more than two, contradict themselves, or name an error or a
+    row that is not there; and if the answers were scored anew since.
+    """
+    results = load_results(profile)
+    place = results.folder / "annotation/key.json"
+    if not place.is_file():
+        raise MuseQuestError(
+            f"{place} does not exist; write a sheet by `musequest annotate` first."
+        )
+    key = read_json(place)
+    if key["answers"] != {n: file["sha256"] for n, file in results.record["systems"].items()}:
+        raise MuseQuestError(
+            f"The answers of {results.profile.name} have changed since {place} was written; put "
+            "back the runs of then, or write a new sheet."
+        )
+    labels: Labels = {}
+    for path in map(Path, files):
+        _read(path, _name_of(key), len(key["rows"]), labels)
+    raters = sorted({rater for rater, _, _ in labels})
+    if len(raters) != 2:
+        who = f"by {', '.join(raters)}" if raters else "by nobody"
+        raise MuseQuestError(f"The labels are {who}; agreement needs those of two raters.")
+    scores = results.scores.set_index(["model", "data_id"])
+    found = {
+        error: _agreement(labels, raters, error, _flags(scores, key["rows"], error))
+        for error in ERRORS
+    }
+    record = {"raters": len(raters), "rows": len(key["rows"]), "errors": found}
+    write_json(place.with_name("raters.json"), record)
+    return record
+
+
+def agreement_table(record: Mapping[str, Any]) -> pd.DataFrame:
+    """A row an error, as people read it: a dash where there is no value."""
+    return pd.DataFrame(record["errors"]).T.map(
+        lambda value: "–" if value is None else f"{value:.2f}" if type(value) is float else value
+    )
+
+
+def _drawn(results: Results, systems: Sequence[str], rows: int, seed: int) -> list[tuple[str, str]]:
+    """(system, data_id) of each row: systems by turns, none twice, then shuffled."""
+    rng = np.random.default_rng(seed)
+    ids = list(results.answers.items.data_id)
+    decks = [[(name, ids[i]) for i in rng.permutation(len(ids))] for name in systems]
+    drawn = [each for turn in zip(*decks, strict=True) for each in turn][:rows]
+    return [drawn[i] for i in rng.permutation(len(drawn))]
+
+
+def _items(results: Results, drawn: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    answers, photos = results.answers, results.photos(PHOTO_EDGE)
+    places = {data_id: place for place, data_id in enumerate(answers.items.data_id)}
+    items = []
+    for number, (name, data_id) in enumerate(drawn, start=1):
+        row = answers.items.iloc[places[data_id]]
+        texts = [row.question, row.ground_truth, answers.sources[row.item_name]]
+        texts.append(answers.given[name].answers[places[data_id]])
+        photo = inlined_jpeg(photos[data_id]) if data_id in photos else None
+        told = dict(zip(TOLD, map(printable, texts), strict=True))
+        items.append({"row": number, "photo": photo, "told": told})
+    return items
+
+
+def _name_of(key: Mapping[str, Any]) -> str:
+    """What tells this sheet from others."""
+    return sha256_of(json.dumps(key, sort_keys=True))[:12]
+
+
+def _page(results: Results, sheet: str, items: list[dict[str, Any]]) -> str:
+    environment = templates()
+    css = environment.get_template("sheet.css.j2").render()
+    script = environment.get_template("sheet.js.j2").render()
+    return environment.get_template("sheet.html.j2").render(
+        css=Markup(css), css_digest=digest(css), script=Markup(script),
+        script_digest=digest(script), collection=results.profile.collection, sheet=sheet,
+        items=items, errors={error: asked for error, (asked, _, _) in ERRORS.items()},
+    )  # fmt: skip
+
+
+def _read(path: Path, sheet: str, rows: int, labels: Labels) -> None:
+    """Add the labels of one file; a rater without a name is called as the file is."""
+    table, problems = read_csv(path, ("row",))
+    if problems:
+        raise MuseQuestError(f"{path}, {problems[0]}")
+    for place, _, cells in table:
+        where = f"{path}, {place}"
+        if unknown := [name for name in cells if name and name not in (*COLUMNS, *TOLD)]:
+            raise MuseQuestError(
+                f"{path}: '{unknown[0]}' is no property that is rated; the nearest is "
+                f"'{nearest_of(unknown[0], ERRORS)}'."
+            )
+        if cells.get("sheet", sheet) != sheet:
+            raise MuseQuestError(
+                f"{where}: this label is of another sheet; give files of this one."
+            )
+        if not cells["row"].isdecimal() or not 1 <= int(cells["row"]) <= rows:
+            raise MuseQuestError(f"{where}: row {cells['row']!r} is not of this sheet; mend it.")
+        rater = cells.get("rater") or path.stem
+        for error in ERRORS:
+            if not (label := cells.get(error, "").strip().casefold()):
+                continue
+            if label not in LABELS:
+                raise MuseQuestError(f"{where}: {error} is {label!r}; write yes, no or nothing.")
+            entry = (rater, int(cells["row"]), error)
+            if labels.setdefault(entry, LABELS[label]) != LABELS[label]:
+                raise MuseQuestError(
+                    f"{where}: '{rater}' says both yes and no to '{error}' of row {cells['row']}; "
+                    "keep one of them."
+                )
+
+
+def _flags(scores: pd.DataFrame, rows: Sequence[Sequence[str]], error: str) -> list[bool | None]:
+    """Whether the metric sees the error in each row; None where it cannot."""
+    _, metric, is_error = ERRORS[error]
+    values = (scores.at[tuple(row), metric] for row in rows)
+    return [None if value != value else is_error(value) for value in values]
+
+
+def _agreement(
+    labels: Labels, raters: Sequence[str], error: str, flags: Sequence[bool | None]
+) -> dict[str, Any]:
+    """Cohen's kappa (1960), and how well the metric finds what both raters call an error."""
+    one, other = raters
+    pairs = [
+        (labels[one, row, error], labels[other, row, error], flag)
+        for row, flag in enumerate(flags, start=1)
+        if (one, row, error) in labels and (other, row, error) in labels
+    ]
+    agreed = [(there, flag) for there, same, flag in pairs if there == same and flag is not None]
+    hits = sum(1 for there, flag in agreed if there and flag)
+    return {
+        "labelled_by_both": len(pairs),
+        "agreed": sum(label == same for label, same, _ in pairs),
+        "kappa": kappa([(label, same) for label, same, _ in pairs]),
+        "metric": ERRORS[error][1],
+        "errors": sum(there for there, _ in agreed),
+        "precision": _share(hits, sum(bool(flag) for _, flag in agreed)),
+        "recall": _share(hits, sum(there for there, _ in agreed)),
+    }
+
+
+def kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
+    """Agreement beyond chance of two raters (Cohen 1960), 1 at best; None if chance explains all.
+
+    Where both always give the same single label, or there is no label, nothing can be said.
+    """
+    if not pairs:
+        return None
+    observed = sum(one == other for one, other in pairs) / len(pairs)
+    first, second = (sum(labels) / len(pairs) for labels in zip(*pairs, strict=True))
+    chance = first * second + (1 - first) * (1 - second)
+    return None if chance == 1 else round((observed - chance) / (1 - chance), 4)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
