@@ -48,6 +48,7 @@ def language_name(code: str) -> str:
     return _names()[code]
 
 
+@lru_cache
 def _names() -> dict[str, str]:
     from babel import Locale
 

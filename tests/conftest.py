@@ -4,7 +4,9 @@ import csv
 import gc
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -14,6 +16,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from fork_server import ForkServer
 
 # The same few examples each time, however slow the machine.
 settings.register_profile(
@@ -73,6 +78,15 @@ def old_objects_left_alone() -> None:
     """What libraries hold is not searched for garbage again, which takes longer than a training."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def forks() -> "Iterator[ForkServer]":
+    """Forks of the tests that run as interpreters, where a fresh one would import for seconds."""
+    from fork_server import ForkServer
+
+    with ForkServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ APPROACHES = approach_names()
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(tmp_path_factory, forks):
     """All notebooks on the tiny docent, executed once: home, and the record of it."""
     home = tmp_path_factory.mktemp("six")
     (home / "docent").mkdir()
@@ -29,6 +29,7 @@ def done(tmp_path_factory):
     patch.setenv("MUSEQUEST_HOME", str(home))
     patch.setenv("OMP_NUM_THREADS", "1")
     fork_kernels(patch)
+    patch.setenv("PYTHON_EXEC", forks.python)
     record = notebooks.compare_approaches(str(home / "tiny.yaml"))
     yield home, record
     patch.undo()

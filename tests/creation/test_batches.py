@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -349,8 +348,8 @@ def test_a_large_list_goes_in_several_batches(server, monkeypatch: pytest.Monkey
     assert len(run(server)) == 75
 
 
-def test_a_kill_at_any_moment_hands_nothing_over_twice(server, home: Path):
-    command = [sys.executable, "-m", "musequest", "synthesize", "--collection", "t", "--writer"]
+def test_a_kill_at_any_moment_hands_nothing_over_twice(forks, server, home: Path):
+    command = [forks.python, "-m", "musequest", "synthesize", "--collection", "t", "--writer"]
     command += ["hosted", "--batch", "--base-url", server.url]
     server.faults.append("after:batches:hang")  # the batch exists, its answer is still to come
     process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE)

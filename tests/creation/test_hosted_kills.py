@@ -4,7 +4,6 @@ import functools
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from musequest.tables import read_table, write_table
 CONCURRENCY = 3
 
 
-def start(url: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "musequest", "synthesize", "--collection", "t"]
+def start(python: str, url: str) -> subprocess.Popen:
+    command = [python, "-m", "musequest", "synthesize", "--collection", "t"]
     command += ["--writer", "hosted", "--base-url", url, "--concurrency", str(CONCURRENCY)]
     # A shell's background job ignores Ctrl-C, and so would what it starts.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -43,16 +42,23 @@ def kill_after(process: subprocess.Popen, server: OpenAIServer, requests: int) -
     kill(process, server)
 
 
-def prove(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, count: int):
+def prove(
+    python: str,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kills: int,
+    count: int,
+):
     """Kill a run `kills` times and compare what comes of it with an uninterrupted run."""
     write_exhibits(home, count)
     rng = random.Random(7)
     with OpenAIServer(latency_s=0.03) as server:
         custody = Custody(server, home / "data/t")
         for _ in range(kills):
-            kill_after(start(server.url), server, rng.randint(1, 8))
+            kill_after(start(python, server.url), server, rng.randint(1, 8))
             custody.take()
-        process = start(server.url)
+        process = start(python, server.url)
         told = process.communicate(timeout=300)[1].decode()
         assert process.returncode == 0, told
         custody.take()
@@ -67,19 +73,19 @@ def prove(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: in
     pd.testing.assert_frame_equal(whole, interrupted)
 
 
-def test_a_killed_run_goes_on_where_it_was(home: Path, tmp_path: Path, monkeypatch):
-    prove(home, tmp_path, monkeypatch, kills=2, count=8)
+def test_a_killed_run_goes_on_where_it_was(forks, home: Path, tmp_path: Path, monkeypatch):
+    prove(forks.python, home, tmp_path, monkeypatch, kills=2, count=8)
 
 
 @pytest.mark.slow
-def test_thirty_kills_lose_nothing(home: Path, tmp_path: Path, monkeypatch):
-    prove(home, tmp_path, monkeypatch, kills=30, count=65)
+def test_thirty_kills_lose_nothing(forks, home: Path, tmp_path: Path, monkeypatch):
+    prove(forks.python, home, tmp_path, monkeypatch, kills=30, count=65)
 
 
-def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(home: Path):
+def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(forks, home: Path):
     write_exhibits(home, 8)
     with OpenAIServer(latency_s=0.4) as server:
-        process = start(server.url)
+        process = start(forks.python, server.url)
         wait_for(process, server, 6)
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=60)[1].decode()
@@ -88,10 +94,10 @@ def test_ctrl_c_waits_for_what_is_under_way_and_keeps_it(home: Path):
         assert len(paid) == len(server.traffic.keys) < 24
 
 
-def test_what_was_in_flight_at_a_kill_counts_against_the_limit(home: Path):
+def test_what_was_in_flight_at_a_kill_counts_against_the_limit(forks, home: Path):
     write_exhibits(home, 8)
     with OpenAIServer(latency_s=0.5) as server:
-        kill_after(start(server.url), server, 3)
+        kill_after(start(forks.python, server.url), server, 3)
     ledger = Ledger(home / "data/t/ledger.jsonl")
     assert ledger.committed_usd - ledger.paid_usd > 2 * 3000 * 0.6 / 1e6
     ledger.close()

@@ -4,7 +4,6 @@ import csv
 import logging
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,14 +135,17 @@ def test_a_photo_that_broke_off_is_asked_for_by_the_next_run(
     assert len(load_exhibits("t")[0].photos) == 3
 
 
-def test_a_kill_loses_nothing_that_was_answered(server: MuseumServer, catalogue: Path, home: Path):
+def test_a_kill_loses_nothing_that_was_answered(
+    forks, server: MuseumServer, catalogue: Path, home: Path
+):
     typed = ["collect", "smithsonian", "--collection", "t", "--catalogue", str(catalogue)]
     speed = ["--base-url", server.smithsonian, "--requests-per-minute", "300"]
-    command = [sys.executable, "-m", "musequest", *typed, *speed]
-    with subprocess.Popen(command, cwd=root(), stderr=subprocess.DEVNULL) as run:
+    command = [forks.python, "-m", "musequest", *typed, *speed]
+    with subprocess.Popen(command, cwd=root(), stderr=subprocess.PIPE) as run:
         while len(server.asked) < 8 and run.poll() is None:
             time.sleep(0.01)
         run.send_signal(signal.SIGKILL)
+        run.communicate()
     assert run.returncode == -signal.SIGKILL
     before = server.paths()
     assert len(collect(server, catalogue)) == 4

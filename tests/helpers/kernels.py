@@ -3,11 +3,14 @@
 import asyncio
 import os
 import signal
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate.state import AcceleratorState
+from fork_server import import_all
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.provisioning import local_provisioner
 
@@ -41,18 +44,9 @@ class Forked:
 
 
 def fork_kernels(patch: pytest.MonkeyPatch) -> None:
-    """Let kernels from now on be forks, which saves each of them seconds of imports.
-
-    Not where a notebook calls Accelerate's `notebook_launcher`, which wants none of those imports.
-    """
-    anew = local_provisioner.launch_kernel
-
-    def launch(command: list[str], *, cwd: str, **options: Any) -> Any:
-        books = (path.read_text(encoding="utf-8") for path in Path(cwd).glob("*.ipynb"))
-        forks = not any("notebook_launcher" in book for book in books)
-        return (_fork if forks else anew)(command, cwd=cwd, **options)
-
-    patch.setattr(local_provisioner, "launch_kernel", launch)
+    """Let kernels from now on be forks, which saves each of them seconds of imports."""
+    import_all()
+    patch.setattr(local_provisioner, "launch_kernel", _fork)
 
 
 def _fork(command: list[str], *, cwd: str, env: dict[str, str], **options: Any) -> Forked:
@@ -67,6 +61,7 @@ def _fork(command: list[str], *, cwd: str, env: dict[str, str], **options: Any) 
             os.environ |= {**env, "JPY_PARENT_PID": str(parent)}
             signal.set_wakeup_fd(-1)
             asyncio.set_event_loop(asyncio.new_event_loop())
+            _prepare(cwd)
             warnings.resetwarnings()
             IPKernelApp.launch_instance(command[command.index("-f") :])
             os._exit(0)
@@ -76,3 +71,16 @@ def _fork(command: list[str], *, cwd: str, env: dict[str, str], **options: Any) 
     os.close(ready)
     os.close(said)
     return Forked(pid)
+
+
+def _prepare(folder: str) -> None:
+    """Let Accelerate start processes here, also by `notebook_launcher`.
+
+    That refuses where bitsandbytes is imported, which could have touched a GPU; here is none. It is
+    hidden until the first process is about to start.
+    """
+    AcceleratorState._reset_state(reset_partial_state=True)
+    books = (path.read_text(encoding="utf-8") for path in Path(folder).glob("*.ipynb"))
+    if any("notebook_launcher" in book for book in books):
+        hidden = sys.modules.pop("bitsandbytes")
+        os.register_at_fork(before=lambda: sys.modules.setdefault("bitsandbytes", hidden))

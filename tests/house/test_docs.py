@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,10 @@ def test_every_make_target_exists(readme: Path):
         if piece.startswith("make "):
             words = shlex.split(piece, comments=True)[1:]
             asked = subprocess.run(
-                ["make", "--dry-run", *words], cwd=root(), capture_output=True, text=True
+                ["make", "--dry-run", f"PYTHON={sys.executable}", *words],
+                cwd=root(),
+                capture_output=True,
+                text=True,
             )
             assert asked.returncode == 0, f"{named(readme)}: {piece}: {asked.stderr}"
 

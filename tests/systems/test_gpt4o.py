@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -295,13 +294,13 @@ def test_an_unreachable_server_is_one_sentence(home, monkeypatch):
         answer(PROFILE, "gpt4o", base_url=url, backoff_s=0.01, progress=False)
 
 
-def test_a_killed_run_pays_nothing_twice(server, home, tmp_path):
+def test_a_killed_run_pays_nothing_twice(forks, server, home, tmp_path):
     profile = tmp_path / "tiny.yaml"
     profile.write_text("base_model: none\ncollection: tiny\nimage_size: 144\n")
-    command = [sys.executable, "-m", "musequest", "infer", "--profile", str(profile)]
+    command = [forks.python, "-m", "musequest", "infer", "--profile", str(profile)]
     command += ["--approach", "gpt4o", "--base-url", server.url, "--concurrency", "2"]
     server.latency_s = 0.1
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while len(server.traffic.keys) < 5 and process.poll() is None:
         assert time.monotonic() < deadline
