@@ -71,7 +71,7 @@ def metric_bars(summary: Summary, track: str = "all") -> Picture:
     """
     systems = ordered(name for name in summary[track] if not variant(name)[1])
     own = {name: summary[track][name] for name in systems}
-    metrics = metrics_of("all")
+    metrics = [m for m in metrics_of("all") if all(m.name in each for each in own.values())]
     known = [m for m in metrics if any(each[m.name]["mean"] is not None for each in own.values())]
     chosen = known or metrics
     columns = min(2, len(chosen))
