@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from fork_server import import_all
 from forked import in_child, print_to
 from kernels import fork_kernels
 from sweeping import MOUNTS, Disk
@@ -22,7 +23,7 @@ from musequest.__main__ import main
 from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK, approach_notebooks
 from musequest.home import root
 
-EXHIBITS = 6
+EXHIBITS = 4
 COMMITTED = [root() / name for name in WALK]
 
 
@@ -72,6 +73,12 @@ def demo(
         code = in_child(run)
         printed = [Path(told, name).read_text() for name in ("out", "err")]
     return subprocess.CompletedProcess(command, code, *printed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """What demos and their kernels, forks of this process, need not import again."""
+    import_all()
 
 
 @dataclass

@@ -303,8 +303,7 @@ def test_the_processes_of_a_machine_share_its_memory(monkeypatch):
 
 def test_a_fitted_run_learns_the_same_and_remembers_what_fits(profile, home, monkeypatch):
     """Four rows a step, at once, and by one on a device that holds no more."""
-    for module in ("training", "models"):
-        monkeypatch.setattr(f"musequest.finetuning.{module}.load_approach", lambda name: NO_DROPOUT)
+    profile = replace(profile, lora={"lora_dropout": 0.0})
     asked = {
         **{"per_device_train_batch_size": "4", "auto_find_batch_size": "true"},
         **{"max_steps": "3", "eval_steps": "3"},

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from forked import free_port, in_child, in_processes, print_to
-from launched import without_dropout
 from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 from torch.distributed.distributed_c10d import _get_default_group
@@ -24,7 +23,7 @@ from torch.distributed.distributed_c10d import _get_default_group
 from musequest.__main__ import main
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
-from musequest.finetuning import distributed, training
+from musequest.finetuning import distributed
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.training import train
 from musequest.home import root
@@ -37,11 +36,23 @@ FIVE_STEPS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def ranks_are_forks(forks):
+    """The processes that torchrun starts here are forks, unless a test takes this back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHON_EXEC", forks.python)
+        yield
+
+
 def write_run(folder, docent, rows_a_process, **training):
-    """A home and profile whose every step, of three an epoch, is logged and validated."""
+    """A home and profile whose every step, of three an epoch, is logged and validated.
+
+    Without dropout nothing is left to chance in a step.
+    """
     write_dataset(folder, "tiny")
     batch = {"per_device_train_batch_size": rows_a_process, "per_device_eval_batch_size": 2}
-    return write_profile(folder, docent, training={**FIVE_STEPS, **batch, **training})
+    training = {**FIVE_STEPS, **batch, **training}
+    return write_profile(folder, docent, training=training, lora={"lora_dropout": 0.0})
 
 
 def environment(home):
@@ -91,7 +102,6 @@ def single(tmp_path_factory, tiny_docent):
     home = tmp_path_factory.mktemp("single")
     patch = pytest.MonkeyPatch()
     patch.setenv("MUSEQUEST_HOME", str(home))
-    patch.setattr(training, "load_approach", without_dropout)
     train(write_run(home, tiny_docent, 4), "lora", progress=False)
     patch.undo()
     return home / "runs/tiny/lora"
@@ -207,8 +217,11 @@ def commanded(home, told, *typed):
     return command
 
 
-def test_our_own_launch_passes_on_output_and_errors(tmp_path, tiny_docent):
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_our_own_launch_passes_on_output_and_errors(tmp_path, tiny_docent, monkeypatch, fresh):
     """`train --processes 2` whose loss breaks; good ones are those of the notebooks."""
+    if fresh:
+        monkeypatch.delenv("PYTHON_EXEC")
     write_run(tmp_path, tiny_docent, 2)
     typed = ["--approach", "lora_ddp", "--processes", "2", "--set", "learning_rate=1e30"]
     assert in_child(commanded(tmp_path, tmp_path, *typed)) == 1

@@ -58,13 +58,13 @@ BATCH = {"full": "2", "full_mp": "2", "full_fsdp": "1"}
 # Another optimizer, with an argument of its own, for as many steps, counted in epochs.
 MOMENTUM = {"optim": "sgd", "optim_args": "momentum=0.5", "learning_rate": "0.1"}
 MOMENTUM |= {"max_steps": "null", "num_train_epochs": "1.5", "eval_steps": "5"}
+# Whether activations are recomputed is left to what fits; to reckon that takes half of a run.
+FITTING = {"activation_checkpointing": "null"}
 STOP_AT = 3
 
 
 def run(profile, name: str, changes: dict[str, str] | None = None) -> dict:
     overrides = {**SETTINGS, "per_device_train_batch_size": BATCH[name], **(changes or {})}
-    if name != "full":  # whose approach says whether activations are recomputed, or what fits
-        overrides["activation_checkpointing"] = "null"
     if "optim" in (changes or {}):
         overrides = {key: value for key, value in overrides.items() if not key.startswith("adam_")}
     return train(profile, name, overrides, progress=False)
@@ -87,14 +87,14 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
         with pytest.MonkeyPatch.context() as patch:
             if name == "full_mp" and os.environ["RANK"] == "1":
                 patch.setattr(memory, "available_bytes", lambda device: 0)
-            records.append(run(profile, name))
+            records.append(run(profile, name, FITTING))
         os.environ["MUSEQUEST_HOME"] = str(home / "interrupted")
         training.build_trainer = building_with(At(STOP_AT, stop))
         with pytest.raises(MuseQuestError, match=f"at step {STOP_AT} of 5"):
-            run(profile, name)
+            run(profile, name, FITTING)
         training.build_trainer = build
         training.load_approach = recomputing
-        records.append(run(profile, name))
+        records.append(run(profile, name, FITTING))
         training.load_approach = load_approach
     return records
 
@@ -332,14 +332,15 @@ def test_a_done_run_takes_at_most_four_times_the_weights(runs, name):
 
 
 def in_half(profile):
-    """A sharded run in mixed precision whose optimizer's states stay; called in each process.
+    """A sharded step in mixed precision whose optimizer's states stay; called in each process.
 
     With GPUs Accelerate chooses this policy by itself where the settings say bf16.
     """
     RunFolder.drop_optimizer = lambda folder: None
     mixed = approach_with("full_fsdp", mixed_precision_policy="bf16")
     training.load_approach = lambda name: mixed
-    return run(replace(profile, training={**profile.training, "bf16": True}), "full_fsdp")
+    half = replace(profile, training={**profile.training, "bf16": True})
+    return run(half, "full_fsdp", {"max_steps": "1"})
 
 
 def bytes_of_shards(shards, folder):
@@ -358,7 +359,7 @@ def test_what_mixed_precision_keeps_in_float32_is_foreseen(runs, tmp_path, monke
     done = tmp_path / "runs/tiny/full_fsdp"
     approach = load_approach("full_fsdp")
     written = written_by(empty_model(half, approach), RunConfig(half, approach, {"bf16": True}))
-    state = done / "state" / "checkpoint-5"
+    state = done / "state" / "checkpoint-1"
     assert bytes_of_shards(state / "pytorch_model_fsdp_0", tmp_path) == written.weights
     assert bytes_of_shards(state / "optimizer_0", tmp_path) == written.state
     model = (done / "model" / "model.safetensors").stat().st_size

@@ -71,6 +71,14 @@ def in_finished(finished, monkeypatch):
     return finished
 
 
+@pytest.fixture
+def copied(finished, tmp_path, monkeypatch):
+    """The finished run in a home of its own, to be damaged."""
+    shutil.copytree(finished[0], tmp_path / "copied")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "copied"))
+    return tmp_path / "copied", finished[1]
+
+
 def weights_of(home):
     return load_file(home / RUN / "adapter" / "adapter_model.safetensors")
 
@@ -317,14 +325,14 @@ def changed_photos(profile, home):
 
 
 @pytest.mark.parametrize("change", [changed_setting, changed_data, changed_photos])
-def test_another_setting_or_dataset_is_refused_and_nothing_is_lost(profile, home, change):
-    train(profile, overrides={"max_steps": "1"}, progress=False)
+def test_another_setting_or_dataset_is_refused_and_nothing_is_lost(copied, change):
+    home, profile = copied
     before = {path: (home / RUN / path).read_bytes() for path in files_under(home / RUN)}
     other, overrides, difference = change(profile, home)
-    overrides = {"max_steps": "1", **overrides}
     with pytest.raises(MuseQuestError, match=f"{difference}.*fresh=True"):
         train(other, overrides=overrides, progress=False)
     assert before == {path: (home / RUN / path).read_bytes() for path in files_under(home / RUN)}
+    overrides = {"max_steps": "1", **overrides}
     record = train(other, overrides=overrides, fresh=True, progress=False)
     assert record["status"] == "done"
 
@@ -401,10 +409,7 @@ def test_the_progress_bar_shows_steps_and_losses(profile, capsys):
     assert "train_loss=" in shown and "eval_loss=" in shown
 
 
-def test_full_tuning_keeps_a_whole_model(profile, home, monkeypatch):
-    full = replace(load_approach("lora"), name="full", tuning="full", lora={})
-    for module in ("training", "models"):
-        monkeypatch.setattr(f"musequest.finetuning.{module}.load_approach", lambda name: full)
+def test_full_tuning_keeps_a_whole_model(profile):
     record = train(profile, "full", {"learning_rate": "0.001"}, progress=False)
     tuned = load_tuned(profile, "full").cpu()
     assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
@@ -420,11 +425,8 @@ def test_full_tuning_keeps_a_whole_model(profile, home, monkeypatch):
     ],
     ids=str,
 )
-def test_what_is_kept_of_any_adapter_is_what_was_learned(profile, home, monkeypatch, lora):
-    own = load_approach("lora")
-    chosen = replace(own, lora={**own.lora, **lora})
-    for module in ("training", "models"):
-        monkeypatch.setattr(f"musequest.finetuning.{module}.load_approach", lambda name: chosen)
+def test_what_is_kept_of_any_adapter_is_what_was_learned(profile, lora):
+    profile = replace(profile, lora=lora)
     record = train(profile, overrides={"max_steps": "4"}, progress=False)
     tuned = load_tuned(profile, "lora").cpu()
     assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], abs=1e-4)
@@ -481,15 +483,11 @@ def test_the_trained_model_is_let_go_of_before_it_is_read_back(profile, monkeypa
     assert checked == [None]
 
 
-def test_an_adapter_that_cannot_be_kept_is_refused_before_an_earlier_run_is_discarded(
-    profile, home, monkeypatch
-):
-    train(profile, overrides={"max_steps": "1"}, progress=False)
-    own = load_approach("lora")
-    pissa = replace(own, lora={**own.lora, "init_lora_weights": "pissa_niter_4"})
-    monkeypatch.setattr(training, "load_approach", lambda name: pissa)
+def test_an_adapter_that_cannot_be_kept_is_refused_before_an_earlier_run_is_discarded(copied):
+    home, profile = copied
+    pissa = replace(profile, lora={"init_lora_weights": "pissa_niter_4"})
     with pytest.raises(MuseQuestError, match="begin with init_lora_weights: pissa_niter_4"):
-        train(profile, overrides={"max_steps": "1"}, progress=False, fresh=True)
+        train(pissa, overrides={"max_steps": "1"}, progress=False, fresh=True)
     assert read_json(home / RUN / "run.json")["status"] == "done"
 
 
@@ -526,28 +524,37 @@ def test_a_damaged_record_without_state_or_weights_is_nothing_to_lose(profile, h
     assert train(profile, overrides={"max_steps": "1"}, progress=False)["status"] == "done"
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, tiny_docent):
+    """A run that was stopped in step 6, made once: its home and profile. Tests copy it."""
+    home = tmp_path_factory.mktemp("stopped")
+    write_dataset(home, "tiny")
+    profile = write_profile(home, tiny_docent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSEQUEST_HOME", str(home))
+        interrupting(patch, At(6, sent()))
+        with pytest.raises(MuseQuestError, match="interrupted"):
+            train(profile, progress=False)
+    return home, profile
+
+
+@pytest.fixture
+def interrupted(stopped, tmp_path, monkeypatch):
+    """The stopped run in a home of its own, to be damaged and gone on with."""
+    shutil.copytree(stopped[0], tmp_path / "interrupted")
+    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "interrupted"))
+    return tmp_path / "interrupted", stopped[1]
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"stage": "done"}', None])
-def test_a_run_without_its_record_goes_on_from_its_state(
-    profile, home, finished, monkeypatch, caplog, content
-):
-    interrupting(monkeypatch, At(6, sent()))
-    with pytest.raises(MuseQuestError, match="interrupted"):
-        train(profile, progress=False)
+def test_a_run_without_its_record_goes_on_from_its_state(interrupted, finished, caplog, content):
+    home, profile = interrupted
     record = home / RUN / "run.json"
     record.unlink() if content is None else record.write_text(content)
-    monkeypatch.setattr(training, "build_trainer", build_trainer)
     assert train(profile, progress=False)["best_eval_loss"] == finished[2]["best_eval_loss"]
     assert "has lost its run.json and goes on from its state" in caplog.text
     weights, others = weights_of(home), weights_of(finished[0])
     assert all(torch.equal(weights[key], tensor) for key, tensor in others.items())
-
-
-@pytest.fixture
-def copied(finished, tmp_path, monkeypatch):
-    """The finished run in a home of its own, to be damaged."""
-    shutil.copytree(finished[0], tmp_path / "copied")
-    monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path / "copied"))
-    return tmp_path / "copied", finished[1]
 
 
 def flip(path, place=-100):
@@ -592,10 +599,8 @@ def test_answers_that_infer_did_not_write_are_asked_again(copied, caplog):
     assert "is not what infer.json vouches for" in caplog.text
 
 
-def test_a_state_that_was_changed_is_not_gone_on_from(profile, home, monkeypatch):
-    interrupting(monkeypatch, At(6, sent()))
-    with pytest.raises(MuseQuestError, match="interrupted"):
-        train(profile, progress=False)
+def test_a_state_that_was_changed_is_not_gone_on_from(interrupted):
+    home, profile = interrupted
     (state,) = (home / RUN / "state").iterdir()
     flip(state / "optimizer.pt")
     before = read_json(home / RUN / "run.json")
@@ -604,15 +609,10 @@ def test_a_state_that_was_changed_is_not_gone_on_from(profile, home, monkeypatch
     assert read_json(home / RUN / "run.json") == before
 
 
-def test_a_state_that_does_not_say_what_it_was_asked_goes_on_by_the_record(
-    profile, home, finished, monkeypatch
-):
-    interrupting(monkeypatch, At(6, sent()))
-    with pytest.raises(MuseQuestError, match="interrupted"):
-        train(profile, progress=False)
+def test_a_state_that_does_not_say_what_it_was_asked_goes_on_by_the_record(interrupted, finished):
+    home, profile = interrupted
     (state,) = (home / RUN / "state").iterdir()
     (state / "asked.json").write_text("[]")
-    monkeypatch.setattr(training, "build_trainer", build_trainer)
     assert train(profile, progress=False)["best_eval_loss"] == finished[2]["best_eval_loss"]
 
 

@@ -1,4 +1,4 @@
-"""What a test starts under torchrun: one training run without dropout, stopped on demand.
+"""What a test starts under torchrun: one training run, stopped on demand.
 
     torchrun --nproc-per-node 2 tests/helpers/launched.py PROFILE APPROACH [STOP_AT_STEP [DEED]]
 
@@ -8,13 +8,11 @@ At STOP_AT_STEP the last rank, and it alone, is sent SIGTERM; DEED `fail` raises
 
 import signal
 import sys
-from dataclasses import replace
 
 from interrupting import At, building_with, sent
 
 from musequest.errors import MuseQuestError
 from musequest.finetuning import distributed, training
-from musequest.settings import load_approach
 
 
 def fail(model):
@@ -31,18 +29,7 @@ def blind(model):
 DEEDS = {"stop": sent(signal.SIGTERM), "fail": fail, "blind": blind}
 
 
-def without_dropout(name):
-    """The approach as it is, but that nothing is left to chance in a step."""
-    approach = load_approach(name)
-    return (
-        replace(approach, lora={**approach.lora, "lora_dropout": 0.0})
-        if approach.lora
-        else approach
-    )
-
-
 def main(profile, approach, stop_at=None, deed="stop"):
-    training.load_approach = without_dropout
     if stop_at and distributed.rank() == distributed.world_size() - 1:
         training.build_trainer = building_with(At(int(stop_at), DEEDS[deed]))
     try:
