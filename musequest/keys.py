@@ -5,12 +5,15 @@ Also what values a setting may have (`Values`): read as typed, checked, and name
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
+import functools
+import importlib.util
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +63,29 @@ def keys_of(cls: type) -> set[str]:
     return {item.name for item in dataclasses.fields(cls) if item.init}
 
 
-def check_keys(values: Iterable[str], known: set[str], source: object) -> None:
+@functools.cache
+def keys_in_source(module: str, *names: str) -> frozenset[str]:
+    """Return what classes of a library are made from, fields or arguments, by their source.
+
+    To import it instead would load torch, and whoever mistyped a key would wait for that.
+    """
+    package, _, inner = module.partition(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    source = Path(spec.origin).parent.joinpath(*inner.split(".")).with_suffix(".py")
+    parts = ast.parse(source.read_text(encoding="utf-8")).body
+    classes = [part for part in parts if isinstance(part, ast.ClassDef) and part.name in names]
+    found: set[str] = set()
+    for node in (node for each in classes for node in each.body):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            found |= {argument.arg for argument in node.args.args[1:]}
+        elif isinstance(node, ast.AnnAssign) and "init=False" not in ast.unparse(node):
+            found.add(ast.unparse(node.target))
+    return frozenset(found)
+
+
+def check_keys(values: Iterable[str], known: Set[str], source: object) -> None:
     """Raise MuseQuestError at the first unknown key, naming it, its source and the nearest."""
     for key in values:
         if key not in known:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import MuseQuestError
 from .home import plain_name, root
-from .keys import check_keys, check_kinds, keys_of, read_yaml, typed_value
+from .keys import check_keys, check_kinds, keys_in_source, keys_of, read_yaml, typed_value
 from .languages import ENGLISH, checked_language
 from .training_arguments import ARGUMENTS, RENAMED, check, read
 
@@ -155,9 +154,7 @@ def load_approach(name: str) -> Approach:
     check(values.get("training", {}), path)
     _check_lora(values, path)
     if values.get("quantization"):
-        from transformers import BitsAndBytesConfig
-
-        known = set(inspect.signature(BitsAndBytesConfig).parameters) - {"kwargs"}
+        known = keys_in_source("transformers.utils.quantization_config", "BitsAndBytesConfig")
         check_keys(values["quantization"], known, path)
     if values.get("parallel"):
         _check_parallel(values["parallel"], path)
@@ -167,9 +164,9 @@ def load_approach(name: str) -> Approach:
 def _check_lora(values: dict[str, Any], path: Path) -> None:
     """Hold the block of adapter settings, if there is one, against the class it is passed to."""
     if values.get("lora"):
-        from peft import LoraConfig
-
-        check_keys(values["lora"], keys_of(LoraConfig), path)
+        known = keys_in_source("peft.config", "PeftConfig", "PeftConfigMixin")
+        known |= keys_in_source("peft.tuners.lora.config", "LoraConfig")
+        check_keys(values["lora"], known, path)
 
 
 def _check_parallel(values: dict[str, Any], path: Path) -> None:
@@ -181,9 +178,7 @@ def _check_parallel(values: dict[str, Any], path: Path) -> None:
         )
     known = {"strategy", *STRATEGIES[strategy]}
     if strategy == "fsdp":
-        from accelerate import FullyShardedDataParallelPlugin
-
-        known |= keys_of(FullyShardedDataParallelPlugin)
+        known |= keys_in_source("accelerate.utils.dataclasses", "FullyShardedDataParallelPlugin")
     check_keys(values, known, path)
 
 

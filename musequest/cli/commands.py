@@ -1,7 +1,8 @@
 """The commands, in the order in which a museum becomes a docent; each calls what notebooks call.
 
 The packages import what is asked of them when it is, so that no command waits for the libraries of
-another one.
+another one. What may be mistyped or not be there yet is looked at before a package of models is
+asked for anything: torch and its kin take seconds to import, a mistake is told at once.
 """
 
 from __future__ import annotations
@@ -177,19 +178,40 @@ def _confirm(question: str) -> bool:
 )
 def train(profile: str, approach: str, settings: list[str], **options: Any) -> None:
     """Tune the profile's model with one approach."""
+    from ..creation.split import check_dataset
     from ..finetuning.distributed import rank
-    from ..settings import load_profile, parted
+    from ..settings import load_approach, load_profile, parted, training_settings
 
     chosen, learning = parted(assignments(settings, "--set"))
-    record = finetuning.train(load_profile(profile, chosen), approach, learning, **options)
+    wanted = load_profile(profile, chosen)
+    training_settings(wanted, load_approach(approach), learning)
+    check_dataset(wanted.collection)
+    record = finetuning.train(wanted, approach, learning, **options)
     if rank() == 0:
         print(json.dumps(record, indent=2))
 
 
-def _profile(name: str, settings: Sequence[str] = ()) -> Profile:
+def _profile(name: str, settings: Sequence[str] = (), system: str = "") -> Profile:
+    """The profile as typed, the name of a system looked at if it is given."""
     from ..settings import load_profile
 
-    return load_profile(name, assignments(settings, "--set"))
+    profile = load_profile(name, assignments(settings, "--set"))
+    if system:
+        from ..systems.registry import check_name
+
+        check_name(system)
+    return profile
+
+
+def _with_run(name: str, approach: str, settings: Sequence[str] = ()) -> Profile:
+    """The profile as typed, whose run with the approach is finished."""
+    from ..finetuning.records import finished_record
+    from ..home import run_dir
+    from ..settings import load_approach
+
+    profile = _profile(name, settings)
+    finished_record(run_dir(profile.name, load_approach(approach).name))
+    return profile
 
 
 @command(
@@ -203,7 +225,10 @@ def infer(
     profile: str, approach: str, condition: str | None, settings: list[str], **hosted: Any
 ) -> None:
     """Answer the test questions with the base model, a tuned one or another system."""
-    chosen = _profile(profile, settings)
+    from ..creation.split import check_dataset
+
+    chosen = _profile(profile, settings, system=approach)
+    check_dataset(chosen.collection)
     table = systems.answer(chosen, approach, condition, **typed(hosted))
     under = f" under '{condition}'" if condition else ""
     path = systems.answers_dir(chosen, approach, condition) / "predictions.parquet"
@@ -225,7 +250,7 @@ def infer(
 )
 def ask(profile: str, approach: str, photo: str, question: list[str], settings: list[str]) -> None:
     """Ask the base model, a tuned one or another local system about a photo of your own."""
-    chosen = _profile(profile, settings)
+    chosen = _profile(profile, settings, system=approach)
     print("\n\n".join(systems.ask(chosen, photo, *question, system=approach)))
 
 
@@ -237,16 +262,18 @@ def ask(profile: str, approach: str, photo: str, question: list[str], settings: 
 )
 def merge(profile: str, approach: str, rows: int, settings: list[str]) -> None:
     """Merge a finished run's adapter into the base model, and check that its answers stay."""
-    record = finetuning.merge(_profile(profile, settings), approach, rows=rows)
+    chosen = _with_run(profile, approach, settings)
+    record = finetuning.merge(chosen, approach, rows=rows)
     print(json.dumps(record, indent=2))
 
 
 @command(PROFILE, option("--gpu", "a GPU's name, or its memory, as in 24GiB", metavar="NAME"))
 def preflight(profile: str, gpu: str | None) -> None:
     """Say what fits on which GPU, and what is missing, before anything is loaded."""
+    chosen = _profile(profile)
     from ..finetuning.preflight import preflight
 
-    table, findings = preflight(profile, gpu)
+    table, findings = preflight(chosen, gpu)
     print(table.to_string(index=False))
     print("\n".join(findings))
 
@@ -266,10 +293,11 @@ def publish(
     profile: str, approach: str, repo: str, public: bool, upload: bool, **options: Any
 ) -> None:
     """Make the folder for the Hub with its model card; upload it only if asked to."""
+    chosen = _with_run(profile, approach)
     from ..finetuning.publishing import told
 
     folder = finetuning.publish(
-        profile, approach, repo, private=not public, upload=upload, **options
+        chosen, approach, repo, private=not public, upload=upload, **options
     )
     if not upload:
         print(told(folder))
@@ -331,6 +359,7 @@ def annotate(
 )
 def demo(profile: str, longer: bool) -> None:
     """Walk all three stages, from photos to report.html, by their notebooks."""
+    _profile(profile)
     from ..book.notebooks import DEMO, LONGER, demo
 
     demo(profile, (*DEMO, *LONGER) if longer else DEMO)
@@ -339,6 +368,7 @@ def demo(profile: str, longer: bool) -> None:
 @command(PROFILE, option("--refresh", "replace the committed notebooks", action="store_true"))
 def six(profile: str, refresh: bool) -> None:
     """Run all approaches with their notebooks, and compare them in one table."""
+    _profile(profile)
     from ..book.notebooks import compare_approaches
 
     compare_approaches(profile, refresh=refresh)

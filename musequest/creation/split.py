@@ -129,6 +129,12 @@ def fingerprint(collection: str) -> str:
     return digest.hexdigest()
 
 
+def check_dataset(collection: str) -> None:
+    """Raise MuseQuestError where a split is absent or of other columns; quick, it reads a row."""
+    for split in SPLITS:
+        next(iterate_table("dataset", split_path(collection, split), rows_at_once=1), None)
+
+
 def photo_of(row: dict[str, Any], path: Path) -> bytes:
     """The file of a row's photo; MuseQuestError where the row has none."""
     image = row["image"]
@@ -145,6 +151,17 @@ def dialog_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise MuseQuestError(
             f"The dialog of the row {row['data_id']} is none ({error}); {AGAIN}."
         ) from None
+
+
+def given(row: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of a prediction that come from the dataset."""
+    *_, user, assistant = dialog_of(row)
+    question, truth = (
+        "".join(part["text"] for part in message["content"] if part["type"] == "text")
+        for message in (user, assistant)
+    )
+    names = {name: row[name] for name in ("data_id", "item_name", "image_name")}
+    return {**names, "question": question, "ground_truth": truth}
 
 
 def load_split(collection: str, split: str) -> datasets.Dataset:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..creation.split import fingerprint
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_json
 from ..home import results_dir
@@ -69,14 +70,13 @@ def evaluate(profile: Profile | str) -> Summary:
 
     Answers to another dataset than the collection's present one are left out, which is told.
     """
-    from ..creation.dataset import fingerprint
-    from .figures import draw_figures
-
     profile = load_profile(profile) if isinstance(profile, str) else profile
     found, left_out = find_answers(profile, fingerprint(profile.collection))
     answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out
     summary = _write(answers, results_dir(profile.name), profile)
+    from .figures import draw_figures
+
     draw_figures(load_results(profile))
     return summary
 
@@ -93,8 +93,6 @@ def _check_out(out: Path) -> None:
 
 def _check_records(predictions: Mapping[str, str | Path], profile: Profile) -> None:
     """Refuse a run's answers whose own infer.json tells that they are not of the profile's data."""
-    from ..creation.dataset import fingerprint
-
     present = fingerprint(profile.collection)
     for name, path in predictions.items():
         path = Path(path).absolute()

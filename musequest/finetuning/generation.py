@@ -15,7 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint, load_split
-from ..creation.split import dialog_of
+from ..creation.split import given
 from ..errors import MuseQuestError
 from ..home import run_dir
 from ..predictions import Journal, Rows, System, answers_of
@@ -212,14 +212,3 @@ def _answer(
         said = {"answer": text, "new_tokens": len(tokens), "seconds": seconds, "ended": bool(ends)}
         predictions.append(given(row) | said)
     return predictions
-
-
-def given(row: Mapping[str, Any]) -> dict[str, str]:
-    """The columns of a prediction that come from the dataset."""
-    *_, user, assistant = dialog_of(row)
-    question, truth = (
-        "".join(part["text"] for part in message["content"] if part["type"] == "text")
-        for message in (user, assistant)
-    )
-    names = {name: row[name] for name in ("data_id", "item_name", "image_name")}
-    return {**names, "question": question, "ground_truth": truth}

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
-from transformers import TrainingArguments
 
 from ..errors import MuseQuestError
 from ..files import check_digests, read_json, read_remade, write_json
@@ -206,6 +204,8 @@ def _shown(values: dict[str, Any], key: str) -> str:
 
 def _decisive(values: dict[str, Any]) -> dict[str, Any]:
     """All keys but those that do not change what is learned: trackers, how rows come together."""
+    from transformers import TrainingArguments
+
     training = values.get("training") or {}
     beside = (*TRACKER_SETTINGS, *FITTED_SETTINGS, *READING_SETTINGS)
     kept = {key: value for key, value in training.items() if key not in beside}
@@ -243,6 +243,8 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """Processor cores, memory (GiB) and GPUs of this machine."""
+    import torch
+
     gpus = range(torch.cuda.device_count())
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -258,12 +260,16 @@ def available_bytes(device: str) -> int:
     is free, for the processes of one machine share its memory.
     """
     if device.startswith("cuda"):
+        import torch
+
         return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
     return int(psutil.virtual_memory().available * USABLE) // local_world_size()
 
 
 def peak_memory_gib() -> dict[str, float]:
     """Most memory ever held, GiB: of this process (`cpu`), and reserved on each GPU (`cuda:0`)."""
+    import torch
+
     unit = 1 if sys.platform == "darwin" else 1024
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     peaks = {"cpu": resident}

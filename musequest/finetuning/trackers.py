@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from transformers import TrainerCallback
-from transformers.integrations import TensorBoardCallback
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MuseQuestError
 from .distributed import rank
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 PROJECT = "musequest"
 TRACKERS = ("tensorboard", "wandb", "trackio", "none")
@@ -44,6 +44,8 @@ def tracker_callbacks(settings: dict[str, Any], folder: Path) -> list[TrainerCal
     """TensorBoard's callback if it is chosen, writing to <run>/tensorboard/."""
     if "tensorboard" not in chosen_trackers(settings):
         return []
+    from transformers.integrations import TensorBoardCallback
+
     callback = TensorBoardCallback()
     callback.logging_dir = str(folder / "tensorboard")
     return [callback]

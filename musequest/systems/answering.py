@@ -17,15 +17,14 @@ import pandas as pd
 from ..creation.dataset import load_split, messages
 from ..creation.texts import flaw_of
 from ..errors import LOGGER, MuseQuestError
-from ..finetuning.generation import BASE, Docent
-from ..finetuning.trainer import free_memory
 from ..home import run_dir
 from ..photos import prepared_photo
 from ..predictions import Rows, System, answers_of
-from ..settings import Profile, load_approach, load_profile
+from ..settings import Profile, load_profile
 from .conditions import CONDITIONS, asked_under, rows_under
-from .registry import finished_runs, ordered, runs_dir
+from .registry import check_name, finished_runs, ordered, runs_dir
 
+BASE = "base"
 QUESTION = "What is this?"
 LONGEST_QUESTION = 500  # characters, more than a visitor says and less than any model takes
 # A row of a dataset has a reference answer; here nobody knows one, and no system is shown it.
@@ -81,9 +80,9 @@ def ask(
     a question that is empty, too long or holds a chat template's markers, and a system that cannot
     answer raise MuseQuestError.
     """
+    rows = _rows_about(Path(photo), questions or (QUESTION,))
     profile, system = _opened(profile, system)
     _check_local(system, "choose a local system")
-    rows = _rows_about(Path(photo), questions or (QUESTION,))
     system.problems = []
     answers = [row["answer"] for row in system.answer(rows, progress=False)]
     for problem in system.problems:
@@ -103,6 +102,8 @@ def ablate(
     Without `systems`, all local ones that have answered the evaluation split under this profile.
     Each is loaded once, and let go of before the next one is: memory holds one model.
     """
+    from ..finetuning.trainer import free_memory
+
     profile = load_profile(profile) if isinstance(profile, str) else profile
     conditions, answers = tuple(conditions), {}
     for name in _answered_systems(profile) if systems is None else systems:
@@ -139,13 +140,11 @@ def open_system(profile: Profile, name: str, **options: Any) -> System:
 
     An unknown name, or an option that the system does not have, raises MuseQuestError.
     """
+    from ..finetuning.generation import Docent
+
     known = known_systems()
-    if name not in known and name != BASE:
-        try:
-            load_approach(name)
-        except MuseQuestError as error:
-            systems = ", ".join(ordered([BASE, *known]))
-            raise MuseQuestError(f"{error} Systems besides approaches are: {systems}.") from None
+    if name not in known:
+        check_name(name)
     if options and (name not in known or known[name].local):
         option = next(iter(options)).replace("_", "-")
         raise MuseQuestError(f"--{option} is for hosted systems; leave it out for '{name}'.")

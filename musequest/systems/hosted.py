@@ -28,8 +28,8 @@ from ..creation.hosted.replies import spoken
 from ..creation.hosted.requests import Estimate, Request, count_tokens, price_of
 from ..creation.hosted.server import ServerConfig, address_of, key_of
 from ..creation.hosted.session import Session
+from ..creation.split import given
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
-from ..finetuning.generation import given
 from ..home import collection_dir
 from ..predictions import Rows, System
 from ..settings import Profile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..errors import MuseQuestError
 from ..files import file_digest, read_json
 from ..home import collection_dir, home, plain_name
 from ..predictions import vouched
-from ..settings import Profile
+from ..settings import Profile, load_approach
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,23 @@ def system(name: str) -> SystemStyle:
     known = list(SYSTEMS.values())[1:]
     like = known[sum(name.encode()) % len(known)]
     return SystemStyle(name, name, like.colour, like.marker)
+
+
+def check_name(name: str) -> None:
+    """Raise MuseQuestError at the name of neither an approach nor another system of this package.
+
+    The others are read from their sources: to import them all would load torch first.
+    """
+    sources = (path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    named = [re.findall(r'^    name = "(\w+)"$', source, re.MULTILINE) for source in sources]
+    others = ordered(["base", *(each for own in named for each in own)])
+    if name in others:
+        return
+    try:
+        load_approach(name)
+    except MuseQuestError as error:
+        known = ", ".join(others)
+        raise MuseQuestError(f"{error} Systems besides approaches are: {known}.") from None
 
 
 def ordered(names: Iterable[str]) -> list[str]:

@@ -1,12 +1,14 @@
 """The commands: each does its stage, and a mistake is one sentence and exit code 1."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tiny_dialogs import write_dataset
 
 from musequest.__main__ import main
 from musequest.home import root
@@ -57,6 +59,7 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_settings_reach_profile_and_training(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    write_dataset(home, "pocket")
     calls = []
 
     def train(profile, approach, overrides, *, processes, fresh):
@@ -117,7 +120,50 @@ def test_a_wrong_command_is_answered_with_its_usage(arguments: list[str], capsys
     assert left.value.code == 2 and "usage: python -m musequest" in capsys.readouterr().err
 
 
-def test_help_waits_for_no_heavy_library():
-    code = "import sys, musequest.__main__ as m; m._parser().format_help(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"torch", "transformers", "pandas"} & set(done.stdout.split())
+LIBRARIES = {"torch", "transformers", "datasets", "sklearn", "matplotlib", "openai"}
+LIBRARIES |= {"albumentations", "peft", "accelerate", "sentence_transformers", "nbclient"}
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "preflight --help",
+        "clean --profile tiny",
+        "collect folder nowhere --collection t",
+        "collect artic --catalogue nowhere.csv --collection t",
+        "augment --collection t",
+        "synthesize --collection t",
+        "dataset --collection t",
+        "push --collection t --repository o/n",
+        "train --profile pockt",
+        "train --profile pocket --approach lorra",
+        "train --profile pocket --set learning_rate=-1",
+        "train --profile pocket --approach qlora",
+        "train --profile pocket --approach full_fsdp",
+        "infer --profile pocket --approach lorra",
+        "infer --profile pocket --approach rag",
+        "ask --profile pocket --photo nowhere.jpg",
+        "ask --profile pocket --photo nowhere.jpg --approach lorra",
+        "merge --profile pocket",
+        "publish --profile pocket --repo o/n",
+        "preflight --profile pockt",
+        "score a=nowhere.parquet --out scores",
+        "report --profile pocket",
+        "demo --profile pockt",
+        "six --profile pockt",
+    ],
+)
+def test_a_mistake_is_told_before_a_heavy_library_is_imported(tmp_path: Path, typed: str):
+    code = (
+        "import sys, musequest.__main__ as m\n"
+        "try:\n    code = m.main(sys.argv[1:])\n"
+        "except SystemExit as left:\n    code = left.code\n"
+        "print(*sys.modules)\nsys.exit(code)"
+    )
+    told = {**os.environ, "MUSEQUEST_HOME": str(tmp_path), "PYTHONPATH": str(root())}
+    command = [sys.executable, "-c", code, *typed.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=told, capture_output=True, text=True)
+    helped = typed.startswith("clean") or typed.endswith("--help")
+    assert done.returncode == (0 if helped else 1), done.stderr
+    assert len(done.stderr.splitlines()) == (0 if helped else 1)
+    assert not LIBRARIES & set(done.stdout.splitlines()[-1].split())

@@ -1,12 +1,17 @@
 """Profiles and approaches: every key is checked, every mistake is a sentence."""
 
+import inspect
 from pathlib import Path
 
 import pytest
+from accelerate import FullyShardedDataParallelPlugin
+from peft import LoraConfig
+from transformers import BitsAndBytesConfig
 
 from musequest import settings
 from musequest.creation.museums import MUSEUMS
 from musequest.errors import MuseQuestError
+from musequest.keys import keys_in_source, keys_of
 from musequest.settings import load_approach, load_profile, suited, training_settings
 
 NEEDED = "base_model: a\ncollection: c\nimage_size: 64\n"
@@ -201,3 +206,14 @@ def test_a_mistake_in_an_approach_is_a_sentence(approaches, lines: str, sentence
     approaches("2.9_x", f"approach: x\n{lines}")
     with pytest.raises(MuseQuestError, match=sentence):
         load_approach("x")
+
+
+def test_keys_read_from_a_library_s_source_are_those_of_its_class():
+    lora = keys_in_source("peft.config", "PeftConfig", "PeftConfigMixin")
+    lora |= keys_in_source("peft.tuners.lora.config", "LoraConfig")
+    sharded = keys_in_source("accelerate.utils.dataclasses", "FullyShardedDataParallelPlugin")
+    quantized = keys_in_source("transformers.utils.quantization_config", "BitsAndBytesConfig")
+    assert lora == keys_of(LoraConfig) and sharded == keys_of(FullyShardedDataParallelPlugin)
+    assert quantized == {*inspect.signature(BitsAndBytesConfig).parameters} - {"kwargs"}
+    with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere'"):
+        keys_in_source("nowhere.config", "Config")

@@ -8,7 +8,7 @@ from tiny_dialogs import write_dataset, write_profile
 
 from musequest.__main__ import main
 from musequest.creation.dataset import load_split
-from musequest.finetuning.generation import given
+from musequest.creation.split import given
 from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.photos import LONGEST_EDGE

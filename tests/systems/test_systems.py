@@ -13,11 +13,12 @@ from assets.workshop.outsiders import near_looks, random_scenes
 from assets.workshop.scenes import describe
 from musequest.__main__ import main
 from musequest.creation.dataset import fingerprint, load_split
+from musequest.creation.split import given
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.generation import Docent, given, infer
+from musequest.finetuning.generation import Docent, infer
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.home import root

@@ -6,6 +6,8 @@ was paid for, `replies` says what becomes data. `HostedWriter` asks one by one; 
 the same requests over in `batches`.
 """
 
-from .writer import BatchWriter, HostedWriter, expected_cost
+from ...lazy import public
 
-__all__ = ["BatchWriter", "HostedWriter", "expected_cost"]
+__getattr__, __dir__, __all__ = public(
+    __name__, {"writer": ["BatchWriter", "HostedWriter", "expected_cost"]}
+)
