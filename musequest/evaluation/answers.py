@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..creation.texts import is_blank
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..files import file_digest, parse_json
 from ..home import plain_name
 from ..systems.registry import (
-    ABLATIONS,
     CONTROLS,
     ITEM_TRACKS,
     OUTSIDERS,
@@ -28,6 +28,7 @@ from ..systems.registry import (
 from ..tables import read_table
 from ..text.titles import untold
 from .answer_files import read_answers
+from .differences import asked_alike
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
@@ -45,6 +46,7 @@ class Given:
     places: np.ndarray  # (n,) which items, in their order
     answers: list[str]
     seconds: np.ndarray  # (n,) NaN where none were recorded
+    confidence: np.ndarray | float = float("nan")  # (n,) of systems that tell how sure they are
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Answers:
     files: dict[str, dict[str, object]]  # system or variant -> path, sha256, items
     exhibits_sha256: str | None  # of exhibits.parquet, where one is given
     notices: list[str]  # one sentence each
+    asked: dict[str, pd.DataFrame]  # system -> question and photo by data_id, "" if not known
+    asked_otherwise: dict[str, int]  # system -> how many items it was asked otherwise than others
 
     @property
     def systems(self) -> list[str]:
@@ -94,8 +98,8 @@ def gather(
     systems = {name: table for name, table in tables.items() if not variant(name)[1]}
     items = _tracked(_shared(systems, notices), dataset, notices)
     items, sources, titles = _with_sources(items, exhibits, notices)
-    ablated = [name for name in names if variant(name)[1] in ABLATIONS]
-    given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
+    variants = [name for name in names if variant(name)[1] not in ("", OUTSIDERS)]
+    given = {name: _given(name, items, tables[name], notices) for name in [*systems, *variants]}
     outsiders = _outsiders(tables, notices)
     if outsiders and (sentence := untold(titles) if titles else NO_TITLES):
         notices.append(sentence)
@@ -106,7 +110,12 @@ def gather(
     }
     given = {name: own for name, own in given.items() if len(own.places)}
     digest = file_digest(exhibits)
-    return Answers(items, given, outsiders, sources, titles, files, digest, notices)
+    asked = {name: _asked(table.loc[items.data_id]) for name, table in systems.items()}
+    otherwise = _asked_otherwise(asked, notices)
+    asked |= {n: pd.concat([asked[n], _asked(own)]) for n, own in outsiders.items()}
+    return Answers(
+        items, given, outsiders, sources, titles, files, digest, notices, asked, otherwise
+    )
 
 
 def _check_names(names: list[str]) -> None:
@@ -189,6 +198,27 @@ def _shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFr
     return items
 
 
+def _asked(table: pd.DataFrame) -> pd.DataFrame:
+    """What a system was asked about which photo, spaces and capitals aside."""
+    questions = table.question.str.split().str.join(" ").str.casefold()
+    return pd.DataFrame({"question": questions, "photo": table.image_name.str.split("/").str[-1]})
+
+
+def _asked_otherwise(asked: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[str, int]:
+    """How many items each system was asked otherwise than the first one, told a sentence each."""
+    found, (first, *others) = {}, asked
+    for name in others:
+        other = ~asked_alike(asked[first], asked[name])
+        if count := int(other.sum()):
+            found[name] = count
+            notices.append(
+                f"{name} was asked another question, or shown another photo, than {first} for "
+                f"{count} of {len(other)} items (the first is '{asked[name].index[other][0]}'); "
+                "its differences from systems asked otherwise leave these items out."
+            )
+    return found
+
+
 def _common(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return sorted(set.intersection(*(set(table.index) for table in tables.values())))
 
@@ -260,7 +290,8 @@ def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[st
     if variant(name)[1]:
         _check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
     answers = _answers(name, own["answer"], notices)
-    return Given(np.flatnonzero(there), answers, own.seconds.to_numpy(float))
+    sure = own.get("confidence", pd.Series(np.nan, own.index)).to_numpy(float)
+    return Given(np.flatnonzero(there), answers, own.seconds.to_numpy(float), sure)
 
 
 def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[str, pd.DataFrame]:
@@ -282,7 +313,7 @@ def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[s
 
 def _answers(name: str, answers: pd.Series, notices: list[str]) -> list[str]:
     """The texts that are scored; empty and enormous ones are noted."""
-    empty = answers.index[answers.str.strip() == ""]
+    empty = answers.index[answers.map(is_blank).astype(bool)]
     if len(empty):
         notices.append(
             f"{name} gives {len(empty)} empty answers (the first to '{empty[0]}'); "
