@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 from musequest.errors import MuseQuestError
-from musequest.evaluation.differences import Draws
 from musequest.evaluation.drawing import Picture, picture
+from musequest.evaluation.intervals import Clustered, PairedDifference
 from musequest.evaluation.scoring import score
 from musequest.files import write_json, write_whole
 from musequest.home import root
@@ -60,6 +60,7 @@ METRICS = ["embedding_distance", "identity_at_1", "number_recall", "name_recall"
 INVENTED = ["invented_number_rate", "invented_name_rate"]
 BESIDE_TRUTHS = {name: f"{name}_beside_truths" for name in INVENTED}
 FIGURES = ["published_similarity", *METRICS, *INVENTED, *BESIDE_TRUTHS.values()]
+DISTANCES = FIGURES[:2]  # from 0 to 2; all others are rates
 PANELS = {  # figure -> its title, and what is best
     "published_similarity": ("Published similarity", "0 is best"),
     "embedding_distance": ("Embedding distance", "0 is best"),
@@ -183,7 +184,7 @@ def score_runs(runs: dict[str, Path], texts: Path, published: pd.DataFrame | Non
 def summary_of(scores: pd.DataFrame) -> dict[str, Any]:
     """Means of runs, differences of groups of runs, and how far equal models lie apart."""
     by_run = {name: own.set_index("data_id").sort_index() for name, own in scores.groupby("run")}
-    draws = Draws(list(next(iter(by_run.values())).item_name))
+    names = list(next(iter(by_run.values())).item_name)
     untuned = [name for name in by_run if name.startswith("base_before_")]
     tuned = [name for name in by_run if name not in {*untuned, "gpt4o"}]
     groups = {
@@ -201,10 +202,10 @@ def summary_of(scores: pd.DataFrame) -> dict[str, Any]:
         for group, names in groups.items()
     }
     return {
-        "runs": {name: _aggregates(table, draws) for name, table in by_run.items()},
-        "groups": {name: _aggregates(table, draws) for name, table in means.items()},
+        "runs": {name: _aggregates(table, names) for name, table in by_run.items()},
+        "groups": {name: _aggregates(table, names) for name, table in means.items()},
         "differences": [
-            {"what": f"{one} minus {other}", **_aggregates(ours - theirs, draws)}
+            {"what": f"{one} minus {other}", **_aggregates(ours - theirs, names, paired=True)}
             for one, other, ours, theirs in _pairs(means, by_run)
         ],
         "noise_floor": {
@@ -230,14 +231,19 @@ def _pairs(
                 yield many, few, runs[many][FIGURES], runs[few][FIGURES]
 
 
-def _aggregates(table: pd.DataFrame, draws: Draws) -> dict[str, Any]:
-    """Figure -> mean and 95 % interval, exhibits drawn whole."""
+def _aggregates(table: pd.DataFrame, item_names: list[str], paired: bool = False) -> dict[str, Any]:
+    """Figure -> mean and 95 % interval over exhibits, of scores or of paired differences."""
     found = {}
     for figure in FIGURES:
-        values = table[figure].to_numpy(float)
-        low, high = draws.interval(values) or (None, None)
-        mean = None if np.isnan(values).all() else float(np.nanmean(values))
-        numbers = {"mean": mean, "ci_low": low, "ci_high": high}
+        values, distance = table[figure].to_numpy(float), figure in DISTANCES
+        sample = Clustered.of(values, item_names)
+        numbers: dict[str, float | None] = {"mean": sample.mean if sample.exhibits else None}
+        interval = None
+        if paired and sample.exhibits > 1:
+            interval = PairedDifference(values, item_names, rates=not distance).interval()
+        elif not paired:
+            interval = sample.interval(2 if distance else 1)
+        numbers["ci_low"], numbers["ci_high"] = interval or (None, None)
         found[figure] = {key: None if v is None else round(v, 4) for key, v in numbers.items()}
     return found
 

@@ -61,7 +61,9 @@ def results_dir(profile_name: str) -> Path:
 def remove_made(profile_name: str) -> list[Path]:
     """Remove the folders of a profile and of the collection of its name; return what was there."""
     collection = collection_dir(profile_name)
-    folders = (collection, home() / "runs" / collection.name, results_dir(profile_name))
+    runs = home() / "runs"
+    folders = [collection, runs / collection.name, results_dir(profile_name)]
+    folders += sorted(runs.glob(f"{collection.name}__seed*"))
     found = [folder for folder in folders if folder.exists() or folder.is_symlink()]
     for folder in found:
         if folder.is_symlink():

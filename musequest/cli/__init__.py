@@ -125,6 +125,11 @@ def settings(meaning: str = "a key of the profile") -> Option:
     return option("--set", meaning, dest="settings", **how)
 
 
+def seeds(meaning: str) -> Option:
+    """--seeds N, the profile's own counted."""
+    return option("--seeds", meaning, type=positive, metavar="N")
+
+
 def server(calls: int) -> tuple[Option, ...]:
     """The options of whatever is hosted, which is asked `calls` things at once by default."""
     return (

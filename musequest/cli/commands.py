@@ -25,6 +25,7 @@ from . import (
     command,
     option,
     positive,
+    seeds,
     server,
     settings,
     typed,
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
     from ..settings import Profile
 
 LANGUAGE = option("--language", "of texts and dialogs (default: en)", default="en", metavar="CODE")
+MARGIN = option(
+    "--margin",
+    "a difference too small to matter, of all rates (0.05) or one metric (rouge_l=0.1)",
+    nargs="+",
+    action="extend",
+    default=[],
+    metavar="M",
+)
 MUSEUM = (
     COLLECTION,
     LANGUAGE,
@@ -174,21 +183,31 @@ def _confirm(question: str) -> bool:
         "--processes", "of a parallel approach (default: one a GPU)", type=positive, metavar="N"
     ),
     option("--fresh", "discard an earlier run", action="store_true"),
+    seeds("train so many times, each with another seed"),
     settings("a key of TrainingArguments or of the profile"),
 )
-def train(profile: str, approach: str, settings: list[str], **options: Any) -> None:
+def train(
+    profile: str, approach: str, seeds: int | None, settings: list[str], **options: Any
+) -> None:
     """Tune the profile's model with one approach."""
     from ..creation.split import check_dataset
-    from ..finetuning.distributed import rank
+    from ..finetuning.distributed import launched, rank
     from ..settings import load_approach, load_profile, parted, training_settings
+    from ..systems.registry import seed_profile
 
+    if seeds and launched():
+        raise MuseQuestError("--seeds starts the processes of each training; call it without.")
     chosen, learning = parted(assignments(settings, "--set"))
-    wanted = load_profile(profile, chosen)
-    training_settings(wanted, load_approach(approach), learning)
-    check_dataset(wanted.collection)
-    record = finetuning.train(wanted, approach, learning, **options)
+    own = load_profile(profile, chosen)
+    training_settings(own, load_approach(approach), learning)
+    check_dataset(own.collection)
+    records = [finetuning.train(own, approach, learning, **options)]
+    first = records[0]["seed"]
+    for seed in range(first + 1, first + (seeds or 1)):
+        again = learning | {"seed": str(seed)}
+        records.append(finetuning.train(seed_profile(own, seed), approach, again, **options))
     if rank() == 0:
-        print(json.dumps(record, indent=2))
+        print(json.dumps(records if seeds else records[0], indent=2))
 
 
 def _profile(name: str, settings: Sequence[str] = (), system: str = "") -> Profile:
@@ -219,20 +238,28 @@ def _with_run(name: str, approach: str, settings: Sequence[str] = ()) -> Profile
     approach("or base, gpt4o, retrieval, rag"),
     option("--condition", "blank_photo, wrong_photo, no_photo or outsiders"),
     *server(calls=16),
+    seeds("answer with the models of so many seeds"),
     settings(),
 )
 def infer(
-    profile: str, approach: str, condition: str | None, settings: list[str], **hosted: Any
+    profile: str,
+    approach: str,
+    condition: str | None,
+    seeds: int | None,
+    settings: list[str],
+    **hosted: Any,
 ) -> None:
     """Answer the test questions with the base model, a tuned one or another system."""
     from ..creation.split import check_dataset
+    from ..systems.registry import seed_profiles
 
-    chosen = _profile(profile, settings, system=approach)
-    check_dataset(chosen.collection)
-    table = systems.answer(chosen, approach, condition, **typed(hosted))
-    under = f" under '{condition}'" if condition else ""
-    path = systems.answers_dir(chosen, approach, condition) / "predictions.parquet"
-    print(f"{len(table)} questions are answered by '{approach}'{under}: {path}")
+    own = _profile(profile, settings, system=approach)
+    check_dataset(own.collection)
+    for chosen in seed_profiles(own, approach, seeds) if seeds else [own]:
+        table = systems.answer(chosen, approach, condition, **typed(hosted))
+        under = f" under '{condition}'" if condition else ""
+        path = systems.answers_dir(chosen, approach, condition) / "predictions.parquet"
+        print(f"{len(table)} questions are answered by '{approach}'{under}: {path}")
 
 
 @command(
@@ -315,18 +342,25 @@ def publish(
     option("--exhibits", "exhibits.parquet, for facts and names", type=Path),
     option("--out", "folder for the scores", type=Path, required=True),
     option("--profile", "whose dataset gives tracks, whose model the base score"),
+    MARGIN,
 )
-def score(predictions: list[str], exhibits: Path | None, out: Path, profile: str | None) -> None:
+def score(
+    predictions: list[str],
+    exhibits: Path | None,
+    out: Path,
+    profile: str | None,
+    margin: list[str],
+) -> None:
     """Score the answers of any systems on the questions they share."""
     paths = {name: Path(path) for name, path in assignments(predictions, "predictions").items()}
-    chosen = _profile(profile) if profile else None
-    print(json.dumps(evaluation.score(paths, exhibits, out, chosen), indent=2))
+    chosen, margins = _profile(profile) if profile else None, evaluation.margins_of(margin)
+    print(json.dumps(evaluation.score(paths, exhibits, out, chosen, margins), indent=2))
 
 
-@command(PROFILE)
-def report(profile: str) -> None:
+@command(PROFILE, MARGIN, seeds("of each approach (default: all that have answered)"))
+def report(profile: str, margin: list[str], seeds: int | None) -> None:
     """Score all systems of a profile and write its report."""
-    evaluation.evaluate(profile)
+    evaluation.evaluate(profile, evaluation.margins_of(margin), seeds)
     print(evaluation.build_report(profile))
 
 

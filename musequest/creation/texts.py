@@ -69,6 +69,11 @@ QUOTED = {"ja": re.compile(r"[\u300d\u300f]$"), "zh": re.compile(r"[\u201d\u2019
 SAID_BY = {"ja": re.compile(r"[\u3040-\u309f]"), "zh": re.compile(r"[^\u201c\u2018\u300c\u300e]")}
 
 
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to see in a text: spaces, controls, and signs of no width."""
+    return all(unicodedata.category(sign)[0] in "CZ" for sign in text)
+
+
 def flaw_of(text: str) -> str | None:
     """Return what makes a text unusable, as a part of a sentence; None where it is fine."""
     if not text.strip():

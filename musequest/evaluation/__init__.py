@@ -13,7 +13,7 @@ from ..lazy import public
 __getattr__, __dir__, __all__ = public(
     __name__,
     {
-        "differences": ["looking"],
+        "differences": ["looking", "margins_of"],
         "figures": ["fact_bars", "loss_curves", "metric_bars", "per_item", "sight_points"],
         "report": ["build_report"],
         "results": ["load_results"],

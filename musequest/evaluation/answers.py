@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..creation.texts import is_blank
 from ..errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..files import file_digest, parse_json
 from ..home import plain_name
 from ..languages import ENGLISH
 from ..systems.registry import (
-    ABLATIONS,
     CONTROLS,
     ITEM_TRACKS,
     OUTSIDERS,
@@ -30,6 +30,7 @@ from ..tables import read_table
 from ..text.titles import untold
 from .answer_files import read_answers
 from .claims import facts_of
+from .differences import asked_alike
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
@@ -47,6 +48,7 @@ class Given:
     places: np.ndarray  # (n,) which items, in their order
     answers: list[str]
     seconds: np.ndarray  # (n,) NaN where none were recorded
+    confidence: np.ndarray | float = float("nan")  # (n,) of systems that tell how sure they are
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Answers:
     exhibits_sha256: str | None  # of exhibits.parquet, where one is given
     notices: list[str]  # one sentence each
     facts: dict[str, dict[str, str]]  # item_name -> property -> value, of those that have any
+    asked: dict[str, pd.DataFrame]  # system -> question and photo by data_id, "" if not known
+    asked_otherwise: dict[str, int]  # system -> how many items it was asked otherwise than others
 
     @property
     def systems(self) -> list[str]:
@@ -99,8 +103,8 @@ def gather(
     table = _exhibits(exhibits)
     items, sources, titles = _with_sources(items, table, str(exhibits), notices)
     facts = {} if table is None else _claimed_facts(table)
-    ablated = [name for name in names if variant(name)[1] in ABLATIONS]
-    given = {name: _given(name, items, tables[name], notices) for name in [*systems, *ablated]}
+    variants = [name for name in names if variant(name)[1] not in ("", OUTSIDERS)]
+    given = {name: _given(name, items, tables[name], notices) for name in [*systems, *variants]}
     outsiders = _outsiders(tables, notices)
     if outsiders and (sentence := untold(titles) if titles else NO_TITLES):
         notices.append(sentence)
@@ -111,7 +115,12 @@ def gather(
     }
     given = {name: own for name, own in given.items() if len(own.places)}
     digest = file_digest(exhibits)
-    return Answers(items, given, outsiders, sources, titles, files, digest, notices, facts)
+    asked = {name: _asked(table.loc[items.data_id]) for name, table in systems.items()}
+    otherwise = _asked_otherwise(asked, notices)
+    asked |= {n: pd.concat([asked[n], _asked(own)]) for n, own in outsiders.items()}
+    return Answers(
+        items, given, outsiders, sources, titles, files, digest, notices, facts, asked, otherwise
+    )
 
 
 def _check_names(names: list[str]) -> None:
@@ -192,6 +201,27 @@ def _shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFr
             )
         items["track"] = list(first)
     return items
+
+
+def _asked(table: pd.DataFrame) -> pd.DataFrame:
+    """What a system was asked about which photo, spaces and capitals aside."""
+    questions = table.question.str.split().str.join(" ").str.casefold()
+    return pd.DataFrame({"question": questions, "photo": table.image_name.str.split("/").str[-1]})
+
+
+def _asked_otherwise(asked: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[str, int]:
+    """How many items each system was asked otherwise than the first one, told a sentence each."""
+    found, (first, *others) = {}, asked
+    for name in others:
+        other = ~asked_alike(asked[first], asked[name])
+        if count := int(other.sum()):
+            found[name] = count
+            notices.append(
+                f"{name} was asked another question, or shown another photo, than {first} for "
+                f"{count} of {len(other)} items (the first is '{asked[name].index[other][0]}'); "
+                "its differences from systems asked otherwise leave these items out."
+            )
+    return found
 
 
 def _common(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -283,7 +313,8 @@ def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[st
     if variant(name)[1]:
         _check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
     answers = _answers(name, own["answer"], notices)
-    return Given(np.flatnonzero(there), answers, own.seconds.to_numpy(float))
+    sure = own.get("confidence", pd.Series(np.nan, own.index)).to_numpy(float)
+    return Given(np.flatnonzero(there), answers, own.seconds.to_numpy(float), sure)
 
 
 def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[str, pd.DataFrame]:
@@ -305,7 +336,7 @@ def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[s
 
 def _answers(name: str, answers: pd.Series, notices: list[str]) -> list[str]:
     """The texts that are scored; empty and enormous ones are noted."""
-    empty = answers.index[answers.str.strip() == ""]
+    empty = answers.index[answers.map(is_blank).astype(bool)]
     if len(empty):
         notices.append(
             f"{name} gives {len(empty)} empty answers (the first to '{empty[0]}'); "

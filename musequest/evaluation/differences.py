@@ -1,38 +1,42 @@
-"""What scores come to: means with intervals by track, and which systems truly differ.
+"""What scores come to: means with intervals by track, and which systems are shown to differ.
 
-Answers about one exhibit stand or fall together, so whole exhibits are drawn with replacement, not
-single answers (Field and Welsh 2007, "Bootstrapping clustered data"). The draws depend only on the
-exhibits and the seed: all systems and metrics of a track are drawn alike, so differences of their
-draws are paired. Two systems are compared on the items for which both have a value, item by item;
-a difference whose 95 % interval holds 0 is no difference.
-
-Percentiles of so few draws' means are too narrow: of 8 exhibits they would find a difference where
-there is none in every ninth comparison instead of every twentieth. The interval is therefore the
-expanded percentile one (Hesterberg 2015, "What Teachers Should Know About the Bootstrap"), which is
-as wide for few exhibits as the t interval and follows the skew of the draws.
+Two systems are compared on the items for which both have a value, item by item, if they were asked
+the same about the same photo. With few exhibits, or many systems, chance alone makes differences:
+intervals are those of whole exhibits (`intervals`), and of all pairs of systems that a metric
+compares on a track the p-values are adjusted by Holm's method. A difference that is not shown may
+be there all the same; that there is none worth speaking of is said only within a margin that the
+reader gave. Where systems were trained with several seeds, their means are compared, and a
+difference no larger than seeds alone make is not shown.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, stdtrit
 
-from ..systems.registry import ABLATIONS, CONTROLS, on_track, ordered, system, variant
+from ..errors import MuseQuestError
+from ..systems.registry import (
+    ABLATIONS,
+    CONTROLS,
+    on_track,
+    ordered,
+    seedless,
+    system,
+    variant,
+)
 from ..text.encoder import DECIMALS
+from .intervals import LEVEL, Clustered, PairedDifference, detectable, holm
 from .metrics import METRICS, Metric, metrics_of
 
-SEED = 0
-DRAWS = 10_000  # Of 6 exhibits the tails that are cut off hold 0.24 % each, so 24 draws.
-LEVEL, POWER = 0.95, 0.8
 # With 5, all of them better in one system than in another, chance would do so in 1 of 16 cases.
 FEWEST_EXHIBITS = 6
-NONE, TOO_FEW = "no difference", "too few exhibits"
+DIRECTIONS = ("better", "worse", "more", "less")
+NOT_SHOWN, TOO_FEW, EQUAL = "not shown", "too few exhibits", "equal within the margin"
 # What a docent that looks at the photo must lose without it.
 SIGHT = ("embedding_distance", "identity_at_1")
 
@@ -40,94 +44,66 @@ Row = dict[str, Any]
 Differences = dict[str, list[Row]]  # track -> rows
 # track -> system -> metric -> mean, ci_low, ci_high, n
 Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
-
-
-class Draws:
-    """The resamples of one track: how often each exhibit is drawn in each of them."""
-
-    def __init__(self, item_names: Sequence[str]) -> None:
-        names, self.cluster = np.unique(np.array(item_names, dtype=object), return_inverse=True)
-        self.exhibits = len(names)
-        self.weights = _weights(self.exhibits)
-
-    def means(self, values: np.ndarray) -> np.ndarray:
-        """(n,) values, NaN where an item has none -> (draws,) means; NaN for a draw without any."""
-        sums, counts = (self.weights @ np.stack(self._per_exhibit(values), axis=1)).T
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return sums / counts
-
-    def interval(self, values: np.ndarray) -> tuple[float, float] | None:
-        """The 95 % expanded percentile interval of the mean of (n,) values.
-
-        None where fewer than 6 exhibits have a value: so few say too little about others.
-        """
-        exhibits = self.count_exhibits(values)
-        if exhibits < FEWEST_EXHIBITS:
-            return None
-        means = self.means(values)
-        tail = ndtr(-_widening(exhibits) * stdtrit(exhibits - 1, (1 + LEVEL) / 2))
-        low, high = np.quantile(means[~np.isnan(means)], [tail, 1 - tail])
-        return float(low), float(high)
-
-    def detectable(self, values: np.ndarray) -> float | None:
-        """The smallest mean of (n,) paired differences that so many exhibits would likely show.
-
-        It is found, at 5 %, in four of five such evaluations (Bloom 1995, "Minimum detectable
-        effects"): for many exhibits 1.96 + 0.84 standard errors. None where fewer than 6 exhibits
-        have a value, or where all are alike, so that nothing is known of their spread.
-        """
-        exhibits = self.count_exhibits(values)
-        if exhibits < FEWEST_EXHIBITS:
-            return None
-        error = _widening(exhibits) * float(np.nanstd(self.means(values)))
-        found, power = (float(stdtrit(exhibits - 1, p)) for p in ((1 + LEVEL) / 2, POWER))
-        return error * (found + power) if error > 1e-9 else None
-
-    def count_exhibits(self, values: np.ndarray) -> int:
-        """How many exhibits have a value."""
-        return int(np.count_nonzero(self._per_exhibit(values)[1]))
-
-    def _per_exhibit(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(exhibits,) sums and (exhibits,) counts of the values that are there."""
-        there = ~np.isnan(values)
-        sums = np.bincount(self.cluster, np.where(there, values, 0.0), self.exhibits)
-        return sums, np.bincount(self.cluster, there.astype(float), self.exhibits)
-
-
-@lru_cache(maxsize=2)
-def _weights(exhibits: int) -> np.ndarray:
-    """(draws, exhibits) how often each exhibit is drawn; many systems and pairs share them."""
-    even = np.full(exhibits, 1 / exhibits)
-    return np.random.default_rng(SEED).multinomial(exhibits, even, size=DRAWS).astype(float)
-
-
-def _widening(exhibits: int) -> float:
-    """How much wider a sample of so many spreads than its own draws' means tell."""
-    return float(np.sqrt(exhibits / (exhibits - 1)))
+Asked = Mapping[str, pd.DataFrame]  # system -> question and photo by data_id, "" if not known
 
 
 def summarize(scores: pd.DataFrame, tracks: Iterable[str]) -> Summary:
     """Mean, 95 % interval and number of items per track, system and metric.
 
-    They are null where no item has a value, the interval also where too few exhibits have one.
+    They are null where no item has a value, the interval also where a single exhibit has one, or
+    of scores that are no rates, fewer than six. Of
+    systems with several seeds they are those of the means over seeds, and `seeds` counts these,
+    `seed_spread` is the standard deviation of their means.
     """
-    return {
-        track: {
-            name: _aggregates(own, metrics_of(track))
-            for name, own in on_track(scores, track).groupby("model", sort=False)
+    summary: Summary = {}
+    for track in tracks:
+        rows = on_track(scores, track)
+        spreads = seed_spreads(rows)
+        summary[track] = {
+            name: _aggregates(own, metrics_of(track), spreads.get(name))
+            for name, own in over_seeds(rows).groupby("model", sort=False)
         }
-        for track in tracks
+    return summary
+
+
+def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
+    """scores.parquet with one row a system and item, of several seeds the mean."""
+    names = scores.model.map(seedless)
+    first = scores[names == scores.model]
+    if len(first) == len(scores):
+        return scores
+    key, columns = ["model", "data_id"], [name for name in METRICS if name in scores]
+    means = scores.assign(model=names).groupby(key)[columns].mean()
+    values = means.loc[pd.MultiIndex.from_frame(first[key])].to_numpy()
+    return first.assign(**dict(zip(columns, values.T, strict=True)))
+
+
+def seed_spreads(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """System -> `seeds`, and by metric the standard deviation of their means; of several alone."""
+    means = rows.groupby("model")[[name for name in METRICS if name in rows]].mean()
+    by_system = means.groupby(means.index.map(seedless))
+    return {
+        name: {"seeds": len(own), **own.std().dropna()} for name, own in by_system if len(own) > 1
     }
 
 
-def _aggregates(own: pd.DataFrame, metrics: list[Metric]) -> dict[str, dict[str, Any]]:
-    draws, found = Draws(list(own.item_name)), {}
+def _aggregates(
+    own: pd.DataFrame, metrics: list[Metric], spreads: Mapping[str, float] | None
+) -> dict[str, dict[str, Any]]:
+    found = {}
     for metric in metrics:
         values = own[metric.name].to_numpy()
-        there = values[~np.isnan(values)]
-        low, high = draws.interval(values) or (None, None)
-        mean = float(there.mean()) if len(there) else None
-        found[metric.name] = {**_rounded(mean=mean, ci_low=low, ci_high=high), "n": len(there)}
+        sample = Clustered.of(values, own.item_name)
+        told = metric.limits == (0, 1) or sample.exhibits >= FEWEST_EXHIBITS
+        low, high = (sample.interval(metric.limits[1]) if told else None) or (None, None)
+        mean = sample.mean if sample.exhibits else None
+        found[metric.name] = {
+            **_rounded(mean=mean, ci_low=low, ci_high=high),
+            "n": int(np.count_nonzero(~np.isnan(values))),
+        }
+        if spreads and mean is not None:
+            spread = _rounded(seed_spread=spreads.get(metric.name))
+            found[metric.name] |= {"seeds": int(spreads["seeds"]), **spread}
     return found
 
 
@@ -135,22 +111,43 @@ def _rounded(**numbers: float | None) -> dict[str, float | None]:
     return {name: None if n is None else round(n, DECIMALS) for name, n in numbers.items()}
 
 
-def compare(scores: pd.DataFrame, tracks: Iterable[str]) -> Differences:
+def compare(
+    scores: pd.DataFrame,
+    tracks: Iterable[str],
+    margins: Mapping[str, float] | None = None,
+    asked: Asked | None = None,
+) -> Differences:
     """All pairs of systems, and each system with its own ablations, by track and metric.
 
     A row holds system, versus, metric, difference (system minus versus), ci_low, ci_high, n items,
-    exhibits, detectable (see Draws.detectable) and verdict: better, worse, more, less, no
-    difference, or too few exhibits. Metrics for which no item has two values are left out.
+    exhibits, spread and detectable (see intervals), p_value, p_adjusted (by Holm, for all pairs of
+    systems of a track and metric; an ablation's is not adjusted, for what is said of sight needs
+    all of them) and verdict: better, worse, more, less, not shown, equal within the margin, or too
+    few exhibits. `margins` are by metric; items that the two were asked otherwise about (`asked`)
+    are left out. Metrics for which no item has two values are left out.
     """
     differences: Differences = {}
     for track in tracks:
-        groups = on_track(scores, track).groupby("model")
-        systems = {name: own.set_index("data_id") for name, own in groups}
-        differences[track] = [
-            {"system": one, "versus": other, **row}
-            for one, other in _pairs(systems)
-            for row in _compared(systems[one], systems[other], metrics_of(track))
-        ]
+        rows = on_track(scores, track)
+        alone, means = (
+            {name: own.set_index("data_id") for name, own in table.groupby("model")}
+            for table in (rows, over_seeds(rows))
+        )
+        spreads = seed_spreads(rows)
+        found = []
+        for one, other in _pairs(means):
+            own, noise = (alone, {}) if variant(other)[1] else (means, spreads)
+            shared = own[one].index.intersection(own[other].index, sort=True)
+            if asked and {one, other} <= {*asked}:
+                shared = shared[asked_alike(asked[one].loc[shared], asked[other].loc[shared])]
+            ours, theirs = own[one].loc[shared], own[other].loc[shared]
+            for metric in metrics_of(track):
+                row = _compared(metric, ours, theirs)
+                each = [noise[name].get(metric.name, 0.0) for name in (one, other) if name in noise]
+                row |= _rounded(seed_spread=float(np.hypot.reduce(each))) if row and each else {}
+                found += [{"system": one, "versus": other, **row}] if row else []
+        _judge(found, margins or {})
+        differences[track] = found
     return differences
 
 
@@ -162,42 +159,83 @@ def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
     return pairs + [(variant(name)[0], name) for name in names if variant(name)[1] in ABLATIONS]
 
 
-def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, metrics: list[Metric]) -> Iterable[Row]:
-    shared = ours.index.intersection(theirs.index, sort=True)
-    if not len(shared):
-        return
-    draws = Draws(list(ours.loc[shared, "item_name"]))
-    for metric in metrics:
-        values = (ours.loc[shared, metric.name] - theirs.loc[shared, metric.name]).to_numpy()
-        if np.isnan(values).all():
-            continue
-        mean, interval = float(np.nanmean(values)), draws.interval(values)
-        low, high = interval or (None, None)
-        seen = draws.detectable(values)
-        yield {
-            "metric": metric.name,
-            **_rounded(difference=mean, ci_low=low, ci_high=high, detectable=seen),
-            "n": int(np.count_nonzero(~np.isnan(values))),
-            "exhibits": draws.count_exhibits(values),
-            "verdict": _verdict(metric, mean, interval),
-        }
+def asked_alike(ours: pd.DataFrame, theirs: pd.DataFrame) -> np.ndarray:
+    """(n,) whether two systems were asked the same about the same photo, as far as is known."""
+    return ((ours == theirs) | (ours == "") | (theirs == "")).all(axis=1).to_numpy()
 
 
-def _verdict(metric: Metric, mean: float, interval: tuple[float, float] | None) -> str:
-    if interval is None:
+def _compared(metric: Metric, ours: pd.DataFrame, theirs: pd.DataFrame) -> Row:
+    """A row without its verdict; empty where no item has two values."""
+    values = ours[metric.name].to_numpy() - theirs[metric.name].to_numpy()
+    if np.isnan(values).all():
+        return {}
+    paired = PairedDifference(values, ours.item_name, rates=metric.limits == (0, 1))
+    exhibits, told = paired.all.exhibits, paired.all.exhibits >= FEWEST_EXHIBITS
+    low, high = paired.interval() if told else (None, None)
+    spread = paired.spread if told else 0.0
+    seen = float(detectable(spread, exhibits)) if spread > 1e-9 else None
+    return {
+        "metric": metric.name,
+        **_rounded(difference=paired.all.mean, ci_low=low, ci_high=high, detectable=seen),
+        **_rounded(spread=spread if told else None, p_value=paired.p_value() if told else None),
+        "n": int(np.count_nonzero(~np.isnan(values))),
+        "exhibits": exhibits,
+    }
+
+
+def _judge(rows: list[Row], margins: Mapping[str, float]) -> None:
+    """Adjust the p-values of a track's rows, and add every row's verdict."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        row["p_adjusted"] = row["p_value"]
+        if row["p_value"] is not None and not variant(row["versus"])[1]:
+            families.setdefault(row["metric"], []).append(row)
+    for family in families.values():
+        adjusted = holm([row["p_value"] for row in family])
+        for row, p_value in zip(family, adjusted, strict=True):
+            row |= _rounded(p_adjusted=p_value)
+    for row in rows:
+        margin = margins.get(row["metric"])
+        if margin is not None and row["ci_low"] is not None:
+            row |= {"margin": margin} if max(-row["ci_low"], row["ci_high"]) < margin else {}
+        row["verdict"] = _verdict(METRICS[row["metric"]], row)
+
+
+def _verdict(metric: Metric, row: Row) -> str:
+    mean = row["difference"]
+    if row["p_value"] is None:
         return TOO_FEW
-    if interval[0] <= 0 <= interval[1]:
-        return NONE
+    if row["p_adjusted"] > 1 - LEVEL + 1e-9 or abs(mean) <= (row.get("seed_spread") or 0.0):
+        return EQUAL if "margin" in row else NOT_SHOWN
     if not metric.best:
         return "more" if mean > 0 else "less"
     return "better" if (mean > 0) == (metric.best == "high") else "worse"
 
 
+def margins_of(texts: Iterable[str]) -> dict[str, float]:
+    """Metric -> margin, of "0.05" for all rates and "METRIC=0.05" for one metric.
+
+    MuseQuestError where one is no number above 0, or of no metric.
+    """
+    margins: dict[str, float] = {}
+    for text in sorted(texts, key=lambda text: "=" in text):
+        name, _, number = text.rpartition("=")
+        if not re.fullmatch(r"\d*\.?\d+", number) or not float(number):
+            raise MuseQuestError(f"--margin: {text!r} is no number above 0; write 0.05, say.")
+        if name and name not in METRICS:
+            raise MuseQuestError(
+                f"--margin: {name!r} is no metric; choose among {', '.join(METRICS)}."
+            )
+        rates = [metric.name for metric in METRICS.values() if metric.limits == (0, 1)]
+        margins |= dict.fromkeys([name] if name else rates, float(number))
+    return margins
+
+
 def looking(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """System -> one sentence on whether it looks at the photo, from the rows of one track.
 
-    It looks if every ablation costs it embedding distance or identity; a system that scores the
-    same without the photo is not looking. Systems without ablations have no sentence.
+    It looks if every ablation costs it embedding distance or identity; else nothing shows that it
+    does. Systems without ablations have no sentence.
     """
     own: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -215,22 +253,29 @@ def _sight(rows: Sequence[Mapping[str, Any]]) -> str:
     same = [kind for kind, told in verdicts.items() if "better" not in told]
     if not same:
         return "looks at the photo: it scores worse without the right one."
-    worse = any("worse" in verdicts[kind] for kind in same)
     return (
-        "is not looking, as far as these exhibits can tell: with "
-        f"{' or '.join(ABLATIONS[kind] for kind in same)} it scores "
-        f"{'no worse than' if worse else 'the same as'} with the photo."
+        "is not shown to look at the photo: with "
+        f"{' or '.join(ABLATIONS[kind] for kind in same)} its scores are not shown to be worse."
     )
 
 
 def sentence(row: Mapping[str, Any]) -> str:
-    """A difference as a reader is told it, such as "+0.21 [0.10, 0.33] better"."""
+    """A difference as a reader is told it, such as "+0.21 [+0.10, +0.33] better"."""
     digits = max(METRICS[row["metric"]].decimals, 1)
     if row["verdict"] == TOO_FEW:
         return f"{row['difference']:+.{digits}f} ({TOO_FEW})"
     interval = f"[{row['ci_low']:+.{digits}f}, {row['ci_high']:+.{digits}f}]"
-    if row["verdict"] == NONE:
+    within = f"equal within {row['margin']:g}" if "margin" in row else ""
+    if row["verdict"] in DIRECTIONS:
+        yet = f", yet {within}" if within else ""
+        return f"{row['difference']:+.{digits}f} {interval} {row['verdict']}{yet}"
+    if within:
+        return f"{within} {interval}"
+    if (noise := row.get("seed_spread")) and abs(row["difference"]) <= noise:
+        reason = f"; seeds alone differ by {noise:.{digits}f}"
+    elif row["ci_low"] > 0 or row["ci_high"] < 0:
+        reason = " among so many pairs"
+    else:
         seen = row["detectable"]
-        could = "" if seen is None else f"; could have shown {seen:.{digits}f}"
-        return f"{NONE} {interval}{could}"
-    return f"{row['difference']:+.{digits}f} {interval} {row['verdict']}"
+        reason = "" if seen is None else f"; could have shown {seen:.{digits}f}"
+    return f"{NOT_SHOWN} {interval}{reason}"

@@ -18,7 +18,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from ..systems.registry import ABLATIONS, TRACK_LABELS, on_track, ordered, system, variant
+from ..systems.registry import (
+    ABLATIONS,
+    TRACK_LABELS,
+    SystemStyle,
+    on_track,
+    ordered,
+    system,
+    variant,
+)
 from .differences import Summary
 from .drawing import (
     INK,
@@ -35,6 +43,7 @@ from .drawing import (
 )
 from .metrics import METRICS, Metric, metrics_of
 from .per_item_figure import per_item
+from .risk_coverage import by_system, risk_coverage_curves
 
 if TYPE_CHECKING:
     from .results import Results
@@ -95,7 +104,7 @@ def _bars(axes: Axes, metric: Metric, values: Mapping[str, Mapping[str, float | 
         if mean is None:
             axes.text(0, place, " no value", va="center", color=QUIET)
             continue
-        axes.barh(place, mean, height=0.7, color=system(name).colour)
+        axes.barh(place, mean, height=0.7, color=system(name, values).colour)
         if low is not None and high is not None:
             for colour, width in (("white", 3.4), (INK, 1.4)):
                 axes.plot(
@@ -197,7 +206,7 @@ def loss_curves(runs: Mapping[str, pd.DataFrame]) -> Picture:
     with picture(WIDTH, 3.6, layout="constrained") as figure:
         axes = figure.subplots()
         for name in ordered(runs):
-            _loss_curve(axes, name, runs[name].sort_values("step"))
+            _loss_curve(axes, system(name, runs), runs[name].sort_values("step"))
         axes.set_title("Loss of the answers' tokens", pad=22)
         axes.set_xlabel("training step")
         axes.set_ylim(bottom=0)
@@ -207,8 +216,7 @@ def loss_curves(runs: Mapping[str, pd.DataFrame]) -> Picture:
     return figure
 
 
-def _loss_curve(axes: Axes, name: str, metrics: pd.DataFrame) -> None:
-    look = system(name)
+def _loss_curve(axes: Axes, look: SystemStyle, metrics: pd.DataFrame) -> None:
     train = metrics[np.isfinite(metrics.train_loss)]
     held = metrics[np.isfinite(metrics.eval_loss)]
     label = f"{look.label}: training"
@@ -260,7 +268,7 @@ def _cost_panel(axes: Axes, runs: pd.DataFrame, column: str, name: str) -> list[
     """Draw the runs of which a cost is known; what each ran on, the cheapest first."""
     known = runs[runs[column].notna()]
     for row in known.to_dict("records"):
-        look, x = system(row["approach"]), row[column]
+        look, x = system(row["approach"], runs.approach), row[column]
         axes.plot(
             x, row["mean"], look.marker, color=look.colour, ms=8, mec="white", mew=0.6,
             label=look.label,
@@ -294,6 +302,11 @@ def _sight(results: Results) -> Picture | None:
     return sight_points(own, chance) if results.record["ablations"] else None
 
 
+def _risk_coverage(results: Results) -> Picture | None:
+    curves = by_system(results.scores)
+    return risk_coverage_curves(curves) if curves else None
+
+
 # The file's name -> what the report says of it, and how it is drawn; None if there is nothing to.
 FIGURES: dict[str, tuple[str, Callable[[Results], Picture | None]]] = {
     "metric_bars": (
@@ -313,6 +326,10 @@ FIGURES: dict[str, tuple[str, Callable[[Results], Picture | None]]] = {
     "quality_costs": (
         "Quality against what the tuning cost.",
         lambda of: quality_costs(of.costs, "embedding_distance") if of.training else None,
+    ),
+    "risk_coverage": (
+        "How often each system errs, were it to answer only where it is sure enough.",
+        _risk_coverage,
     ),
     "loss_curves": (
         "The loss while tuning.",

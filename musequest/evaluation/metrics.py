@@ -25,6 +25,13 @@ from .scoring_batch import ScoringBatch
 
 Compute = Callable[[ScoringBatch], np.ndarray]
 WORD = re.compile(r"[^\W_]+")
+# "We do not know who made it" is no refusal, "I do not know what this is" is one.
+THIS = r"(?:this|that|what (?:this|that|it) is|the (?:object|thing|exhibit|item|photo|picture))"
+REFUSAL = re.compile(
+    rf"\bI (?:\w+ ){{0,2}}(?:not|can['’]t|cannot|don['’]t|couldn['’]t) (?:\w+ ){{0,3}}{THIS}\b"
+    r"|\bnot (?:\w+ ){0,2}(?:in|of|among) (?:the|this|our) (?:museum|collection|exhibits)\b",
+    re.I,
+)
 # Where formulas that two metrics share were published.
 RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
 RECALL = "recall of facts, as in slot error rates of data-to-text generation (Dusek et al. 2020)"
@@ -260,6 +267,40 @@ def _f_measure(truth: str, answer: str) -> float:
         return 0.0
     precision, recall = shared / len(said), shared / len(expected)
     return 2 * precision * recall / (precision + recall)
+
+
+@metric(
+    "Repetition",
+    best="low",
+    source="Welleck et al. 2020 (seq-rep-n), with n = 4 and words of any script",
+)
+def repetition(batch: ScoringBatch) -> np.ndarray:
+    """How much of the answer it has said before, which the other scores forgive.
+
+    Formula: 1 - different runs of four words / runs of four words; no value for fewer words
+    """
+    return _values(map(_repeated, batch.answers))
+
+
+def _repeated(answer: str) -> float | None:
+    words = WORD.findall(answer.casefold())
+    runs = [tuple(words[place : place + 4]) for place in range(len(words) - 3)]
+    return 1 - len({*runs}) / len(runs) if runs else None
+
+
+@metric(
+    "Wrong refusals",
+    best="low",
+    source="this project; the false rejection rate of open-set recognition",
+)
+def wrong_refusal_rate(batch: ScoringBatch) -> np.ndarray:
+    """How often the system says of an exhibit that it does not know it, or says nothing.
+
+    Formula: 1 if the answer is empty, or says in English that it does not know, recognise or
+    have the thing, else 0
+    """
+    refused = [bool(REFUSAL.search(answer)) for answer in batch.answers]
+    return (batch.empty | np.array(refused, bool)).astype(float)
 
 
 @metric(

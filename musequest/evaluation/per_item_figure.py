@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from PIL import Image, ImageOps
 
 from ..systems.registry import OUTSIDERS, TRACK_LABELS, TUNED, is_system, ordered, system
+from .differences import over_seeds
 from .drawing import INK, LINE, WIDTH, Picture, picture
 from .metrics import METRICS
 
@@ -36,6 +37,7 @@ def per_item(
     row where the last tuned system, or else the last one, lies farthest off stands at the bottom.
     All tracks are drawn, and counted in the title.
     """
+    scores = over_seeds(scores)
     scores = scores[scores.model.map(is_system) & scores.track.ne(OUTSIDERS)]
     rows = scores.pivot_table(index="item_name", columns="model", values=metric, aggfunc="mean")
     names = ordered(rows.columns)
@@ -54,7 +56,7 @@ def per_item(
         lines = [*((*each, DASHED) for each in means.items())]
         lines += [(*each, DOTTED) for each in published.items()]
         for name, mean, style in lines:
-            axes.axvline(mean, color=system(name).colour, ls=style, lw=1.2, zorder=2)
+            axes.axvline(mean, color=system(name, names).colour, ls=style, lw=1.2, zorder=2)
         _value_axis(axes, f"{METRICS[metric].name} {METRICS[metric].direction}")
         _head(figure, lines, f"{METRICS[metric].label} by exhibit ({_items(scores)})")
     return figure
@@ -104,7 +106,7 @@ def _points(axes: Axes, means: pd.DataFrame, names: Sequence[str]) -> None:
     places = np.arange(len(means))
     axes.hlines(places, means.min(axis=1), means.max(axis=1), color=LINE, lw=2.2, zorder=1)
     for name in names:
-        look = system(name)
+        look = system(name, names)
         axes.scatter(
             means[name], places, s=34, color=look.colour, marker=look.marker,
             edgecolor="white", linewidth=0.6, zorder=3, clip_on=False,
@@ -125,8 +127,9 @@ def _value_axis(axes: Axes, label: str) -> None:
 def _head(figure: Picture, lines: Sequence[tuple[str, float, tuple]], title: str) -> None:
     """Title and legend, in which each system's mean is written, and the published ones."""
     handles = [Line2D([], [], color=INK, lw=1.6, label="Ground truth")]
+    names = [name for name, _, _ in lines]
     for name, mean, style in lines:
-        look, ours = system(name), style == DASHED
+        look, ours = system(name, names), style == DASHED
         label = f"{look.label}, {'mean' if ours else 'published'} {mean:.2f}"
         marker = look.marker if ours else None
         handles.append(

@@ -21,12 +21,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from ..creation.texts import is_blank
 from ..files import write_text
 from ..photos import open_photo
 from ..settings import Profile
 from ..systems.registry import OUTSIDERS, TRACK_LABELS, on_track, system
 from ..text.facts import Mark, check_names, check_numbers
 from ..text.titles import claims, telling_titles
+from .alt_texts import figures_in_words
 from .differences import looking
 from .figures import FIGURES
 from .metrics import METRICS
@@ -35,6 +37,7 @@ from .results import REPORT, Results, load_results
 
 # Characters that have no place in a page; HTML knows no way to write them.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+LONG = 900  # characters of a text that is folded
 PHOTO_EDGE, MANY_ITEMS, SMALL_EDGE = 480, 100, 320  # px, items, px
 
 
@@ -42,7 +45,7 @@ def build_report(profile: Profile | str) -> Path:
     """Write results/<profile>/report.html from an evaluated profile; returns its path."""
     results = load_results(profile)
     environment = templates()
-    colours = [system(name).colour for name in results.answering]
+    colours = [system(name, results.answering).colour for name in results.answering]
     css = environment.get_template("report.css.j2").render(colours=colours)
     script = environment.get_template("report.js.j2").render()
     items = [*_items(results), *_outsiders(results)]
@@ -59,7 +62,7 @@ def build_report(profile: Profile | str) -> Path:
         short=_short(results),
         tables=[score_table(results, track) for track in tracks_of(results)],
         frames=frames_of(results),
-        figures=_figures(results.folder / "figures"),
+        figures=_figures(results),
         tracks=TRACK_LABELS,
         tracks_of_items=[track for track in tracks_of(results) if track in occurring],
         items=items,
@@ -91,18 +94,19 @@ def _short(results: Results) -> list[str]:
     sight = looking(results.differences[results.main_track])
     return [
         *(in_short(name, own) for name in results.systems),
-        *recognising(results.summary.get(OUTSIDERS, {})),
+        *recognising(results.summary.get(OUTSIDERS, {}), own),
         *sight.values(),
     ]
 
 
-def _figures(folder: Path) -> list[dict[str, Any]]:
-    found = []
+def _figures(results: Results) -> list[dict[str, Any]]:
+    folder, told, found = results.folder / "figures", figures_in_words(results), []
     for name, (text, _) in FIGURES.items():
         if (path := folder / f"{name}.png").is_file():
             png = path.read_bytes()
             size = open_photo(png, name="a figure of the report").size
-            found.append({"name": name, "text": text, **_inlined(png, "png", size)})
+            inlined = _inlined(png, "png", size)
+            found.append({"name": name, "text": text, "told": told.get(name, ""), **inlined})
     return found
 
 
@@ -124,7 +128,10 @@ def _items(results: Results) -> list[dict[str, Any]]:
             own = _scored(scores[name].loc[row.data_id], row.item_name, results.titles)
             said.append(_answer(name, number, text, marks, **facts, **own))
         item = _item(row, title or row.item_name, photos, said)
-        items.append(item | {"ground_truth": segments(row.ground_truth, stated)})
+        truth_is_long = len(row.ground_truth) > LONG
+        items.append(
+            item | {"ground_truth": segments(row.ground_truth, stated), "long": truth_is_long}
+        )
     return items
 
 
@@ -179,6 +186,7 @@ def _item(
         "photo": None if photo is None else {"shows": printable(shows), **inlined_jpeg(photo)},
         "question": printable(row.question),
         "ground_truth": [],
+        "long": False,
         "answers": answers,
         "values": json.dumps({each["name"]: each["values"] for each in answers}),
     }
@@ -188,9 +196,10 @@ def _answer(
     name: str, place: int, text: str, marks: Sequence[Mark] = (), **more: Any
 ) -> dict[str, Any]:
     """One answer with its facts marked; `claimed` are exhibits, None where no title can be told."""
-    told = {"name": name, "label": system(name).label, "place": place}
+    told = {"name": name, "label": system(name).label, "place": place, "long": len(text) > LONG}
     lists: dict[str, Any] = {"claimed": None, "invented": [], "missing": []}
-    return {**told, "segments": segments(text, marks), **lists, **more}
+    shown = [] if is_blank(text) else segments(text, marks)
+    return {**told, "segments": shown, **lists, **more}
 
 
 def _checked(answer: str, truth: str, source: str) -> tuple[dict[str, list[str]], list[Mark]]:

@@ -15,20 +15,25 @@ from ..systems.registry import (
     CONTROLS,
     OUTSIDERS,
     TRACK_LABELS,
+    TUNED,
+    on_track,
     ordered,
     system,
     variant,
 )
-from .differences import Row, sentence
+from .differences import FEWEST_EXHIBITS, Row, over_seeds, sentence
+from .intervals import exhibits_needed
 from .metrics import METRICS, Metric
 from .results import Results
 
 # Rendered things, of one kind with the exhibits of the pocket museum alone.
 DRAWN, POCKET = "assets/pocket_outsiders", "assets/pocket_museum"
-UNCORRECTED = (
-    "The intervals are not corrected for multiple comparisons: of many pairs by many metrics, "
-    "about one in twenty that do not differ will seem to."
+CORRECTED = (
+    "Better, worse, more and less are said where the difference holds among all pairs of a metric "
+    "(p of 5 % at most after Holm's correction); each interval is that of its pair alone. Metrics "
+    "are not corrected for one another."
 )
+PLANNED = (0.05, 0.1, 0.2)  # differences of rates that one may want to see
 # What a curator asks first: what fits the right exhibit, and true words about it.
 KEY = (
     "embedding_distance",
@@ -38,6 +43,7 @@ KEY = (
     "name_recall",
     "invented_name_rate",
 )
+REFUSALS = "wrong_refusal_rate"
 Score = Mapping[str, Any]  # mean, ci_low, ci_high, n
 Own = Mapping[str, Mapping[str, Score]]  # system -> metric -> score
 
@@ -51,10 +57,14 @@ def score_table(results: Results, track: str) -> dict[str, Any]:
     """One score table: a row a metric, a cell a system or control."""
     own = results.summary[track]
     names = [name for name in results.answering if name in own] or ordered(own)
-    rows: list[dict[str, Any]] = [
-        {"metric": METRICS[name], "cells": _cells(METRICS[name], {n: own[n][name] for n in names})}
-        for name in own[names[0]]
-    ]
+    items = over_seeds(on_track(results.scores, track)).set_index("data_id").groupby("model")
+    rows: list[dict[str, Any]] = []
+    for name in own[names[0]]:
+        competing = [n for n in names if n not in CONTROLS and own[n][name]["n"]]
+        counted = {frozenset(items.get_group(n)[name].dropna().index) for n in competing}
+        alike = len(counted) == 1 and not results.record.get("asked_otherwise")
+        scores = {n: own[n][name] for n in names}
+        rows.append({"metric": METRICS[name], "cells": _cells(METRICS[name], scores, alike)})
     return {
         "track": track,
         "items": max(cell["n"] for row in rows for cell in row["cells"]),
@@ -75,17 +85,21 @@ def _of_outsiders(results: Results) -> str:
     )
 
 
-def _cells(metric: Metric, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
-    """A metric's cells; the best system is marked, controls compete with nobody."""
+def _cells(metric: Metric, scores: Mapping[str, Score], alike: bool) -> list[dict[str, Any]]:
+    """A metric's cells; the best system is marked, controls compete with nobody.
+
+    None is best unless all systems have values of the same items (`alike`).
+    """
     means = [s["mean"] for n, s in scores.items() if s["mean"] is not None and n not in CONTROLS]
     best = {"low": min, "high": max}.get(metric.best)
-    winner = best(means) if best and len(means) > 1 else None
+    winner = best(means) if best and alike and len(means) > 1 else None
     return [
         {
             "mean": metric.show(score["mean"]),
             "interval": ""
             if score["ci_low"] is None
             else f"{metric.show(score['ci_low'])} – {metric.show(score['ci_high'])}",
+            "seeds": _seeds(score, metric.decimals),
             "n": score["n"],
             "best": winner is not None and score["mean"] == winner and name not in CONTROLS,
         }
@@ -93,10 +107,16 @@ def _cells(metric: Metric, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
     ]
 
 
+def _seeds(score: Score, decimals: int) -> str:
+    """How far the means of several seeds lie apart, such as "± 0.02 of 3 seeds"; else ""."""
+    if score.get("seed_spread") is None:
+        return ""
+    return f"± {score['seed_spread']:.{decimals}f} of {score['seeds']} seeds"
+
+
 def frames_of(results: Results) -> list[dict[str, Any]]:
     """The further tables, those that have rows: track by track, then the costs."""
     tracks = [track for track in tracks_of(results) if track in results.differences]
-    fewest = results.record["bootstrap"]["fewest_exhibits"]
     ablated = (
         "The same questions with the exhibit's photo, a blank one, another exhibit's, or none. "
         f"Chance of identity: {results.record['chance_of_identity']:.2f}."
@@ -105,49 +125,105 @@ def frames_of(results: Results) -> list[dict[str, Any]]:
     for track in tracks:
         rows = results.differences[track]
         title = f"Differences between systems, {TRACK_LABELS[track].lower()}"
-        titled.append((title, difference_frame(rows), _note(rows, fewest)))
+        titled.append((title, "Pair", difference_frame(rows), _note(rows, results)))
+    rows = results.differences.get(results.main_track, [])
+    title = "How many exhibits a difference would need"
+    titled.append((title, "Metric", needed_frame(rows), NEEDED))
     for track in tracks:
         title = f"With and without the photo, {TRACK_LABELS[track].lower()}"
-        titled.append((title, ablation_frame(results.summary[track]), ablated))
+        titled.append((title, "System", ablation_frame(results.summary[track]), ablated))
     recorded = "As recorded by each run, on the machine it ran on."
-    titled.append(("What it costs", cost_frame(results.costs), recorded))
+    titled.append(("What it costs", "System", cost_frame(results.costs), recorded))
     return [
         {
             "title": title,
+            "corner": corner,
             "note": note,
             "heads": list(frame.columns),
             "rows": [(str(row[0]), list(row[1:])) for row in frame.itertuples(name=None)],
         }
-        for title, frame, note in titled
+        for title, corner, frame, note in titled
         if len(frame)
     ]
 
 
-def _note(rows: Sequence[Row], fewest: int) -> str:
+NEEDED = (
+    "So many exhibits would likely show a difference of that size (four times out of five, at "
+    "5 %), if they spread as those of this evaluation: of all pairs of systems, the one whose "
+    "exhibits lie farthest apart decides. A dash where no spread was seen."
+)
+
+
+def needed_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """A row a rate, a column a planned difference: how many exhibits it would take.
+
+    `rows` are those of one track of differences.json; pairs with ablations are left out.
+    """
+    spreads: dict[str, float] = {}
+    for row in rows:
+        rate = METRICS[row["metric"]].limits == (0, 1) and row["metric"] in KEY
+        if rate and not variant(row["versus"])[1] and row.get("spread") is not None:
+            spreads[row["metric"]] = max(row["spread"], spreads.get(row["metric"], 0.0))
+    table = {
+        METRICS[name].label: {f"{planned:g}": _needed(spread, planned) for planned in PLANNED}
+        for name, spread in spreads.items()
+    }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def _needed(spread: float, planned: float) -> str:
+    if not spread:
+        return "–"
+    found = exhibits_needed(spread, planned)
+    return "over 10,000" if found is None else f"{max(found, FEWEST_EXHIBITS):,}"
+
+
+def _note(rows: Sequence[Row], results: Results) -> str:
     """How to read a track's differences, and how small ones its exhibits could have shown."""
     counts = [row["exhibits"] for row in rows if not variant(row["versus"])[1]]
     exhibits = max(counts, default=0)
     could = (
-        f"{exhibits} exhibits cannot show a difference, however large: it takes {fewest} to "
-        "tell one from chance."
-        if exhibits < fewest
-        else "An interval that holds 0 is no difference; beside it stands the smallest difference "
-        f"that {exhibits} exhibits would likely have shown (four times out of five)."
+        f"{exhibits} exhibits cannot show a difference, however large: it takes "
+        f"{FEWEST_EXHIBITS} to tell one from chance."
+        if exhibits < FEWEST_EXHIBITS
+        else "Not shown is not the same as none: beside it stands the smallest difference that "
+        f"{exhibits} exhibits would likely have shown (four times out of five)."
+    )
+    within = ", ".join(
+        f"{METRICS[n].label} {m:g}" for n, m in results.record.get("margins", {}).items()
+    )
+    margin = (
+        f" Equal within a margin: the whole interval lies inside it ({within})." if within else ""
+    )
+    once = [system(n).label for n in results.systems if n in TUNED and n not in _seeded(results)]
+    noise = (
+        f" {', '.join(once)}: a single training each, so what another seed would change is in no "
+        "interval."
+        if once
+        else ""
     )
     return (
         "First minus second on the items of both, with a paired 95 % interval over exhibits. "
-        f"{could} {UNCORRECTED}"
+        f"{could}{margin} {CORRECTED}{noise}"
     )
 
 
+def _seeded(results: Results) -> set[str]:
+    """The systems of which several seeds were scored."""
+    return {variant(name)[0] for name in results.record.get("seeds", {})}
+
+
 def cell(score: Score, decimals: int = 3) -> str:
-    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"; else "–"."""
+    """A mean with its 95 % interval where there is one, such as "0.31 [0.15, 0.50]"; else "–".
+
+    Of several seeds, their spread follows: "0.31 [0.15, 0.50] ± 0.02 of 3 seeds".
+    """
     if score["mean"] is None:
         return "–"
     if score["ci_low"] is None:
         return f"{score['mean']:.{decimals}f}"
     low, high = f"{score['ci_low']:.{decimals}f}", f"{score['ci_high']:.{decimals}f}"
-    return f"{score['mean']:.{decimals}f} [{low}, {high}]"
+    return f"{score['mean']:.{decimals}f} [{low}, {high}] {_seeds(score, decimals)}".strip()
 
 
 def headed(name: str) -> str:
@@ -250,18 +326,28 @@ def in_short(name: str, own: Own) -> str:
     )
 
 
-def recognising(outside: Own) -> list[str]:
-    """A sentence a system on how often it takes other things for exhibits.
+def recognising(outside: Own, inside: Own | None = None) -> list[str]:
+    """A sentence a system on how often it takes other things for exhibits, and refuses exhibits.
 
-    `outside` is the track of outsiders of summary.json; systems without a value have none.
+    `outside` is the track of outsiders of summary.json, `inside` one of exhibits; systems without
+    a value have none.
     """
     rates = {name: scores["false_recognition_rate"] for name, scores in outside.items()}
-    return [
-        f"{system(name).label} claims one of the museum's exhibits for "
-        f"{rate['mean'] * rate['n']:.0f} of {rate['n']} photos of other things."
-        for name, rate in rates.items()
-        if rate["mean"] is not None
-    ]
+    told = []
+    for name, rate in rates.items():
+        if rate["mean"] is not None:
+            own = (inside or {}).get(name, {})
+            refused = (
+                f", and refuses {_percent(own[REFUSALS])} of the questions about exhibits"
+                if REFUSALS in own
+                else ""
+            )
+            told.append(
+                f"{system(name).label} claims one of the museum's exhibits for "
+                f"{rate['mean'] * rate['n']:.0f} of {rate['n']} photos of other things: "
+                f"{_percent(rate)}{refused}."
+            )
+    return told
 
 
 def _percent(score: Score) -> str:
@@ -269,6 +355,5 @@ def _percent(score: Score) -> str:
         return "an unknown share"
     mean = f"{score['mean']:.0%}"
     if score["ci_low"] is None:
-        return mean
-    low, high = f"{score['ci_low']:.0%}", f"{score['ci_high']:.0%}"
-    return mean if low == high else f"{mean} ({low} to {high})"
+        return f"{mean} (of one exhibit, which tells nothing of others)"
+    return f"{mean} ({score['ci_low']:.0%} to {score['ci_high']:.0%})"

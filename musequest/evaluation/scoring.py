@@ -30,6 +30,7 @@ from ..systems.registry import (
     PREDICTIONS,
     exhibits_path,
     find_answers,
+    seedless,
     variant,
     why_unusable,
 )
@@ -39,10 +40,16 @@ from ..text.titles import untold
 from .answers import Answers, gather
 from .base_model import BaseModel
 from .controls import with_controls
-from .differences import DRAWS, FEWEST_EXHIBITS, LEVEL, SEED, Summary, compare, summarize
+from .differences import FEWEST_EXHIBITS, Summary, compare, summarize
+from .intervals import LEVEL
 from .metrics import METRICS, Metric, metrics_of
 from .results import REPORT, dataset_items, load_results
 from .scoring_batch import References, ScoringBatch
+
+NO_TEXTS = (
+    "Without --exhibits nobody knows the museum's own texts: invented numbers and names are those "
+    "that the ground truths alone do not bear out."
+)
 
 
 def score(
@@ -50,31 +57,42 @@ def score(
     exhibits: str | Path | None,
     out: str | Path,
     profile: Profile | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> Summary:
     """Score systems (name -> predictions.parquet) on the items they share, and write to `out`.
 
     With a profile the tracks come from its dataset, which the answers must be of, and its base
-    model gives similarity_score. Returns what summary.json holds; what was left out or cut is
-    logged and kept in scoring.json. Unusable input raises MuseQuestError, as does a folder whose
-    report shows other scores.
+    model gives similarity_score. `margins` are by metric: systems whose difference surely is
+    smaller are called equal within it. Returns what summary.json holds; what was left out or cut
+    is logged and kept in scoring.json. Unusable input raises MuseQuestError, as does a folder
+    whose report shows other scores.
     """
     _check_out(Path(out))
     if profile:
         _check_records(predictions, profile)
     answers = gather(predictions, exhibits, dataset_items(profile) if profile else None)
-    return _write(answers, Path(out), profile)
+    if exhibits is None:
+        answers.notices.append(NO_TEXTS)
+    return _write(answers, Path(out), profile, margins)
 
 
-def evaluate(profile: Profile | str) -> Summary:
+def evaluate(
+    profile: Profile | str,
+    margins: Mapping[str, float] | None = None,
+    seeds: int | None = None,
+) -> Summary:
     """Score every finished system of a profile, draw the figures, and write results/<profile>/.
 
     Answers to another dataset than the collection's present one are left out, which is told.
+    Approaches that were trained with further seeds too are scored with all that have answered, or
+    with `seeds` of them, the profile's own counted; MuseQuestError where one of those lacks.
+    `margins` as for `score`.
     """
     profile = load_profile(profile) if isinstance(profile, str) else profile
-    found, left_out = find_answers(profile, fingerprint(profile.collection))
+    found, left_out = find_answers(profile, fingerprint(profile.collection), seeds)
     answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out
-    summary = _write(answers, results_dir(profile.name), profile)
+    summary = _write(answers, results_dir(profile.name), profile, margins)
     from .figures import draw_figures
 
     draw_figures(load_results(profile))
@@ -102,7 +120,12 @@ def _check_records(predictions: Mapping[str, str | Path], profile: Profile) -> N
             raise MuseQuestError(f"{name} ({path}) cannot be scored: {reason}.")
 
 
-def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
+def _write(
+    answers: Answers,
+    out: Path,
+    profile: Profile | None,
+    margins: Mapping[str, float] | None = None,
+) -> Summary:
     base = _base_model(profile, out, answers)
     scores, facts = compute_scores(answers, base)
     answers.notices += _cut_by_encoder(answers, scores)
@@ -110,11 +133,11 @@ def _write(answers: Answers, out: Path, profile: Profile | None) -> Summary:
         LOGGER.warning("%s", notice)
     tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
     summary = summarize(scores, tracks)
-    record = _record(answers, summary)
+    record = _record(answers, summary, margins or {})
     write_table("scores", out / "scores.parquet", scores)
     write_table("facts", out / "facts.parquet", facts)
     write_json(out / "summary.json", summary)
-    write_json(out / "differences.json", compare(scores, tracks))
+    write_json(out / "differences.json", compare(scores, tracks, margins, answers.asked))
     write_json(out / "scoring.json", record)
     return summary
 
@@ -148,13 +171,15 @@ def _base_model(profile: Profile | None, out: Path, answers: Answers) -> BaseMod
         return None
 
 
-def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
+def _record(answers: Answers, summary: Summary, margins: Mapping[str, float]) -> dict[str, Any]:
     """What the scores were computed from."""
     exhibits = int(answers.items.item_name.nunique())
     return {
         "systems": {name: answers.files[name] for name in answers.systems},
         "controls": [name for name in CONTROLS if name in summary["all"]],
         "ablations": _files(answers, ABLATIONS),
+        "seeds": {name: file for name, file in answers.files.items() if seedless(name) != name},
+        "asked_otherwise": answers.asked_otherwise,
         "outsiders": _files(answers, [OUTSIDERS]),
         "exhibits_sha256": answers.exhibits_sha256,
         "untold_titles": untold(answers.titles),
@@ -164,10 +189,11 @@ def _record(answers: Answers, summary: Summary) -> dict[str, Any]:
         "chance_of_identity": round(1 / exhibits, DECIMALS),
         "notices": answers.notices,
         "encoder_sha256": SHA256,
-        "bootstrap": {
-            "draws": DRAWS, "level": LEVEL, "seed": SEED, "clusters": "exhibits",
-            "fewest_exhibits": FEWEST_EXHIBITS,
+        "intervals": {
+            "level": LEVEL, "clusters": "exhibits", "fewest_exhibits": FEWEST_EXHIBITS,
+            "adjusted": "Holm, of the pairs of systems by track and metric",
         },
+        "margins": dict(margins),
         "metrics": {
             m.name: {"direction": m.direction, "meaning": m.meaning, "formula": m.formula}
             for m in METRICS.values()
@@ -215,6 +241,7 @@ def compute_scores(
             facts=[answers.facts.get(name, {}) for name in items.item_name],
         )
         nearest = np.array(references.item_names)[batch.placement.nearest]
+        items = items.assign(confidence=given.confidence)
         scores.append(_scores(name, items, batch, np.where(batch.empty, None, nearest)))
         facts.append(_facts(name, items.data_id, batch))
     none = np.zeros((0, 0))
@@ -244,6 +271,7 @@ def _scores(
     columns["nearest_exhibit"] = nearest
     for metric in metrics_of(OUTSIDERS):
         columns[metric.name] = _values(metric, batch) if outside else np.nan
+    columns["confidence"] = items.get("confidence", np.nan)
     return pd.DataFrame(columns)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..creation.texts import is_blank
 from ..text.facts import FactCheck, check_names, check_numbers
 from .claims import Verdict, check_claims
 
@@ -78,8 +79,8 @@ class ScoringBatch:
 
     @cached_property
     def empty(self) -> np.ndarray:
-        """(n,) bool: the answer has nothing in it but space."""
-        return np.array([not answer.strip() for answer in self.answers], bool)
+        """(n,) bool: there is nothing to see in the answer."""
+        return np.array([is_blank(answer) for answer in self.answers], bool)
 
     @cached_property
     def own(self) -> np.ndarray:

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint, load_split
 from ..creation.split import given
+from ..creation.texts import is_blank
 from ..errors import MuseQuestError
 from ..home import run_dir
 from ..predictions import Journal, Rows, System, answers_of
@@ -180,7 +181,7 @@ def find_problems(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
     problems = []
     for row in predictions:
         where = f"the answer to {row['data_id']}"
-        if not row["answer"]:
+        if is_blank(row["answer"]):
             problems.append(f"{where} is empty; train longer, or look at its photo and question")
         elif not row["ended"]:
             problems.append(

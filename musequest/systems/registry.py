@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from colorsys import hls_to_rgb
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ SYSTEMS = _styles(
     ("rag", "RAG", "#5d3a9b", "p"),
 )
 TUNED = ("lora", "qlora", "lora_ddp", "full", "full_mp", "full_fsdp")  # the six approaches
+UNKNOWN_MARKERS = ("h", "d", "*", "8", "H", "$+$")  # of systems of other names
 # What stands beside the systems in every table: answers of which one knows what they deserve.
 CONTROLS = _styles(
     ("control_other_exhibit", "Control: other exhibit", "#b9bdc4", "1"),
@@ -60,13 +62,25 @@ ABLATIONS = {
 }
 # Answers about things from outside the collection: runs/<profile>/<system>__outsiders/.
 OUTSIDERS = "outsiders"
+# The same approach trained with another seed, answering the same: runs/<profile>__seed<n>/.
+SEED = re.compile(r"seed(\d+)")
 PREDICTIONS = "predictions.parquet"  # in a run's folder, with an infer.json that vouches for it
 
 
 def variant(name: str) -> tuple[str, str]:
-    """The system of a name, and which ablation (or outsiders) it is; "" for the system itself."""
+    """The system of a name, and which ablation, seed or outsiders it is; "" for the system itself.
+
+    "lora__no_photo" -> "lora", "no_photo"; "lora__seed2" -> "lora", "seed2"
+    """
     own, _, kind = name.rpartition("__")
-    return (own, kind) if own and (kind in ABLATIONS or kind == OUTSIDERS) else (name, "")
+    known = kind in ABLATIONS or kind == OUTSIDERS or SEED.fullmatch(kind)
+    return (own, kind) if own and known else (name, "")
+
+
+def seedless(name: str) -> str:
+    """The system whose seed a name is; any other name as it is."""
+    own, kind = variant(name)
+    return own if SEED.fullmatch(kind) else name
 
 
 def is_system(name: str) -> bool:
@@ -74,19 +88,26 @@ def is_system(name: str) -> bool:
     return name not in CONTROLS and not variant(name)[1]
 
 
-def system(name: str) -> SystemStyle:
-    """A known system, or one of that name with a colour and marker of the known ones."""
+def system(name: str, beside: Iterable[str] = ()) -> SystemStyle:
+    """How a system looks; an unknown one has a look that none of those drawn beside it has."""
     if known_look := SYSTEMS.get(name) or CONTROLS.get(name):
         return known_look
     own, kind = variant(name)
     if kind:
-        look = system(own)
+        look = system(own, beside)
         return SystemStyle(
             name, f"{look.label}, {ABLATIONS.get(kind, kind)}", look.colour, look.marker
         )
-    known = list(SYSTEMS.values())[1:]
-    like = known[sum(name.encode()) % len(known)]
-    return SystemStyle(name, name, like.colour, like.marker)
+    places: dict[str, int] = {}
+    for other in sorted({name, *beside} - {*SYSTEMS, *CONTROLS}):
+        place = sum(other.encode()) % 90
+        while place in places.values():
+            place += 1
+        places[other] = place
+    # Hues a golden angle apart, in three lightnesses: no two are alike.
+    hue, light = places[name] * 0.618 % 1, (0.32, 0.45, 0.6)[places[name] % 3]
+    colour = "".join(f"{round(255 * part):02x}" for part in hls_to_rgb(hue, light, 0.55))
+    return SystemStyle(name, name, f"#{colour}", UNKNOWN_MARKERS[places[name] % 6])
 
 
 def check_name(name: str) -> None:
@@ -107,22 +128,28 @@ def check_name(name: str) -> None:
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Known systems in their order, others by name, controls; behind each its ablations."""
+    """Known systems in their order, others by name, controls; behind each its variants."""
     known = [*SYSTEMS, "", *CONTROLS]
     kinds = ["", *ABLATIONS, OUTSIDERS]
 
     def place(name: str) -> tuple[int, str, int]:
         own, kind = variant(name)
-        return known.index(own) if own in known else len(SYSTEMS), own, kinds.index(kind)
+        seed = SEED.fullmatch(kind)
+        behind = len(kinds) + int(seed[1]) if seed else kinds.index(kind)
+        return known.index(own) if own in known else len(SYSTEMS), own, behind
 
     return sorted(names, key=place)
 
 
-def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], list[str]]:
+def find_answers(
+    profile: Profile, fingerprint: str, seeds: int | None = None
+) -> tuple[dict[str, Path], list[str]]:
     """The predictions.parquet of every system of a profile, and one sentence a system left out.
 
     Left out are also answers to another dataset than the one with `fingerprint`. A profile of which
-    no answers are left raises MuseQuestError.
+    no answers are left raises MuseQuestError. A system that was trained with further seeds is there
+    with all that have answered; with `seeds`, each trained system has so many, its first counted,
+    and one that lacks raises MuseQuestError.
     """
     folder = runs_dir(profile)
     paths = {path.parent.name: path for path in folder.glob(f"*/{PREDICTIONS}")}
@@ -146,7 +173,62 @@ def find_answers(profile: Profile, fingerprint: str) -> tuple[dict[str, Path], l
             f"{folder} holds no answers of a finished system; run `python -m musequest infer "
             f"--profile {profile.name} --approach base` first.{reasons}"
         )
-    return found, left_out
+    more, without = _find_seeds(profile, [*found], fingerprint, seeds)
+    return found | more, left_out + without
+
+
+def seed_profile(profile: Profile, seed: int) -> Profile:
+    """The profile whose runs are those of another seed: runs/<profile>__seed<n>/<approach>/."""
+    return replace(profile, name=f"{profile.name}__seed{seed}")
+
+
+def seed_profiles(profile: Profile, approach: str, count: int) -> list[Profile]:
+    """The profile itself, and behind it those of further seeds, `count` in all.
+
+    An approach without a run whose seed is known raises MuseQuestError.
+    """
+    path = runs_dir(profile) / approach / "run.json"
+    first = read_json(path).get("seed") if path.is_file() else None
+    if first is None:
+        raise MuseQuestError(
+            f"--seeds is for approaches that were trained, and {path} tells of no seed; run train "
+            "first, or leave it out."
+        )
+    return [profile, *(seed_profile(profile, first + more) for more in range(1, count))]
+
+
+def _find_seeds(
+    profile: Profile, systems: Iterable[str], fingerprint: str, count: int | None
+) -> tuple[dict[str, Path], list[str]]:
+    """The answers of further seeds, such as "lora__seed1" -> path, and one sentence each left out.
+
+    With `count` so many seeds a trained system, its first counted; MuseQuestError where one lacks.
+    """
+    folder = runs_dir(profile)
+    trained = [name for name in systems if count and (folder / name / "run.json").is_file()]
+    paths = [
+        runs_dir(other) / name / PREDICTIONS
+        for name in trained
+        for other in seed_profiles(profile, name, count or 1)[1:]
+    ]
+    if count is None:
+        paths = sorted(folder.parent.glob(f"{folder.name}__seed*/*/{PREDICTIONS}"))
+    found, left_out = {}, []
+    for path in paths:
+        own, seed = path.parent.name, path.parent.parent.name.rpartition("__")[2]
+        if own not in systems or not SEED.fullmatch(seed):
+            continue
+        reason = why_unusable(path, profile, fingerprint)
+        if reason and count:
+            raise MuseQuestError(
+                f"{own} has no answers of {count} seeds: of {seed}, {reason}; run train and infer "
+                f"with `--profile {profile.name} --approach {own} --seeds {count}` first."
+            )
+        if reason:
+            left_out.append(f"{own}__{seed} is left out: {reason}.")
+        else:
+            found[f"{own}__{seed}"] = path
+    return {name: found[name] for name in ordered(found)}, left_out
 
 
 def exhibits_path(profile: Profile) -> Path | None:

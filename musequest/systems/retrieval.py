@@ -14,6 +14,7 @@ description in its prompt: the model need not know the museum, it has to read.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from abc import abstractmethod
@@ -67,10 +68,12 @@ class PhotoIndex:
         """(n,) the exhibit of each row."""
         return np.array(self.texts["item_name"], dtype=object)
 
-    def nearest_photos(self, vectors: np.ndarray) -> np.ndarray:
-        """(m, width) features of photos -> (m,) the row with the nearest training photo."""
+    def nearest_photos(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(m, width) features of photos -> (m,) the row with the nearest training photo, and (m,)
+        its cosine."""
         mean = self.photo_vectors.mean(axis=0)
-        return (_unit(vectors - mean) @ _unit(self.photo_vectors - mean).T).argmax(axis=1)
+        cosines = _unit(vectors - mean) @ _unit(self.photo_vectors - mean).T
+        return cosines.argmax(axis=1), cosines.max(axis=1)
 
     def nearest_question(self, vector: np.ndarray, item_name: str | None = None) -> int:
         """(384,) a question's vector -> the row, of an exhibit or any, with the nearest one."""
@@ -185,25 +188,29 @@ class Retriever(ModelSystem):
             raise MuseQuestError(f"{path} changed while it was written; run one at a time.")
         return index
 
-    def nearest_photo_rows(self, rows: Rows) -> list[int]:
-        """For each row, all of which have a photo, the training row with the nearest one."""
+    def nearest_photo_rows(self, rows: Rows) -> list[tuple[int, float]]:
+        """For each row, all of which have a photo, the training row with the nearest one, and its
+        cosine."""
         photos, size = (row["image"] for row in rows), self.profile.generation_batch_size
         vectors = photo_features(self.model, self.processor, photos, size)
-        return self.index.nearest_photos(vectors).tolist()
+        places, cosines = self.index.nearest_photos(vectors)
+        return list(zip(places.tolist(), cosines.tolist(), strict=True))
 
-    def nearest_rows(self, rows: Rows) -> list[int]:
-        """For each row the training row to quote: the exhibit by photo, the answer by question.
+    def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
+        """For each row the training row to quote, and the cosine of its exhibit's nearest photo.
 
-        A row without a photo is looked up by its question alone.
+        The exhibit is found by photo, the answer by question; a row without a photo is looked up by
+        its question alone, and has NaN for a cosine.
         """
         shown = [row for row in rows if row["image"] is not None]
         found = iter(self.nearest_photo_rows(shown) if shown else [])
-        names = [
-            None if row["image"] is None else self.index.item_names[next(found)] for row in rows
-        ]
+        photos = [None if row["image"] is None else next(found) for row in rows]
+        names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
         questions = encoders.load_encoder().encode([given(row)["question"] for row in rows])
         pairs = zip(questions, names, strict=True)
-        return [self.index.nearest_question(question, name) for question, name in pairs]
+        places = [self.index.nearest_question(question, name) for question, name in pairs]
+        cosines = [math.nan if photo is None else photo[1] for photo in photos]
+        return list(zip(places, cosines, strict=True))
 
     def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
         """Answers in batches; `seconds` is a row's share of its batch's time."""
@@ -212,11 +219,12 @@ class Retriever(ModelSystem):
         predictions = []
         for batch in batches(rows, self.profile.generation_batch_size):
             start = time.monotonic()
-            places = self.nearest_rows(batch)
+            places, cosines = map(list, zip(*self.nearest_rows(batch), strict=True))
             said = self.said(batch, places)
             seconds = round((time.monotonic() - start) / len(batch), 4)
-            for row, place, own in zip(batch, places, said, strict=True):
+            for row, place, cosine, own in zip(batch, places, cosines, said, strict=True):
                 source = {"seconds": seconds, "retrieved_item_name": item_names[place]}
+                source["confidence"] = cosine
                 predictions.append({**own, **given(row), **source})
         self.problems = find_problems(predictions)
         return predictions

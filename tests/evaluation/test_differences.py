@@ -1,10 +1,11 @@
-"""Paired differences: what they are, when they are none, and who looks at the photo."""
+"""Paired differences: what they are, when they are shown, and who looks at the photo."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from musequest.evaluation.differences import compare, looking, sentence, summarize
+from musequest.errors import MuseQuestError
+from musequest.evaluation.differences import compare, looking, margins_of, sentence, summarize
 from musequest.evaluation.figures import fact_bars
 from musequest.evaluation.metrics import metrics_of
 from musequest.evaluation.report_tables import ablation_frame, difference_frame
@@ -74,13 +75,14 @@ def test_the_interval_of_a_paired_difference_is_narrower_than_of_two_means():
     assert row["ci_high"] - row["ci_low"] < 0.3 * (alone["ci_high"] - alone["ci_low"])
 
 
-def test_an_interval_that_holds_0_is_no_difference_and_says_what_could_have_been_seen(scores):
+def test_an_interval_that_holds_0_shows_nothing_and_says_what_could_have_been_seen(scores):
     row = pick(compare(scores, ["all"])["all"], "lora__no_photo")
-    assert row["verdict"] == "no difference"
+    assert row["verdict"] == "not shown"
     assert row["ci_low"] <= 0 <= row["ci_high"]
     assert 0 < row["detectable"] < 0.5
-    assert sentence(row).startswith("no difference [")
+    assert sentence(row).startswith("not shown [")
     assert f"could have shown {row['detectable']:.2f}" in sentence(row)
+    assert sentence(row | {"verdict": "no difference"}) == sentence(row)  # as written before
 
 
 def test_few_exhibits_tell_nothing(scores):
@@ -107,21 +109,17 @@ def test_a_track_without_direction_says_more_or_less(scores):
     assert pick(compare(scores, ["all"])["all"], "base", "answer_tokens")["verdict"] == "more"
 
 
-def test_a_docent_that_scores_the_same_without_the_photo_is_not_looking(scores):
+def test_a_docent_whose_loss_without_the_photo_is_not_shown_is_not_shown_to_look(scores):
     rows = compare(scores, ["all"])["all"]
     assert looking(rows)["lora"] == (
-        "LoRA is not looking, as far as these exhibits can tell: with no photo it scores the same "
-        "as with the photo."
+        "LoRA is not shown to look at the photo: with no photo its scores are not shown to be "
+        "worse."
     )
     seeing = [row for row in rows if row["versus"] != "lora__no_photo"]
     assert "looks at the photo" in looking(seeing)["lora"]
     assert looking([row for row in rows if "__" not in row["versus"]]) == {}
-
-
-def test_one_that_scores_better_without_the_photo_is_not_looking_either(scores):
-    rows = compare(scores, ["unseen_photo"])["unseen_photo"]
-    better = [row | {"verdict": "worse"} for row in rows if row["versus"] == "lora__blank_photo"]
-    assert "blank photo it scores no worse than with the photo" in looking(better)["lora"]
+    better = [row | {"verdict": "worse"} for row in seeing]
+    assert "is not shown to look" in looking(better)["lora"]
 
 
 def test_things_from_outside_are_no_exhibits_of_the_items(scores):
@@ -141,3 +139,115 @@ def test_tables_have_a_row_a_pair_and_a_row_an_ablation(scores):
     own = summarize(scores, ["all"])["all"]
     assert list(ablation_frame(own).index) == ["LoRA", "LoRA, blank photo", "LoRA, no photo"]
     assert difference_frame([]).empty and ablation_frame({"base": own["base"]}).empty
+
+
+def test_equal_systems_differ_in_one_of_twenty_tables_not_in_one_of_twenty_pairs():
+    """Six systems that are right on 70 % each, 15 pairs: seldom is even one called different."""
+    rng, tables, alone = np.random.default_rng(3), 0, 0
+    for _ in range(40):
+        own = [rows_of(name, (rng.random(40) < 0.7) * 1.0) for name in "abcdef"]
+        rows = compare(pd.concat(own), ["all"])["all"]
+        rows = [row for row in rows if row["metric"] == "identity_at_1"]
+        assert len(rows) == 15 and all(row["p_value"] <= row["p_adjusted"] for row in rows)
+        tables += any(row["verdict"] != "not shown" for row in rows)
+        alone += any(row["p_value"] < 0.05 for row in rows)
+    assert tables <= 4 < 8 <= alone
+
+
+def test_what_is_shown_alone_but_not_among_many_pairs_says_so():
+    rng = np.random.default_rng(0)
+    own = [rows_of(name, (rng.random(40) < 0.5) * 1.0) for name in "abcd"]
+    close = rows_of("e", np.where(np.arange(40) < 16, 1.0, own[0].identity_at_1))
+    pair = pick(compare(pd.concat([own[0], close]), ["all"])["all"], "a")
+    rows = compare(pd.concat([*own, close]), ["all"])["all"]
+    among = pick([row for row in rows if row["system"] == "e"], "a")
+    assert pair["verdict"] == "better" and pair["ci_low"] == among["ci_low"] > 0
+    assert among["verdict"] == "not shown" and among["p_adjusted"] > 0.05 > among["p_value"]
+    assert sentence(among).endswith("] among so many pairs")
+
+
+def test_equal_within_a_margin_is_said_only_where_the_interval_lies_inside(scores):
+    def told(margins: dict[str, float]) -> tuple[str, str]:
+        row = pick(compare(scores, ["all"], margins)["all"], "lora__no_photo")
+        return row["verdict"], sentence(row)
+
+    wide = max(map(abs, interval_of(scores)))
+    assert told({"identity_at_1": wide + 0.01})[0] == "equal within the margin"
+    assert told({"identity_at_1": 0.5})[1].startswith("equal within 0.5 [")
+    assert told({"identity_at_1": wide - 0.01})[0] == told({})[0] == "not shown"
+    same = pd.concat([rows_of("base", np.ones(16)), rows_of("lora", np.ones(16))])
+    row = pick(compare(same, ["all"], {"identity_at_1": 0.05})["all"], "base")
+    assert row["verdict"] == "not shown"  # Of 8 exhibits nothing so narrow is known.
+
+
+def interval_of(scores: pd.DataFrame) -> tuple[float, float]:
+    row = pick(compare(scores, ["all"])["all"], "lora__no_photo")
+    return row["ci_low"], row["ci_high"]
+
+
+def test_a_better_system_may_be_equal_within_a_margin():
+    rng = np.random.default_rng(2)
+    base = rng.random(60)
+    rows = pd.concat([rows_of("base", base), rows_of("lora", base + 0.05)])
+    row = pick(compare(rows, ["all"], {"identity_at_1": 0.2})["all"], "base")
+    assert row["verdict"] == "better"
+    assert sentence(row).endswith("better, yet equal within 0.2")
+
+
+def test_margins_are_of_all_rates_or_of_one_metric():
+    margins = margins_of(["embedding_distance=0.02", "identity_at_1=.1", "0.05"])
+    assert margins["embedding_distance"] == 0.02
+    assert (margins["identity_at_1"], margins["number_recall"]) == (0.1, 0.05)
+    assert "answer_tokens" not in margins and margins_of([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("0", "no number above 0"), ("-1", "no number"), ("x=1", "no metric"), ("a", "no number")],
+)
+def test_a_margin_that_is_none_is_one_sentence(text, why):
+    with pytest.raises(MuseQuestError, match=why):
+        margins_of([text])
+
+
+def test_items_that_two_were_asked_otherwise_about_are_not_paired(scores):
+    ids = sorted(scores.data_id.unique())
+    table = pd.DataFrame({"question": "who made it?", "photo": "00.jpg"}, index=ids)
+    other = table.assign(question=["what is it?"] * 10 + [""] * 10 + ["who made it?"] * 20)
+    rows = compare(scores, ["all"], asked={"base": table, "lora": other})["all"]
+    assert pick(rows, "base")["n"] == 30
+    assert pick(rows, "lora__blank_photo")["n"] == 40
+
+
+@pytest.fixture
+def seeded() -> pd.DataFrame:
+    """base, and lora with three seeds, of which the first is best."""
+    right = np.arange(40)
+    own = {"base": 8, "lora": 36, "lora__seed1": 32, "lora__seed2": 28}
+    return pd.concat([rows_of(name, (right < count) * 1.0) for name, count in own.items()])
+
+
+def test_scores_are_means_over_seeds_with_both_spreads(seeded):
+    own = summarize(seeded, ["all"])["all"]
+    assert list(own) == ["base", "lora"]
+    cell = own["lora"]["identity_at_1"]
+    assert cell["mean"] == pytest.approx(0.8) and cell["n"] == 40
+    assert (cell["seeds"], cell["seed_spread"]) == (3, pytest.approx(0.1))
+    assert cell["ci_low"] < 0.8 < cell["ci_high"]
+    assert "seeds" not in own["base"]["identity_at_1"]
+
+
+def test_a_difference_no_larger_than_between_seeds_is_not_shown(seeded):
+    row = pick(compare(seeded, ["all"])["all"], "base")
+    assert row["verdict"] == "better" and row["seed_spread"] == pytest.approx(0.1)
+    near = seeded.assign(identity_at_1=np.where(seeded.model == "base", 0.75, seeded.identity_at_1))
+    constant = near.assign(identity_at_1=near.groupby("model").identity_at_1.transform("mean"))
+    row = pick(compare(constant, ["all"])["all"], "base")
+    assert row["ci_low"] > 0 and row["verdict"] == "not shown"
+    assert "seeds alone differ by 0.10" in sentence(row)
+
+
+def test_ablations_are_held_against_the_seed_they_are_of(seeded):
+    blank = rows_of("lora__blank_photo", (np.arange(40) < 36) * 1.0)
+    row = pick(compare(pd.concat([seeded, blank]), ["all"])["all"], "lora__blank_photo")
+    assert row["difference"] == 0 and "seed_spread" not in row

@@ -1,11 +1,10 @@
-"""Each metric, and the interval of a mean, on hand-made cases."""
+"""Each metric on hand-made cases."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from musequest.evaluation.differences import Draws
 from musequest.evaluation.metrics import METRICS, metrics_of
 from musequest.evaluation.scoring_batch import References, ScoringBatch
 from musequest.text.encoder import load_encoder
@@ -39,7 +38,8 @@ def test_the_promised_metrics_are_registered_with_their_direction():
     promised = "embedding_distance identity_at_1 number_recall invented_number_rate name_recall"
     promised += " identity_at_3 sibling_confusion invented_name_rate similarity_score seconds"
     promised += (
-        " rouge_l answer_tokens claims_right claims_wrong claims_missing false_recognition_rate"
+        " rouge_l answer_tokens claims_right claims_wrong claims_missing repetition"
+        " false_recognition_rate wrong_refusal_rate"
     )
     assert set(promised.split()) == set(METRICS)
     assert next(iter(METRICS)) == "embedding_distance"
@@ -207,50 +207,32 @@ def test_answer_tokens_counts_word_pieces():
     assert values("answer_tokens", ["a blue vase", "", "vase"]) == [3, 0, 1]
 
 
-def test_an_interval_holds_the_mean_and_repeats_itself():
-    rng = np.random.default_rng(1)
-    names, scores = [f"e{i // 2}" for i in range(60)], rng.normal(0.5, 0.2, 60)
-    low, high = Draws(names).interval(scores)
-    assert low < scores.mean() < high
-    assert (low, high) == Draws(names).interval(scores)
+@pytest.mark.parametrize("answer", ["", " \n", "\u200b\u2060", "\ufeff \u200d"])
+def test_an_answer_of_which_nothing_is_to_be_seen_is_empty(answer):
+    answers = [answer, *TRUTHS[1:]]
+    assert values("embedding_distance", answers) == [1, 0, 0]
+    assert values("identity_at_1", answers) == [0, 1, 1]
+    assert values("wrong_refusal_rate", answers) == [1, 0, 0]
 
 
-def test_an_interval_is_as_wide_as_theory_says():
-    rng = np.random.default_rng(2)
-    scores = rng.normal(0, 1, 400)
-    low, high = Draws([f"e{i}" for i in range(400)]).interval(scores)
-    assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.12)
+def test_an_answer_that_repeats_itself_shows_in_its_repetition_alone():
+    answers = [" ".join([TRUTHS[0]] * 40), *TRUTHS[1:]]
+    assert values("number_recall", answers)[0] == 1
+    once, *others = values("repetition", answers)
+    assert once > 0.95 and others == [0, 0]
+    assert np.isnan(values("repetition", ["Clay, I think.", "", "."])).all()
 
 
-@pytest.mark.parametrize(("exhibits", "most"), [(6, 0.085), (10, 0.07), (24, 0.065)])
-def test_of_comparisons_without_a_difference_about_one_in_twenty_shows_one(exhibits, most):
-    draws = Draws([f"e{i}" for i in range(exhibits)])
-    same = np.random.default_rng(exhibits).normal(0, 1, (2000, exhibits))
-    intervals = np.array([draws.interval(differences) for differences in same])
-    found = ((intervals[:, 0] > 0) | (intervals[:, 1] < 0)).mean()
-    assert 0.035 < found < most
-
-
-def test_clustering_widens_the_interval_of_answers_that_stand_together():
-    scores = np.repeat(np.random.default_rng(3).normal(0, 1, 30), 4)
-    together = Draws([f"e{i // 4}" for i in range(120)]).interval(scores)
-    alone = Draws([f"e{i}" for i in range(120)]).interval(scores)
-    assert np.ptp(together) > 1.6 * np.ptp(alone)
-
-
-def test_too_few_exhibits_have_no_interval():
-    assert Draws(list("abcde") * 9).interval(np.arange(45.0)) is None
-    assert Draws(list("abcde") * 9).detectable(np.arange(45.0)) is None
-    assert Draws(list("abcdef") * 9).interval(np.arange(54.0)) is not None
-    missing = np.full(36, np.nan)
-    missing[:5] = 1
-    assert Draws([f"e{i}" for i in range(36)]).interval(missing) is None
-
-
-def test_the_detectable_difference_shrinks_with_the_exhibits():
-    rng = np.random.default_rng(4)
-    few = Draws([f"e{i}" for i in range(25)]).detectable(rng.normal(0, 1, 25))
-    many = Draws([f"e{i}" for i in range(400)]).detectable(rng.normal(0, 1, 400))
-    assert few == pytest.approx(2.8 / 5, rel=0.35)
-    assert many == pytest.approx(2.8 / 20, rel=0.15)
-    assert Draws([f"e{i}" for i in range(9)]).detectable(np.full(9, 0.25)) is None
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        ("I do not know this object.", 1),
+        ("Sorry, I can’t recognise what this is.", 1),
+        ("I'm afraid I don't know what it is.", 1),
+        ("It is not in the collection.", 1),
+        ("We do not know who made it, but it is of clay.", 0),
+        ("Nobody knows what this meant to its owner.", 0),
+    ],
+)
+def test_a_refusal_is_one_of_the_thing_not_of_a_fact(answer, refused):
+    assert values("wrong_refusal_rate", [answer, *TRUTHS[1:]]) == [refused, 0, 0]

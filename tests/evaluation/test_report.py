@@ -73,7 +73,7 @@ def test_the_report_is_one_page_with_every_item(whole):
     page = Page(whole.read_text("utf-8"))
     assert page.tags.count("article") == 8
     assert page.tags.count("img") == 8 + 5
-    assert page.tags.count("table") == 3 + 3 + 1  # scores, differences by track; costs
+    assert page.tags.count("table") == 3 + 3 + 1 + 1  # scores, differences by track; needed; costs
     for reference in page.references:
         assert re.match(r"data:image/(png|jpeg);base64,|#", reference)
         if reference.startswith("#"):
@@ -176,7 +176,7 @@ def test_a_docent_that_does_not_look_is_reported(home, profile):
     shutil.copytree(runs / "lora", runs / "lora__blank_photo")
     (runs / "lora__blank_photo/run.json").unlink()
     text = reported(profile)
-    assert "LoRA is not looking, as far as these exhibits can tell: with blank photo" in text
+    assert "LoRA is not shown to look at the photo: with blank photo" in text
     assert "With and without the photo, photos unseen in training" in text
     assert "<small>" in text and "LoRA, blank photo" in text
 

@@ -200,11 +200,13 @@ def test_times_that_are_none_are_left_out(predictions, tmp_path):
     )
 
 
-def test_few_exhibits_have_no_interval(tmp_path):
+def test_few_exhibits_have_no_interval_but_rates_have_bounds(tmp_path):
     summary = score(write_predictions(tmp_path, count=4), None, tmp_path)
     value = summary["all"]["lora"]["embedding_distance"]
     assert value["n"] == 4
     assert value["ci_low"] is None and value["ci_high"] is None
+    rate = summary["all"]["base"]["number_recall"]
+    assert rate["mean"] == rate["ci_low"] == 0 < 0.5 < rate["ci_high"] < 1
 
 
 def test_systems_are_compared_on_what_they_share(predictions, exhibits, tmp_path, caplog):

@@ -77,7 +77,7 @@ def test_nearest_is_by_what_is_not_common_to_all():
     photos = np.array([[9, 1, 0], [9, 0, 1], [9, 0, 1.1]], np.float32)
     texts = {"item_name": ["a", "b", "b"]}
     index = PhotoIndex(texts, photos, np.eye(3, dtype=np.float32), 0.0, 0.0)
-    assert index.nearest_photos(np.array([[30, 1, 0], [3, 0, 1.0]])).tolist()[0] == 0
+    assert index.nearest_photos(np.array([[30, 1, 0], [3, 0, 1.0]]))[0][0] == 0
     assert index.nearest_question(np.array([0, 0, 1.0])) == 2
     assert index.nearest_question(np.array([1.0, 0.1, 0]), "b") == 1
 

@@ -1,0 +1,73 @@
+"""Risk and coverage: how often a system errs, were it to answer only where it is sure enough.
+
+A system that tells how sure it is (the column `confidence` of its predictions, the higher the
+surer, on any scale) could leave the doubtful photos to a person. Of every threshold the coverage is
+the share of photos that it would answer, the risk the share of wrong ones among them (El-Yaniv and
+Wiener 2010, "On the Foundations of Noise-free Selective Classification"). Photos of exhibits count
+with those of things from outside: of the first an answer is wrong that fits another exhibit better,
+of the second one that claims an exhibit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..systems.registry import OUTSIDERS, is_system, ordered, system
+from .drawing import WIDTH, Picture, grid_lines, picture
+
+
+def risk_coverage(confidence: np.ndarray, wrong: np.ndarray) -> pd.DataFrame:
+    """(n,) confidences and whether each answer is wrong -> threshold, coverage and risk.
+
+    A row a threshold, the highest first; answers of one confidence are given or withheld together.
+    Those without a confidence, NaN, are given last.
+    """
+    filled = np.where(np.isnan(confidence), -np.inf, confidence)
+    order = np.argsort(-filled, kind="stable")
+    sure, errors = filled[order], np.cumsum(np.asarray(wrong, float)[order])
+    last = np.append(sure[1:] != sure[:-1], True)[: len(sure)]
+    given = np.arange(1, len(sure) + 1)[last]
+    columns = {"threshold": sure[last], "coverage": given / max(len(sure), 1)}
+    return pd.DataFrame({**columns, "risk": errors[last] / given})
+
+
+def area_under(curve: pd.DataFrame) -> float:
+    """The risk averaged over coverages, 0 best (AURC; Geifman et al. 2019)."""
+    shares = np.diff(curve.coverage, prepend=0.0)
+    return float((shares * curve.risk).sum())
+
+
+def by_system(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The curve of every system whose rows of scores.parquet have a confidence."""
+    if "confidence" not in scores:
+        return {}
+    rows = scores[scores.model.map(is_system) & scores.confidence.notna()]
+    wrong = np.where(rows.track == OUTSIDERS, rows.false_recognition_rate, 1 - rows.identity_at_1)
+    judged = rows.assign(wrong=wrong)[~np.isnan(wrong)]
+    groups = dict(iter(judged.groupby("model")))
+    return {
+        name: risk_coverage(groups[name].confidence.to_numpy(), groups[name].wrong.to_numpy())
+        for name in ordered(groups)
+    }
+
+
+def risk_coverage_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
+    """A step line a system: the share of wrong answers over the share of photos answered."""
+    with picture(WIDTH, 3.6, layout="constrained") as figure:
+        axes = figure.subplots()
+        for name, curve in curves.items():
+            look = system(name, curves)
+            label = f"{look.label}, area {area_under(curve):.3f}"
+            axes.step(
+                curve.coverage, curve.risk, where="pre", color=look.colour, lw=1.6, label=label,
+                marker=look.marker, ms=4, markevery=[len(curve) - 1],
+            )  # fmt: skip
+        axes.set(xlim=(0, 1.02), xlabel="coverage: share of photos answered, the surest first")
+        axes.set(ylim=(0, None), ylabel="risk: share of wrong answers")
+        axes.set_title("Risk and coverage", pad=22)
+        grid_lines(axes, "y")
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=4, borderaxespad=0.2)
+    return figure
