@@ -60,7 +60,7 @@ class Need:
 
     @property
     def devices(self) -> tuple[int, ...]:
-        """Numbers of GPUs on which it may run; of layers each has one, and a micro-batch at least."""
+        """Numbers of GPUs on which it may run: each has a layer and a micro-batch, or its rows."""
         approach = self.config.approach
         if not approach.layered:
             return DEVICES if approach.strategy else (1,)

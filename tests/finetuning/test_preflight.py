@@ -17,7 +17,8 @@ from musequest.errors import MuseQuestError
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.gpus import find_gpu, known_gpus
 from musequest.finetuning.models import SHAPES, model_config
-from musequest.finetuning.preflight import foresee, needs_of, preflight, smallest
+from musequest.finetuning.preflight import compared, foresee, needs_of, preflight, smallest
+from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.keys import read_yaml
 from musequest.settings import load_profile
@@ -160,6 +161,26 @@ def test_devices_that_share_weights_gather_a_layer_and_its_neighbour(profile):
         sharded.fixed // 2, states + sharded.gathered + learning
     )
     assert copied.weights == alone.weights + alone.gradients
+
+
+def test_a_run_says_what_was_foreseen_of_it(profile):
+    """On a processor, whose speed no record says, memory and disk, and no minutes."""
+    few = {"max_steps": "2", "eval_steps": "1"}
+    told = train(profile, "full", few, progress=False)["foreseen"]
+    assert told["minutes"] is None and "minutes" not in told["ratio"]
+    assert 0.7 < told["ratio"]["peak_memory_gib"] < 1.3
+    assert 0.5 < told["ratio"]["disk_gib"] < 100  # of so small a run records are the most
+
+
+def test_a_run_beyond_the_stated_error_says_so(caplog):
+    run = {"minutes": 10.0, "peak_memory_gib": {"cpu": 16.0, "cuda:0": 40.0}, "disk_gib": 2.0}
+    near = compared({"minutes": 11.0, "peak_memory_gib": 41.0, "disk_gib": 1.0}, run)
+    assert near["ratio"] == {"minutes": 1.1, "peak_memory_gib": 1.025, "disk_gib": 0.5}
+    assert not caplog.records
+    far = compared({"minutes": 20.0, "peak_memory_gib": 41.0, "disk_gib": 2.0}, run)
+    assert far["ratio"]["minutes"] == 2.0
+    [said] = caplog.messages
+    assert said == "The run took minutes 10 where 20 were foreseen (± 28%)."
 
 
 class Hub(BaseHTTPRequestHandler):
