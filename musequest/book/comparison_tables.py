@@ -170,6 +170,22 @@ def gpu_training(record: Record) -> str:
     return f"{where}, photos of {record['photo_px']} px:\n\n{markdown(rows)}{note}"
 
 
+@block(RECORDS / "forecast.json")
+def forecast(record: Record) -> str:
+    """Measured runs beside what was foreseen of each from all others."""
+    rows = spaced(pd.DataFrame(record["left_out"], dtype=object).fillna(""))
+    for name in ("minutes error", "memory error"):
+        rows[name] = rows[name].map(lambda error: error if error == "" else f"{error:+.0%}")
+    given = record["constants"]
+    told = (
+        f"Fitted on {record['date']}: {given['efficiency']:.0%} of the GPU's peak, "
+        f"{given['activation_passes']:.1f} passes of each kept activation through memory, "
+        f"{1e6 * given['seconds_a_launch']:.0f} µs a launch, {given['disk_gb_s']:.2f} GB of a "
+        f"checkpoint a second and process; memory {given['memory']:.3f} times what is counted."
+    )
+    return f"{told}\n\n{markdown(rows)}"
+
+
 def _where(record: Record) -> str:
     return f"{record['date']}, {machine(record['hardware'])}"
 

@@ -294,14 +294,17 @@ def merge(profile: str, approach: str, rows: int, settings: list[str]) -> None:
     print(json.dumps(record, indent=2))
 
 
-@command(PROFILE, option("--gpu", "a GPU's name, or its memory, as in 24GiB", metavar="NAME"))
+@command(
+    PROFILE,
+    option("--gpu", "a GPU's name, or its memory, as in 24GiB; all for each kind", metavar="NAME"),
+)
 def preflight(profile: str, gpu: str | None) -> None:
-    """Say what fits on which GPU, and what is missing, before anything is loaded."""
+    """Say what fits on which GPU, how long it takes and costs, and what is missing."""
     chosen = _profile(profile)
-    from ..finetuning.preflight import preflight
+    from ..finetuning.preflight import preflight, shown
 
     table, findings = preflight(chosen, gpu)
-    print(table.to_string(index=False))
+    print(shown(table).to_string(index=False, na_rep="-"))
     print("\n".join(findings))
 
 

@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = public(
             "load_model",
             "load_processor",
         ],
+        "preflight": ["foresee"],
         "publishing": ["publish"],
         "records": ["finished_record"],
         "splitting": ["fullest_by_devices", "preview"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +45,26 @@ class RowShape:
         photos, _, height, width = encoded["pixel_values"].shape
         patches = (height // patch_size) * (width // patch_size)
         return cls(len(encoded["input_ids"]), photos, patches)
+
+    @classmethod
+    def supposed(cls, profile: Profile, text_tokens: int, side: int | None = None) -> RowShape:
+        """The shape of a row with so much text, where there is no processor to encode one.
+
+        Its photo is a square of `side` pixels, or as large as the profile has it. Idefics2 takes it
+        at its size, and four crops beside it; its successors in tiles, and once as a whole.
+        """
+        config = model_config(profile)
+        vision, side = config.vision_config, min(side or profile.image_size, profile.image_size)
+        if latents := getattr(config, "perceiver_config", None):
+            photos = 5 if profile.image_splitting else 1
+            patches = (min(side, vision.image_size) // vision.patch_size) ** 2
+            seen = latents.resampler_n_latents
+        else:
+            tiles = math.ceil(side / vision.image_size) ** 2
+            photos = tiles + 1 if profile.image_splitting and tiles > 1 else 1
+            patches = (vision.image_size // vision.patch_size) ** 2
+            seen = patches // config.scale_factor**2
+        return cls(text_tokens + photos * (seen + 2), photos, patches)  # and a mark on each side
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from ..errors import MuseQuestError
 from .activations import Activations, RowShape, count_activations
@@ -67,31 +67,40 @@ class Memory:
     row: RowShape
     activations: Activations
     accumulates: bool = False
+    # Where devices share weights: what a device gathers of them to compute, in full.
+    gathered: int = 0
+    # Of a checkpoint: weights, and states of the optimizer.
+    saved: int = 0
+    states: int = 0
 
     @property
     def fixed(self) -> int:
         """What is needed whatever the batch."""
         return self.weights + self.optimizer + self.gradients + self.scratch
 
-    @property
-    def _kept(self) -> int:
-        return self.weights + self.optimizer + self.accumulates * self.gradients
+    def _beside(self, shares: int) -> int:
+        """What lies beside the activations of a step."""
+        kept = self.weights + self.optimizer + self.accumulates * self.gradients
+        return kept // shares + (self.gathered if shares > 1 else 0)
 
     def total(self, rows: int, checkpointing: bool, shares: int = 1) -> int:
         """Bytes of a step with `rows` rows; `shares` devices part weights and states evenly."""
         learning = rows * self.activations.of_row(self.row, checkpointing)
-        return max(self.fixed // shares, self._kept // shares + learning)
+        return max(self.fixed // shares, self._beside(shares) + learning)
 
     def fitting(self, available: int, checkpointing: bool, shares: int = 1) -> int:
         """The most rows whose step takes at most `available` bytes; 0 if not one does."""
         if available < self.fixed // shares:
             return 0
-        room = available - self._kept // shares
+        room = available - self._beside(shares)
         return max(0, room // self.activations.of_row(self.row, checkpointing))
 
 
-def memory_of(config: RunConfig, row: RowShape) -> Memory:
-    """The memory of a run on rows of this shape, from configurations alone: no weight is loaded."""
+def memory_of(config: RunConfig, row: RowShape, kept: Activations | None = None) -> Memory:
+    """The memory of a run on rows of this shape, from configurations alone: no weight is loaded.
+
+    Activations are counted unless they are `kept` of a run that is tuned and computed as this one.
+    """
     approach, optimizer = config.approach, config.optimizer
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config.base_config, dtype=config.dtype)
@@ -99,19 +108,33 @@ def memory_of(config: RunConfig, row: RowShape) -> Memory:
         if approach.quantization:
             weights -= quantize(model, approach.quantization)
         model = TUNINGS[approach.tuning](model, approach)
-    activations = count_activations(model, config.autocast)
+    activations = kept or count_activations(model, config.autocast)
     model = as_trained(model, config)
-    added = sum(p.nbytes for p in model.parameters()) - whole
+    weights += sum(p.nbytes for p in model.parameters()) - whole
     trainable = [p for p in model.parameters() if p.requires_grad]
+    gradients, states = sum(p.nbytes for p in trainable), optimizer_bytes(trainable, optimizer)
     return Memory(
-        weights=weights + added,
-        gradients=sum(p.nbytes for p in trainable),
-        optimizer=0 if optimizer.startswith(PAGED) else optimizer_bytes(trainable, optimizer),
+        # DDP sums gradients in buckets, which hold them once more (torch's own default).
+        weights=weights + (gradients if approach.strategy == "ddp" else 0),
+        gradients=gradients,
+        optimizer=0 if optimizer.startswith(PAGED) else states,
         scratch=scratch_bytes(trainable, optimizer),
         row=row,
         activations=activations,
         accumulates=int(config.settings.get(STEPS, 1)) > 1,
+        gathered=gathered_bytes(model, config) if approach.strategy == "fsdp" else 0,
+        saved=gradients if approach.tuning == "lora" else weights,
+        states=states,
     )
+
+
+def gathered_bytes(model: PreTrainedModel, config: RunConfig) -> int:
+    """What a process of FSDP has whole: what is in no layer, the layer at work, and the next."""
+    layers = ("model.text_model.layers.", "model.vision_model.encoder.layers.")
+    size = config.autocast.itemsize if config.autocast else config.dtype.itemsize
+    root = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(layers))
+    layer = sum(p.numel() for p in model.model.text_model.layers[0].parameters())
+    return (root + 2 * layer) * size
 
 
 def as_trained(model: nn.Module, config: RunConfig) -> nn.Module:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import (
@@ -29,6 +30,7 @@ from ..errors import MuseQuestError
 from ..files import check_digests, digests_of, read_json, write_json
 from ..home import run_dir
 from ..hub import of_base_model, of_run
+from ..keys import read_yaml
 from ..settings import Approach, Profile, load_approach
 from .records import finished_record
 
@@ -40,6 +42,8 @@ PROJECTIONS = (
 # How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is.
 STARTS = (True, False, "gaussian", "orthogonal")
 HASHED_BYTES = 2**30
+# Sizes of the base models of the shipped profiles.
+SHAPES = Path(__file__).with_name("shapes.yaml")
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -216,8 +220,27 @@ def name_base_model(run_folder: Path, profile: Profile) -> None:
 
 
 def model_config(profile: Profile) -> PretrainedConfig:
-    """The configuration of the profile's base model."""
+    """The configuration of the profile's base model.
+
+    That of a shipped profile's model which is not here has the sizes alone, from shapes.yaml.
+    """
+    if shape := shape_alone(profile):
+        return AutoConfig.for_model(**{key: shape[key] for key in shape if key != "parameters"})
     return of_base_model(AutoConfig.from_pretrained, profile)
+
+
+def shape_alone(profile: Profile) -> dict[str, Any] | None:
+    """The sizes that come with the package of a base model which is not here; None if it is."""
+    shape = read_yaml(SHAPES).get(profile.base_model)
+    return None if shape is None or is_here(profile, "config.json") else shape
+
+
+def is_here(profile: Profile, name: str) -> bool:
+    """Whether a file of the base model is in its folder or in the Hub's cache."""
+    folder = Path(profile.base_model_source)
+    if folder.is_dir():
+        return (folder / name).exists()
+    return isinstance(try_to_load_from_cache(profile.base_model, name), str)
 
 
 def weights_dtype(profile: Profile) -> torch.dtype:

@@ -1,35 +1,45 @@
-"""What fits where, and what is missing, before anything is rented, downloaded or loaded.
+"""What fits where, how long it takes and what it costs, before anything is rented or loaded.
 
-GPUs go by their name in gpus.yaml, or by their memory.
+    table, findings = preflight("idefics2-8b", "RTX A6000")
+
+Bytes are counted on empty models (memory.py, splitting.py), and minutes foreseen from them
+(forecast.py) for the GPUs of gpus.yaml. Neither the Hub nor the model is asked for: the sizes of
+the shipped profiles' models come with the package.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from huggingface_hub import constants
-from transformers.utils import cached_file
+import psutil
+from huggingface_hub import constants as hub
+from transformers import PreTrainedModel
 
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError
 from ..home import home, run_dir
-from ..keys import nearest_of, read_yaml
 from ..settings import Profile, approach_names, load_approach, load_profile
-from .activations import empty_model
-from .checkpoints import free_gib, written_by
+from .activations import Activations, empty_model
+from .checkpoints import Written, free_gib
+from .forecast import Forecast, Rows, Setting, Size, constants, forecast
+from .gpus import Gpu, find_gpu, gpu_here, known_gpus
 from .memory import Memory, memory_of
-from .models import model_config
-from .records import GIB, USABLE
+from .models import is_here, model_config, shape_alone
+from .records import GIB, RECOMPUTE, largest_divisor
 from .run_config import RunConfig
+from .splitting import filled, micro_batches_of, parts_of, plan, shares_here
 
+LOGGER = logging.getLogger("musequest")
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 DEVICES = (2, 4, 8)
+ALL = "all"  # of the catalogue, in place of a GPU's name
+SHOWN = ("approach", "gpus", "rows", "most_rows", "peak_gib", "minutes", "usd", "disk_gib")
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,10 @@ class Need:
 
     config: RunConfig
     memory: Memory
-    disk: int  # bytes
+    written: Written
+    size: Size
+    rows: Rows
+    known: dict[tuple[int, bool, int], int] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -46,13 +59,84 @@ class Need:
         return self.config.approach.name
 
     @property
-    def shares(self) -> tuple[int, ...]:
-        """Numbers of devices over which weights and states may be parted."""
-        return DEVICES if self.config.approach.parted else (1,)
+    def devices(self) -> tuple[int, ...]:
+        """Numbers of GPUs on which it may run: each has a layer and a micro-batch, or its rows."""
+        approach = self.config.approach
+        if not approach.layered:
+            return DEVICES if approach.strategy else (1,)
+        most = min(
+            self.memory.activations.layers, micro_batches_of(approach, DEVICES[-1]) or DEVICES[-1]
+        )
+        return tuple(number for number in DEVICES if number <= most) or DEVICES[:1]
+
+    @cached_property
+    def _model(self) -> PreTrainedModel:
+        return empty_model(self.config.profile, self.config.approach)
+
+    def bytes(self, rows: int, recompute: bool, devices: int) -> int:
+        """What the fullest of so many GPUs holds at the peak of a step."""
+        key = (rows, recompute, devices)
+        if key not in self.known:
+            self.known[key] = self._bytes(*key)
+        return self.known[key]
+
+    def _bytes(self, rows: int, recompute: bool, devices: int) -> int:
+        approach, memory = self.config.approach, self.memory
+        if not approach.layered:
+            return memory.total(rows, recompute, devices if approach.parted else 1)
+        pieces = micro_batches_of(approach, devices)
+        whole, autocast = filled(rows, pieces), self.config.autocast
+        parts = parts_of(self._model, memory.row, whole, recompute, autocast, memory.activations)
+        return max(plan(parts, devices, pieces).bytes())
 
     def fitting(self, gpu: Gpu, recompute: bool, devices: int) -> int:
         """The most rows at a time on so many of these GPUs."""
-        return self.memory.fitting(gpu.usable_bytes, recompute, devices)
+        approach, usable = self.config.approach, gpu.usable_bytes
+        if not approach.layered:
+            shares = devices if approach.parted else 1
+            return self.memory.fitting(usable, recompute, shares)
+        fits, beyond = 0, 1
+        while self.bytes(beyond, recompute, devices) <= usable:
+            fits, beyond = beyond, 2 * beyond
+        while beyond - fits > 1:
+            middle = (fits + beyond) // 2
+            if self.bytes(middle, recompute, devices) <= usable:
+                fits = middle
+            else:
+                beyond = middle
+        return fits
+
+    def setting(self, gpu: Gpu, devices: int) -> Setting | None:
+        """How it trains there, as `fit` finds it: its rows at once, or parted; None if not at all.
+
+        Activations are recomputed only where that is needed, or chosen.
+        """
+        asked, chosen = self.config.rows, self.config.recompute
+        for recompute in (False, True) if chosen is None else (chosen,):
+            if self.bytes(asked, recompute, devices) <= gpu.usable_bytes:
+                return Setting(gpu, devices, asked, recompute)
+        recompute = chosen is not False
+        rows = largest_divisor(asked, self.fitting(gpu, recompute, devices))
+        return Setting(gpu, devices, rows, recompute) if rows else None
+
+    def forecast(self, setting: Setting) -> Forecast | None:
+        """How long it takes there; None if too little is known of the GPU."""
+        return forecast(self.config, self.memory, self.size, self.rows, setting)
+
+    def cheapest(self) -> Setting | None:
+        """The GPUs of the catalogue on which it costs least, among those with bfloat16."""
+        settings = [
+            setting
+            for gpu in known_gpus()
+            for devices in self.devices
+            if gpu.bf16 and gpu.usd_an_hour and (setting := self.setting(gpu, devices))
+        ]
+        return min(settings, key=self.usd, default=None)
+
+    def usd(self, setting: Setting) -> float:
+        """What it costs there; MuseQuestError if no price is known."""
+        foreseen = self.forecast(setting)
+        return setting.gpu.usd(foreseen.minutes, setting.devices) if foreseen else float("inf")
 
 
 def preflight(
@@ -61,35 +145,130 @@ def preflight(
     """A table of all approaches, and what else is to be known, a sentence each.
 
     `gpu` names one of gpus.yaml, or its memory; without it the GPU of this machine is judged, and
-    where there is none, each approach names the smallest that will do. A base model that cannot
-    be had, or a GPU on which no approach fits, raises MuseQuestError.
+    where there is none, each approach has a line for the GPUs on which it costs least; with "all",
+    one for every kind on which it fits. A base model of unknown sizes, or a GPU on which no
+    approach fits, raises MuseQuestError.
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
-    judged = find_gpu(gpu) if gpu else gpu_here()
+    judged = find_gpu(gpu) if gpu and gpu != ALL else None if gpu else gpu_here()
     model_config(profile)
     needs = needs_of(profile, bf16=judged is None or judged.bf16)
     if judged:
         _refuse_too_small(judged, needs)
-    table = pd.DataFrame([_line(need, judged) for need in needs])
-    return table, list(_findings(profile, needs, judged))
+    table = pd.DataFrame([line for need in needs for line in _lines(need, judged, gpu == ALL)])
+    return table, list(_findings(profile, needs, judged, table))
 
 
-def needs_of(profile: Profile, bf16: bool = True) -> list[Need]:
-    """What each approach of 2_model_finetuning/ needs on a GPU that has bfloat16, or has not."""
-    configs = [RunConfig.resolve(profile, load_approach(name)) for name in approach_names()]
-    row = configs[0].row
+def foresee(profile: str | Path | Profile, approach: str) -> dict[str, Any]:
+    """One approach's line of `preflight`, as `shown`: its memory, minutes, cost and disk."""
+    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    judged = gpu_here()
+    [need] = needs_of(profile, judged is None or judged.bf16, [approach])
+    [line] = shown(pd.DataFrame(_lines(need, judged, everywhere=False))).to_dict("records")
+    return {str(name): value for name, value in line.items()}
+
+
+def foreseen_here(config: RunConfig) -> dict[str, float | None]:
+    """What a run that begins is foreseen to take: minutes, peak memory (GiB a device), disk (GiB).
+
+    On a processor, whose speed no record says, minutes are None, and memory is what the process,
+    its model loaded, holds already and what a step adds.
+    """
+    [need] = needs_of(config.profile, bool(config.autocast), [config])
+    gpu, devices = gpu_here(), max(config.processes, shares_here(config.approach))
+    recompute = bool(config.recompute)
+    peak = need.bytes(config.rows, recompute, devices)
+    if gpu:
+        foreseen = need.forecast(Setting(gpu, devices, config.rows, recompute))
+        minutes = round(foreseen.minutes, 3) if foreseen else None
+        held = peak * constants()["memory"]
+    else:
+        loaded = need.memory.weights // (devices if config.approach.parted else 1)
+        minutes, held = None, peak - loaded + psutil.Process().memory_info().rss
+    return {
+        "minutes": minutes,
+        "peak_memory_gib": round(held / GIB, 3),
+        "disk_gib": round(need.written.end / GIB, 4),
+    }
+
+
+def compared(foreseen: dict[str, float | None], run: dict[str, Any]) -> dict[str, Any]:
+    """What was foreseen of a run that is done, with the ratio of it to what was, of each.
+
+    A warning says what a GPU took beyond the error that benchmarks/records/forecast.json states.
+    """
+    given, peaks = constants(), run["peak_memory_gib"]
+    was = {
+        "minutes": run["minutes"],
+        "peak_memory_gib": max(peaks[name] for name in peaks if name != "cpu" or len(peaks) == 1),
+        "disk_gib": run["disk_gib"],
+    }
+    ratios = {
+        key: round(value / was[key], 3) for key, value in foreseen.items() if value and was[key]
+    }
+    errors = {"minutes": given["minutes_error"], "peak_memory_gib": given["memory_error"]}
+    beyond = [
+        f"{key} {was[key]:g} where {foreseen[key]:g} were foreseen (± {error:.0%})"
+        for key, error in errors.items()
+        if "minutes" in ratios and key in ratios and abs(ratios[key] - 1) > error
+    ]
+    if beyond:
+        LOGGER.warning("The run took %s.", " and ".join(beyond))
+    return {**foreseen, "ratio": ratios}
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `preflight`'s table that one line of a terminal holds."""
+    counted = table["devices"].map(lambda number: f"{number} x " if number > 1 else "")
+    where = table["bottleneck"].where(table["fits"], "does not fit")
+    named = table.assign(gpus=counted + table["gpu"], bottleneck=where)
+    return named[[*SHOWN, "bottleneck"]].round(2)
+
+
+def needs_of(
+    profile: Profile, bf16: bool = True, runs: Sequence[str | RunConfig] | None = None
+) -> list[Need]:
+    """What runs need on a GPU that has bfloat16, or has not: all approaches, or those given."""
+    configs = [
+        RunConfig.resolve(profile, load_approach(run)) if isinstance(run, str) else run
+        for run in runs or approach_names()
+    ]
+    row, rows, size = configs[0].row, Rows.of(configs[0]), Size.of(configs[0])
+    kept: dict[str, Activations] = {}
     needs = []
     for config in configs:
         if config.settings.get("bf16") is None and config.settings.get("fp16") is None:
             config = config.fitted({"bf16": bf16})  # as training chooses where that is left open
-        memory = memory_of(config, row)
-        written = written_by(empty_model(profile, config.approach), config)
-        needs.append(Need(config, memory, written.peak))
+        approach = config.approach
+        alike = repr((approach.tuning, approach.lora, approach.quantization, config.autocast))
+        memory = memory_of(config, row, kept.get(alike))
+        kept[alike] = memory.activations
+        merged = size.all * config.dtype.itemsize if approach.strategy == "fsdp" else 0
+        written = Written(memory.saved, memory.states, merged)
+        needs.append(Need(config, memory, written, size, rows))
     return needs
 
 
-def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
-    """An approach's row of the table, in GiB; with a GPU, the rows that fit on it at a time."""
+def _lines(need: Need, gpu: Gpu | None, everywhere: bool) -> Iterator[dict[str, Any]]:
+    """An approach's rows of the table, in GiB, minutes and USD."""
+    if everywhere:
+        fitting = [
+            setting
+            for each in known_gpus()
+            if (setting := next(filter(None, (need.setting(each, n) for n in need.devices)), None))
+        ]
+        yield from (_line(need, setting.gpu, setting) for setting in fitting)
+    elif gpu:
+        settings = (need.setting(gpu, devices) for devices in need.devices)
+        yield _line(need, gpu, next(filter(None, settings), None))
+    else:
+        setting = need.cheapest()
+        least = {"smallest_gpu": smallest(need)}
+        yield {**_line(need, setting.gpu if setting else None, setting), **least}
+
+
+def _line(need: Need, gpu: Gpu | None, setting: Setting | None) -> dict[str, Any]:
+    """One approach on GPUs of one kind; without a setting it does not fit on any number of them."""
     memory, rows = need.memory, need.config.rows
     line: dict[str, Any] = {
         "approach": need.name,
@@ -98,30 +277,39 @@ def _line(need: Need, gpu: Gpu | None) -> dict[str, Any]:
         "optimizer_gib": memory.optimizer / GIB,
         "row_gib": memory.activations.of_row(memory.row, False) / GIB,
         "row_recomputed_gib": memory.activations.of_row(memory.row, True) / GIB,
-        "rows": rows,
+        "rows": setting.rows if setting else rows,
         "total_gib": memory.total(rows, True) / GIB,
-        "disk_gib": need.disk / GIB,
+        "disk_gib": need.written.peak / GIB,
+        "gpu": gpu.name if gpu else "none known",
+        "devices": setting.devices if setting else need.devices[-1],
+        "fits": setting is not None,
     }
-    line = {key: round(value, 2) if "gib" in key else value for key, value in line.items()}
-    if gpu is None:
-        return {**line, "smallest_gpu": smallest(need)}
-    devices = next((n for n in need.shares if need.fitting(gpu, True, n)), need.shares[-1])
-    return {
-        **line,
-        "devices": devices,
-        "rows_fit": need.fitting(gpu, False, devices),
-        "rows_fit_recomputed": need.fitting(gpu, True, devices),
-    }
+    if gpu:
+        devices = line["devices"]
+        line["rows_fit"] = need.fitting(gpu, False, devices)
+        line["rows_fit_recomputed"] = need.fitting(gpu, True, devices)
+        line["most_rows"] = max(line["rows_fit"], line["rows_fit_recomputed"])
+    if setting:
+        held = need.bytes(setting.rows, setting.recompute, setting.devices)
+        line[RECOMPUTE] = setting.recompute
+        line["peak_gib"] = held * constants()["memory"] / GIB
+        if foreseen := need.forecast(setting):
+            line["minutes"], line["bottleneck"] = foreseen.minutes, foreseen.bottleneck
+            if setting.gpu.usd_an_hour:
+                line["usd"] = setting.gpu.usd(foreseen.minutes, setting.devices)
+    rounded = {key: round(line[key], 2) for key in line if key.endswith("_gib")}
+    unknown = dict.fromkeys(("peak_gib", "minutes", "usd", "most_rows"), float("nan"))
+    return {**unknown, "bottleneck": None, **line, **rounded}
 
 
 def smallest(need: Need) -> str:
     """The smallest GPU on which the approach trains with its own rows at a time, or with one."""
     asked = need.config.rows
-    recompute = need.config.recompute  # if open, training does so where needed
+    recompute = need.config.recompute is not False  # if open, training does so where needed
     for rows in (asked, 1):
-        for devices in need.shares:
+        for devices in need.devices:
             for gpu in known_gpus():
-                if need.fitting(gpu, recompute is not False, devices) >= rows:
+                if need.bytes(rows, recompute, devices) <= gpu.usable_bytes:
                     number = f"{devices} x " if devices > 1 else ""
                     return f"{number}{gpu.name}" + ("" if rows == asked else " (1 row)")
     return "none known"
@@ -129,10 +317,10 @@ def smallest(need: Need) -> str:
 
 def _refuse_too_small(gpu: Gpu, needs: list[Need]) -> None:
     """Raise MuseQuestError if no approach takes one row on such a GPU, however many of them."""
-    if any(need.fitting(gpu, True, devices) for need in needs for devices in need.shares):
+    if any(need.fitting(gpu, True, devices) for need in needs for devices in need.devices):
         return
-    least = min(needs, key=lambda need: need.memory.total(1, True, need.shares[-1]))
-    total = least.memory.total(1, True, least.shares[-1]) / GIB
+    least = min(needs, key=lambda need: need.bytes(1, True, need.devices[-1]))
+    total = least.bytes(1, True, least.devices[-1]) / GIB
     raise MuseQuestError(
         f"The GPU {gpu.name} has {gpu.usable_bytes / GIB:.1f} GiB usable, and even "
         f"'{least.name}' takes {total:.1f} GiB for one row at a time; it would fit on: "
@@ -140,24 +328,28 @@ def _refuse_too_small(gpu: Gpu, needs: list[Need]) -> None:
     )
 
 
-def _findings(profile: Profile, needs: list[Need], gpu: Gpu | None) -> Iterator[str]:
+def _findings(
+    profile: Profile, needs: list[Need], gpu: Gpu | None, table: pd.DataFrame
+) -> Iterator[str]:
     """What is missing or will be in the way, a sentence each."""
     yield _base_model(profile)
     if not split_path(profile.collection, "train").exists():
         yield (
-            f"data/{profile.collection}/dataset is not there yet, so a long dialog was supposed: "
-            "run stage 1 first for exact figures."
+            f"data/{profile.collection}/dataset is not there yet, so a long dialog was supposed, "
+            "and for minutes the rows of the published experiment: run stage 1 first for exact "
+            "figures."
         )
     if gpu and not gpu.bf16:
         yield (
             f"The GPU {gpu.name} has no bfloat16: set fp16=true, and in the profile dtype: float16 "
             "for approaches with adapters, dtype: float32 for full tuning."
         )
-    free, most = free_gib(home()), max(needs, key=lambda need: need.disk)
-    if free < most.disk / GIB:
+    yield from _costs(gpu, table)
+    free, most = free_gib(home()), max(needs, key=lambda need: need.written.peak)
+    if free < most.written.peak / GIB:
         yield (
             f"{home()} has {free:.1f} GiB free; '{most.name}' needs up to "
-            f"{most.disk / GIB:.1f} GiB for its checkpoints."
+            f"{most.written.peak / GIB:.1f} GiB for its checkpoints."
         )
     for need in needs:
         if (run_dir(profile.name, need.name) / "state").exists():
@@ -165,80 +357,50 @@ def _findings(profile: Profile, needs: list[Need], gpu: Gpu | None) -> Iterator[
     yield f"An optimizer step has {needs[0].config.rows_a_step} rows a device."
 
 
+def _costs(gpu: Gpu | None, table: pd.DataFrame) -> Iterator[str]:
+    """How far minutes and memory can be trusted, of when the prices are, and what costs least."""
+    given = constants()
+    if table["minutes"].notna().any():
+        yield (
+            f"Of measured runs, each foreseen from the others, minutes were within "
+            f"{given['minutes_error']:.0%} and memory within {given['memory_error']:.0%} "
+            "(benchmarks/records/forecast.json)."
+        )
+    if gpu and gpu.bf16_tflops and not gpu.usd_an_hour:
+        try:
+            gpu.usd(0.0, 1)
+        except MuseQuestError as error:
+            yield str(error)
+    priced = table.dropna(subset=["usd"])
+    if len(priced):
+        least = priced.loc[priced["usd"].astype(float).idxmin()]
+        names = set(priced["gpu"])
+        dates = sorted(
+            {f"{each.priced} ({each.price})" for each in known_gpus() if each.name in names}
+        )
+        yield (
+            f"USD are for GPUs alone, by prices of {', '.join(dates)}; the least is "
+            f"{least['usd']:.2f} for '{least['approach']}' on {least['devices']} x {least['gpu']}."
+        )
+
+
 def _base_model(profile: Profile) -> str:
-    """Where the base model is; MuseQuestError if it can neither be found nor fetched."""
+    """Where the base model is, or how it gets here."""
     if Path(profile.base_model_source).is_dir():
         return f"The base model is the folder {profile.base_model}."
-    kept = any(
-        cached_file(
-            profile.base_model_source,
-            name,
-            local_files_only=True,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        for name in WEIGHT_FILES
+    if any(is_here(profile, name) for name in WEIGHT_FILES):
+        return f"The base model {profile.base_model} is in the cache {hub.HF_HUB_CACHE}."
+    known = (
+        "its sizes come with the package"
+        if shape_alone(profile)
+        else f"only its configuration is in the cache {hub.HF_HUB_CACHE}"
     )
-    if kept:
-        return f"The base model {profile.base_model} is in the cache {constants.HF_HUB_CACHE}."
-    if constants.HF_HUB_OFFLINE:
-        raise MuseQuestError(
-            f"Of the base model '{profile.base_model}' only the configuration is in the cache "
-            f"{constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to ask the Hub: fetch it once "
-            f"with `hf download {profile.base_model}` while online."
+    if hub.HF_HUB_OFFLINE:
+        return (
+            f"The base model {profile.base_model} is not here ({known}), and HF_HUB_OFFLINE "
+            f"forbids to ask the Hub: fetch it once with `hf download {profile.base_model}` while "
+            "online."
         )
-    return f"The base model {profile.base_model} will be downloaded to {constants.HF_HUB_CACHE}."
-
-
-BY_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*Gi?B", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One kind of GPU; `gib` is all its memory."""
-
-    name: str
-    gib: float
-    bf16: bool
-
-    @property
-    def usable_bytes(self) -> int:
-        """What a training run may take of its memory."""
-        return int(self.gib * GIB * USABLE)
-
-
-def known_gpus() -> list[Gpu]:
-    """Those of gpus.yaml, the smallest first."""
-    listed = read_yaml(Path(__file__).with_name("gpus.yaml"))
-    return sorted((Gpu(name, **values) for name, values in listed.items()), key=lambda g: g.gib)
-
-
-def find_gpu(name: str) -> Gpu:
-    """A GPU by its name, in any spelling of case and spaces, or by its memory ("24GiB").
-
-    Raises MuseQuestError with the nearest name for one that is not known.
-    """
-    if match := BY_MEMORY.fullmatch(name.strip()):
-        return Gpu(name, float(match[1]), bf16=True)
-    known = {_plain(gpu.name): gpu for gpu in known_gpus()}
-    for form in (_plain(name), _plain(name).removeprefix("nvidia")):
-        if form in known:
-            return known[form]
-    nearest = nearest_of(_plain(name), known)
-    raise MuseQuestError(
-        f"There is no GPU '{name}' in gpus.yaml; the nearest is '{known[nearest].name}', and any "
-        "other can be given by its memory, as in --gpu 24GiB."
+    return (
+        f"The base model {profile.base_model} ({known}) will be downloaded to {hub.HF_HUB_CACHE}."
     )
-
-
-def gpu_here() -> Gpu | None:
-    """The first GPU of this machine, if it has one."""
-    if not torch.cuda.is_available():
-        return None
-    properties = torch.cuda.get_device_properties(0)
-    bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    return Gpu(properties.name, properties.total_memory / GIB, bf16)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).lower()

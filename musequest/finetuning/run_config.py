@@ -28,7 +28,14 @@ from ..settings import Approach, Profile, suited, training_settings
 from ..training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from .activations import RowShape
 from .collator import DocentCollator
-from .models import base_fingerprint, default_device, load_processor, model_config, weights_dtype
+from .models import (
+    base_fingerprint,
+    default_device,
+    load_processor,
+    model_config,
+    shape_alone,
+    weights_dtype,
+)
 from .optimizer import MASTER_WEIGHTS
 from .records import RECOMPUTE, ROWS, rows_a_step
 from .trackers import chosen_trackers
@@ -38,6 +45,7 @@ AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")
 # Optimizers that take weights of which each process holds a share.
 SHARDED = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop")
 STEPS_TRIED = 20
+LETTERS_A_TOKEN = 4  # of English, and of the JSON around it
 # A share of all steps below 1, a number of steps from 1 on.
 DEFAULTS = {
     "eval_steps": 0.05,
@@ -47,6 +55,11 @@ DEFAULTS = {
 }
 # Where there is no dataset yet: the longest published answers have about 300 words.
 SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
+
+
+def text_tokens(letters: int) -> int:
+    """About how many tokens a dialog of so many letters has, its marks of JSON among them."""
+    return math.ceil(letters / LETTERS_A_TOKEN)
 
 
 @dataclass(frozen=True)
@@ -177,10 +190,16 @@ class RunConfig:
         row = {"data_id": "largest", "dialog": dialog, "image": photo}
         return collator.encode(row)
 
-    @property
+    @cached_property
     def row(self) -> RowShape:
-        """The shape of the largest row."""
-        return RowShape.of(self.largest_row, self.base_config.vision_config.patch_size)
+        """The shape of the largest row; a guess from its letters where the model is not here."""
+        if shape_alone(self.profile) is None:
+            return RowShape.of(self.largest_row, self.base_config.vision_config.patch_size)
+        try:
+            dialogs = self.train_rows["dialog"]
+        except MuseQuestError:
+            dialogs = [SUPPOSED]
+        return RowShape.supposed(self.profile, text_tokens(max(map(len, dialogs))))
 
     @property
     def device(self) -> torch.device:

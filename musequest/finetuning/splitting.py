@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile, load_approach, load_profile, training_settings
-from .activations import RowShape, count_activations, empty_model, named_parts
+from .activations import Activations, RowShape, count_activations, empty_model, named_parts
 from .distributed import world_size
 from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
@@ -116,14 +116,15 @@ def parts_of(
     rows: int,
     checkpointing: bool = False,
     autocast: torch.dtype | None = None,
+    kept: Activations | None = None,
 ) -> list[Part]:
     """The chain of an empty model of the Idefics family, in the order in which data passes it.
 
     A step has `rows` rows of this shape. With gradient `checkpointing` a decoder layer keeps its
     input alone, and is computed again, one at a time, on its device. `autocast` is the dtype of
-    mixed precision.
+    mixed precision. Activations are counted unless they are `kept` of such a model.
     """
-    kept, tokens, parts = count_activations(model, autocast), rows * row.tokens, []
+    kept, tokens, parts = kept or count_activations(model, autocast), rows * row.tokens, []
     for name, module in named_parts(model):
         weights = sum(p.nbytes for p in module.parameters())
         trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)

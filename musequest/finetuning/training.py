@@ -37,7 +37,8 @@ from .distributed import (
 from .memory import out_of_memory
 from .model_info import write_model_info
 from .models import WEIGHTS, base_digests, check_adapter, check_base_model, name_base_model
-from .records import RunRecord, check_weights, finished_record, peak_memory_gib
+from .preflight import compared, foreseen_here
+from .records import RunRecord, check_weights, disk_gib, finished_record, peak_memory_gib
 from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards
 from .trackers import tracker_settings, wandb_run
@@ -194,6 +195,7 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
     trainer.add_callback(stop)
     trainer.add_callback(counted)
     trainable, total = trainer.parameter_counts()
+    foreseen = run_on_rank0(lambda: foreseen_here(config))
     batch = {
         "per_device_train_batch_size": trainer.args.per_device_train_batch_size,
         "gradient_accumulation_steps": trainer.args.gradient_accumulation_steps,
@@ -233,7 +235,7 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
     outcome = _outcome(trainer)
     del trainer  # or the model read back would lie beside it
     free_memory()
-    return run_on_rank0(lambda: _finish(config, folder, record, outcome))
+    return run_on_rank0(lambda: _finish(config, folder, record, {**outcome, "foreseen": foreseen}))
 
 
 def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
@@ -277,4 +279,6 @@ def _finish(
     outcome["weights_sha256"] = digests_of(folder.folder, weights.rglob("*"))
     record.finish(**outcome)
     folder.drop_optimizer()
+    was = {**outcome, "disk_gib": disk_gib(folder.folder)}
+    outcome["foreseen"] = compared(outcome["foreseen"], was)
     return record.finish(**outcome)

@@ -8,12 +8,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+import torch
 from tiny_dialogs import write_dataset, write_profile
+from transformers import AutoModelForImageTextToText
 
 from musequest.__main__ import main
 from musequest.errors import MuseQuestError
-from musequest.finetuning.preflight import find_gpu, known_gpus, needs_of, preflight, smallest
+from musequest.finetuning.activations import RowShape
+from musequest.finetuning.gpus import find_gpu, known_gpus
+from musequest.finetuning.models import SHAPES, model_config
+from musequest.finetuning.preflight import compared, foresee, needs_of, preflight, smallest
+from musequest.finetuning.training import train
 from musequest.home import root
+from musequest.keys import read_yaml
+from musequest.settings import load_profile
 
 
 @pytest.fixture
@@ -31,7 +39,38 @@ def test_every_approach_has_a_line_and_findings_are_sentences(profile, tmp_path,
     assert "float16 for approaches with adapters, dtype: float32 for full tuning" in told
     assert "is not there yet" not in told
     assert main(["preflight", "--profile", str(tmp_path / "tiny.yaml"), "--gpu", "24 GiB"]) == 0
-    assert "lora" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "lora" in told and all(len(line) <= 100 for line in told.splitlines()[:7])
+
+
+def test_of_a_gpu_of_the_catalogue_minutes_and_cost_are_said(profile):
+    table, findings = preflight(profile, "RTX A5000")
+    assert (table.minutes > 0).all() and (table.usd > 0).all() and table.fits.all()
+    hours = table.minutes * table.devices / 60
+    assert table.usd.to_list() == pytest.approx((0.36 * hours).to_list(), abs=0.01)
+    assert table[table.approach == "lora_ddp"].devices.item() == 2
+    told = " ".join(findings)
+    assert "minutes were within" in told and "by prices of 2025-01 (paid)" in told
+    by_memory, _ = preflight(profile, "24GiB")
+    assert by_memory.minutes.isna().all() and by_memory.usd.isna().all()
+
+
+def test_a_gpu_without_a_price_is_one_sentence_with_the_nearest(profile):
+    table, findings = preflight(profile, "A10G")
+    assert (table.minutes > 0).all() and table.usd.isna().all()
+    [told] = [each for each in findings if "no price of the GPU 'A10G'" in each]
+    assert "the nearest with one is 'A100 80GB'" in told
+    with pytest.raises(MuseQuestError, match="no price of the GPU 'T4'.*nearest with one is 'L4'"):
+        find_gpu("T4").usd(60, 1)
+    assert find_gpu("L4").usd(90, 2) == pytest.approx(1.32)
+
+
+def test_of_all_gpus_every_kind_has_a_line_and_the_cheapest_is_among_them(profile):
+    everywhere, _ = preflight(profile, "all")
+    assert set(everywhere.gpu) == {gpu.name for gpu in known_gpus()}
+    best = foresee(profile, "lora")
+    lora = everywhere[(everywhere.approach == "lora") & everywhere.usd.notna()]
+    assert best["gpus"] in set(lora[lora.usd == lora.usd.min()].gpu)
 
 
 def test_without_a_gpu_the_smallest_that_will_do_is_named(profile):
@@ -45,7 +84,11 @@ def test_a_gpu_too_small_says_what_would_fit(profile):
 
 
 @pytest.mark.parametrize(
-    ("name", "gib"), [("a100 80gb", 80), ("NVIDIA H200", 140), ("rtx-4090", 24), ("12.5 GB", 12.5)]
+    ("name", "gib"),
+    [
+        *(("a100 80gb", 80), ("NVIDIA H200", 140), ("rtx-4090", 24), ("12.5 GB", 12.5)),
+        *(("H100", 80), ("NVIDIA A100-SXM4-80GB", 80)),
+    ],
 )
 def test_gpus_are_found_by_name_and_memory(name, gib):
     assert find_gpu(name).gib == gib
@@ -54,6 +97,90 @@ def test_gpus_are_found_by_name_and_memory(name, gib):
 def test_an_unknown_gpu_is_one_sentence():
     with pytest.raises(MuseQuestError, match="no GPU 'H2000'.*nearest is 'H200'.*--gpu 24GiB"):
         find_gpu("H2000")
+
+
+def test_every_shipped_shape_has_the_numbers_of_its_weights(monkeypatch, tmp_path):
+    """Models of the Hub that shipped profiles name are known without it, and counted whole."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    shapes = read_yaml(SHAPES)
+    for path in (root() / "profiles").glob("*.yaml"):
+        profile = load_profile(path)
+        if (root() / profile.base_model).is_dir():
+            continue
+        config = model_config(profile)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config)
+        counted = sum(p.numel() for p in model.parameters())
+        assert counted == shapes[profile.base_model]["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "row"),
+    [
+        ("idefics2-8b", RowShape(100 + 66, 1, 70 * 70)),
+        ("idefics3-8b", RowShape(100 + 5 * 171, 5, 26 * 26)),
+        ("smolvlm-256m", RowShape(100 + 66, 1, 32 * 32)),
+    ],
+)
+def test_a_row_is_supposed_as_the_model_would_take_it(profile, row):
+    assert RowShape.supposed(load_profile(profile), text_tokens=100) == row
+
+
+def test_a_bare_laptop_foresees_the_published_profile(tmp_path):
+    """No cache, no model, no network: a proxy that nobody listens at refuses whatever is asked."""
+    dead = dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://[::1]:9"
+    )
+    own = {"HF_HOME": str(tmp_path), "MUSEQUEST_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "-m", "musequest", "preflight", "--profile", "idefics2-8b"]
+    ended = subprocess.run(
+        [*command, "--gpu", "A100 80GB"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **dead, **own, "PYTHONPATH": str(root())},
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout.splitlines()
+    assert told[0].split() == [
+        *("approach", "gpus", "rows", "most_rows", "peak_gib", "minutes", "usd", "disk_gib"),
+        "bottleneck",
+    ]
+    assert len(told[1:7]) == 6 and not any("does not fit" in line for line in told)
+    assert "its sizes come with the package" in ended.stdout
+
+
+def test_devices_that_share_weights_gather_a_layer_and_its_neighbour(profile):
+    """FSDP holds its share and what it computes with, DDP a copy and the buckets of gradients."""
+    needs = {need.name: need.memory for need in needs_of(profile)}
+    sharded, copied, alone = (needs[name] for name in ("full_fsdp", "lora_ddp", "lora"))
+    assert sharded.gathered > 0 and alone.gathered == 0
+    learning = 3 * sharded.activations.of_row(sharded.row, False)
+    states = (sharded.weights + sharded.optimizer) // 2
+    assert sharded.total(3, False, 2) == max(
+        sharded.fixed // 2, states + sharded.gathered + learning
+    )
+    assert copied.weights == alone.weights + alone.gradients
+
+
+def test_a_run_says_what_was_foreseen_of_it(profile):
+    """On a processor, whose speed no record says, memory and disk, and no minutes."""
+    few = {"max_steps": "2", "eval_steps": "1"}
+    told = train(profile, "full", few, progress=False)["foreseen"]
+    assert told["minutes"] is None and "minutes" not in told["ratio"]
+    assert 0.7 < told["ratio"]["peak_memory_gib"] < 1.3
+    assert 0.5 < told["ratio"]["disk_gib"] < 100  # of so small a run records are the most
+
+
+def test_a_run_beyond_the_stated_error_says_so(caplog):
+    run = {"minutes": 10.0, "peak_memory_gib": {"cpu": 16.0, "cuda:0": 40.0}, "disk_gib": 2.0}
+    near = compared({"minutes": 11.0, "peak_memory_gib": 41.0, "disk_gib": 1.0}, run)
+    assert near["ratio"] == {"minutes": 1.1, "peak_memory_gib": 1.025, "disk_gib": 0.5}
+    assert not caplog.records
+    far = compared({"minutes": 20.0, "peak_memory_gib": 41.0, "disk_gib": 2.0}, run)
+    assert far["ratio"]["minutes"] == 2.0
+    [said] = caplog.messages
+    assert said == "The run took minutes 10 where 20 were foreseen (± 28%)."
 
 
 class Hub(BaseHTTPRequestHandler):
