@@ -83,8 +83,11 @@ def ask(
     rows = _rows_about(Path(photo), questions or (QUESTION,))
     profile, system = _opened(profile, system)
     _check_local(system, "choose a local system")
+    from ..finetuning.vision import unkept
+
     system.problems = []
-    answers = [row["answer"] for row in system.answer(rows, progress=False)]
+    with unkept():
+        answers = [row["answer"] for row in system.answer(rows, progress=False)]
     for problem in system.problems:
         LOGGER.warning("%s: %s", system.name, problem)
     return answers
