@@ -42,7 +42,7 @@ class Profile:
     image_splitting: bool = False  # whether a photo is also shown in four crops
     dtype: str = "float32"  # of the weights: float32, bfloat16, float16 or auto
     max_new_tokens: int = 160  # longest answer
-    generation_batch_size: int = 8  # photos answered together
+    generation_batch_size: int | None = None  # photos answered together; None for all that fit
     evaluation_split: str = "test"  # the split that is answered and scored
     # Folder of photos from outside the collection, relative to the repository; null for none.
     outsiders: str | None = "assets/pocket_outsiders"
