@@ -56,7 +56,7 @@ from transformers import (
 from musequest.creation.dataset import load_split
 from musequest.files import write_json
 from musequest.finetuning.collator import EncodedDialogs, FilledRows, loader_settings
-from musequest.finetuning.models import TUNINGS, default_device, vision_models
+from musequest.finetuning.models import TUNINGS, default_device
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import (
     GIB,
@@ -72,6 +72,7 @@ from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer
 from musequest.finetuning.training import train
+from musequest.finetuning.vision import vision_models
 from musequest.home import root
 from musequest.settings import Profile, load_approach, load_profile
 
@@ -106,20 +107,17 @@ class Way:
     def applied(self, model: torch.nn.Module) -> Iterator[None]:
         """The model so, and behind the block as it was."""
         towers = vision_models(model)
-        ours = [tower.forward for tower in towers]
-        stores = [getattr(forward, "store", None) for forward in ours]
+        ours = [(tower, tower.forward, tower.forward.store) for tower in towers]
         try:
-            for tower, forward in zip(towers, ours, strict=True):
-                if hasattr(forward, "store") and not self.stored:
-                    forward.store = None
+            for tower, frozen, _ in ours:
+                if not self.stored:
+                    frozen.store = None
                 if not self.own_tower:
                     del tower.forward  # that of the library's class comes forth
             yield
         finally:
-            for tower, forward, store in zip(towers, ours, stores, strict=True):
-                tower.forward = forward
-                if hasattr(forward, "store"):
-                    forward.store = store
+            for tower, frozen, store in ours:
+                tower.forward, frozen.store = frozen, store
             model.zero_grad(set_to_none=True)
             model.activation_checkpointing_disable()
             if getattr(model, "_require_grads_hooks", None):

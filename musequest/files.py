@@ -40,8 +40,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unique = f"{uuid.uuid4().hex[:6]}{os.getpid() & 0xFFFFFF:06x}"
-    temporary = path.with_name(f".{path.stem}.{unique}{path.suffix}")
+    temporary = temporary_name(path)
     _OPEN.add(temporary)
     try:
         _clear_left(path)
@@ -60,6 +59,12 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):  # a read-only disk refuses that even where there is nothing
             temporary.unlink(missing_ok=True)
         _OPEN.discard(temporary)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` that says which process writes there, and that it is not done yet."""
+    unique = f"{uuid.uuid4().hex[:6]}{os.getpid() & 0xFFFFFF:06x}"
+    return path.with_name(f".{path.stem}.{unique}{path.suffix}")
 
 
 def _clear_left(path: Path) -> None:

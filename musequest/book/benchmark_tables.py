@@ -106,7 +106,8 @@ def scale(record: Record) -> str:
     tables = []
     for part, noun in (("stage_1", "exhibits"), ("training", "epochs")):
         keys = [noun, "seconds", "peak_memory_gib", "disk_gib"]
-        tables.append(markdown(spaced(pd.DataFrame(record[part], dtype=object)[keys])))
+        rows = pd.DataFrame(record[part], columns=keys, dtype=object)
+        tables.append(markdown(spaced(rows)))
     told = "\n".join(tables)
     grows = ", ".join(f"{name} {power}" for name, power in record["grows_by"].items())
     return f"{where(record)}:\n\n{told}\nExponents of the growth: {grows}.\n"

@@ -22,7 +22,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from ..settings import Approach, Profile
-from .models import TUNINGS, freeze_vision, model_config, vision_models, weights_dtype
+from .models import TUNINGS, model_config, weights_dtype
+from .vision import freeze_vision, vision_models
 
 EMBEDDINGS = "model.text_model.embed_tokens"
 # Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is

@@ -21,11 +21,12 @@ from transformers import AutoModelForImageTextToText
 from ..errors import MuseQuestError
 from .activations import Activations, RowShape, count_activations
 from .distributed import any_rank
-from .models import TUNINGS, vision_models
+from .models import TUNINGS
 from .optimizer import MASTER_WEIGHTS
 from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
 from .splitting import fullest_here, shares_here
+from .vision import vision_models
 
 LOGGER = logging.getLogger("musequest")
 # Bytes of a step with so many rows at a time, with activations recomputed or not.

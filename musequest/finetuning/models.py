@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,11 @@ from transformers.utils import cached_file
 
 from ..errors import MuseQuestError
 from ..files import check_digests, digests_of, read_json, write_json
-from ..home import run_dir
+from ..home import collection_dir, run_dir
 from ..hub import of_base_model, of_run
 from ..settings import Approach, Profile, load_approach
 from .records import finished_record
+from .vision import freeze_vision, learns, vision_models
 
 # The projections of text model and connector, by their whole module name; the last alternative is
 # the connector of Idefics3 and SmolVLM, one matrix.
@@ -88,13 +88,18 @@ def load_model(
     options["output_loading_info"] = True
     model, found = of_base_model(AutoModelForImageTextToText.from_pretrained, profile, **options)
     _check_whole(model, found, profile.base_model)
-    freeze_vision(model)
+    look_once(model, profile)
     for module in model.modules() if quantization else ():
         # Else bitsandbytes repacks 4-bit weights for one processor's bfloat16 instructions, at the
         # first validation, and from then on no gradient passes through these layers.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model.eval()
+
+
+def look_once(model: nn.Module, profile: Profile) -> None:
+    """Freeze the vision model; what it makes of a photo is kept beside the profile's collection."""
+    freeze_vision(model, collection_dir(profile.collection) / "vision", profile.vision_store_gib)
 
 
 def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
@@ -200,6 +205,7 @@ def load_kept(
         options["output_loading_info"] = True
         model, found = AutoModelForImageTextToText.from_pretrained(weights, **options)
         _check_whole(model, found, str(weights))
+        look_once(model, profile)
         return model.eval()
     model = load_model(profile, quantization=approach.quantization, device=device)
     if approach.quantization and dequantized:
@@ -278,46 +284,6 @@ def _peft_calling_old_names() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
         yield
-
-
-def freeze_vision(model: nn.Module) -> None:
-    """No gradients for the vision model, nor through it, and eval mode while the rest is training.
-
-    Else, where activations are recomputed, the library has its photos learn too, and all its layers
-    keep what that takes (`enable_input_require_grads`). All of this ends where something in it is
-    made trainable afterwards, as by an adapter that names its modules.
-    """
-    for module in vision_models(model):
-        module.requires_grad_(False)
-        module.register_forward_pre_hook(_stay_in_eval_mode)
-        module.forward = _without_gradients(module, module.forward)
-
-
-def vision_models(model: nn.Module) -> list[nn.Module]:
-    """The part that sees the photo, of any model of the family."""
-    named = model.named_modules()
-    return [module for name, module in named if name.split(".")[-1] == "vision_model"]
-
-
-def _stay_in_eval_mode(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    if not learns(module):
-        module.eval()
-
-
-def _without_gradients(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    """`forward` of a module, in which no gradients are kept unless the module learns."""
-
-    @functools.wraps(forward)
-    def run(*inputs: Any, **options: Any) -> Any:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learns(module)):
-            return forward(*inputs, **options)
-
-    return run
-
-
-def learns(module: nn.Module) -> bool:
-    """Whether any of the module's parameters is trainable."""
-    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _check_whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> None:

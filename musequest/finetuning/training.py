@@ -42,6 +42,7 @@ from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards
 from .trackers import tracker_settings, wandb_run
 from .trainer import DocentTrainer, check_kept, free_memory
+from .vision import vision_store
 
 LOGGER = logging.getLogger("musequest")
 
@@ -245,6 +246,7 @@ def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
     seconds = state.log_history[-1]["seconds"]
     rows = state.epoch * len(trainer.train_dataset.rows)
     peaks = all_gather(peak_memory_gib())
+    store = vision_store(trainer.model)
     return {
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),
@@ -255,6 +257,7 @@ def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
         "peak_memory_gib": {
             device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]
         },
+        "vision_store": store.figures() if store else None,
     }
 
 

@@ -19,6 +19,7 @@ from ..creation.texts import flaw_of
 from ..errors import LOGGER, MuseQuestError
 from ..finetuning.generation import BASE, Docent
 from ..finetuning.trainer import free_memory
+from ..finetuning.vision import unkept
 from ..home import run_dir
 from ..photos import prepared_photo
 from ..predictions import Rows, System, answers_of
@@ -85,7 +86,8 @@ def ask(
     _check_local(system, "choose a local system")
     rows = _rows_about(Path(photo), questions or (QUESTION,))
     system.problems = []
-    answers = [row["answer"] for row in system.answer(rows, progress=False)]
+    with unkept():
+        answers = [row["answer"] for row in system.answer(rows, progress=False)]
     for problem in system.problems:
         LOGGER.warning("%s: %s", system.name, problem)
     return answers

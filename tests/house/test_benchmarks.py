@@ -56,20 +56,19 @@ def shown(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def record():
     """The path of a GPU: each way to train in turn, one approach a process."""
-    sizes = [*SMALL, "--folder", POCKET, "--rows", 2, "--steps", 3, "--rounds", 1]
-    return figures_of("training", "8b", *sizes, "--approaches", "qlora", "full")
+    sizes = [*SMALL, "--folder", POCKET, "--rows", 2, "--steps", 2, "--rounds", 1]
+    return figures_of("training", "8b", *sizes, "--approaches", "qlora")
 
 
 def test_each_way_to_train_is_timed_and_its_memory_counted(record):
-    assert [run["approach"] for run in record["runs"]] == 7 * ["qlora"] + 7 * ["full"]
-    assert {run["way"] for run in record["runs"]} == {*bench.WAYS}
+    assert [run["way"] for run in record["runs"]] == [*bench.WAYS]
     for run in record["runs"]:
         assert run["samples_per_second"] == pytest.approx(2 / run["seconds_a_step"], rel=0.01)
-        assert run["peak_memory_gib"]["cpu"] > 0.1 and run["steps"] == 3
+        assert run["peak_memory_gib"]["cpu"] > 0.1 and run["steps"] == 2
         recomputing = run["way"] in ("published", "with all activations recomputed")
         assert run["recomputed"] == recomputing
     assert record["weights"] == "random" and record["hardware"]["cpu_cores"] >= 1
-    ours, published, *_ = (run["seconds_a_step"] for run in record["runs"])
+    ours, published = (run["seconds_a_step"] for run in record["runs"][:2])
     times = record["times_ours"]["seconds_a_step"]["qlora"]["published"]
     assert times == pytest.approx(published / ours, rel=0.01)
     assert record["gflop"]["vision"] > 0 and record["gflop"]["text"] > 0
@@ -77,7 +76,7 @@ def test_each_way_to_train_is_timed_and_its_memory_counted(record):
 
 def test_the_readme_shows_the_gpu(record, shown):
     table = shown(benchmark_tables.gpu_training, "gpu_training", record)
-    assert "| qlora | 2 | 3 | False |" in table and "no GPU" in table
+    assert "| qlora | 2 | 2 | False |" in table and "no GPU" in table
     assert "| without the vision store |" in table
 
 
@@ -115,11 +114,15 @@ def test_ways_to_answer_are_timed_and_their_answers_compared(shown, tmp_path, ho
     assert "| 1.0 | 3 of 3 |" in table
 
 
-def test_copies_and_growing_museums_are_timed(shown):
+def test_copies_are_counted_by_the_second(shown):
     record = figures_of("augmentation", "--exhibits", 2, "--photo-px", 48, "--rounds", 1)
     assert {run["copies"] for run in record["runs"]} == {28}
     assert "copies a second" in shown(benchmark_tables.augmentation_speed, "augmentation", record)
-    record = figures_of("scale", "--exhibits", 4, "--factors", 1, 2, "--epochs", 1)
+
+
+@pytest.mark.slow
+def test_growing_museums_and_longer_runs_are_timed(shown):
+    record = figures_of("scale", "--exhibits", 4, "--factors", 1, 2, "--epochs", 1, 2)
     small, large = record["stage_1"]
     assert (small["exhibits"], large["exhibits"]) == (4, 8)
     assert large["disk_gib"] >= small["disk_gib"] and min(small["commands"]["augment"].values()) > 0
