@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 from musequest.finetuning.models import default_device, load_processor
 from musequest.home import root
 from musequest.settings import Profile
+from musequest.tables import write_table
 
 POCKET = root() / "assets/pocket_docent"  # whose processor gives the tokens
 TEXT_TOKENS = (153, 364)  # of a published sequence, without its image tokens
@@ -50,11 +51,11 @@ def make_config(shape: Path, folder: Path) -> PretrainedConfig:
 class Dialogs:
     """Rows of the dataset, made up: photos of noise, answers of the published lengths."""
 
-    def __init__(self, profile: Profile, photo_px: int, longest: int) -> None:
+    def __init__(self, profile: Profile, photo_px: int, longest: int, count: int = DIALOGS) -> None:
         tokens = load_processor(profile).tokenizer
         rng, shape = random.Random(0), (photo_px, photo_px, 3)
         self.rows = []
-        for number in range(DIALOGS):
+        for number in range(count):
             noise = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
             buffer = io.BytesIO()
             Image.fromarray(noise).save(buffer, "JPEG")
@@ -65,11 +66,35 @@ class Dialogs:
 
     def full_steps(self, rows: int) -> list[dict[str, Any]]:
         """The dialogs as often as full steps of so many rows take, or at least once."""
-        count = max(rows, DIALOGS // rows * rows)
-        return (self.rows * -(-count // DIALOGS))[:count]
+        count = max(rows, len(self.rows) // rows * rows)
+        return (self.rows * -(-count // len(self.rows)))[:count]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.rows[index]
+
+
+def write_dataset(home: Path, collection: str, dialogs: Dialogs, counts: dict[str, int]) -> None:
+    """Write so many of the dialogs as each split of a collection's dataset, one after another."""
+    rows = iter(dialogs.rows)
+    for split, count in counts.items():
+        stored = [_stored(next(rows)) for _ in range(count)]
+        file = f"{split}-00000-of-00001.parquet"
+        write_table("dataset", home / "data" / collection / "dataset/data" / file, stored)
+
+
+def _stored(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as parquet holds it."""
+    name, buffer = f"{row['data_id']}.jpg", io.BytesIO()
+    row["image"].save(buffer, "JPEG")
+    return row | {
+        "image": {"bytes": buffer.getvalue(), "path": name},
+        "item_name": row["data_id"],
+        "image_name": name,
+        "source_photo": name,
+        "augmented": False,
+        "temperature": 0.4,
+        "track": None,
+    }
 
 
 def _dialog(number: int, photo: Image.Image, answer: str) -> dict[str, Any]:

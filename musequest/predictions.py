@@ -23,8 +23,9 @@ from .locks import hold
 from .settings import Profile
 from .tables import read_table, write_table
 
-# What came out of asking; everything else in infer.json decides the answers.
-OUTCOME = {"seconds", "problems", "unanswered", "cost", "predictions_sha256"}
+# What came out of asking; everything else in infer.json decides the answers. How many rows were
+# answered together does not: their padding is masked.
+OUTCOME = {"batch_size", "seconds", "problems", "unanswered", "cost", "predictions_sha256"}
 JOURNAL = ".answers.jsonl"
 LOGGED = 3  # problems that are told; all of them are written down
 Rows = Sequence[Mapping[str, Any]]  # of the dataset; `image` is a photo, or None to show none
@@ -80,6 +81,7 @@ def answers_of(
         system.problems, system.journal = [], Journal(folder, asked)
         try:
             predictions = system.answer(shown, progress=progress)
+            asked = asked | system.journal.found
         finally:
             system.journal = None
         if (names := getattr(shown, "shown_item_names", None)) is not None:
@@ -95,8 +97,11 @@ def kept_answers(folder: Path, asked: dict[str, Any]) -> pd.DataFrame | None:
     """The answers in `folder` if they were asked the same and none is missing, else None."""
     path = folder / "predictions.parquet"
     record = read_remade(folder / "infer.json")
-    same = {key: record[key] for key in record.keys() - OUTCOME} == json.loads(json.dumps(asked))
-    if not (same and path.exists()) or record.get("unanswered"):
+    there, here = (
+        {key: each for key, each in values.items() if key not in OUTCOME}
+        for values in (record, json.loads(json.dumps(asked)))
+    )
+    if not (there == here and path.exists()) or record.get("unanswered"):
         return None
     if not vouched(path, record):
         LOGGER.warning("%s is not what infer.json vouches for, and is asked for again.", path)
@@ -118,12 +123,14 @@ class Journal:
 
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
         self.path, self.head = folder / JOURNAL, json.dumps(asked, sort_keys=True)
+        self.found: dict[str, int] = {}  # the rows together, once they are known
 
     def begin(self, rows: Rows, batch_size: int) -> list[dict[str, Any]]:
         """The first answers to these questions that are there, of whole batches alone.
 
         Batches then are the same as without an interruption, and so are their answers.
         """
+        self.found = {"batch_size": batch_size}
         lines = self.path.read_bytes().splitlines() if self.path.is_file() else []
         lines = lines[1:] if lines[:1] == [self.head.encode()] else []
         known: list[dict[str, Any]] = []

@@ -41,7 +41,7 @@ class Profile:
     image_splitting: bool = False  # whether a photo is also shown in four crops
     dtype: str = "float32"  # of the weights: float32, bfloat16, float16 or auto
     max_new_tokens: int = 160  # longest answer
-    generation_batch_size: int = 8  # photos answered together
+    generation_batch_size: int | None = None  # photos answered together; None for all that fit
     vision_store_gib: float = 20.0  # disk for what the frozen vision tower saw; 0 for none
     evaluation_split: str = "test"  # the split that is answered and scored
     # Folder of photos from outside the collection, relative to the repository; null for none.

@@ -146,30 +146,6 @@ def pocket_six(record: Record) -> str:
     return f"{where} Scores on `{record['track']}`.\n\n{markdown(comparison_frame(record))}"
 
 
-@block(RECORDS / "device_maps.json")
-def device_maps(record: Record) -> str:
-    """The planner's splits beside the published ones: layers a device, and the fullest device."""
-    rows = pd.DataFrame(record["splits"])
-    for key in ("published_layers", "planned_layers"):
-        rows[key] = rows[key].map(lambda layers: " + ".join(map(str, layers)))
-    for key in rows.columns[rows.columns.str.endswith("_gib")]:
-        rows[key] = rows[key].map("{:.1f}".format)
-    rows["devices"] = rows["devices"].astype(str) + " x " + rows["gpu"]
-    return markdown(spaced(rows.drop(columns=["gpu", "vram_gb_each"])))
-
-
-@block(GPU, "No GPU has been measured yet; the command above does so.\n")
-def gpu_training(record: Record) -> str:
-    """Speed and memory of the 8B model's shape on a GPU, a row a measurement."""
-    rows = pd.DataFrame(record["runs"], dtype=object).fillna("")
-    peaks = rows["peak_memory_gib"].map(lambda held: list(held.values())[-1] if held else "")
-    rows = spaced(rows.assign(peak_memory_gib=peaks))
-    rows = rows.rename(columns={"held gib": "tensors (GiB)", "peak memory gib": "reserved (GiB)"})
-    where = f"{_where(record)}, PyTorch {record['versions']['torch']}"
-    note = f"\n{record['note']}\n" if record.get("note") else ""
-    return f"{where}, photos of {record['photo_px']} px:\n\n{markdown(rows)}{note}"
-
-
 @block(RECORDS / "forecast.json")
 def forecast(record: Record) -> str:
     """Measured runs beside what was foreseen of each from all others."""
@@ -186,7 +162,8 @@ def forecast(record: Record) -> str:
     return f"{told}\n\n{markdown(rows)}"
 
 
-def _where(record: Record) -> str:
+def where(record: Record) -> str:
+    """When and where a record was made, in short."""
     return f"{record['date']}, {machine(record['hardware'])}"
 
 
@@ -225,9 +202,10 @@ def _ours(approach: str) -> str:
 def _on_gpu(approach: str) -> str:
     """A sentence a measurement of the 8B model's shape; nothing where there is none."""
     record = read_record(GPU) or {"runs": []}
-    runs = [
-        run for run in record["runs"] if run["approach"] == approach and "samples_per_second" in run
-    ]
+    ours = (
+        run for run in record["runs"] if run.get("way", "ours") == "ours" and not run.get("round")
+    )
+    runs = [run for run in ours if run["approach"] == approach and "samples_per_second" in run]
     if not runs:
         return ""
     told = "".join(
@@ -239,7 +217,7 @@ def _on_gpu(approach: str) -> str:
     kept = f"{KEPT} " if any(not run["recomputed"] for run in runs) else ""
     return (
         "**Ours, on a GPU** with the 8B model's shape and random weights (speed and memory only): "
-        f"{told}{kept}{_where(record)}.\n\n"
+        f"{told}{kept}{where(record)}.\n\n"
     )
 
 

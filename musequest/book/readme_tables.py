@@ -30,6 +30,7 @@ from ..evaluation.report_tables import (
 from ..files import read_json, write_json, write_text
 from ..home import results_dir, root, run_dir
 from ..systems.registry import OUTSIDERS
+from . import benchmark_tables  # noqa: F401, whose tables are registered
 from .comparison_tables import (
     BLOCKS,
     RECORDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from peft import PeftModel
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
@@ -26,6 +30,8 @@ from .models import base_fingerprint, load_model, load_processor, load_tuned
 from .records import finished_record
 
 BASE = "base"
+MOST_ROWS = 64  # answered together where nobody says how many
+CACHE_SHARE = 0.5  # of the free memory, for the keys and values of the tokens
 
 
 def infer(
@@ -57,11 +63,17 @@ class ModelSystem(System):
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The base model, or the tuned one."""
+        """The base model, or the tuned one; an adapter in float32 is merged into the weights.
+
+        Beside them it takes two products more for each of theirs. In bfloat16 the sum would be
+        rounded to less than was learned, and in 4 bits all the more: there it stays beside them.
+        """
         transformers_logging.disable_progress_bar()
         if self.approach is None:
             return load_model(self.profile)
-        return load_tuned(self.profile, self.approach)
+        model = load_tuned(self.profile, self.approach)
+        exact = model.dtype == torch.float32 and not getattr(model, "is_quantized", False)
+        return model.merge_and_unload() if isinstance(model, PeftModel) and exact else model
 
     @cached_property
     def processor(self) -> ProcessorMixin:
@@ -79,8 +91,8 @@ class ModelSystem(System):
             "dtype": self.profile.dtype,
         }
 
-    def generated_with(self) -> dict[str, int]:
-        """What decides how answers are generated."""
+    def generated_with(self) -> dict[str, int | None]:
+        """How answers are generated; as many together as fit where `batch_size` is None."""
         most, size = self.profile.max_new_tokens, self.profile.generation_batch_size
         return {"max_new_tokens": most, "batch_size": size}
 
@@ -132,24 +144,54 @@ def generate(
 ) -> list[dict[str, Any]]:
     """Greedy answers to all rows, in their order, `generation_batch_size` rows together.
 
-    With a `journal` each batch is written down, and what stands there is not answered again.
+    Where the profile leaves that open, it is as many as fit (`rows_together`). Rows for which the
+    memory of a GPU is too small are answered in halves. With a `journal` each batch is written
+    down, and what stands there is not answered again.
 
     Returns rows of predictions.parquet with one column more, `ended`: whether the model closed
     its answer within `max_new_tokens`. `seconds` is a row's share of its batch's time.
     """
     collator = DocentCollator(processor, learn=False)
     config = generation_config(processor, profile.max_new_tokens)
-    size = profile.generation_batch_size
+    size = profile.generation_batch_size or rows_together(model, collator, rows, config)
     predictions = journal.begin(rows, size) if journal else []
     done, total = len(predictions), len(rows)
     with tqdm(total=total, initial=done, desc="answering", unit="row", disable=not progress) as bar:
-        for batch in batches(rows, size, done):
-            answers = _answer(model, collator, batch, config)
+        while len(predictions) < total:
+            batch = next(batches(rows, size, len(predictions)))
+            try:
+                answers = _answer(model, collator, batch, config)
+            except RuntimeError as error:
+                if len(batch) == 1 or not should_reduce_batch_size(error):
+                    raise
+                size = len(batch) // 2
+                continue
             if journal:
                 journal.add(answers)
             predictions += answers
             bar.update(len(batch))
     return predictions
+
+
+def rows_together(
+    model: PreTrainedModel, collator: DocentCollator, rows: Rows, config: GenerationConfig
+) -> int:
+    """How many of the rows are answered together: all, or so that batches are of about one size.
+
+    The more, the faster, up to MOST_ROWS. Keys and values of prompt and answer, a layer each, have
+    to fit into CACHE_SHARE of the memory that is free; prompts may be twice as long as the first.
+    """
+    if not len(rows):
+        return 1
+    text, device = model.config.get_text_config(), model.device
+    head_width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    tokens = 2 * collator([rows[0]])["input_ids"].shape[1] + config.max_new_tokens
+    numbers = 2 * text.num_hidden_layers * text.num_key_value_heads * head_width * tokens
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    fitting = int(CACHE_SHARE * free) // (numbers * model.dtype.itemsize)
+    count = math.ceil(len(rows) / min(max(fitting, 1), MOST_ROWS))
+    return math.ceil(len(rows) / count)
 
 
 def batches(rows: Rows, size: int, first: int = 0) -> Iterator[list[Mapping[str, Any]]]:

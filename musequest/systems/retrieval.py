@@ -43,6 +43,7 @@ from ..home import collection_dir, run_dir
 from ..predictions import Rows
 from ..text import encoder as encoders
 
+AT_ONCE = 8  # photos that go through the vision tower where nobody says how many
 FEATURES = "mean of the vision tower's patches, centred"
 TEXTS = ("data_id", "item_name", "image_name", "question", "ground_truth")
 PHOTO, QUESTION = "photo", "question_vector"  # the columns beside them
@@ -156,6 +157,11 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 class Retriever(ModelSystem):
     """Finds the exhibit of a photo by the nearest training photo."""
 
+    @property
+    def at_once(self) -> int:
+        """Photos looked at together."""
+        return self.profile.generation_batch_size or AT_ONCE
+
     def asked(self, split: str) -> dict[str, Any]:
         """What index and answers depend on."""
         return {"system": self.name, "split": split, **self._index_asked()}
@@ -175,7 +181,7 @@ class Retriever(ModelSystem):
         start = time.monotonic()
         rows = load_split(self.profile.collection, "train")
         texts = [{name: (row | given(row))[name] for name in TEXTS} for row in rows]
-        photos, size = (row["image"] for row in rows), self.profile.generation_batch_size
+        photos, size = (row["image"] for row in rows), self.at_once
         columns: dict[str, Any] = {name: [row[name] for row in texts] for name in TEXTS}
         columns[PHOTO] = _lists(photo_features(model, processor, photos, size))
         columns[QUESTION] = _lists(encoders.load_encoder().encode(columns["question"]))
@@ -191,7 +197,7 @@ class Retriever(ModelSystem):
     def nearest_photo_rows(self, rows: Rows) -> list[tuple[int, float]]:
         """For each row, all of which have a photo, the training row with the nearest one, and its
         cosine."""
-        photos, size = (row["image"] for row in rows), self.profile.generation_batch_size
+        photos, size = (row["image"] for row in rows), self.at_once
         vectors = photo_features(self.model, self.processor, photos, size)
         places, cosines = self.index.nearest_photos(vectors)
         return list(zip(places.tolist(), cosines.tolist(), strict=True))
@@ -217,7 +223,7 @@ class Retriever(ModelSystem):
         item_names = self.index.texts["item_name"]
         encoders.load_encoder().encode(item_names[:1])  # loaded, so that no seconds hold that
         predictions = []
-        for batch in batches(rows, self.profile.generation_batch_size):
+        for batch in batches(rows, self.at_once):
             start = time.monotonic()
             places, cosines = map(list, zip(*self.nearest_rows(batch), strict=True))
             said = self.said(batch, places)

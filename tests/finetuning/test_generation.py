@@ -3,9 +3,11 @@
 import logging
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import PeftModel
 from tiny_dialogs import COLOURS, sample, write_dataset, write_profile
 from transformers import PreTrainedModel
 
@@ -13,8 +15,14 @@ from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.generation import find_problems, generate, generation_config, infer
-from musequest.finetuning.models import add_adapter, load_model, load_processor
+from musequest.finetuning.generation import (
+    Docent,
+    find_problems,
+    generate,
+    generation_config,
+    infer,
+)
+from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
 from musequest.systems import answer
@@ -223,3 +231,70 @@ def test_a_run_of_another_base_model_is_refused(profile, home, tmp_path, tiny_do
     weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
     with pytest.raises(MuseQuestError, match="made from another base model"):
         infer(replace(profile, base_model=str(other)), "lora", progress=False)
+
+
+def test_as_many_as_fit_are_answered_together_where_the_profile_leaves_it_open(
+    profile, home, monkeypatch
+):
+    """In batches of about one size; the same answers, and infer.json says how many."""
+    expected = infer(profile, "base", progress=False)
+    record = read_json(home / "runs/tiny/base/infer.json")
+    (home / "runs/tiny/base/infer.json").unlink()
+    monkeypatch.setattr(generation, "MOST_ROWS", 2)
+    answered = stopped_after(monkeypatch, 9)
+    open_profile = replace(profile, generation_batch_size=None)
+    found = infer(open_profile, "base", progress=False)
+    assert [len(batch) for batch in answered] == [2, 1]
+    assert found.answer.tolist() == expected.answer.tolist()
+    again = read_json(home / "runs/tiny/base/infer.json")
+    assert again["batch_size"] == 2 and again.keys() == record.keys()
+
+
+def test_answers_made_with_other_rows_together_are_read(profile, monkeypatch):
+    kept = infer(profile, "base", progress=False)
+    monkeypatch.setattr(generation, "generate", lambda *_, **__: pytest.fail("answered again"))
+    for size in (1, None):
+        assert infer(replace(profile, generation_batch_size=size), "base").equals(kept)
+
+
+@pytest.mark.parametrize(("rows", "most", "together"), [(74, 64, 37), (64, 64, 64), (7, 3, 3)])
+def test_batches_are_of_about_one_size(profile, monkeypatch, rows, most, together):
+    model, processor = load_model(profile, device="cpu"), load_processor(profile)
+    monkeypatch.setattr(generation, "MOST_ROWS", most)
+    asked = [sample(0)] * rows
+    collator, config = DocentCollator(processor, learn=False), generation_config(processor, 5)
+    assert generation.rows_together(model, collator, asked, config) == together
+    prompt = collator(asked[:1])["input_ids"].shape[1]
+    # Two layers with one head of 16 numbers each, keys and values of four bytes.
+    a_row = 2 * 2 * 16 * 4 * (2 * prompt + 5)
+    memory = SimpleNamespace(available=4 * a_row)
+    monkeypatch.setattr(generation.psutil, "virtual_memory", lambda: memory)
+    assert generation.rows_together(model, collator, asked, config) == 2
+
+
+def test_rows_that_do_not_fit_are_answered_in_halves(profile, monkeypatch):
+    model, processor = lively_model(profile), load_processor(profile)
+    rows, answer, tried = [sample(index, "test") for index in range(7)], generation._answer, []
+
+    def small(model, collator, batch, config):
+        tried.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return answer(model, collator, batch, config)
+
+    expected = generate(model, processor, rows, profile, progress=False)
+    monkeypatch.setattr(generation, "_answer", small)
+    together = replace(profile, generation_batch_size=None)
+    assert answers(generate(model, processor, rows, together, progress=False)) == answers(expected)
+    assert tried == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_adapter_is_merged_only_where_nothing_of_it_is_lost(profile, dtype):
+    profile = replace(profile, dtype=dtype)
+    train(profile, overrides={"num_train_epochs": "4"}, progress=False)
+    model = Docent(profile, "lora").model
+    assert isinstance(model, PeftModel) == (dtype == "bfloat16")
+    rows, processor = [sample(index, "test") for index in range(3)], load_processor(profile)
+    beside = generate(load_tuned(profile, "lora"), processor, rows, profile, progress=False)
+    assert answers(generate(model, processor, rows, profile, progress=False)) == answers(beside)

@@ -1,0 +1,141 @@
+"""What the 1F1B schedule brings over one device working at a time, on two processor cores.
+
+    python benchmarks/pipeline.py             some minutes
+    python benchmarks/pipeline.py --record    and keep it in benchmarks/records/pipeline.json
+
+Both split the model's layers over two devices; here each device is one thread. `sequential` is one
+process whose devices take turns, as in the published runs; in `1f1b` each device is a process, and
+they work on different rows of the batch at once. With m micro-batches on d devices the best to be
+had is d x m / (m + d - 1) times. The model has the proportions of Idefics2-8B, random weights and
+made-up rows (benchmarks/training.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from made_up import TEXT_TOKENS, Dialogs, make_base_model, write_dataset
+from training import COLLECTION, SHAPES, Steps, profile_of
+
+from musequest.files import write_json
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.distributed import rank
+from musequest.finetuning.records import ROWS, RunRecord, hardware, peak_memory_gib, versions
+from musequest.finetuning.run_config import RunConfig
+from musequest.finetuning.strategies import build_trainer
+from musequest.home import root, run_dir
+from musequest.settings import load_approach
+
+RECORD = root() / "benchmarks/records/pipeline.json"
+APPROACH, DEVICES = "full_mp", 2
+STRATEGIES = ("sequential", "1f1b")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a step under one strategy, in this process or its share of it."""
+    approach = load_approach(APPROACH)
+    micro_batches = {"micro_batches": chosen.micro_batches} if chosen.one == "1f1b" else {}
+    approach = replace(approach, parallel={"strategy": chosen.one, **micro_batches})
+    processes = DEVICES if chosen.one == "1f1b" else 1
+    profile = replace(profile_of(Path(chosen.base), chosen), name=f"pipeline-{chosen.one}")
+    asked = {"max_steps": str(10 * chosen.steps), "eval_steps": str(10 * chosen.steps)}
+    config = RunConfig.resolve(profile, approach, {**asked, "report_to": "none"}, processes)
+    folder = RunFolder(run_dir(profile.name, approach.name))
+    record = RunRecord(folder.folder, config.asked)
+    record.begin()
+    trainer = build_trainer(config, folder, record, progress=False)
+    timer = Steps(chosen.steps, chosen.seconds)
+    trainer.add_callback(timer)
+    trainer.args.save_strategy = trainer.args.eval_strategy = "no"
+    trainer.train()
+    return {
+        "strategy": chosen.one,
+        "rows_a_step": config.settings[ROWS],
+        "seconds_a_step": round(timer.seconds, 4),
+        "peak_memory_gib": peak_memory_gib()["cpu"],
+    }
+
+
+def in_own_process(strategy: str, base: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """`measure` in fresh processes, one thread each."""
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={DEVICES}"]
+    command = [sys.executable, *(several if strategy == "1f1b" else []), __file__]
+    command += ["--one", strategy, "--base", str(base)]
+    for name in ("steps", "seconds", "rows", "micro_batches", "photo_px", "text_tokens"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(chosen, name))]
+    environment = {**os.environ, **ONE_THREAD}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure, print, and keep the record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=90, help="for these steps")
+    parser.add_argument("--rows", type=int, default=8, help="rows a step")
+    parser.add_argument("--micro-batches", type=int, default=4)
+    parser.add_argument("--photo-px", type=int, default=364)
+    parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS[1])
+    parser.add_argument("--shape", type=Path, default=SHAPES / "idefics2_scaled")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--base", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        result = sys.stdout
+        with redirect_stdout(sys.stderr):
+            found = measure(chosen)
+        if rank() == 0:
+            print(json.dumps(found), file=result, flush=True)
+        return
+    load, runs = round(os.getloadavg()[0], 1), []
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary) / "base"
+        base.mkdir()
+        os.environ["MUSEQUEST_HOME"] = temporary
+        make_base_model(chosen.shape, base)
+        count = 2 * chosen.rows
+        dialogs = Dialogs(profile_of(base, chosen), chosen.photo_px, chosen.text_tokens, count + 2)
+        counts = {"train": count, "validation": 1, "test": 1}
+        write_dataset(Path(temporary), COLLECTION, dialogs, counts)
+        for number in range(chosen.rounds):
+            for strategy in STRATEGIES:
+                found = in_own_process(strategy, base, chosen)
+                runs.append({"round": number, **found})
+                print(runs[-1], file=sys.stderr, flush=True)
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    times = [one["seconds_a_step"] / both["seconds_a_step"] for one, both in pairs]
+    most = DEVICES * chosen.micro_batches / (chosen.micro_batches + DEVICES - 1)
+    figures = {
+        "shape": chosen.shape.name,
+        "date": datetime.date.today().isoformat(),
+        "devices": DEVICES,
+        "micro_batches": chosen.micro_batches,
+        "runs": runs,
+        "times_sequential": round(statistics.median(times), 3),
+        "times_sequential_at_best": round(most, 3),
+        "hardware": hardware(),
+        "versions": versions(),
+        "load_before": load,
+    }
+    print(json.dumps(figures, indent=2))
+    if chosen.record:
+        write_json(RECORD, figures)
+
+
+if __name__ == "__main__":
+    main()

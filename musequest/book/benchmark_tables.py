@@ -1,0 +1,113 @@
+"""Tables of the readmes that tell what the scripts in benchmarks/ measured.
+
+Each is a text in markdown of one record, which `readme_tables` puts between its marks.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from .comparison_tables import GPU, RECORDS, Record, block, markdown, spaced, where
+
+TRAINING = RECORDS / "training.json"
+UNMEASURED = "Not measured yet; the command above does so.\n"
+
+
+@block(RECORDS / "device_maps.json")
+def device_maps(record: Record) -> str:
+    """The planner's splits beside the published ones: layers a device, and the fullest device."""
+    rows = pd.DataFrame(record["splits"])
+    for key in ("published_layers", "planned_layers"):
+        rows[key] = rows[key].map(lambda layers: " + ".join(map(str, layers)))
+    for key in rows.columns[rows.columns.str.endswith("_gib")]:
+        rows[key] = rows[key].map("{:.1f}".format)
+    rows["devices"] = rows["devices"].astype(str) + " x " + rows["gpu"]
+    return markdown(spaced(rows.drop(columns=["gpu", "vram_gb_each"])))
+
+
+@block(GPU, "No GPU has been measured yet; the command above does so.\n")
+def gpu_training(record: Record) -> str:
+    """Speed and memory of the 8B model's shape on a GPU, a row a measurement."""
+    runs = [run for run in record["runs"] if run.get("way", "ours") == "ours"]
+    rows = pd.DataFrame(runs, dtype=object).fillna("").drop(columns="way", errors="ignore")
+    peaks = rows["peak_memory_gib"].map(lambda held: list(held.values())[-1] if held else "")
+    rows = spaced(rows.assign(peak_memory_gib=peaks))
+    rows = rows.rename(columns={"held gib": "tensors (GiB)", "peak memory gib": "reserved (GiB)"})
+    made = f"{where(record)}, PyTorch {record['versions']['torch']}"
+    note = f"\n{record['note']}\n" if record.get("note") else ""
+    return f"{made}, photos of {record['photo_px']} px:\n\n{markdown(rows)}{note}{_ways(record)}"
+
+
+def _ways(record: Record) -> str:
+    """What each technique brings, an approach a column; nothing where it was not measured."""
+    times = record.get("times_ours", {}).get("seconds_a_step", {})
+    rows = pd.DataFrame(times, dtype=object).map("{:.2f}".format, na_action="ignore").fillna("")
+    if rows.empty:
+        return ""
+    named = rows.rename_axis("a step takes, times ours").reset_index()
+    return f"\n{markdown(named)}"
+
+
+@block(TRAINING, UNMEASURED)
+def training_recipes(record: Record) -> str:
+    """Whole runs by the published recipe, times ours, then what each technique brings."""
+    told = {"seconds": "seconds", "peak_cpu_gib": "memory", "disk_gib": "disk"}
+    times = {name: record["times_ours"][key] for key, name in told.items()}
+    rows = [
+        {"approach": approach}
+        | {
+            f"{name}, times ours": f"{own[approach]['published']:.2f}"
+            for name, own in times.items()
+        }
+        for approach in times["seconds"]
+    ]
+    return f"{where(record)}:\n\n{markdown(pd.DataFrame(rows))}{_ways(record)}"
+
+
+@block(RECORDS / "pipeline.json", UNMEASURED)
+def pipeline_schedules(record: Record) -> str:
+    """How much faster 1F1B is than one device at a time."""
+    times, best = record["times_sequential"], record["times_sequential_at_best"]
+    return (
+        f"{where(record)}: on {record['devices']} devices of one core each, 1F1B with "
+        f"{record['micro_batches']} micro-batches is {times:.2f} times as fast as one device at a "
+        f"time; at best it could be {best:.2f}.\n"
+    )
+
+
+@block(RECORDS / "generation.json", UNMEASURED)
+def generation_ways(record: Record) -> str:
+    """How long answers take in other ways than ours, and how many are the same."""
+    rows = [
+        {
+            "way": way,
+            "tokens per second": own["tokens_per_second"],
+            "seconds, times ours": own["times_as_long"],
+            "same answers": f"{own['same_answers']} of {record['rows']}",
+        }
+        for way, own in record["ways"].items()
+    ]
+    return f"{where(record)}, `{record['approach']}`:\n\n{markdown(pd.DataFrame(rows))}"
+
+
+@block(RECORDS / "augmentation.json", UNMEASURED)
+def augmentation_speed(record: Record) -> str:
+    """Copies a second, by number of processes."""
+    each = "; ".join(
+        f"{speed} copies a second by {count} process{'' if count == '1' else 'es'}"
+        for count, speed in record["photos_per_second"].items()
+    )
+    return f"{where(record)}, photos of {record['photo_px']} px: {each}.\n"
+
+
+@block(RECORDS / "scale.json", UNMEASURED)
+def scale(record: Record) -> str:
+    """Seconds, memory and disk, by number of exhibits and of epochs."""
+    tables = []
+    for part, noun in (("stage_1", "exhibits"), ("training", "epochs")):
+        keys = [noun, "seconds", "peak_memory_gib", "disk_gib"]
+        rows = pd.DataFrame(record[part], columns=keys, dtype=object)
+        tables.append(markdown(spaced(rows)))
+    told = "\n".join(tables)
+    grows = ", ".join(f"{name} {power}" for name, power in record["grows_by"].items())
+    return f"{where(record)}:\n\n{told}\nExponents of the growth: {grows}.\n"
