@@ -90,7 +90,7 @@ END = re.compile(
 )
 BY = re.compile(r"\b(?:by|work of|hands of|tradition of|world of|culture (?:is given )?as)\s+")
 PLACED = re.compile(r"\b(?:in|at|from|near|making is)\s+", re.I)
-MAKES = re.compile(r"\s(\w+)\s+(?:it|this|the|an?|mirrors|its|them)\b")
+MAKES = re.compile(r"\s(\w+)\s+(?:it|this|the|an?|its|them)\b")
 GIVES = re.compile(r"\s(?:gave|donated|bequeathed|presented|left)\s+(?:it|this|the)\b")
 NEAR = 80  # characters in which a phrase, or what a word hangs on, stands
 # What stands before a verb whose subject is not the maker.
