@@ -11,6 +11,7 @@ in "Medium: oil on canvas". The rules are for English, and where they doubt they
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Literal
@@ -89,9 +90,11 @@ END = re.compile(
 )
 BY = re.compile(r"\b(?:by|work of|hands of|tradition of|world of|culture (?:is given )?as)\s+")
 PLACED = re.compile(r"\b(?:in|at|from|near|making is)\s+", re.I)
-MAKES = re.compile(r"([^,;:.()]*?)\s(\w+)\s+(?:it|this|the|an?|mirrors|its|them)\b")
-GIVES = re.compile(r"([^,;:.()]*?)\s(?:gave|donated|bequeathed|presented|left)\s+(?:it|this|the)\b")
+MAKES = re.compile(r"\s(\w+)\s+(?:it|this|the|an?|its|them)\b")
+GIVES = re.compile(r"\s(?:gave|donated|bequeathed|presented|left)\s+(?:it|this|the)\b")
+NEAR = 80  # characters in which a phrase, or what a word hangs on, stands
 # What stands before a verb whose subject is not the maker.
+OTHER_CLAUSE = re.compile(r"[,;:.()]|\b(?:that|which|who|when|where|while|because)\s")
 NO_SUBJECT = {"was", "were", "is", "are", "been", "be", "being", "and", "or", "it", "then", "also"}
 LIFE = re.compile(r"\([^()\d]*\d{4}\s*[-–]\s*\d{4}\)")  # "(1698-1771)"
 OF_DATE = re.compile(
@@ -194,8 +197,8 @@ def _events(sentence: str) -> Iterator[tuple[int, bool]]:
 
 def _made(place: int, events: list[tuple[int, bool]]) -> bool:
     """Whether what stands there tells of the making: by the last verb before it, else the first."""
-    before = [making for start, making in events if start < place]
-    return before[-1] if before else events[0][1] if events else True
+    last = bisect_left(events, (place, False)) - 1
+    return events[max(0, last)][1] if events else True
 
 
 def _is_date(text: str, number: Number) -> bool:
@@ -208,10 +211,12 @@ def _is_date(text: str, number: Number) -> bool:
 
 
 def _of_making(text: str, number: Number, events: list[tuple[int, bool]]) -> bool:
-    if any(life.start() < number.start < life.end() for life in LIFE.finditer(text)):
+    near = max(0, number.start - NEAR)
+    lives = LIFE.finditer(text, near, number.end + NEAR)
+    if any(life.start() < number.start < life.end() for life in lives):
         return False
-    before = [start for start, _ in events if start < number.start]
-    if not before and DATED_FROM.search(text, 0, number.start):
+    first = not events or number.start < events[0][0]
+    if first and DATED_FROM.search(text, near, number.start):
         return True
     return _made(number.start, events)
 
@@ -240,11 +245,12 @@ def _named(
         if _names(phrase := _phrase(sentence, match.end())):
             yield "donor", any(_agree(phrase, each) for each in donors)
     for match in GIVES.finditer(sentence):
-        if _names(subject := _subject(match[1])):
+        if _names(subject := _subject(sentence, match.start())):
             yield "donor", any(_agree(subject, each) for each in donors)
     for match in MAKES.finditer(sentence):
-        subject = _subject(match[1])
-        if match[2].lower() in MADE - {"comes", "dates"} and _names(subject):
+        if match[1].lower() not in MADE:
+            continue
+        if _names(subject := _subject(sentence, match.start())):
             yield who, any(_agree(subject, each) for each in makers)
     for match in PLACED.finditer(sentence):
         names = _names(_phrase(sentence, match.end()))
@@ -255,18 +261,18 @@ def _named(
 
 
 def _gives(sentence: str, place: int) -> bool:
-    return bool(GIVEN_BEFORE.search(sentence[:place]))
+    return bool(GIVEN_BEFORE.search(sentence, max(0, place - NEAR), place))
 
 
 def _phrase(text: str, start: int) -> str:
     """What is named there, up to the next comma, preposition or verb."""
-    end = END.search(text, start)
-    return text[start : end.start() if end else len(text)]
+    end = END.search(text, start, start + NEAR)
+    return text[start : end.start() if end else start + NEAR]
 
 
-def _subject(before: str) -> str:
+def _subject(text: str, end: int) -> str:
     """Who or what a verb has before it; "" where that is no name."""
-    before = re.split(r"\b(?:that|which|who|when|where|while|because)\s", before)[-1]
+    before = OTHER_CLAUSE.split(text[max(0, end - NEAR) : end])[-1]
     return "" if not before.split() or before.split()[-1].lower() in NO_SUBJECT else before
 
 
@@ -295,7 +301,9 @@ def _materials(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tu
     for match in MATERIAL.finditer(text):
         word = match[0].lower()
         said = word not in told and before not in NO_MATERIAL_AFTER
-        if word in MATERIALS and (word in own or said or MADE_OF.search(text[: match.start()])):
+        if word in MATERIALS and (
+            word in own or said or MADE_OF.search(text, max(0, match.start() - NEAR), match.start())
+        ):
             yield "material", word in own
         before = word
 

@@ -31,7 +31,7 @@ GERMAN = r"(?i:\s+(?:und|bis|oder)\s+\d+\.)?\s+(?i:jahrhundert|jh)"  # after the
 # Struck out: "1." and "(2)" where a line or a list begins, or where they go on counting; and the
 # month of "1742-03-05", "5.3.1742", "3/15/1848" (American, where both may be) and "15/3/1848".
 STRUCK = re.compile(
-    r"(?P<open>^|\n|[:;.!?]\s)[\s*_#>+•·–—-]*\(?(?P<mark>\d{1,2})[.)][*_]*\s+"
+    r"(?P<open>^|\n|[:;.!?]\s)[ \t*_#>+•·–—-]*\(?(?P<mark>\d{1,2})[.)][*_]*\s+"
     rf"(?!(?i:{'|'.join(MONTHS)})\b|{GERMAN.replace('+', '*')})(?=\S)"
     r"|(?<![\d.-])\d{4}-(?P<iso>\d\d)-\d\d(?!\d)|(?<![\d.])\d{1,2}\.(?P<dot>\d{1,2}\.)\d{4}(?!\d)"
     r"|(?<![\d/])(?:(?P<month>0?[1-9]|1[0-2])/\d{1,2}|\d\d/(?P<second>\d{1,2}))/\d{4}(?!\d)"

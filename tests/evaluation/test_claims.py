@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -132,3 +133,12 @@ def test_errors_are_found_in_sentences_of_catalogues():
     assert errors.total() + alarms.total() == 200
     assert errors[True] >= 0.95 * errors.total()
     assert alarms[True] <= 0.05 * alarms.total()
+
+
+@pytest.mark.parametrize(
+    "part", ["made by ", "in Orsey and ", "x", "Varn made it, ", "(1742 ", "oak "]
+)
+def test_a_very_long_answer_is_checked_in_time(part: str):
+    start = time.perf_counter()
+    check_claims((part * 20_000)[:20_000], FACTS | {"place": "Orsey"}, "A title\nand texts")
+    assert time.perf_counter() - start < 10  # of the slowest 77 s, where phrases had no bound

@@ -302,6 +302,7 @@ def test_a_very_long_answer_is_read_in_time():
     check = check_numbers("one hundred and 12 cm " * 2_000 + "9" * 5_000, "12 cm")
     assert check.recall == 1
     assert check.stated == 3
+    assert find_numbers("\n" * 20_000) == ()
 
 
 @pytest.mark.parametrize("said", ["{} kg", "{} ft 3 in.", "{}-{}", "{} million", "{} and a half"])
