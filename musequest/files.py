@@ -185,6 +185,20 @@ def parse_json(text: str | bytes, shape: Any) -> Any:
     return content
 
 
+def json_lines(text: str | bytes) -> Iterator[dict[str, Any]]:
+    """The objects of a text that has one a line; a line that is none, or was cut short, is left."""
+    for line in text.split("\n") if isinstance(text, str) else text.split(b"\n"):
+        with suppress(ValueError):
+            yield parse_json(line, dict[str, Any])
+
+
+def dig(value: Any, *keys: str) -> dict[str, Any]:
+    """The object under the keys; an empty one where something on the way is absent or no object."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
 def read_remade(path: str | Path, shape: Any = None) -> dict[str, Any]:
     """A JSON file that its step makes anew at need: {} without one, or with one that is broken."""
     if not Path(path).is_file():

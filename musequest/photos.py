@@ -151,10 +151,8 @@ def _plain(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(white, image).convert("RGB")
     if profile and image.mode in ("RGB", "CMYK"):
         with suppress(OSError, ImageCms.PyCMSError, ValueError):  # one that cannot be read
-            own, srgb = (
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-            )
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
             image = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB") or image
     return image.convert("RGB")
 

@@ -11,18 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from ..files import dig
+from . import museum_records as records
 from .museum_http import NotFound
-from .museum_records import (
-    CC0,
-    Entry,
-    Museum,
-    MuseumPhoto,
-    MuseumRecord,
-    details_text,
-    is_web_address,
-    many,
-    plain_text,
-)  # fmt: skip
+from .museum_records import CC0, Entry, Museum, MuseumPhoto, MuseumRecord, plain_text
 
 IIIF_URL = "https://www.artic.edu/iiif/2"
 PAGE = "https://www.artic.edu/artworks"
@@ -82,9 +74,8 @@ class ArtInstitute(Museum):
 
     def _rows(self, asked: dict[str, str], page: int) -> tuple[list[MuseumRecord], int]:
         answer = self._get("/search", asked | {"limit": str(ROWS), "page": str(page)})
-        rows = [row for row in many(answer.get("data")) if isinstance(row, dict)]
-        told = answer.get("pagination")
-        pages = told.get("total_pages") if isinstance(told, dict) else None
+        rows = [row for row in records.many(answer.get("data")) if isinstance(row, dict)]
+        pages = dig(answer, "pagination").get("total_pages")
         return [self._parsed(row, answer) for row in rows], pages if isinstance(pages, int) else 1
 
     def _get(self, path: str, asked: dict[str, str]) -> dict[str, Any]:
@@ -94,8 +85,7 @@ class ArtInstitute(Museum):
         number = plain_text(row.get("id"))
         narrative = plain_text(row.get("description"))
         details = [(label, plain_text(row.get(key))) for key, label in DETAILS.items()]
-        config = answer.get("config")
-        iiif = config.get("iiif_url") if isinstance(config, dict) else None
+        iiif = dig(answer, "config").get("iiif_url")
         credit = plain_text(row.get("credit_line"))
         return MuseumRecord(
             record_id=number,
@@ -103,10 +93,10 @@ class ArtInstitute(Museum):
             link=f"{PAGE}/{number}",
             record=plain_text(row.get("api_link")) or f"{self.BASE_URL}/artworks/{number}",
             narrative=narrative,
-            details=details_text(details),
+            details=records.details_text(details),
             license="CC-BY-4.0" if narrative else CC0,
             credit=", ".join(part for part in (credit, NAME) if part),
-            photos=_photos(row, str(iiif) if is_web_address(iiif) else IIIF_URL),
+            photos=_photos(row, str(iiif) if records.is_web_address(iiif) else IIIF_URL),
         )
 
 

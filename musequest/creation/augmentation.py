@@ -15,7 +15,6 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import MuseQuestError
-from ..files import check_digests, clear_temporaries, file_digest, parse_json
+from ..files import check_digests, clear_temporaries, file_digest, json_lines, parse_json
 from ..home import collection_dir
 from ..locks import holds_collection
 from ..photos import open_photo, save_photo
@@ -180,10 +179,8 @@ def _on_disk(folder: Path) -> dict[str, list[str]]:
         for name, applied in zip(table["path"], table["transform"], strict=True):
             known.setdefault(name, []).append(applied)
     if (path := folder / PROGRESS).is_file():
-        for line in path.read_bytes().splitlines():
-            with suppress(ValueError):  # the last line of a run that was killed
-                told = parse_json(line, dict[str, str])
-                known.setdefault(told.get("path", ""), []).append(told.get("transform", ""))
+        for told in json_lines(path.read_bytes()):  # the last may be cut short by a kill
+            known.setdefault(str(told.get("path")), []).append(str(told.get("transform")))
     return known
 
 

@@ -117,6 +117,14 @@ def read_csv(path: Path, needed: tuple[str, ...]) -> Rows:
     return good, problems
 
 
+def read_whole_csv(path: Path, needed: tuple[str, ...]) -> list[Row]:
+    """Return the rows of a CSV file, of which an unreadable one raises MuseQuestError."""
+    rows, problems = read_csv(path, needed)
+    if problems:
+        raise MuseQuestError(f"{path}, {problems[0]}")
+    return rows
+
+
 def _separator(text: str, needed: tuple[str, ...]) -> str:
     """The separator that finds most of the needed columns in the header; else the comma."""
 

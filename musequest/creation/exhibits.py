@@ -34,8 +34,8 @@ from .exhibit_lists import (
     images_of,
     list_path,
     others_of,
-    read_csv,
     read_list,
+    read_whole_csv,
 )  # fmt: skip
 from .split import SLOTS, Slot, assign, assign_listed
 from .texts import flaw_of, half_sign_of, warn_of_language, warn_of_short
@@ -189,17 +189,11 @@ def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:
 
 def _read_credits(path: Path) -> dict[str, dict[str, str]]:
     """The rights that a museum's credits.csv gives, by the photo's path; none without it."""
-    if not path.is_file():
-        return {}
-    rows, problems = read_csv(path, ("photo",))
-    if problems:
-        raise MuseQuestError(f"{path}, {problems[0]}")
-    return {
-        normalize("NFC", row.cells["photo"]): {
-            name: row.cells[name] for name in RIGHTS if row.cells.get(name)
-        }
-        for row in rows
-    }
+    found = {}
+    for row in read_whole_csv(path, ("photo",)) if path.is_file() else ():
+        rights = {name: row.cells[name] for name in RIGHTS if row.cells.get(name)}
+        found[normalize("NFC", row.cells["photo"])] = rights
+    return found
 
 
 def _credits_of(exhibit: Exhibit, own: dict[str, dict[str, str]]) -> Credits:

@@ -25,15 +25,7 @@ from .. import __version__
 from ..credentials import hidden
 from ..errors import MuseQuestError
 from ..files import parse_json, write_text, write_whole
-from .museum_http import (
-    LONGEST_WAIT_SECONDS,
-    Addresses,
-    Again,
-    NotFound,
-    Unanswered,
-    judge,
-    pieces_of,
-)  # fmt: skip
+from .museum_http import Addresses, Again, NotFound, Unanswered, judge, pieces_of
 
 T = TypeVar("T")
 
@@ -176,8 +168,7 @@ class MuseumClient:
                     raise NotFound(f"{url} gave nothing of use, twice ({again}).") from None
                 wait = again.wait_seconds
                 if wait is None:  # twice as long each time, with jitter against crowds
-                    longest = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
-                    wait = longest * random.uniform(0.5, 1.0)
+                    wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
                 self._next_turn = time.monotonic() + wait
         raise AssertionError("the last attempt returns or raises")
 
@@ -218,7 +209,6 @@ def _text(response: httpx.Response) -> str:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """What JSON says; Again where it is no object, or none that anybody would write."""
     try:
         answer = parse_json(text, Any)
     except ValueError:

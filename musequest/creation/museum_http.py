@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from ..errors import MuseQuestError
-from ..files import parse_json
+from ..files import dig, parse_json
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 PORTS = {"http": 80, "https": 443}
@@ -152,8 +152,7 @@ def judge(response: httpx.Response, url: str) -> None:
         body = parse_json(_beginning_of(response), dict[str, Any])
     except ValueError:
         body = {}
-    error = body.get("error")
-    code = str(error.get("code") or "") if isinstance(error, dict) else ""
+    code = str(dig(body, "error").get("code") or "")
     if code.startswith("API_KEY") or status == 401:
         raise Refused(
             f"{url} does not accept the key ({code[:40] or status}); put a valid one into "
@@ -178,9 +177,7 @@ def judge(response: httpx.Response, url: str) -> None:
     if status >= 500 or status in (408, 425):
         raise Again(f"status {status}", wait_seconds=_retry_after(response, url))
     # The server's own reason, in whichever of the known places it stands.
-    inner = body.get("response")
-    inner = inner.get("error") if isinstance(inner, dict) else None
-    told = inner or body.get("detail") or error
+    told = dig(body, "response").get("error") or body.get("detail") or body.get("error")
     reason = " ".join(told.split())[:200] if isinstance(told, str) else ""
     raise NotFound(f"{url} is not to be had ({(reason or f'status {status}').rstrip('.')}).")
 

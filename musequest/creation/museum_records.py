@@ -22,7 +22,7 @@ from bs4.exceptions import ParserRejectedMarkup
 
 from ..errors import MuseQuestError
 from ..home import root
-from .exhibit_lists import flaw_of_name, read_csv
+from .exhibit_lists import flaw_of_name, read_whole_csv
 from .museum_client import MuseumClient
 from .texts import UNFIT
 
@@ -125,11 +125,8 @@ def read_catalogue(path: str | Path) -> list[Entry]:
 
     `item_name` is needed, and one of link, record and title; item_id is the line's number, from 1.
     """
-    rows, problems = read_csv(Path(path), ("item_name",))
-    if problems:
-        raise MuseQuestError(f"{path}, {problems[0]}")
     entries: dict[str, Entry] = {}
-    for place, number, cells in rows:
+    for place, number, cells in read_whole_csv(Path(path), ("item_name",)):
         name = cells["item_name"]
         texts = {key: " ".join(cells.get(key, "").split()) for key in ("link", "record", "title")}
         flaw = flaw_of_name(name)

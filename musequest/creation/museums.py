@@ -26,20 +26,12 @@ from ..home import collection_dir
 from ..languages import ENGLISH
 from ..locks import holds_collection
 from ..photos import open_photo, photo_suffixes
+from . import museum_records as records
 from .artic import ArtInstitute
 from .exhibits import CREDIT_COLUMNS, RIGHTS, collect_folder
 from .museum_client import MuseumClient
 from .museum_http import NotFound, Refused, Unanswered
-from .museum_records import (
-    CC0,
-    NOT_STATED,
-    Entry,
-    Museum,
-    MuseumPhoto,
-    MuseumRecord,
-    published_catalogue,
-    read_catalogue,
-)  # fmt: skip
+from .museum_records import CC0, NOT_STATED, Entry, Museum, MuseumPhoto, MuseumRecord
 from .smithsonian import Smithsonian
 from .split import SLOTS
 from .texts import flaw_of
@@ -85,8 +77,8 @@ def collect_museum(
                 f"'{name}' has no catalogue of its own; name one with --catalogue, or ask with "
                 "--query."
             )
-        catalogue = published_catalogue()
-    entries = [] if catalogue is None else read_catalogue(catalogue)
+        catalogue = records.published_catalogue()
+    entries = [] if catalogue is None else records.read_catalogue(catalogue)
     total = len(entries) if query is None else limit
     with (
         MuseumClient(target / "asked", requests_per_minute=requests_per_minute) as client,

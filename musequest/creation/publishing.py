@@ -20,14 +20,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 
 from ..errors import MuseQuestError
-from ..files import (
-    clear_temporaries,
-    is_temporary,
-    plain_files,
-    read_json,
-    read_remade,
-    write_text,
-)
+from ..files import clear_temporaries, is_temporary, plain_files, read_json, read_remade, write_text
 from ..home import check_hub, collection_dir
 from ..hub import fill_card, hub_api
 from ..languages import language_name
@@ -62,7 +55,6 @@ class Plan:
     licenses: list[str]  # of the photos
 
     def __str__(self) -> str:
-        """Return it as lines for the screen."""
         return self.told()
 
     def told(self, mood: str = "would") -> str:
@@ -178,7 +170,6 @@ def _plan(folder: Path, repository: str, private: bool, needed: bool) -> Plan:
 
 
 def _licenses(credits: Path) -> list[str]:
-    """Under which licences the photos are."""
     if not credits.is_file():
         return ["not stated"]
     rows, _ = read_csv(credits, tuple(name for name in CREDIT_COLUMNS if name != "photo"))

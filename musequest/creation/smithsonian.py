@@ -15,24 +15,11 @@ from urllib.parse import quote
 
 from ..credentials import unsafe_way
 from ..errors import LOGGER, MuseQuestError
+from ..files import dig
+from . import museum_records as records
 from .museum_client import MuseumClient
 from .museum_http import NotFound, Refused
-from .museum_records import (
-    CC0,
-    NOT_STATED,
-    Entry,
-    Museum,
-    MuseumPhoto,
-    MuseumRecord,
-    details_text,
-    heading,
-    is_web_address,
-    main_links,
-    main_photo,
-    main_text,
-    many,
-    plain_text,
-)  # fmt: skip
+from .museum_records import CC0, NOT_STATED, Entry, Museum, MuseumPhoto, MuseumRecord, plain_text
 from .texts import ENOUGH_WORDS
 
 UNCONFIRMED = "no record of the museum is confirmed as this exhibit"
@@ -87,7 +74,7 @@ class Smithsonian(Museum):
         record = replace(record, link=entry.link or record.link)
         words = len(record.narrative.split())
         if words < ENOUGH_WORDS and entry.link:
-            text = main_text(self._page(entry.link) or "")
+            text = records.main_text(self._page(entry.link) or "")
             if len(text.split()) > words:
                 return replace(record, narrative=text, license=NOT_STATED)
         return record
@@ -124,12 +111,12 @@ class Smithsonian(Museum):
         page = self._page(entry.link) if entry.link else None
         if page is None:
             return None
-        ids = _ids_of(main_links(page))[:MOST_LINKED]
+        ids = _ids_of(records.main_links(page))[:MOST_LINKED]
         linked = [row for own in ids if (row := self._content(own))]
         for row in linked:
             if _confirmed(row, entry) or (len(linked) == 1 and not entry.record):
                 return row
-        title = heading(page)
+        title = records.heading(page)
         return self._by_words(title, entry) if title else None
 
     def _by_words(self, title: str, entry: Entry) -> dict[str, Any] | None:
@@ -168,8 +155,8 @@ class Smithsonian(Museum):
 
     def _rows(self, query: str, start: int) -> tuple[list[dict[str, Any]], int]:
         asked = {"q": query, "start": str(start), "rows": str(ROWS)}
-        answer = _dig(self._get("search", asked), "response")
-        found = [row for row in many(answer.get("rows")) if isinstance(row, dict)]
+        answer = dig(self._get("search", asked), "response")
+        found = [row for row in records.many(answer.get("rows")) if isinstance(row, dict)]
         count = answer.get("rowCount")
         return found, count if isinstance(count, int) else len(found)
 
@@ -188,13 +175,13 @@ class Smithsonian(Museum):
             page = self.client.get_text(entry.link)
         except (NotFound, Refused) as error:
             raise NotFound(f"{UNCONFIRMED}, and its page cannot be read: {error}") from None
-        photo = main_photo(page)
+        photo = records.main_photo(page)
         return MuseumRecord(
             record_id="",
             title=entry.words,
             link=entry.link,
             record=entry.record,
-            narrative=main_text(page),
+            narrative=records.main_text(page),
             details="",
             license=NOT_STATED,
             credit="Smithsonian Institution",
@@ -234,15 +221,15 @@ def parse_record(row: dict[str, Any]) -> MuseumRecord:
 
     Whatever is absent or of another kind than expected becomes an empty text or no photo.
     """
-    told = _dig(row, "content", "descriptiveNonRepeating")
-    freetext = _dig(row, "content", "freetext")
-    title = plain_text(_dig(told, "title").get("content")) or plain_text(row.get("title"))
+    told = dig(row, "content", "descriptiveNonRepeating")
+    freetext = dig(row, "content", "freetext")
+    title = plain_text(dig(told, "title").get("content")) or plain_text(row.get("title"))
     source = _first(freetext, "dataSource") or plain_text(told.get("data_source"))
     parts = dict.fromkeys(part for part in (_first(freetext, "creditLine"), source) if part)
     details = [pair for group in DETAILS for pair in _labelled(freetext.get(group))]
     if not freetext.get("name"):
         # Names are texts in most records, objects with a `content` in some.
-        indexed = many(_dig(row, "content", "indexedStructured").get("name"))
+        indexed = records.many(dig(row, "content", "indexedStructured").get("name"))
         details += [("Name", text) for _, text in _labelled(indexed)]
     return MuseumRecord(
         record_id=record_id(row),
@@ -250,10 +237,10 @@ def parse_record(row: dict[str, Any]) -> MuseumRecord:
         link=plain_text(told.get("record_link")),
         record=plain_text(told.get("guid")) or plain_text(told.get("record_link")),
         narrative=_narrative(freetext),
-        details=details_text(details),
-        license=_license(_dig(told, "metadata_usage")),
+        details=records.details_text(details),
+        license=_license(dig(told, "metadata_usage")),
         credit=", ".join(parts),
-        photos=_photos(_dig(told, "online_media").get("media")),
+        photos=_photos(dig(told, "online_media").get("media")),
     )
 
 
@@ -263,7 +250,7 @@ def record_id(row: dict[str, Any]) -> str:
     The `id` of a row is no such thing: it begins with `edanmdm-` in older data and is a number
     beginning with `ld1-` in newer.
     """
-    own = _dig(row, "content", "descriptiveNonRepeating").get("record_ID")
+    own = dig(row, "content", "descriptiveNonRepeating").get("record_ID")
     if isinstance(own, str) and own.strip():
         return own.strip()
     named = (re.match(r"edanmdm[:-](\S+)", str(row.get(key) or "")) for key in ("url", "id"))
@@ -290,11 +277,11 @@ def _narrative(freetext: dict[str, Any]) -> str:
 def _photos(media: Any) -> list[MuseumPhoto]:
     """The images among the media, each once, whatever their usage."""
     photos: dict[str, MuseumPhoto] = {}
-    for item in many(media):
+    for item in records.many(media):
         kind = plain_text(item.get("type")).casefold() if isinstance(item, dict) else "none"
         if kind in ("", "image", "images") and (address := _photo_address(item)):
             key = plain_text(item.get("idsId")) or address
-            photos.setdefault(key, MuseumPhoto(address, _license(_dig(item, "usage"))))
+            photos.setdefault(key, MuseumPhoto(address, _license(dig(item, "usage"))))
     return list(photos.values())
 
 
@@ -302,15 +289,15 @@ def _photo_address(item: dict[str, Any]) -> str | None:
     """The smallest JPEG that is large enough; else the largest; else what delivers the image."""
     sized = [
         (_longest_edge(resource), resource["url"].strip())
-        for resource in many(item.get("resources"))
+        for resource in records.many(item.get("resources"))
         if isinstance(resource, dict)
-        and is_web_address(resource.get("url"))
+        and records.is_web_address(resource.get("url"))
         and JPEG.search(f"{resource.get('label')} {resource['url']}")
         and _longest_edge(resource)
     ]
     if enough := [pair for pair in sized if pair[0] >= ENOUGH_PX]:
         return min(enough)[1]
-    if is_web_address(item.get("content")):
+    if records.is_web_address(item.get("content")):
         return item["content"].strip()
     if sized:
         return max(sized)[1]
@@ -324,7 +311,7 @@ def _longest_edge(resource: dict[str, Any]) -> int:
 
 
 def _labelled(items: Any) -> Iterator[tuple[str, str]]:
-    for item in many(items):
+    for item in records.many(items):
         if isinstance(item, dict):
             yield plain_text(item.get("label")) or "Note", plain_text(item.get("content"))
         else:
@@ -333,10 +320,3 @@ def _labelled(items: Any) -> Iterator[tuple[str, str]]:
 
 def _first(freetext: dict[str, Any], group: str) -> str:
     return next((" ".join(text.split()) for _, text in _labelled(freetext.get(group)) if text), "")
-
-
-def _dig(value: Any, *keys: str) -> dict[str, Any]:
-    """The object under the keys; an empty one where something on the way is absent or no object."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}

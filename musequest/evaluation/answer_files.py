@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..creation.exhibit_lists import read_csv
+from ..creation.exhibit_lists import read_whole_csv
 from ..errors import MuseQuestError
 from ..tables import SCHEMAS, as_kind, read_table
 
@@ -64,10 +64,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where each row stands, for messages, and its cells."""
-    rows, problems = read_csv(path, NEEDED)
-    if problems:
-        raise MuseQuestError(f"{path}, {problems[0]}")
-    return ((f"{path}, {row.place}", row.cells) for row in rows)
+    return ((f"{path}, {row.place}", row.cells) for row in read_whole_csv(path, NEEDED))
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import openai
 
-from ...files import parse_json
+from ...files import dig, json_lines, parse_json
 from ..dialogs import WriterStopped
 from . import server
 from .ledger import Batch, Ledger
@@ -192,8 +192,7 @@ class Batches:
 
     def _keep(self, call: dict[str, Any], line: dict[str, Any]) -> bool:
         """Write one response or refusal into the ledger; whether it is a response."""
-        response = line.get("response")
-        response = response if isinstance(response, dict) else {}
+        response = dig(line, "response")
         code: Any = response.get("status_code")
         body = response.get("body")
         if code == 200:
@@ -208,7 +207,7 @@ class Batches:
 
     def _learns(self, call: dict[str, Any], code: int, body: Any) -> bool:
         """Whether a refusal says that the model does not take a parameter; then it goes without."""
-        error = server.told_error(body if isinstance(body, dict) else {}) or {}
+        error = server.told_error(dig(body)) or {}
         words = " ".join(f"{error.get('message')} {error.get('code')}".split())[:300]
         name = server.untaken_in(code, error.get("param"), words, call.get("without") or ())
         model = call["settings"]["model"]
@@ -225,12 +224,7 @@ class Batches:
         """The lines of a result file; one that is cut short is left out."""
         if not file_id:
             return []
-        text = self._ask("files", lambda: self.client.files.content(file_id).text)
-        found = []
-        for line in text.split("\n"):
-            with suppress(ValueError):
-                found.append(parse_json(line, dict[str, Any]))
-        return found
+        return list(json_lines(self._ask("files", lambda: self.client.files.content(file_id).text)))
 
     def _id_in(self, text: str, what: str) -> str:
         """The id of what was made; WriterStopped with the server's words where it tells none."""

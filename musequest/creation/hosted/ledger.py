@@ -33,7 +33,7 @@ from typing import Any
 
 from ...credentials import hidden
 from ...errors import LOGGER, MuseQuestError
-from ...files import parse_json
+from ...files import json_lines, parse_json
 from .requests import is_usd
 
 
@@ -224,9 +224,8 @@ def _usd(amount: Any) -> float:
 def paid_usd_of(path: Path, forms: Collection[str]) -> float:
     """Return what a ledger's calls of these forms cost, without opening it; 0 without one."""
     paid_usd = 0.0
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError, KeyError, TypeError, ForgedAmount):
-            event = parse_json(line, dict[str, Any])
+    for event in json_lines(path.read_bytes() if path.is_file() else b""):
+        with contextlib.suppress(KeyError, TypeError, ForgedAmount):
             told = event["response"] if event["event"] == "paid" else event
             if event["event"] in ("paid", "failed") and told["form"] in forms:
                 paid_usd += _usd(told["cost_usd"])

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...credentials import hidden
+from ...files import dig
 from ...languages import other_language
 from ...text.numbers import find_numbers, known_numbers
 from ..dialogs import Pair, flaw_of_pair
@@ -61,10 +62,10 @@ def record_of(
     A server that does not say how many tokens it counted, or says what cannot be, is taken to have
     counted the most. A key that it repeats is taken out.
     """
-    body = hidden(_dict(body))
+    body = hidden(dig(body))
     choices = body.get("choices")
-    choice = _dict(choices[0]) if isinstance(choices, list) and choices else {}
-    message, usage = _dict(choice.get("message")), _dict(body.get("usage"))
+    choice = dig(choices[0]) if isinstance(choices, list) and choices else {}
+    message, usage = dig(choice, "message"), dig(body, "usage")
     prompt, completion = (_count(usage.get(f"{kind}_tokens")) for kind in ("prompt", "completion"))
     # Nobody writes a text of no tokens.
     reported = None not in (prompt, completion) and bool(completion or not message.get("content"))
@@ -85,10 +86,6 @@ def record_of(
         "cost_usd": price.cost_usd(prompt or 0, completion or 0) if reported else worst_usd,
         **({"error": _words(told.get("message") or told)} if told else {}),
     }
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _words(value: Any) -> str:
