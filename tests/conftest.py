@@ -28,7 +28,10 @@ settings.register_profile(
 settings.load_profile("same")
 
 # The files that take longest, which workers begin with, so that none ends alone with one of them.
-LONGEST = ["test_notebooks", "test_launching", "test_six", "test_sweep", "test_parallel"]
+LONGEST = [
+    *("test_sweep", "test_notebooks", "test_parallel", "test_launching", "test_training"),
+    *("test_six", "test_hosted_writer", "test_fitting"),
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

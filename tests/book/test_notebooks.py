@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from fork_server import import_all
+from fork_server import warm_up
 from forked import in_child, print_to
 from kernels import fork_kernels
 from sweeping import MOUNTS, Disk
@@ -78,7 +78,7 @@ def demo(
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
     """What demos and their kernels, forks of this process, need not import again."""
-    import_all()
+    warm_up()
 
 
 @dataclass

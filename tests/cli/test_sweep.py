@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sweeping
 from folder_museum import write_museum
-from fork_server import import_all
+from fork_server import warm_up
 from sweeping import (
     Disk,
     Ended,
@@ -118,7 +118,7 @@ def walk(tmp_path_factory) -> Walk:
     batches = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4}
     docent = save_tiny_docent(home / "docent")
     write_profile(home, docent, collection="t", training=training | batches)
-    import_all()
+    warm_up()
     load_encoder()
     walked = Walk(home, {}, {}, {}, {})
     with pytest.MonkeyPatch.context() as patch:

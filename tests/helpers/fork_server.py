@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import musequest
+from musequest.languages import prepare_languages
 
 # What the package imports only when it is needed, and takes longest.
 NEEDED = ("peft", "sentence_transformers", "matplotlib.pyplot", "torch.utils.tensorboard")
@@ -45,20 +46,21 @@ sys.exit(status)
 """
 
 
-def import_all() -> None:
-    """Import the package and what it needs, so that forks of this process find it."""
+def warm_up() -> None:
+    """Import the package and load what it needs, so that forks of this process find it."""
     modules = pkgutil.walk_packages(musequest.__path__, "musequest.")
     for name in (*NEEDED, *(module.name for module in modules)):
         if not name.endswith("__main__"):
             with warnings.catch_warnings(action="ignore"):
                 importlib.import_module(name)
+    prepare_languages()
 
 
 class ForkServer:
     """Forks run as interpreters for as long as the block lasts."""
 
     def __enter__(self) -> "ForkServer":
-        import_all()
+        warm_up()
         self.folder = tempfile.TemporaryDirectory(prefix="forks-")
         place, client = (Path(self.folder.name, name) for name in ("socket", "client.py"))
         client.write_text(CLIENT)
@@ -113,15 +115,12 @@ def _watch(caller: socket.socket) -> None:
         _become(*json.loads(asked))
     for file in files:
         os.close(file)
-    ended = os.pidfd_open(child)
-    while ended not in select.select([caller, ended], [], [])[0]:
-        told = caller.recv(1)
-        os.kill(child, told[0] if told else signal.SIGKILL)
-        if not told:
-            break
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if select.select([caller], [], [], 0.02)[0]:
+            told = caller.recv(1)  # nothing if the caller was killed
+            os.kill(child, told[0] if told else signal.SIGKILL)
     with suppress(OSError):
-        caller.sendall(str(status).encode())
+        caller.sendall(str(os.waitstatus_to_exitcode(ended[1])).encode())
 
 
 def _become(arguments: list[str], variables: dict[str, str], folder: str) -> None:
@@ -147,6 +146,8 @@ def _become(arguments: list[str], variables: dict[str, str], folder: str) -> Non
         _execute([word for word in arguments if word != "-u"])
     except SystemExit as ended:
         status = ended.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
         status = 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from accelerate.state import AcceleratorState
-from fork_server import import_all
+from fork_server import warm_up
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.provisioning import local_provisioner
 
@@ -45,7 +45,7 @@ class Forked:
 
 def fork_kernels(patch: pytest.MonkeyPatch) -> None:
     """Let kernels from now on be forks, which saves each of them seconds of imports."""
-    import_all()
+    warm_up()
     patch.setattr(local_provisioner, "launch_kernel", _fork)
 
 
