@@ -198,8 +198,8 @@ def train(
     chosen, learning = parted(assignments(settings, "--set"))
     own = load_profile(profile, chosen)
     records = [finetuning.train(own, approach, learning, **options)]
-    first = records[0]["seed"]
-    for seed in range(first + 1, first + (seeds or 1)):
+    for more in range(1, seeds or 1):
+        seed = records[0]["seed"] + more
         again = learning | {"seed": str(seed)}
         records.append(finetuning.train(seed_profile(own, seed), approach, again, **options))
     if rank() == 0:

@@ -31,6 +31,7 @@ from ..systems.registry import OUTSIDERS, PREDICTIONS, exhibits_path, ordered, r
 from ..tables import read_table
 from .answers import Answers, gather
 from .differences import Differences, Summary
+from .metrics import METRICS
 
 REPORT = "report.html"
 RECORDS = Path("benchmarks/records")
@@ -189,10 +190,12 @@ def load_results(profile: Profile | str) -> Results:
         raise MuseQuestError(
             f"{folder} holds no scores; evaluate the profile '{profile.name}' first (notebook 3.1)."
         )
+    scores = read_table("scores", folder / "scores.parquet")
+    later = [name for name in METRICS if name not in scores]  # metrics that are younger than it
     return Results(
         profile,
         folder,
-        read_table("scores", folder / "scores.parquet"),
+        scores.assign(**dict.fromkeys(later, float("nan"))),
         read_json(folder / "summary.json"),
         read_json(folder / "scoring.json", Scored),
     )
