@@ -202,8 +202,8 @@ def train(
     training_settings(own, load_approach(approach), learning)
     check_dataset(own.collection)
     records = [finetuning.train(own, approach, learning, **options)]
-    first = records[0]["seed"]
-    for seed in range(first + 1, first + (seeds or 1)):
+    for more in range(1, seeds or 1):
+        seed = records[0]["seed"] + more
         again = learning | {"seed": str(seed)}
         records.append(finetuning.train(seed_profile(own, seed), approach, again, **options))
     if rank() == 0:

@@ -84,7 +84,7 @@ def _quality_costs(results: Results) -> str:
         known = [f"{row[key]:.3g} {label}" for key, label in COSTS.items() if pd.notna(row[key])]
         if known:
             told[row["approach"]] = f"{row['mean']:.2f} for {', '.join(known)}"
-    return f"Embedding distance: {_listed(told)}." if told else ""
+    return f"Embedding distance: {_listed(told)}." if told else "No run states its costs."
 
 
 def _loss_curves(results: Results) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from .registry import check_name, finished_runs, ordered, runs_dir
 
 BASE = "base"
 QUESTION = "What is this?"
+# What a visitor may begin a line with, though a writer of dialogs may not.
+LABEL = re.compile(r"^\s*(?:Question|Answer|Q|A)\s*:", re.MULTILINE)
 LONGEST_QUESTION = 500  # characters, more than a visitor says and less than any model takes
 # A row of a dataset has a reference answer; here nobody knows one, and no system is shown it.
 UNKNOWN = "unknown"
@@ -193,7 +196,7 @@ def _answered_systems(profile: Profile) -> list[str]:
 def _rows_about(photo: Path, questions: tuple[str, ...]) -> Rows:
     """The questions as rows of a dataset."""
     for question in questions:
-        if flaw := flaw_of(question):
+        if flaw := flaw_of(LABEL.sub("", question)):
             raise MuseQuestError(f"The question {question!r} {flaw}; write it as plain text.")
         if len(question) > LONGEST_QUESTION:
             raise MuseQuestError(

@@ -186,6 +186,18 @@ def test_every_known_system_looks_different():
     looks = {(each.colour, each.marker) for each in SYSTEMS.values()}
     assert len({colour for colour, _ in looks}) == len({m for _, m in looks}) == len(SYSTEMS)
     assert system("my_own").label == "my_own"
+
+
+def test_unknown_systems_drawn_together_never_look_alike():
+    names = [f"run_{first}{second}" for first in "abcdefgh" for second in "abcdefgh"]
+    looks = {name: system(name, [*names, *SYSTEMS]) for name in names}
+    colours = {look.colour for look in looks.values()} | {each.colour for each in SYSTEMS.values()}
+    assert len(colours) == len(names) + len(SYSTEMS)
+    assert system("run_ab").marker not in {each.marker for each in SYSTEMS.values()}
+    assert system("run_ab__seed2", names).colour == looks["run_ab"].colour
+
+
+def test_systems_are_told_in_their_order_and_unknown_ones_by_name():
     assert ordered(["zebra", "lora", "ape", "base"]) == ["base", "lora", "ape", "zebra"]
 
 

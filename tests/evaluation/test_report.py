@@ -14,6 +14,7 @@ from scored_museum import answered_museum, make_exhibit, reported
 from musequest.errors import MuseQuestError
 from musequest.evaluation.report import build_report, segments
 from musequest.evaluation.scoring import evaluate
+from musequest.files import read_json, write_json
 from musequest.settings import Profile
 from musequest.tables import read_table, write_table
 
@@ -365,3 +366,93 @@ def test_nothing_is_wider_than_the_window(width, whole, reader):
 WIDER = """[...document.body.querySelectorAll("*")].filter((node) =>
   !node.closest(".wide, .skip, [hidden]") && node.getBoundingClientRect().right > innerWidth + 1
 ).map((node) => node.outerHTML.slice(0, 80))"""
+
+
+@needs_chromium
+def test_what_is_chosen_stands_in_the_address_and_comes_back_with_it(whole, reader):
+    reader.open(whole)
+    reader.choose("sort", "embedding_distance")
+    reader.choose("track", "unseen_photo")
+    address, shown = reader.ask("location.hash"), items_shown(reader)
+    assert "track=unseen_photo" in address and "sort=embedding_distance" in address
+    reader.open(whole, fragment=address.removeprefix("#"))
+    assert items_shown(reader) == shown == items_shown(reader)
+    assert reader.ask("document.getElementById('track').value") == "unseen_photo"
+    reader.ask("location.hash = 'sort=nothing&find=1404'")
+    reader.ask("new Promise((resolve) => setTimeout(resolve, 50))")
+    assert items_shown(reader) == [3]
+    assert reader.ask("document.getElementById('sort').value") == ""
+
+
+@needs_chromium
+def test_long_answers_fold_and_open_for_a_search_and_for_print(home, profile, reader):
+    answer_with(home, "A bowl of clay. " * 200)
+    evaluate(profile)
+    reader.open(build_report(profile))
+    high = "document.querySelector('.long').offsetHeight"
+    folded = reader.ask(high)
+    reader.choose("find", "bowl")
+    assert reader.ask(high) > 3 * folded
+    reader.choose("find", "")
+    assert reader.ask(high) == folded
+    button = "document.querySelector('.long + button')"
+    assert reader.ask(f"[{button}.textContent, {button}.ariaExpanded]") == ["Show all", "false"]
+    reader.ask(f"{button}.click()")
+    assert reader.ask(high) > 3 * folded and reader.ask(f"{button}.ariaExpanded") == "true"
+    assert reader.ask("document.querySelectorAll('.long').length") == 1
+
+
+@needs_chromium
+def test_closed_sections_open_for_print_alone(whole, reader):
+    reader.open(whole)
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = reader.ask(closed)
+    reader.ask("dispatchEvent(new Event('beforeprint'))")
+    assert before > 0 == reader.ask(closed)
+    reader.ask("dispatchEvent(new Event('afterprint'))")
+    assert reader.ask(closed) == before
+
+
+def test_every_head_of_a_table_is_named_and_every_figure_tells_its_values(whole):
+    text = whole.read_text("utf-8")
+    assert not re.findall(r"<th[^>]*>\s*</th>", text)
+    figures = re.findall(r'alt="([^"]+)"', text.split('id="figures"')[1].split("</section>")[0])
+    values = [told for told in figures if re.search(r"LoRA \d", told)]
+    assert len(figures) == 5 and len(values) == 4
+    assert [told for told in figures if told not in values][0].endswith("No run states its costs.")
+
+
+def test_the_best_of_unlike_items_is_not_marked(whole):
+    """Base states no number, so that its invented ones are counted on other items than LoRA's."""
+    table = whole.read_text("utf-8").split("<table>")[1].split("</table>")[0]
+    rows = table.split('<th scope="row">')[1:]
+    marked = [row.split(" <")[0] for row in rows if 'class="winner"' in row]
+    assert "Embedding distance" in marked and "Invented numbers" not in marked
+
+
+def test_systems_that_were_asked_otherwise_are_not_said_to_be_asked_the_same(home, profile):
+    path = home / "runs/made_up/lora/predictions.parquet"
+    table = read_table("predictions", path)
+    table.loc[:2, "question"] = "Who made it?"
+    write_table("predictions", path, table)
+    text = reported(profile)
+    assert "lora was asked another question, or shown another photo, than base for 3 of 8" in text
+    assert "the same 8 questions" not in text and 'class="winner"' not in text
+
+
+def test_scores_of_before_a_metric_was_there_are_still_reported(home, profile):
+    evaluate(profile)
+    folder = home / "results/made_up"
+    younger = ["repetition", "wrong_refusal_rate", "confidence"]
+    scores = read_table("scores", folder / "scores.parquet").drop(columns=younger)
+    write_table("scores", folder / "scores.parquet", scores)
+    summary, record = (read_json(folder / f"{name}.json") for name in ("summary", "scoring"))
+    for own in (own for track in summary.values() for own in track.values()):
+        for name in younger[:2]:
+            own.pop(name, None)
+    for key in ("asked_otherwise", "margins", "seeds", "intervals"):
+        record.pop(key)
+    write_json(folder / "summary.json", summary)
+    write_json(folder / "scoring.json", record)
+    text = build_report(profile).read_text("utf-8")
+    assert "Embedding distance" in text and "Repetition" not in text

@@ -112,6 +112,8 @@ def test_without_exhibits_the_ground_truths_judge(predictions, exhibits, tmp_pat
     strict = score(predictions, None, tmp_path / "a")["all"]["lora"]["invented_number_rate"]
     fair = score(predictions, exhibits, tmp_path / "b")["all"]["lora"]["invented_number_rate"]
     assert strict["mean"] == pytest.approx(fair["mean"] + 1 / 8)
+    assert "the ground truths alone do not bear out" in notices(tmp_path / "a")
+    assert "ground truths alone" not in notices(tmp_path / "b")
 
 
 def test_wrong_facts_are_listed_an_answer(predictions, exhibits, tmp_path):

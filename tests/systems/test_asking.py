@@ -117,6 +117,7 @@ def test_a_bad_photo_is_one_sentence(kind, sentence, home, tmp_path, capsys):
         (["--approach", "gpt4o"], "each answer costs money; choose a local system"),
         (["--approach", "retrieval"], "run `python -m musequest dataset"),
         (["--question", " "], "The question ' ' is empty; write it as plain text."),
+        (["--question", "A:"], "The question 'A:' is empty; write it as plain text."),
         (["--question", "What is this? " * 300], "has 4,200 characters; ask with 500 at most."),
         (["--question", "What?<image>"], "contains the writer's own marker '<image>'"),
     ],
