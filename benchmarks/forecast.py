@@ -66,7 +66,7 @@ class Measured:
     seconds: float | None
     held_gib: float | None  # at the peak
     counted_gib: float
-    fits: bool
+    fits: bool | None = None  # by our count; of a run that did
 
     @property
     def features(self) -> np.ndarray:
@@ -157,7 +157,6 @@ def own_steps() -> Iterator[Measured]:
             seconds=run.get("seconds_a_step"),
             held_gib=run["held_gib"],
             counted_gib=memory.total(at_once, recomputed) / GIB,
-            fits=True,
         )
 
 
@@ -184,7 +183,9 @@ def table(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     rows = []
     for each in measured:
         given = fit([other for other in measured if other is not each])
-        row: dict[str, Any] = {"run": each.name, "fits": each.fits}
+        row: dict[str, Any] = {"run": each.name}
+        if each.fits is not None:
+            row["fits"] = each.fits
         if each.seconds:
             row["minutes"] = round(each.seconds / 60, 4)
             row["minutes_foreseen"] = round(foreseen(each, given) / 60, 4)

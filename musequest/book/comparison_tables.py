@@ -149,15 +149,18 @@ def pocket_six(record: Record) -> str:
 @block(RECORDS / "forecast.json")
 def forecast(record: Record) -> str:
     """Measured runs beside what was foreseen of each from all others."""
-    rows = spaced(pd.DataFrame(record["left_out"], dtype=object).fillna(""))
-    for name in ("minutes error", "memory error"):
-        rows[name] = rows[name].map(lambda error: error if error == "" else f"{error:+.0%}")
+    rows = spaced(pd.DataFrame(record["left_out"])).drop(columns="fits")
+    for name in rows.columns.drop("run"):
+        form = "{:+.0%}" if "error" in name else "{:.3g}"
+        rows[name] = rows[name].map(form.format, na_action="ignore").fillna("")
     given = record["constants"]
+    told_to_fit = [row["fits"] for row in record["left_out"] if "fits" in row]
     told = (
         f"Fitted on {record['date']}: {given['efficiency']:.0%} of the GPU's peak, "
         f"{given['activation_passes']:.1f} passes of each kept activation through memory, "
         f"{1e6 * given['seconds_a_launch']:.0f} µs a launch, {given['disk_gb_s']:.2f} GB of a "
-        f"checkpoint a second and process; memory {given['memory']:.3f} times what is counted."
+        f"checkpoint a second and process; memory {given['memory']:.3f} times what is counted. "
+        f"Of {len(told_to_fit)} published runs, which all fitted, {sum(told_to_fit)} are said to."
     )
     return f"{told}\n\n{markdown(rows)}"
 
