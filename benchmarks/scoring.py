@@ -94,7 +94,7 @@ def measure(answers: int) -> dict[str, Any]:
         start = clocks()
         base = BaseModel(load_profile("pocket"), Path(folder) / "similarity.json")
         given = gather(paths)
-        scores, _ = compute_scores(given, base)
+        scores, *_ = compute_scores(given, base)
         summarize(scores, given.tracks)
         compare(scores, given.tracks)
         spent = _spent(clocks() - start)

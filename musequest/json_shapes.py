@@ -86,12 +86,20 @@ class Similarity(TypedDict):
     distances: dict[str, float]
 
 
+class Kept(TypedDict):
+    """Of scoring.json: the tables beside it, and what each system's rows were computed from."""
+
+    files: Digests
+    systems: Digests
+
+
 class Scoring(TypedDict):
     """scoring.json, what scores were computed from."""
 
     systems: dict[str, Values]
     controls: NotRequired[list[str]]
     outsiders: NotRequired[dict[str, Values]]
+    kept: NotRequired[Kept]
 
 
 class Scored(Scoring):

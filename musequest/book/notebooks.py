@@ -32,7 +32,7 @@ from ..evaluation.report_tables import score_frame
 from ..files import read_json, write_json, write_whole
 from ..home import results_dir, root, run_dir
 from ..settings import Profile, approach_names, load_approach, load_profile
-from .demo_record import DemoRecord, where_and_when
+from .demo_record import DemoRecord, time_to_docent, where_and_when
 
 WALK = (
     "1_synthetic_data_creation/1.1_exhibit_collection/exhibit_collection.ipynb",
@@ -186,9 +186,11 @@ def demo(profile: str = "pocket", names: Sequence[str] = DEMO) -> Path:
     if tuple(names) == DEMO:
         record.save(results / "demo.json")
     report = results / "report.html"
-    for track, systems in read_json(results / "summary.json").items():
+    summary = read_json(results / "summary.json")
+    for track, systems in summary.items():
         print(f"\n{track}\n{score_frame(systems).to_string()}")
-    print(f"\n{record.sentence()}\nReport: {report}")
+    docent = f"{time_to_docent(record, summary)}\n" if tuple(names) == DEMO else ""
+    print(f"\n{record.sentence()}\n{docent}Report: {report}")
     return report
 
 

@@ -27,7 +27,7 @@ from ..evaluation.report_tables import (
     recognising,
     score_frame,
 )
-from ..files import read_json, write_json, write_text
+from ..files import read_json, write_csv, write_json, write_text
 from ..home import results_dir, root, run_dir
 from ..systems.registry import OUTSIDERS
 from . import benchmark_tables  # noqa: F401, whose tables are registered
@@ -39,14 +39,20 @@ from .comparison_tables import (
     block,
     keep_retrieval,
     keep_six,
+    machine,
     markdown,
     measured,
+    read_csv,
     read_record,
     trained,
 )
+from .demo_record import DOCENT as DOCENT_SCORES
+from .demo_record import docent_scores
 from .published_tables import draw_published_costs
 
 DEMO = RECORDS / "pocket_demo.json"
+DOCENTS = RECORDS / "time_to_docent.csv"
+DOCENT_COLUMNS = ("date", "commit", "seconds", *DOCENT_SCORES, "machine")
 TRACK = "unseen_photo"  # the rows that count
 PICTURE = Path("assets/figures/pocket_per_item.png")
 MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -70,8 +76,38 @@ def keep(profile_name: str) -> None:
     differences = read_json(results / "differences.json")[TRACK]
     told = {"run": run, "scores": summary, "differences": key_rows(differences)}
     write_json(root() / DEMO, demo | told)
+    keep_time_to_docent(demo, summary)
     (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
+
+
+def keep_time_to_docent(demo: Record, summary: Record) -> None:
+    """Add a line to the records of how long a docent takes, unless this very demo has one."""
+    hardware, path = demo["hardware"], root() / DOCENTS
+    line = {
+        "date": demo["date"],
+        "commit": demo["git_commit"],
+        "seconds": demo["total_seconds"],
+        **{name: round(score, 3) for name, score in docent_scores(summary).items()},
+        "machine": f"{machine(hardware)}, {hardware['threads']} threads",
+    }
+    lines = read_csv(path).to_dict("records") if path.exists() else []
+    texts = {name: str(value) for name, value in line.items()}
+    if len(line) == len(DOCENT_COLUMNS) and texts not in lines:
+        write_csv(path, DOCENT_COLUMNS, [*lines, texts])
+
+
+@block(DOCENTS, "No time to a docent is recorded yet.\n")
+def docent_times(kept: pd.DataFrame) -> str:
+    """Every recorded time to a docent; a dash where the scores were not those of one."""
+    reached = [
+        all(float(row[name]) >= least for name, least in DOCENT_SCORES.items())
+        for row in kept.to_dict("records")
+    ]
+    shown = kept.assign(
+        commit=[commit[:8] for commit in kept["commit"]], seconds=kept.seconds.where(reached, "–")
+    )
+    return markdown(shown)
 
 
 @of_demo()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,14 @@ from ..systems.registry import (
     why_unusable,
 )
 from ..tables import write_table
-from ..text.encoder import DECIMALS, SHA256, Encoder, load_encoder
+from ..text.encoder import DECIMALS, SHA256, load_encoder
 from ..text.titles import untold
-from .answers import Answers, gather
+from .answers import Answers, Given, gather
 from .base_model import BaseModel
 from .controls import with_controls
 from .differences import FEWEST_EXHIBITS, Summary, compare, summarize
 from .intervals import LEVEL
+from .kept_scores import KeptScores, Rows, digests_of_files, digests_of_systems
 from .metrics import METRICS, Metric, metrics_of
 from .results import REPORT, dataset_items, load_results
 from .scoring_batch import References, ScoringBatch
@@ -50,6 +52,7 @@ NO_TEXTS = (
     "Without --exhibits nobody knows the museum's own texts: invented numbers and names are those "
     "that the ground truths alone do not bear out."
 )
+TEXTS = ("model", "data_id", "item_name", "track", "nearest_exhibit")  # columns that are no metric
 
 
 def score(
@@ -127,7 +130,7 @@ def _write(
     margins: Mapping[str, float] | None = None,
 ) -> Summary:
     base = _base_model(profile, out, answers)
-    scores, facts = compute_scores(answers, base)
+    scores, facts, digests = compute_scores(answers, base, KeptScores(out))
     answers.notices += _cut_by_encoder(answers, scores)
     for notice in answers.notices:
         LOGGER.warning("%s", notice)
@@ -136,6 +139,7 @@ def _write(
     record = _record(answers, summary, margins or {})
     write_table("scores", out / "scores.parquet", scores)
     write_table("facts", out / "facts.parquet", facts)
+    record["kept"] = {"files": digests_of_files(out), "systems": digests}
     write_json(out / "summary.json", summary)
     write_json(out / "differences.json", compare(scores, tracks, margins, answers.asked))
     write_json(out / "scoring.json", record)
@@ -212,51 +216,79 @@ def _files(answers: Answers, kinds: Any) -> dict[str, dict[str, object]]:
 
 
 def compute_scores(
-    answers: Answers, base: BaseModel | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """scores.parquet: a row a (model, data_id), a column a metric; and facts.parquet.
+    answers: Answers, base: BaseModel | None = None, kept: KeptScores | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """scores.parquet: a row a (model, data_id), a column a metric; facts.parquet; their digests.
 
-    Controls and ablations are models of their own; NaN where a metric has no value. Memory holds
-    the vectors of one system at a time.
+    Controls and ablations are models of their own; NaN where a metric has no value. What is `kept`
+    of the same digest is not computed again. Memory holds the vectors of one system at a time.
     """
-    encoder, titles = load_encoder(), answers.titles
-    truths = encoder.encode(list(answers.items.ground_truth))
-    known = dict(zip(answers.items.ground_truth, truths, strict=True))
-    references = References.of(answers.items.item_name, truths)
-    scores, facts = [], []
-    for name, given in with_controls(answers).items():
-        items = answers.items.iloc[given.places]
+    given, kept, scorer = with_controls(answers), kept or KeptScores(), _Scorer(answers, base)
+    digests = digests_of_systems(answers, given, base)
+    rows = [
+        kept.rows(name, digests[name]) or scorer.of_system(name, own) for name, own in given.items()
+    ]
+    for name, table in answers.outsiders.items():
+        same = kept.rows(f"{name}__{OUTSIDERS}", digests[f"{name}__{OUTSIDERS}"])
+        rows.append(same or scorer.of_outsiders(name, table))
+    scores, facts = (pd.concat(parts, ignore_index=True) for parts in zip(*rows, strict=True))
+    # The same kind of text whether it was kept or not, so that the same scores are the same file.
+    return scores.astype(dict.fromkeys(TEXTS, "str")), facts.astype("str"), digests
+
+
+class _Scorer:
+    """Scores one system after the other; what all need is encoded when the first one does."""
+
+    def __init__(self, answers: Answers, base: BaseModel | None) -> None:
+        self.answers, self.base, self.encoder = answers, base, load_encoder()
+
+    @cached_property
+    def truths(self) -> np.ndarray:
+        """(n, 384) unit vectors of the items' ground truths."""
+        return self.encoder.encode(list(self.answers.items.ground_truth))
+
+    @cached_property
+    def references(self) -> References:
+        return References.of(self.answers.items.item_name, self.truths)
+
+    def of_system(self, name: str, given: Given) -> Rows:
+        """Rows about the exhibits."""
+        items = self.answers.items.iloc[given.places]
         batch = ScoringBatch(
             item_names=list(items.item_name),
             ground_truths=list(items.ground_truth),
             answers=given.answers,
-            sources=[answers.sources[name] for name in items.item_name],
-            truth_vectors=truths[given.places],
-            answer_vectors=_encode(encoder, given.answers, known),
-            references=references,
-            encoder=encoder,
+            sources=[self.answers.sources[name] for name in items.item_name],
+            truth_vectors=self.truths[given.places],
+            answer_vectors=self._encode(given.answers),
+            references=self.references,
+            encoder=self.encoder,
             seconds=given.seconds,
-            base=base,
-            titles=titles,
-            facts=[answers.facts.get(name, {}) for name in items.item_name],
+            base=self.base,
+            titles=self.answers.titles,
+            facts=[self.answers.facts.get(name, {}) for name in items.item_name],
         )
-        nearest = np.array(references.item_names)[batch.placement.nearest]
+        nearest = np.array(self.references.item_names)[batch.placement.nearest]
         items = items.assign(confidence=given.confidence)
-        scores.append(_scores(name, items, batch, np.where(batch.empty, None, nearest)))
-        facts.append(_facts(name, items.data_id, batch))
-    none = np.zeros((0, 0))
-    for name, table in answers.outsiders.items():
-        said = list(table.answer)
-        batch = ScoringBatch([], [], said, [], none, none, references, encoder, titles=titles)
-        scores.append(_scores(name, table.assign(track=OUTSIDERS), batch, None))
-    return pd.concat(scores, ignore_index=True), pd.concat(facts, ignore_index=True)
+        scores = _scores(name, items, batch, np.where(batch.empty, None, nearest))
+        return scores, _facts(name, items.data_id, batch)
 
+    def of_outsiders(self, name: str, table: pd.DataFrame) -> Rows:
+        """Rows about things that are not in the collection, of which no fact is known."""
+        none, titles = np.zeros((0, 0)), self.answers.titles
+        batch = ScoringBatch(
+            [], [], list(table.answer), [], none, none, References((), none), self.encoder,
+            titles=titles,
+        )  # fmt: skip
+        scores = _scores(name, table.assign(track=OUTSIDERS), batch, None)
+        return scores, _facts(name, table.data_id[:0], batch)
 
-def _encode(encoder: Encoder, answers: list[str], known: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(n, 384) vectors; an answer that is word for word a ground truth is not encoded again."""
-    fresh = [answer for answer in answers if answer not in known]
-    found = {**known, **dict(zip(fresh, encoder.encode(fresh), strict=True))}
-    return np.stack([found[answer] for answer in answers])
+    def _encode(self, answers: list[str]) -> np.ndarray:
+        """(n, 384) vectors; an answer that is word for word a ground truth has its vector."""
+        known = dict(zip(self.answers.items.ground_truth, self.truths, strict=True))
+        fresh = [answer for answer in answers if answer not in known]
+        known |= zip(fresh, self.encoder.encode(fresh), strict=True)
+        return np.stack([known[answer] for answer in answers])
 
 
 def _scores(

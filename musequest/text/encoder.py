@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from ..errors import MuseQuestError
 from ..files import check_digests
@@ -54,18 +55,28 @@ BATCH = 16  # at 32 the activations are given back to the system and fetched aga
 class Encoder:
     """Texts to unit vectors; make one with `load_encoder`, which keeps it for the process."""
 
+    longest = 254  # word pieces of a text that are read: 256 with those that begin and end it
+
     def __init__(self, folder: Path) -> None:
         check_files(folder)
+        self.folder = folder
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+
+    @cached_property
+    def model(self) -> SentenceTransformer:
+        """Read when a text is to be encoded, which loads torch; to count word pieces needs none."""
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
-        self.model: SentenceTransformer = SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True
-        )
-
-    @property
-    def longest(self) -> int:
-        """Word pieces of a text that are read, of 256 in all with those that begin and end it."""
-        return self.model.max_seq_length - self.model.tokenizer.num_special_tokens_to_add()
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        try:
+            return SentenceTransformer(str(self.folder), device="cpu", local_files_only=True)
+        finally:
+            if shown:
+                logging.enable_progress_bar()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n,) texts -> (n, 384) float32 unit vectors; equal texts are encoded once.
@@ -88,25 +99,14 @@ class Encoder:
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """(n,) texts -> (n,) int word pieces of the whole text, special tokens not counted."""
-        if not texts:
-            return np.zeros(0, int)
-        tokenizer = self.model.tokenizer
-        ids = tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
-        return np.array([len(row) for row in ids["input_ids"]])
+        read = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return np.array([len(text) for text in read], int)
 
 
 @lru_cache(maxsize=1)
 def load_encoder() -> Encoder:
     """The encoder, read and checked once a process; MuseQuestError if it is absent or differs."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        return Encoder(encoder_folder())
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+    return Encoder(encoder_folder())
 
 
 def encoder_folder() -> Path:

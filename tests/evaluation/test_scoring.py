@@ -26,6 +26,7 @@ from musequest.evaluation.scoring import evaluate, score
 from musequest.files import read_json, write_json
 from musequest.systems.registry import CONTROLS
 from musequest.tables import read_table, write_table
+from musequest.text.encoder import Encoder
 
 
 @pytest.fixture
@@ -645,3 +646,90 @@ def test_answers_that_cannot_be_read_name_file_place_and_remedy(content, sentenc
     with pytest.raises(MuseQuestError, match=sentence) as told:
         score({"theirs": path}, None, tmp_path / "out")
     assert str(path) in str(told.value) and "delete" not in str(told.value)
+
+
+TABLES = ("scores.parquet", "facts.parquet", "summary.json", "differences.json", "scoring.json")
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that is given to the encoder."""
+    texts: list[str] = []
+    encode = Encoder.encode
+    monkeypatch.setattr(Encoder, "encode", lambda own, new: texts.extend(new) or encode(own, new))
+    return texts
+
+
+def written(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in TABLES}
+
+
+def test_what_was_scored_is_not_scored_again(predictions, exhibits, tmp_path, encoded):
+    first = score(predictions, exhibits, tmp_path)
+    whole = written(tmp_path)
+    assert encoded
+    encoded.clear()
+    assert score(predictions, exhibits, tmp_path) == first and encoded == []
+    assert written(tmp_path) == whole
+
+
+def test_only_changed_answers_are_scored_and_as_if_for_the_first_time(
+    predictions, exhibits, tmp_path, encoded
+):
+    table = read_table("predictions", predictions["base"])
+    others = {*table.answer} - {*table.ground_truth, ""}
+    score(predictions, exhibits, tmp_path / "again")
+    assert others & {*encoded}
+    change(predictions["lora"], answer=lambda old: [f"{text} Indeed." for text in old])
+    encoded.clear()
+    score(predictions, exhibits, tmp_path / "again")
+    assert any(text.endswith("Indeed.") for text in encoded) and not others & {*encoded}
+    score(predictions, exhibits, tmp_path / "fresh")
+    assert written(tmp_path / "again") == written(tmp_path / "fresh")
+
+
+def older(out: Path) -> None:
+    record = read_json(out / "scoring.json")
+    del record["kept"]
+    write_json(out / "scoring.json", record)
+
+
+def foreign(out: Path) -> None:
+    table = read_table("scores", out / "scores.parquet")
+    write_table("scores", out / "scores.parquet", table.assign(identity_at_1=0.0))
+
+
+def torn(out: Path) -> None:
+    content = (out / "facts.parquet").read_bytes()
+    (out / "facts.parquet").write_bytes(content[: len(content) // 2])
+
+
+def by_other_code(out: Path) -> None:
+    record = read_json(out / "scoring.json")
+    record["kept"]["systems"] = dict.fromkeys(record["kept"]["systems"], "0" * 64)
+    write_json(out / "scoring.json", record)
+
+
+def of_another_shape(out: Path) -> None:
+    write_json(out / "scoring.json", read_json(out / "scoring.json") | {"kept": ["scores.parquet"]})
+
+
+@pytest.mark.parametrize("harm", [older, foreign, torn, by_other_code, of_another_shape])
+def test_scores_that_cannot_be_trusted_are_computed_anew(
+    predictions, exhibits, tmp_path, encoded, harm
+):
+    score(predictions, exhibits, tmp_path)
+    whole = written(tmp_path)
+    harm(tmp_path)
+    encoded.clear()
+    score(predictions, exhibits, tmp_path)
+    assert encoded and written(tmp_path) == whole
+
+
+def test_other_texts_of_the_exhibits_are_scored_again(predictions, tmp_path, encoded):
+    museum, path = [make_exhibit(i) for i in range(8)], tmp_path / "exhibits.parquet"
+    score(predictions, write_exhibits(path, museum), tmp_path)
+    museum[0]["description"] += " It weighs 77 kg."
+    encoded.clear()
+    score(predictions, write_exhibits(path, museum), tmp_path)
+    assert encoded

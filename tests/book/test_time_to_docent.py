@@ -1,0 +1,53 @@
+"""The time to a docent: told only where there is one, and kept once a demo."""
+
+from pathlib import Path
+
+import pytest
+
+from musequest.book import readme_tables
+from musequest.book.demo_record import DemoRecord, time_to_docent
+from musequest.settings import load_profile
+
+MACHINE = {"cpu_cores": 2, "threads": 2, "memory_gib": 23.5, "gpus": []}
+
+
+def summary(identity: float | None, recall: float | None) -> dict:
+    means = {"identity_at_1": identity, "number_recall": recall}
+    return {"unseen_photo": {"lora": {name: {"mean": mean} for name, mean in means.items()}}}
+
+
+@pytest.fixture
+def record(home: Path) -> DemoRecord:
+    walked = DemoRecord(load_profile("pocket"))
+    walked.seconds = {"1.1": 20.4, "2.1": 150.0}
+    return walked
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ((0.95, 0.9), "170 seconds, from photos to identity_at_1 0.950 and number_recall 0.900"),
+        ((0.94, 0.95), "not reached; identity_at_1 0.940 and number_recall 0.950"),
+        ((1.0, 0.89), "not reached; identity_at_1 1.000 and number_recall 0.890"),
+        ((1.0, None), "not measured"),
+    ],
+)
+def test_it_is_told_only_of_a_docent(record: DemoRecord, scores, told: str):
+    assert f"Time to a docent: {told}" in time_to_docent(record, summary(*scores))
+
+
+def test_a_walk_that_found_work_done_has_none(record: DemoRecord):
+    record.from_nothing = False
+    assert "not measured" in time_to_docent(record, summary(1.0, 1.0))
+
+
+def test_each_demo_is_kept_once_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for module in ("readme_tables", "comparison_tables"):
+        monkeypatch.setattr(f"musequest.book.{module}.root", lambda: tmp_path)
+    assert readme_tables.docent_times() == "No time to a docent is recorded yet.\n"
+    demo = {"date": "2026-01-02", "git_commit": "a" * 40, "hardware": MACHINE}
+    for seconds, recall in ((200.5, 0.95), (200.5, 0.95), (180.0, 0.85)):
+        readme_tables.keep_time_to_docent(demo | {"total_seconds": seconds}, summary(0.97, recall))
+    table = readme_tables.docent_times()
+    assert table.count("2026-01-02") == 2 and "| 200.5 |" in table and "180" not in table
+    assert "2 CPU cores" in table and "aaaaaaaa |" in table
