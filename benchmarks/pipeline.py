@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -56,7 +57,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     record = RunRecord(folder.folder, config.asked)
     record.begin()
     trainer = build_trainer(config, folder, record, progress=False)
-    timer = Steps(chosen.steps, chosen.seconds)
+    timer = Steps(chosen.steps, math.inf)  # or one process would wait for the other
     trainer.add_callback(timer)
     trainer.args.save_strategy = trainer.args.eval_strategy = "no"
     trainer.train()
@@ -73,7 +74,7 @@ def in_own_process(strategy: str, base: Path, chosen: argparse.Namespace) -> dic
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={DEVICES}"]
     command = [sys.executable, *(several if strategy == "1f1b" else []), __file__]
     command += ["--one", strategy, "--base", str(base)]
-    for name in ("steps", "seconds", "rows", "micro_batches", "photo_px", "text_tokens"):
+    for name in ("steps", "rows", "micro_batches", "photo_px", "text_tokens"):
         command += [f"--{name.replace('_', '-')}", str(getattr(chosen, name))]
     environment = {**os.environ, **ONE_THREAD}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
@@ -85,7 +86,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=90, help="for these steps")
     parser.add_argument("--rows", type=int, default=8, help="rows a step")
     parser.add_argument("--micro-batches", type=int, default=4)
     parser.add_argument("--photo-px", type=int, default=364)

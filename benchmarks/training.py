@@ -107,17 +107,22 @@ class Way:
     def applied(self, model: torch.nn.Module) -> Iterator[None]:
         """The model so, and behind the block as it was."""
         towers = vision_models(model)
-        ours = [(tower, tower.forward, tower.forward.store) for tower in towers]
+        ours = [
+            (tower, tower.forward, tower.forward.store, dict(tower._forward_pre_hooks))
+            for tower in towers
+        ]
         try:
-            for tower, frozen, _ in ours:
+            for tower, frozen, _, _ in ours:
                 if not self.stored:
                     frozen.store = None
                 if not self.own_tower:
                     del tower.forward  # that of the library's class comes forth
+                    tower._forward_pre_hooks.clear()  # which keep it in eval mode
             yield
         finally:
-            for tower, frozen, store in ours:
+            for tower, frozen, store, hooks in ours:
                 tower.forward, frozen.store = frozen, store
+                tower._forward_pre_hooks.update(hooks)
             model.zero_grad(set_to_none=True)
             model.activation_checkpointing_disable()
             if getattr(model, "_require_grads_hooks", None):
