@@ -12,13 +12,14 @@ the notebooks, `cli` holds the commands.
 import logging
 import sys
 
-from .home import read_env, wait_politely
+from .home import read_env, use_memory_well, wait_politely
 from .lazy import Moved, public
 
 __version__ = "0.1.0"
 
 read_env()  # which may say how threads wait
 wait_politely()
+use_memory_well()
 # bitsandbytes, which several libraries import, warns that a faster kernel for processors is not
 # installed; nothing here needs it.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -20,6 +20,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # that is waited for. So they sleep; GNU's OpenMP, which most builds of torch have, may spin for a
 # moment before, as falling asleep has its price too. benchmarks/busy_machine.py measures it.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
+# How torch takes a GPU's memory, read before the first of it is taken: in segments that grow, else
+# batches of many lengths leave gaps that nothing fits into. The second is the name it had before.
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 
 def root() -> Path:
@@ -89,6 +92,15 @@ def wait_politely() -> None:
     """
     if not any(name in os.environ for name in (*WAITING, "KMP_BLOCKTIME")):
         os.environ.update(WAITING)
+
+
+def use_memory_well() -> None:
+    """Let torch's memory of a GPU grow, unless the environment says how to take it.
+
+    To be called before a GPU is used.
+    """
+    if not any(name in os.environ for name in ALLOCATOR):
+        os.environ[ALLOCATOR[0]] = "expandable_segments:True"
 
 
 def read_env(path: Path | None = None) -> None:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..files import file_digest, read_remade
@@ -68,7 +69,11 @@ def digests_of_systems(
     shared = _digest(_code(), answers.items.to_dict("list"), answers.exhibits_sha256, read_by)
     own = {
         name: _digest(
-            shared, each.places.tolist(), each.answers, each.seconds.tolist(), list(each.confidence)
+            shared,
+            each.places.tolist(),
+            each.answers,
+            each.seconds.tolist(),
+            np.ravel(each.confidence).tolist(),
         )
         for name, each in given.items()
     }

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from transformers import ProcessorMixin, Trainer
 
@@ -62,19 +63,27 @@ class DocentCollator:
             )
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """A batch of rows, raw or encoded, padded on the left to the longest.
+        """A batch of rows, raw or encoded, padded to the longest.
 
-        input_ids, attention_mask, labels: (batch, tokens) int64; pixel_values: (batch, photos, 3,
+        input_ids, labels, attention_mask: (batch, tokens) int64; pixel_values: (batch, photos, 3,
         height, width) float32, zero where padded; pixel_attention_mask: bool, without the 3.
+
+        To learn, texts are padded behind their end, where no token sees it: attention is causal and
+        needs no mask, without which it takes its fast kernel. To answer, before their beginning.
         """
         encoded = [row if "input_ids" in row else self.encode(row) for row in rows]
         texts = [row["input_ids"] for row in encoded]
-        batch = {
-            "input_ids": _pad_left(texts, self.processor.tokenizer.pad_token_id),
-            "attention_mask": _pad_left([torch.ones_like(text) for text in texts], 0),
-        }
+        padding = self.processor.tokenizer.pad_token_id
         if self.learn:
-            batch["labels"] = _pad_left([row["labels"] for row in encoded], IGNORED)
+            batch = {
+                "input_ids": _pad(texts, padding, left=False),
+                "labels": _pad([row["labels"] for row in encoded], IGNORED, left=False),
+            }
+        else:
+            batch = {
+                "input_ids": _pad(texts, padding, left=True),
+                "attention_mask": _pad([torch.ones_like(text) for text in texts], 0, left=True),
+            }
         for name in encoded[0].keys() - {"input_ids", "labels"}:
             batch[name] = _pad_ends([row[name] for row in encoded])
         return batch
@@ -221,11 +230,10 @@ def _readable(token: str) -> str:
     return token
 
 
-def _pad_left(sequences: list[torch.Tensor], value: int) -> torch.Tensor:
+def _pad(sequences: list[torch.Tensor], value: int, *, left: bool) -> torch.Tensor:
     """Stack (tokens,) tensors to (batch, longest)."""
-    longest = max(map(len, sequences))
-    pad = torch.nn.functional.pad
-    return torch.stack([pad(each, (longest - len(each), 0), value=value) for each in sequences])
+    side = "left" if left else "right"
+    return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=side)
 
 
 def _pad_ends(tensors: list[torch.Tensor]) -> torch.Tensor:
@@ -267,18 +275,27 @@ class FilledRows(Dataset):
 
 
 class EpochOrder(Sampler[int]):
-    """All rows in an order drawn from seed and epoch alone, then the blank ones."""
+    """All rows in an order drawn from seed and epoch alone, then the blank ones.
 
-    def __init__(self, rows: FilledRows, seed: int) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
+    Where a step learns from several batches, its rows come by length, so that those of a batch need
+    little padding. Which rows a step learns from is the same.
+    """
+
+    def __init__(self, rows: FilledRows, seed: int, rows_a_step: int = 1) -> None:
+        self.rows, self.seed, self.epoch, self.rows_a_step = rows, seed, 0, rows_a_step
+        own = [len(row["dialog"]) for row in rows.rows.texts()] if rows_a_step > 1 else []
+        self.lengths = dict(enumerate(own))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
-        yield from torch.randperm(len(self.rows.rows), generator=generator).tolist()
-        yield from range(len(self.rows.rows), len(self.rows))
+        order = torch.randperm(len(self.rows.rows), generator=generator).tolist()
+        order += range(len(self.rows.rows), len(self.rows))
+        for first in range(0, len(order), self.rows_a_step):
+            step = order[first : first + self.rows_a_step]
+            yield from sorted(step, key=lambda index: self.lengths.get(index, 0))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""

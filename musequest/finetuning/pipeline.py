@@ -32,10 +32,10 @@ from ..hub import of_base_model
 from .activations import EMBEDDINGS, named_parts
 from .collator import IGNORED
 from .distributed import all_gather, barrier, rank
-from .models import TUNINGS, freeze_vision
+from .models import TUNINGS, look_once
 from .run_config import RunConfig
 from .splitting import Plan
-from .trainer import DocentTrainer
+from .trainer import DocentTrainer, predicting
 
 
 class Pipeline:
@@ -103,12 +103,15 @@ class Pipeline:
 
         ids = torch.empty((rows, tokens), dtype=torch.long, device="meta")
         given = ids if self.stage.is_first else floats(text.hidden_size)
-        return given, floats(text.vocab_size if self.stage.is_last else text.hidden_size)
+        return given, floats(text.hidden_size)
 
-    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """That of one micro-batch; of its tokens the head computes those that predict a label."""
         size = self.stage.model.config.get_text_config().vocab_size
+        chosen = predicting(labels)
+        logits = self.stage.head(hidden[chosen["logits_to_keep"]])
         return self.stage.model.loss_function(
-            logits, labels, vocab_size=size, num_items_in_batch=self.tokens
+            logits, labels, size, self.tokens, shift_labels=chosen["shift_labels"]
         )
 
 
@@ -230,7 +233,7 @@ class Stage(nn.Module):
         self.autocast: torch.dtype | None = None
 
     def forward(self, given: torch.Tensor, **context: torch.Tensor) -> torch.Tensor:
-        """Hidden states (rows, tokens, width) for the next stage; of the last one logits.
+        """Hidden states (rows, tokens, width) for the next stage, or of the last one the head.
 
         `given` is input_ids (rows, tokens) in the first stage, hidden states in the others. What is
         passed on has the dtype of the weights, in whatever dtype `autocast` lets it be computed.
@@ -238,18 +241,20 @@ class Stage(nn.Module):
         mixed = self.autocast is not None
         with torch.autocast(given.device.type, self.autocast, enabled=mixed):
             if self.is_first:  # it sees photos and tokens
-                made = self.model(input_ids=given, use_cache=False, **context).logits
+                made = self.model.model(input_ids=given, use_cache=False, **context)
             else:
-                text = self.model.model.text_model
-                hidden = text(inputs_embeds=given, use_cache=False, **context).last_hidden_state
-                made = self.model.lm_head(hidden)
-        return made.to(self.model.dtype)
+                made = self.model.model.text_model(inputs_embeds=given, use_cache=False)
+        return made.last_hidden_state.to(self.model.dtype)
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Of hidden states (tokens, width) the logits (tokens, vocabulary)."""
+        with torch.autocast(hidden.device.type, self.autocast, enabled=self.autocast is not None):
+            return self.model.lm_head(hidden).to(self.model.dtype)
 
     def context(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What of a batch the stage needs besides what it is given."""
-        if self.is_first:
-            return {name: batch[name] for name in batch if name not in ("input_ids", "labels")}
-        return {"attention_mask": batch["attention_mask"]}
+        """What of a batch the stage needs besides what it is given: the first one photos."""
+        given = ("input_ids", "labels") if self.is_first else batch
+        return {name: batch[name] for name in batch if name not in given}
 
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters that are its own."""
@@ -296,7 +301,7 @@ def load_stage(config: RunConfig, plan: Plan, number: int, device: str | torch.d
     base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config.base_config)]
     options = {"dtype": profile.dtype, "device_map": {"": device}}
     model = of_base_model(_of_own_parts(base, own).from_pretrained, profile, **options)
-    freeze_vision(model)
+    look_once(model, profile)
     return Stage(TUNINGS[approach.tuning](model.eval(), approach), plan, number)
 
 

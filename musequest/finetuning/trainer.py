@@ -53,6 +53,8 @@ class DocentTrainer(Trainer):
         smooth_labels(self.model, self.args.label_smoothing_factor)
         # The labels of the batches since the last optimizer step, to name the rows of a broken one.
         self.labels_of_step: list[torch.Tensor] = []
+        # Tokens of this process so far, and those of them that only fill up shorter rows.
+        self.tokens, self.padding = 0, torch.tensor(0)
 
     def get_train_dataloader(self) -> DataLoader:
         """The library's, whose processes, if there are any, leave it to this one to stop."""
@@ -64,8 +66,11 @@ class DocentTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
         """The same order of rows for any number of processes."""
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return EpochOrder(train_dataset or self.train_dataset, seed)
+        args = self.args
+        seed = args.seed if args.data_seed is None else args.data_seed
+        batches, rows = args.gradient_accumulation_steps, args.train_batch_size * args.world_size
+        together = batches * rows if batches > 1 else 1
+        return EpochOrder(train_dataset or self.train_dataset, seed, together)
 
     def _run_epoch(self, **options: Any) -> None:
         """The library's, but for a run that goes on from its last step: it makes one step more."""
@@ -90,11 +95,15 @@ class DocentTrainer(Trainer):
         if not model.training:
             rows = len(inputs["labels"]) * self.accelerator.num_processes
             num_items_in_batch = self.validation_tokens_a_row * rows
+        inputs = inputs | predicting(inputs["labels"])
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step; a loss that is no finite number raises before it reaches the weights."""
         self.labels_of_step.append(inputs["labels"])
+        ids = inputs["input_ids"]
+        padding = (ids == self.data_collator.processor.tokenizer.pad_token_id).sum()
+        self.padding, self.tokens = self.padding.to(ids.device) + padding, self.tokens + ids.numel()
         loss = self.forward_and_backward(model, inputs, *args, **kwargs)
         self.check_finite("training loss", loss, self.labels_of_step[-1:], self.train_dataset)
         return loss
@@ -141,9 +150,26 @@ class DocentTrainer(Trainer):
             self.optimizer_cls_and_kwargs = ours
         return super().create_optimizer(model)
 
+    def padding_share(self) -> float:
+        """What share of the tokens in training was padding, over all processes."""
+        counts = all_gather((int(self.padding), self.tokens))
+        return sum(padding for padding, _ in counts) / max(1, sum(tokens for _, tokens in counts))
+
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters, over all processes."""
         return parameter_counts(self.model)
+
+
+def predicting(labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Arguments of `forward` by which the head computes only the tokens that predict a label.
+
+    `labels` (rows, tokens) become `logits_to_keep`, bool of the same shape, and `shift_labels`, the
+    following token of each that is kept. The loss is the same.
+    """
+    following = nn.functional.pad(labels, (0, 1), value=IGNORED)[:, 1:]
+    kept = following != IGNORED
+    # On the processor, for the last layers may lie on another device than the labels.
+    return {"logits_to_keep": kept.cpu(), "shift_labels": following[kept]}
 
 
 def smooth_labels(model: nn.Module, factor: float) -> None:
@@ -162,12 +188,16 @@ def smooth_labels(model: nn.Module, factor: float) -> None:
         labels: torch.Tensor,
         vocab_size: int,
         num_items_in_batch: torch.Tensor | float | None = None,
+        shift_labels: torch.Tensor | None = None,
         **options: Any,
     ) -> torch.Tensor:
-        """Of (batch, tokens, vocabulary) logits: summed over the labels, over their number."""
+        """Of (..., vocabulary) logits: summed over the labels, over their number."""
         if not inner.training:
+            options["shift_labels"] = shift_labels
             return plain(logits, labels, vocab_size, num_items_in_batch, **options)
-        following = nn.functional.pad(labels, (0, 1), value=IGNORED)[..., 1:]
+        following = shift_labels
+        if following is None:
+            following = nn.functional.pad(labels, (0, 1), value=IGNORED)[..., 1:]
         total = nn.functional.cross_entropy(
             logits.float().view(-1, vocab_size),
             following.reshape(-1).to(logits.device),
@@ -261,6 +291,6 @@ def reference_loss(
         batch = {name: values.to(model.device) for name, values in collator(chosen).items()}
         tokens = int((batch["labels"] != IGNORED).sum())
         with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
-            total += float(model(**batch).loss) * tokens
+            total += float(model(**batch, **predicting(batch["labels"])).loss) * tokens
         count += tokens
     return total / count

@@ -259,6 +259,7 @@ def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
         "peak_memory_gib": {
             device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]
         },
+        "padding_share": round(trainer.padding_share(), 4),
         "vision_store": store.figures() if store else None,
     }
 

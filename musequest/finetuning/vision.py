@@ -63,7 +63,8 @@ def freeze_vision(model: nn.Module, folder: Path | None = None, most_gib: float 
     for module in vision_models(model):
         module.requires_grad_(False)
         module.register_forward_pre_hook(_stay_in_eval_mode)
-        store = VisionStore(module, folder, most_gib) if folder and most_gib else None
+        sees = next(module.parameters(), None) is not None  # no other process in its place
+        store = VisionStore(module, folder, most_gib) if folder and most_gib and sees else None
         module.forward = FrozenTower(module, store)
 
 
@@ -120,7 +121,8 @@ class FrozenTower:
         `patch_attention_mask` (photos, rows, columns) is true where a photo is not padded. There
         the outcome is that of the library's forward; elsewhere it is zero.
         """
-        if learns(self.module) or options.get("output_hidden_states"):
+        plain = learns(self.module) or options.get("output_hidden_states")
+        if plain or not len(pixel_values):
             return self.forward(pixel_values, patch_attention_mask, **options)
         own, device = _dtype(self.module), pixel_values.device.type
         # One in bfloat16 needs no autocast to bfloat16, which would only pass on float32.
@@ -222,7 +224,9 @@ class VisionStore:
         for name, held in _weights(self.tower):
             whole = held.full_tensor() if hasattr(held, "full_tensor") else held
             sha256.update(f"{name} {held.dtype} {[*held.shape]}".encode())
-            sha256.update(whole.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            # A copy: FSDP cannot let go of memory that numpy has seen.
+            copied = whole.detach().cpu().flatten().clone()
+            sha256.update(copied.view(torch.uint8).numpy())
         return self.root / sha256.hexdigest()[:32]
 
     def names(self, photos: Sequence[torch.Tensor]) -> list[str]:
@@ -314,7 +318,8 @@ class VisionStore:
 
     def figures(self) -> dict[str, Any]:
         """What run.json says of it; seconds are those of this process."""
-        files = [_size(path) for path in self.folder.glob("*")]
+        used = self.computing.photos + self.reading.photos > 0
+        files = [_size(path) for path in self.folder.glob("*")] if used else []
         return {
             "photos": len(files),
             "gib": round(sum(files) / GIB, 4),

@@ -86,42 +86,26 @@ class PhotoIndex:
 
 @torch.inference_mode()
 def photo_features(
-    model: PreTrainedModel,
-    processor: ProcessorMixin,
-    photos: Iterable[Image.Image],
-    batch_size: int,
+    model: PreTrainedModel, processor: ProcessorMixin, photos: Iterable[Image.Image]
 ) -> np.ndarray:
     """n photos -> (n, width) float32: the mean of what the vision tower makes of their patches.
 
-    Photos of one size go through it together, so that none is padded: a photo's features do not
-    depend on the others. Of a photo in several crops all patches count alike.
+    Of a photo in several crops all patches count alike. One that the tower would take for padding
+    raises MuseQuestError.
     """
-    features: dict[int, np.ndarray] = {}
-    waiting: dict[torch.Size, dict[int, torch.Tensor]] = {}  # by shape: place -> pixels
-    for place, photo in enumerate(photos):
-        inputs = processor.image_processor([[photo.convert("RGB")]], return_tensors="pt")
-        pixels = inputs["pixel_values"][0]  # (crops, 3, height, width)
-        group = waiting.setdefault(pixels.shape, {})
-        group[place] = pixels
-        if len(group) == batch_size:
-            features |= _means(model, waiting.pop(pixels.shape))
-    for group in waiting.values():
-        features |= _means(model, group)
-    return np.stack([features[place] for place in range(len(features))])
+    return np.stack([_feature(model, processor, photo) for photo in photos])
 
 
-def _means(model: PreTrainedModel, group: dict[int, torch.Tensor]) -> dict[int, np.ndarray]:
-    """Place -> (width,) features of photos whose pixels have one shape."""
-    pixels = torch.stack([*group.values()])
-    output = model.get_image_features(pixels.to(model.device), return_dict=True)
-    patches = output.last_hidden_state.float()
-    if len(patches) != pixels.shape[0] * pixels.shape[1]:
+def _feature(model: PreTrainedModel, processor: ProcessorMixin, photo: Image.Image) -> np.ndarray:
+    inputs = processor.image_processor([[photo.convert("RGB")]], return_tensors="pt")
+    pixels = inputs["pixel_values"].to(model.device)  # (1, crops, 3, height, width)
+    patches = model.get_image_features(pixels, return_dict=True).last_hidden_state
+    if len(patches) != pixels.shape[1]:
         raise MuseQuestError(
             "A photo of nothing but mid-grey is taken for padding by the vision tower; leave "
             "that photo out of the collection."
         )
-    means = patches.reshape(len(group), -1, patches.shape[-1]).mean(dim=1)
-    return dict(zip(group, means.cpu().numpy(), strict=True))
+    return patches.float().flatten(0, 1).mean(dim=0).cpu().numpy()
 
 
 def read_index(path: Path, made_for: str) -> PhotoIndex | None:
@@ -181,9 +165,9 @@ class Retriever(ModelSystem):
         start = time.monotonic()
         rows = load_split(self.profile.collection, "train")
         texts = [{name: (row | given(row))[name] for name in TEXTS} for row in rows]
-        photos, size = (row["image"] for row in rows), self.at_once
+        photos = (row["image"] for row in rows)
         columns: dict[str, Any] = {name: [row[name] for row in texts] for name in TEXTS}
-        columns[PHOTO] = _lists(photo_features(model, processor, photos, size))
+        columns[PHOTO] = _lists(photo_features(model, processor, photos))
         columns[QUESTION] = _lists(encoders.load_encoder().encode(columns["question"]))
         seconds = round(time.monotonic() - start, 3)
         metadata = {"made_for": made_for, "seconds": json.dumps(seconds)}
@@ -195,10 +179,9 @@ class Retriever(ModelSystem):
         return index
 
     def nearest_photo_rows(self, rows: Rows) -> list[tuple[int, float]]:
-        """For each row, all of which have a photo, the training row with the nearest one, and its
-        cosine."""
-        photos, size = (row["image"] for row in rows), self.at_once
-        vectors = photo_features(self.model, self.processor, photos, size)
+        """For each row, all with a photo, the training row with the nearest one, and its cosine."""
+        photos = (row["image"] for row in rows)
+        vectors = photo_features(self.model, self.processor, photos)
         places, cosines = self.index.nearest_photos(vectors)
         return list(zip(places.tolist(), cosines.tolist(), strict=True))
 

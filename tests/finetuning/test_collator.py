@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
-from tiny_dialogs import dialog, sample
+from tiny_dialogs import dialog, sample, write_profile
+from tiny_family import save_tiny_relative
 from transformers import AutoProcessor
 
 from musequest.errors import MuseQuestError
@@ -13,9 +15,14 @@ from musequest.finetuning.collator import (
     IGNORED,
     DocentCollator,
     EncodedDialogs,
+    EpochOrder,
+    FilledRows,
     coloured_tokens,
 )
+from musequest.finetuning.models import TUNINGS, load_model, load_processor
+from musequest.finetuning.trainer import predicting, smooth_labels
 from musequest.home import root
+from musequest.settings import load_approach
 
 REAL = root().parent / "shared" / "idefics2_processor"
 
@@ -51,7 +58,7 @@ def test_labels_stand_where_their_tokens_stand(processor):
     batch = DocentCollator(processor)([sample(index) for index in range(6)])
     learned = batch["labels"] != IGNORED
     assert torch.equal(batch["labels"][learned], batch["input_ids"][learned])
-    assert not learned[batch["attention_mask"] == 0].any()
+    assert not learned[batch["input_ids"] == processor.tokenizer.pad_token_id].any()
     # Each answer is one run of tokens, and after it only the template's line end may follow.
     changes = learned.int().diff(dim=1).ne(0).sum(dim=1)
     assert changes.tolist() == [2] * 6
@@ -68,7 +75,7 @@ def test_every_image_token_is_there_and_none_is_learned(processor):
 
 
 def test_padding_equals_what_the_processor_pads(processor):
-    processor.tokenizer.padding_side = "left"
+    processor.tokenizer.padding_side = "right"
     rows = [sample(index) for index in range(4)]
     batch = DocentCollator(processor)(rows)
     texts = [
@@ -77,6 +84,7 @@ def test_padding_equals_what_the_processor_pads(processor):
     ]
     photos = [[row["image"]] for row in rows]
     expected = processor(text=texts, images=photos, padding=True, return_tensors="pt")
+    del expected["attention_mask"]  # nothing sees what follows it
     assert set(expected) == set(batch) - {"labels"}
     for name, values in expected.items():
         assert torch.equal(batch[name], values), name
@@ -166,3 +174,73 @@ def test_image_splitting_keeps_the_labels(tiny):
     assert (batch["input_ids"] == image_token).sum(dim=1).tolist() == [5 * tiny.image_seq_len] * 2
     learned = batch["labels"][1][batch["labels"][1] != IGNORED]
     assert tiny.tokenizer.decode(learned).strip() == answer_of(sample(3)) + "<end_of_utterance>"
+
+
+@pytest.mark.parametrize("kind", ["idefics2", "smolvlm"])
+@pytest.mark.parametrize("factor", [0.0, 0.1])
+@pytest.mark.parametrize("training", [False, True])
+def test_only_tokens_with_a_label_are_computed_and_the_loss_is_the_same(
+    kind, factor, training, tmp_path, tiny_docent, monkeypatch
+):
+    """As with padding on the left, a mask and the logits of all tokens; its gradients too."""
+    source = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
+    profile = write_profile(tmp_path, source, vision_store_gib=0.0)
+    collator = DocentCollator(load_processor(profile))
+    rows = [collator.encode(sample(index)) for index in range(5)]
+    assert len({len(row["input_ids"]) for row in rows}) > 1
+    model = TUNINGS["full"](load_model(profile, device="cpu"), load_approach("full"))
+    smooth_labels(model.train(training), factor)
+    given, shapes = [], []
+    attend = torch.nn.functional.scaled_dot_product_attention
+    model.lm_head.register_forward_hook(lambda *held: shapes.append(held[2].shape))
+    batch = collator(rows)
+    tokens = int((batch["labels"] != IGNORED).sum())
+    longest = batch["labels"].shape[1]
+    masked = {
+        **batch,
+        "input_ids": torch.stack(
+            [F.pad(row["input_ids"], (longest - len(row["input_ids"]), 0)) for row in rows]
+        ),
+        "labels": torch.stack(
+            [F.pad(row["labels"], (longest - len(row["labels"]), 0), value=IGNORED) for row in rows]
+        ),
+        "attention_mask": torch.stack(
+            [
+                F.pad(torch.ones_like(row["labels"]), (longest - len(row["labels"]), 0))
+                for row in rows
+            ]
+        ),
+    }
+    losses, gradients = [], []
+    for each in (masked, batch | predicting(batch["labels"])):
+        model.zero_grad()
+        loss = model(**each, num_items_in_batch=tokens).loss
+        loss.backward()
+        losses.append(loss.item())
+        learning = [p.grad.flatten() for p in model.parameters() if p.requires_grad]
+        gradients.append(torch.cat(learning))
+    assert shapes[1] == (tokens, model.config.get_text_config().vocab_size)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
+    assert F.cosine_similarity(*gradients, dim=0) > 0.9999
+
+    def noting(query, *tensors, **options):
+        given.append((query.shape[2], options["attn_mask"], options["is_causal"]))
+        return attend(query, *tensors, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noting)
+    model(**batch | predicting(batch["labels"]))
+    of_text = [(mask, causal) for length, mask, causal in given if length == longest]
+    assert of_text and set(of_text) == {(None, True)}
+
+
+def test_the_rows_of_a_step_come_by_length_and_are_the_same_rows(tiny):
+    rows = FilledRows(
+        EncodedDialogs([sample(index) for index in range(10)], DocentCollator(tiny)), 8
+    )
+    drawn, sorted_by_step = (list(EpochOrder(rows, 3, together)) for together in (1, 8))
+    assert sorted(drawn) == list(range(16)) and drawn[10:] == list(range(10, 16))
+    for first in (0, 8):
+        there = sorted_by_step[first : first + 8]
+        assert sorted(there) == sorted(drawn[first : first + 8])
+        lengths = [len(sample(index)["dialog"]) if index < 10 else 0 for index in there]
+        assert lengths == sorted(lengths)

@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from forked import in_processes
 from safetensors.torch import load_file, save_file
 from tiny_dialogs import sample, write_dataset, write_profile
 from tiny_family import TILE, save_tiny_relative
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from musequest.finetuning import vision
 from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.distributed import barrier, rank
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.finetuning.vision import FrozenTower, digests, unkept, vision_models, vision_store
@@ -218,3 +222,31 @@ def test_a_run_learns_the_same_with_and_without(profile, home, monkeypatch, alwa
     assert "vision_store" in records[1] and records[0]["vision_store"] is None
     assert records[1]["vision_store"]["photos_computed"] > 0
     assert records[2]["vision_store"]["photos_computed"] == 0
+
+
+# What each of two processes is shown in turn: what both have seen, then one has, then neither.
+SHOWN = ([[0, 1], [0, 1]], [[0, 1], [2, 3, 4, 5]], [[6], [7, 8, 9, 10]])
+
+
+def seen_in_shards(profile):
+    """Losses, and photos shown to the tower, in a process with a share of every weight."""
+    barrier()
+    model, collator = load_model(profile, device="cpu"), DocentCollator(load_processor(profile))
+    mesh = init_device_mesh("cpu", (2,))
+    for module in (*vision_models(model)[0].encoder.layers, model):
+        fully_shard(module, mesh=mesh)
+    own = [[sample(index) for index in rows[rank()]] for rows in SHOWN]
+    return [loss(model, collator(rows)) for rows in own]
+
+
+def test_processes_with_shares_of_the_tower_wait_for_each_other(profile, always):
+    collator, plain = (
+        DocentCollator(load_processor(profile)),
+        replace(profile, vision_store_gib=0.0),
+    )
+    whole = load_model(plain, device="cpu")
+    for number, answers in enumerate(in_processes(seen_in_shards, profile)):
+        own = [[sample(index) for index in rows[number]] for rows in SHOWN]
+        with torch.no_grad():
+            expected = [float(whole(**collator(rows)).loss) for rows in own]
+        assert [value for value, _ in answers] == pytest.approx(expected, abs=1e-5)

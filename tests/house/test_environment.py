@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from musequest.home import WAITING, read_env, root
+from musequest.home import ALLOCATOR, WAITING, read_env, root
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +75,25 @@ def test_waiting_threads_make_room_unless_the_user_says_otherwise():
     ):
         assert waiting(**chosen) == chosen
     assert waiting(OMP_NUM_THREADS="1") == {"OMP_NUM_THREADS": "1", **WAITING}
+
+
+def test_a_gpus_memory_grows_in_segments_unless_the_user_says_otherwise():
+    code = f"import os, musequest; print([os.environ.get(name) for name in {ALLOCATOR!r}])"
+    grows, own = "expandable_segments:True", "max_split_size_mb:64"
+    for chosen, expected in (
+        ({}, [grows, None]),
+        ({ALLOCATOR[0]: own}, [own, None]),
+        ({ALLOCATOR[1]: own}, [None, own]),
+    ):
+        told = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=told | chosen,
+            cwd=root(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.strip() == str(expected)
 
 
 @pytest.mark.parametrize("module", ["musequest.book.notebooks", "musequest.finetuning.distributed"])

@@ -67,8 +67,8 @@ def test_another_photo_gives_another_exhibits_answer_and_none_goes_by_the_questi
 def test_features_of_a_photo_do_not_depend_on_the_others(profile):
     model, processor = load_model(profile), load_processor(profile)
     photos = [sample(index)["image"] for index in range(8)]
-    together = photo_features(model, processor, photos, batch_size=3)
-    alone = [photo_features(model, processor, [photo], batch_size=1)[0] for photo in photos]
+    together = photo_features(model, processor, photos)
+    alone = [photo_features(model, processor, [photo])[0] for photo in photos]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
     assert together.shape == (8, 32) and together.dtype == np.float32
 

@@ -145,7 +145,7 @@ def test_a_blank_photo_says_nothing_but_is_not_dropped_as_padding(profile, echo)
     pixels = DocentCollator(processor, learn=False).encode(echo.shown[0])["pixel_values"]
     assert (pixels != 0).all()
     photos = [row["image"] for row in echo.shown]
-    assert len(photo_features(model, processor, photos, batch_size=2)) == 3
+    assert len(photo_features(model, processor, photos)) == 3
 
 
 def test_without_a_photo_the_prompt_holds_no_image(profile, echo):
