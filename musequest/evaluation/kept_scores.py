@@ -69,14 +69,11 @@ def digests_of_systems(
     shared = _digest(_code(), answers.items.to_dict("list"), answers.exhibits_sha256, read_by)
     own = {
         name: _digest(
-            shared,
-            each.places.tolist(),
-            each.answers,
-            each.seconds.tolist(),
-            np.ravel(each.confidence).tolist(),
+            shared, each.answers,
+            *(np.ravel(of).tolist() for of in (each.places, each.seconds, each.confidence)),
         )
         for name, each in given.items()
-    }
+    }  # fmt: skip
     outside = {
         f"{name}__{OUTSIDERS}": _digest(shared, table.to_dict("list"))
         for name, table in answers.outsiders.items()
