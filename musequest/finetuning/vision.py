@@ -297,18 +297,18 @@ class VisionStore:
     def _make_room(self, size: int) -> None:
         """Note that nothing more is written if `size` bytes more would be too many.
 
-        Before that, what was seen by towers that were not used for longest is removed.
+        Before that, what other towers saw is removed, that which was written longest ago first.
         """
         if self._room is None:
             clear_temporaries(self.root)
             disk = shutil.disk_usage(next(p for p in (self.root, *self.root.parents) if p.exists()))
             held = sum(map(_size, self.root.glob("*/*")))
             self._room = min(self.most, (disk.free + held) // 2) - held
-        others = sorted(self.root.glob("*"), key=lambda path: path.stat().st_mtime)
-        for other in others if size > self._room else ():
-            if other != self.folder:
-                self._room += sum(map(_size, other.glob("*")))
-                shutil.rmtree(other, ignore_errors=True)
+        if size > self._room:
+            for other in sorted(self.root.glob("*"), key=lambda path: path.stat().st_mtime):
+                if other != self.folder and size > self._room:
+                    self._room += sum(map(_size, other.glob("*")))
+                    shutil.rmtree(other, ignore_errors=True)
         if size > self._room:
             self.why_not = "is full"
         self._room -= size
