@@ -40,7 +40,8 @@ with socket.socket(socket.AF_UNIX) as server:
         signal.signal(number, lambda number, _: server.sendall(bytes([number])))
     status = int(server.recv(16))
 if status < 0:
-    signal.signal(-status, signal.SIG_DFL)
+    if -status != signal.SIGKILL:
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
 sys.exit(status)
 """
