@@ -54,7 +54,7 @@ from musequest.settings import Profile, load_profile
 RUNS = root() / "benchmarks/records/published_runs.csv"
 GPU = root() / "benchmarks/records/gpu_training.json"
 FITTED = ("efficiency", "activation_passes", "seconds_a_launch", "disk_gb_s")
-PUBLISHED = Recipe(through_tower=True, float32_tower=True)
+PUBLISHED = Recipe(through_tower=True, float32_tower=True, every_epoch=True)
 
 
 @dataclass(frozen=True)

@@ -371,7 +371,7 @@ def gflop(bench: Bench) -> dict[str, float]:
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     ends = {"vision": ".vision_model", "connector": ".connector", "text": ".text_model"}
     found = {
-        part: round(max(n for name, n in counts.items() if name.endswith(end)) / 1e9, 1)
+        part: round(max(n for name, n in counts.items() if name.endswith(end)) / 1e9, 4)
         for part, end in ends.items()
     }
     return found | {"tokens": batch["input_ids"].shape[1]}

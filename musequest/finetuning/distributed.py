@@ -125,6 +125,8 @@ def all_gather(thing: Any) -> list[Any]:
         return [thing]
     import torch.distributed as dist
 
+    if not dist.is_initialized():
+        barrier()
     things: list[Any] = [None] * world_size()
     dist.all_gather_object(things, thing)
     return things

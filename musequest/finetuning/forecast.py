@@ -177,6 +177,8 @@ class Recipe:
     through_tower: bool = False
     # A model in 4 bits has its tower in float32, at half the peak.
     float32_tower: bool = False
+    # The frozen tower sees a photo in every epoch, not once (vision.py).
+    every_epoch: bool = False
 
 
 OURS = Recipe()
@@ -271,9 +273,12 @@ def amounts_of(
         pieces = (config.approach.parallel or {}).get("micro_batches") or devices
         share = (1 + (devices - 1) / pieces) / devices
 
-    a_row, a_batch = _flops(config, size, learning, setting.recompute, recipe)
-    seen, layers, head = size.flops(validating)
-    flops = learned * a_row + validated * (seen + layers + head)
+    seen, a_row, a_batch = _flops(config, size, learning, setting.recompute, recipe)
+    shown, layers, head = size.flops(validating)
+    looks = [learned, validated]
+    if not recipe.every_epoch and config.profile.vision_store_gib:
+        looks = [min(learned, rows.train), min(validated, rows.validation)]
+    flops = learned * a_row + validated * (layers + head) + looks[0] * seen + looks[1] * shown
     launches = batches * a_batch + validated / VALIDATED * (size.tower_depth + size.text_depth)
     kept, again = memory.activations, int(setting.recompute)
     # Kept activations pass memory in forward and backward passes: a third in the former.
@@ -317,8 +322,8 @@ def _steps(config: RunConfig, rows: Rows, processes: int) -> tuple[int, float, i
 
 def _flops(
     config: RunConfig, size: Size, row: RowShape, recompute: bool, recipe: Recipe
-) -> tuple[float, int]:
-    """FLOPs of learning from one row, and launches of learning from one batch.
+) -> tuple[float, float, int]:
+    """FLOPs of seeing a row's photo and of learning from the row, and launches a batch.
 
     Through a frozen matrix gradients pass once, of a trained one they are computed as well.
     """
@@ -327,10 +332,29 @@ def _flops(
     quantized = bool(config.approach.quantization)
     passes = 3 if recompute and recipe.through_tower else 1
     slower = 2 if quantized and recipe.float32_tower else 1
-    flops = layers * (2 + again + full) + 2 * head + tower * passes * slower
+    flops = layers * (2 + again + full) + 2 * head
     each = 3 + again if full else ADAPTED + ADAPTED_AGAIN * again
     each += FOUR_BITS * (2 + again) if quantized else 0
-    return flops, size.tower_depth * passes + size.text_depth * each
+    return tower * passes * slower, flops, size.tower_depth * passes + size.text_depth * each
+
+
+def seconds_at_peak(
+    config: RunConfig, size: Size, rows: Rows, gpu: Gpu, devices: int
+) -> float | None:
+    """Seconds of the FLOPs that a run needs, at the peak of all its GPUs; None if unknown.
+
+    Needed is what the mathematics asks: nothing is recomputed, and a photo is seen in every epoch.
+    What a run took of it is its MFU (Chowdhery et al., 2022, https://arxiv.org/abs/2204.02311).
+    """
+    if gpu.bf16_tflops is None:
+        return None
+    processes = devices if config.approach.strategy in ("ddp", "fsdp") else 1
+    _, learned, evaluations = _steps(config, rows, processes)
+    shape = rows.padded(config.rows)
+    seen, layers, _ = _flops(config, size, shape, False, OURS)
+    flops = processes * learned * (seen + layers)
+    flops += evaluations * rows.validation * sum(size.flops(rows.padded(VALIDATED)))
+    return flops / (devices * gpu.bf16_tflops * 1e12)
 
 
 def _itemsize(config: RunConfig) -> int:

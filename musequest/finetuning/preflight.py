@@ -27,7 +27,7 @@ from ..home import home, run_dir
 from ..settings import Profile, approach_names, load_approach, load_profile
 from .activations import Activations, empty_model
 from .checkpoints import Written, free_gib
-from .forecast import Forecast, Rows, Setting, Size, constants, forecast
+from .forecast import Forecast, Rows, Setting, Size, constants, forecast, seconds_at_peak
 from .gpus import Gpu, find_gpu, gpu_here, known_gpus
 from .memory import Memory, memory_of
 from .models import is_here, model_config, shape_alone
@@ -171,6 +171,7 @@ def foresee(profile: str | Path | Profile, approach: str) -> dict[str, Any]:
 def foreseen_here(config: RunConfig) -> dict[str, float | None]:
     """What a run that begins is foreseen to take: minutes, peak memory (GiB a device), disk (GiB).
 
+    `seconds_at_peak` are those that a GPU which never waits would take.
     On a processor, whose speed no record says, minutes are None, and memory is what the process,
     its model loaded, holds already and what a step adds.
     """
@@ -178,7 +179,9 @@ def foreseen_here(config: RunConfig) -> dict[str, float | None]:
     gpu, devices = gpu_here(), max(config.processes, shares_here(config.approach))
     recompute = bool(config.recompute)
     peak = need.bytes(config.rows, recompute, devices)
+    least = None
     if gpu:
+        least = seconds_at_peak(config, need.size, need.rows, gpu, devices)
         foreseen = need.forecast(Setting(gpu, devices, config.rows, recompute))
         minutes = round(foreseen.minutes, 3) if foreseen else None
         held = peak * constants()["memory"]
@@ -189,6 +192,7 @@ def foreseen_here(config: RunConfig) -> dict[str, float | None]:
         "minutes": minutes,
         "peak_memory_gib": round(held / GIB, 3),
         "disk_gib": round(need.written.end / GIB, 4),
+        "seconds_at_peak": least and round(least, 3),
     }
 
 
@@ -204,7 +208,7 @@ def compared(foreseen: dict[str, float | None], run: dict[str, Any]) -> dict[str
         "disk_gib": run["disk_gib"],
     }
     ratios = {
-        key: round(value / was[key], 3) for key, value in foreseen.items() if value and was[key]
+        key: round(value / was[key], 3) for key, value in foreseen.items() if value and was.get(key)
     }
     errors = {"minutes": given["minutes_error"], "peak_memory_gib": given["memory_error"]}
     beyond = [

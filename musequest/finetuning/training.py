@@ -284,5 +284,7 @@ def _finish(
     record.finish(**outcome)
     folder.drop_optimizer()
     was = {**outcome, "disk_gib": disk_gib(folder.folder)}
+    least = outcome["foreseen"]["seconds_at_peak"]
+    outcome["mfu"] = least and round(least / (60 * outcome["minutes"]), 4)
     outcome["foreseen"] = compared(outcome["foreseen"], was)
     return record.finish(**outcome)

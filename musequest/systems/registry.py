@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import MuseQuestError
 from ..files import file_digest, read_json
 from ..home import collection_dir, home, plain_name
-from ..predictions import vouched
+from ..predictions import System, vouched
 from ..settings import Profile, load_approach
 
 
@@ -111,13 +111,14 @@ def system(name: str, beside: Iterable[str] = ()) -> SystemStyle:
 
 
 def check_name(name: str) -> None:
-    """Raise MuseQuestError at the name of neither an approach nor another system of this package.
+    """Raise MuseQuestError at the name of neither an approach nor another system.
 
-    The others are read from their sources: to import them all would load torch first.
+    Those of this package are read from their sources: to import them all would load torch first.
     """
     sources = (path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
     named = [re.findall(r'^    name = "(\w+)"$', source, re.MULTILINE) for source in sources]
-    others = ordered(["base", *(each for own in named for each in own)])
+    imported = [each.name for each in System.__subclasses__() if "name" in vars(each)]
+    others = ordered({"base", *imported, *(each for own in named for each in own)})
     if name in others:
         return
     try:

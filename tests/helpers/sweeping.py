@@ -35,7 +35,8 @@ ROOMY = 2**30
 # Keys and columns that tell when and where, and how long it took.
 VOLATILE = {
     *("seconds", "started_at", "finished_at", "run_finished_at", "minutes", "cost", "git_commit"),
-    *("samples_per_second", "peak_memory_gib", "disk_gib", "held_by_rank"),
+    *("samples_per_second", "peak_memory_gib", "disk_gib", "held_by_rank", "foreseen", "mfu"),
+    "vision_store",  # of what is there already, less is computed
     "predictions_sha256",  # of answers with their seconds
 }
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
