@@ -36,7 +36,7 @@ ROOMY = 2**30
 VOLATILE = {
     *("seconds", "started_at", "finished_at", "run_finished_at", "minutes", "cost", "git_commit"),
     *("samples_per_second", "peak_memory_gib", "disk_gib", "held_by_rank", "foreseen", "mfu"),
-    "vision_store",  # of what is there already, less is computed
+    *("vision_store", "padding_share"),  # of the steps of the process that ended the run
     "predictions_sha256",  # of answers with their seconds
 }
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
