@@ -368,7 +368,8 @@ def _costs(gpu: Gpu | None, table: pd.DataFrame) -> Iterator[str]:
         yield (
             f"Of measured runs, each foreseen from the others, minutes were within "
             f"{given['minutes_error']:.0%} and memory within {given['memory_error']:.0%} "
-            "(benchmarks/records/forecast.json)."
+            "(benchmarks/records/forecast.json); the forecast was made with these runs in view, "
+            "so others may be further off."
         )
     if gpu and gpu.bf16_tflops and not gpu.usd_an_hour:
         try:

@@ -57,11 +57,6 @@ DEFAULTS = {
 SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
 
 
-def text_tokens(letters: int) -> int:
-    """About how many tokens a dialog of so many letters has, its marks of JSON among them."""
-    return math.ceil(letters / LETTERS_A_TOKEN)
-
-
 @dataclass(frozen=True)
 class RunConfig:
     """What a run is asked, and what follows from it; what has to be read is read when asked for."""
@@ -199,7 +194,8 @@ class RunConfig:
             dialogs = self.train_rows["dialog"]
         except MuseQuestError:
             dialogs = [SUPPOSED]
-        return RowShape.supposed(self.profile, text_tokens(max(map(len, dialogs))))
+        longest = max(map(len, dialogs))
+        return RowShape.supposed(self.profile, math.ceil(longest / LETTERS_A_TOKEN))
 
     @property
     def device(self) -> torch.device:
