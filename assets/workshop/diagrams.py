@@ -195,13 +195,14 @@ def ddp() -> Drawing:
     page = Drawing("Distributed data parallel: the same model, different rows", 900, 300)
     for number, y in enumerate((30, 170)):
         first = 1 + 4 * number
-        page.box(30, y, 150, 60, f"rows {first} to {first + 3}", "of the step", look="photo")
-        page.box(230, y, 170, 60, f"GPU {number}", "the whole model", look="frozen")
-        page.box(450, y, 150, 60, "gradients", "of its own rows", look="learned")
-        page.box(700, y, 170, 60, "the same step", "on every GPU", look="learned")
-        page.arrow((180, y + 30), (228, y + 30))
-        page.arrow((400, y + 30), (448, y + 30))
-        page.arrow((600, y + 30), (698, y + 30))
+        page.row(
+            y,
+            60,
+            (30, 150, (f"rows {first} to {first + 3}", "of the step"), "photo"),
+            (230, 170, (f"GPU {number}", "the whole model"), "frozen"),
+            (450, 150, ("gradients", "of its own rows"), "learned"),
+            (700, 170, ("the same step", "on every GPU"), "learned"),
+        )
     page.arrow((525, 92), (525, 168), both=True)
     page.text(540, 134, "averaged, while the backward pass goes on")
     page.note(
@@ -316,13 +317,14 @@ def fsdp() -> Drawing:
     page = Drawing("Fully sharded data parallel: gather, compute, scatter", 900, 330)
     for number, y in enumerate((40, 180)):
         page.text(30, y - 10, f"GPU {number}, rows of its own", size=NORMAL)
-        page.box(30, y, 130, 70, "a half", "of each layer", look="frozen")
-        page.box(250, y, 150, 70, "whole layer", "just for now", look="plain")
-        page.box(480, y, 160, 70, "whole gradient", "of its own rows", look="plain")
-        page.box(740, y, 130, 70, "a half", "of the sum", look="learned")
-        page.arrow((160, y + 35), (248, y + 35))
-        page.arrow((400, y + 35), (478, y + 35))
-        page.arrow((640, y + 35), (738, y + 35))
+        page.row(
+            y,
+            70,
+            (30, 130, ("a half", "of each layer"), "frozen"),
+            (250, 150, ("whole layer", "just for now"), "plain"),
+            (480, 160, ("whole gradient", "of its own rows"), "plain"),
+            (740, 130, ("a half", "of the sum"), "learned"),
+        )
     page.arrow((204, 77), (204, 213), both=True)
     page.text(214, 148, "gather: halves are exchanged")
     page.arrow((688, 77), (688, 213), both=True)

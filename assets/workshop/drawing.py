@@ -6,6 +6,7 @@ Words are measured as they are put down: what would not fit its box, or the page
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from matplotlib.font_manager import findfont
@@ -82,6 +83,15 @@ class Drawing:
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
         heads = 'marker-end="url(#head)"' + (' marker-start="url(#head)"' if both else "")
         self.parts.append(f'<polyline class="line" points="{path}" {heads}/>')
+
+    def row(
+        self, y: float, height: float, *boxes: tuple[float, float, tuple[str, ...], str]
+    ) -> None:
+        """Boxes from left to right, (x, width, lines, look) each, with an arrow to the next."""
+        for x, width, lines, look in boxes:
+            self.box(x, y, width, height, *lines, look=look)
+        for (x, width, *_), (following, *_) in pairwise(boxes):
+            self.arrow((x + width, y + height / 2), (following - 2, y + height / 2))
 
     def line(self, *points: tuple[float, float]) -> None:
         """A line without a head."""
