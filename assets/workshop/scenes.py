@@ -12,14 +12,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from multiprocessing import Pool
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from .appearance import Look
 from .museum import SHOWN, signature
+
+if TYPE_CHECKING:
+    from .rendering import Setting, View
 
 
 def words(text: str) -> list[str]:
@@ -180,6 +185,8 @@ def render(scene: dict, pixels: int = PIXELS) -> Image.Image:
         {"left": 0.36, "middle": 0.0, "right": -0.36}[scene["place"]] + rng.uniform(-0.08, 0.08),
     )
     across = np.deg2rad(view.azimuth)
+    while _lamp_before_camera(setting, view):
+        setting = replace(setting, light_azimuth=rng.uniform(-70, 70))
     things = [
         Placed(look, gap * np.cos(across), gap * np.sin(across), (1.0, 0.72, 0.52)[count - 1])
         for gap in ((np.arange(count) - (count - 1) / 2) * (0.78 if count == 2 else 0.56))
@@ -187,6 +194,14 @@ def render(scene: dict, pixels: int = PIXELS) -> Image.Image:
     return photograph(
         things, setting, view, pixels=pixels, samples=SAMPLES, seed=scene["seed"], depth=3
     )
+
+
+def _lamp_before_camera(setting: Setting, view: View) -> bool:
+    """Whether the lamp stands in the way of the camera, which would see its black back."""
+    apart = abs(setting.light_azimuth - view.azimuth)
+    height = 0.47 + view.distance * np.sin(np.deg2rad(view.elevation))
+    low = setting.light_height - 1.5 * setting.light_size
+    return apart < 15 + 25 * setting.light_size and low < height + 0.3
 
 
 def _render_to(job: tuple[dict, Path]) -> dict:
