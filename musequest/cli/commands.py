@@ -381,13 +381,31 @@ def annotate(
     from ..evaluation.raters import agreement_table, annotate, read_labels
 
     if read:
-        print(agreement_table(read_labels(profile, read)).to_string())
+        record = read_labels(profile, read)
+        print(agreement_table(record["errors"]).to_string())
+        if judged := record.get("judge"):
+            print(f"\nThe judge {judged['model']} beside what both raters say:")
+            print(agreement_table(judged["errors"]).to_string())
         return
     folder = annotate(profile, systems, rows, seed)
     print(
         f"{folder} holds sheet.html and, the same for a spreadsheet, sheet.csv. Give either to two "
         "raters, but key.json to none; then run annotate with --read and their files."
     )
+
+
+@command(
+    PROFILE,
+    option("--model", "that judges (default: gpt-4o-mini)", default="gpt-4o-mini"),
+    *server(calls=16),
+)
+def judge(profile: str, model: str, **hosted: Any) -> None:
+    """Have a hosted model fill in the sheet of `annotate`, to hold it against the raters."""
+    chosen = _profile(profile)
+    from ..evaluation.judge import judge
+
+    print(json.dumps(judge(chosen, model, **typed(hosted)), indent=2))
+    print("What it says is shown by `annotate --read`, beside its agreement with two raters.")
 
 
 @command(
