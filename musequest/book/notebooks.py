@@ -188,7 +188,7 @@ def demo(profile: str = "pocket", names: Sequence[str] = DEMO) -> Path:
     report = results / "report.html"
     summary = read_json(results / "summary.json")
     for track, systems in summary.items():
-        print(f"\n{track}\n{score_frame(systems).to_string()}")
+        print(f"\n{track}\n{score_frame(systems, short=True).to_string()}")
     docent = f"{time_to_docent(record, summary)}\n" if tuple(names) == DEMO else ""
     print(f"\n{record.sentence()}\n{docent}Report: {report}")
     return report

@@ -231,16 +231,18 @@ def headed(name: str) -> str:
     return f"{METRICS[name].label} {METRICS[name].direction}".strip()
 
 
-def score_frame(own: Own) -> pd.DataFrame:
+def score_frame(own: Own, short: bool = False) -> pd.DataFrame:
     """One track of summary.json: a row a metric with its best value, a column a system or control.
 
-    Answers without the exhibit's photo have a table of their own (`ablation_frame`).
+    Answers without the exhibit's photo have a table of their own (`ablation_frame`). `short` leaves
+    the key metrics alone, and of a track without any, as of things from outside, all.
     """
     systems = {name: scores for name, scores in own.items() if not variant(name)[1]}
     table = {name: {m: cell(s) for m, s in scores.items()} for name, scores in systems.items()}
-    return pd.DataFrame(table).rename(
-        lambda metric: f"{metric} {METRICS[metric].direction}".strip()
-    )
+    frame = pd.DataFrame(table)
+    key = frame.loc[frame.index.isin(KEY)]
+    shown = key if short and len(key) else frame
+    return shown.rename(lambda metric: f"{metric} {METRICS[metric].direction}".strip())
 
 
 def difference_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -17,9 +17,8 @@ from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerState
 
 from ..errors import MuseQuestError, chain
-from ..files import clear_temporaries, digests_of
+from ..files import clear_temporaries, digests_of, hold
 from ..home import run_dir
-from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from .activations import empty_model
 from .callbacks import MemoryStats, StopOnSignal
