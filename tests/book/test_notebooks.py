@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,3 +228,15 @@ def test_walk_is_in_the_order_of_the_folders_and_holds_every_approach_once():
     assert list(WALK) == sorted(WALK)
     assert {*approach_notebooks().values()} == {name for name in WALK if name.startswith("2_")}
     assert {*DEMO, *LONGER, *OTHERS} == set(WALK) and "2.1_" in DEMO[4]
+
+
+def test_a_museum_that_cannot_be_had_stops_before_anything_is_paid(tmp_path: Path):
+    for command in ("demo", "six"):
+        home = tmp_path / command
+        shown = subprocess.run(
+            [sys.executable, "-m", "musequest", command, "--profile", "idefics2-8b"],
+            env=os.environ | {"MUSEQUEST_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+            cwd=root(), capture_output=True, text=True,
+        )  # fmt: skip
+        assert shown.returncode == 1 and shown.stderr.count("\n") == 1, shown.stderr
+        assert "HF_HUB_OFFLINE" in shown.stderr and not home.exists()
