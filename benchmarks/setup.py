@@ -72,8 +72,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             setups.append(measure(python, Path(folder) / "venv"))
         print(setups[-1], flush=True)
-    if chosen.record:
-        write_json(RECORD, {"setups": setups, **where_and_when()})
+        if chosen.record:
+            write_json(RECORD, {"setups": setups, **where_and_when()})
 
 
 if __name__ == "__main__":
