@@ -29,7 +29,7 @@ def example(heading: str, language: str) -> str:
 
 def made(heading: str) -> dict:
     names: dict = {}
-    exec(compile(example(heading, "python"), heading, "exec"), names)  # noqa: S102
+    exec(compile(example(heading, "python"), heading, "exec"), names)
     return names
 
 
