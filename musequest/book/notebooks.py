@@ -54,6 +54,7 @@ OTHERS = WALK[5:10]
 LONGER = WALK[-1:]  # what the demo leaves out unless asked for
 DEMO = tuple(name for name in WALK if name not in (*OTHERS, *LONGER))
 LARGEST_KB = 400
+WIDGET = "application/vnd.jupyter.widget-view+json"
 # What the table of all approaches shows, on photos never seen in training.
 TRACK = "unseen_photo"
 SCORES = ("embedding_distance", "identity_at_1", "number_recall", "invented_number_rate")
@@ -244,8 +245,14 @@ def without_volatile(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.id = f"cell-{number:02d}"
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = [out for out in cell.outputs if not _passing(out)]
     return book
+
+
+def _passing(out: nbformat.NotebookNode) -> bool:
+    """Whether an output was for the moment: progress on stderr, a bar, a launcher's greeting."""
+    greeting = out.get("text", "").startswith("Launching training on")
+    return out.get("name") == "stderr" or WIDGET in out.get("data", {}) or greeting
 
 
 def compare_approaches(profile_name: str = "pocket", *, refresh: bool = False) -> dict[str, Any]:
