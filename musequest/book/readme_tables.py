@@ -170,9 +170,7 @@ def pocket_strip(demo: Record) -> str:
     rows = [
         {
             "photo": f'<img src="{each["photo"]}" width="150" alt="{_photo_of(each)}">',
-            "a visitor asks": each["question"],
-            "before tuning": each["base"],
-            "after tuning": each["lora"],
+            "what is said": "<br>".join(f"**{who}:** {text}" for who, text in _said(each).items()),
         }
         for each in demo["shown"]
     ]
@@ -180,6 +178,13 @@ def pocket_strip(demo: Record) -> str:
         f"{markdown(pd.DataFrame(rows))}\nAnswers of {demo['date']}, chosen by rule, not by hand: "
         "the first and the middle test photo, and the first thing that the museum does not have.\n"
     )
+
+
+def _said(each: Record) -> dict[str, str]:
+    thing = "an exhibit" if each["item_name"] else "a thing the museum does not have"
+    told = {f"A visitor, before {thing}": each["question"]}
+    told |= {"Before tuning": each["base"], "After tuning": each["lora"]}
+    return {who: " ".join(text.split()).replace("|", "\\|") for who, text in told.items()}
 
 
 def _photo_of(each: Record) -> str:

@@ -1,7 +1,10 @@
 """What CONTRIBUTING.md says about adding something is run as it stands there."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +16,6 @@ from musequest.creation.museum_records import Entry
 from musequest.creation.museums import NotFound
 from musequest.evaluation import metrics
 from musequest.files import read_json
-from musequest.finetuning import infer, train
 from musequest.home import root
 from musequest.systems import answer
 
@@ -83,12 +85,25 @@ def test_a_system_is_a_class(tmp_path, home, tiny_docent):
 
 
 @pytest.mark.slow
-def test_adapters_learn_under_fsdp(tmp_path, home, tiny_docent, repository):
+def test_adapters_learn_under_fsdp(tmp_path, home, tiny_docent):
+    """In a copy of the repository, as its owner would add the approach."""
+    for name in ("musequest", "2_model_finetuning", "profiles"):
+        shutil.copytree(root() / name, tmp_path / "copy" / name)
+    folder = tmp_path / "copy/2_model_finetuning/2.7_lora_with_fsdp"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(example("An approach", "yaml"))
     write_dataset(home, "tiny")
-    profile = write_profile(tmp_path, tiny_docent)
-    run = train(profile, "lora_fsdp", {"max_steps": "2"}, progress=False)
+    write_profile(tmp_path, tiny_docent)
+    for command in ("train", "infer"):
+        options = ["--profile", str(tmp_path / "tiny.yaml"), "--approach", "lora_fsdp"]
+        subprocess.run(
+            [sys.executable, "-m", "musequest", command, *options],
+            env=os.environ | {"MUSEQUEST_HOME": str(home), "PYTHONPATH": str(tmp_path / "copy")},
+            cwd=tmp_path / "copy", check=True,
+        )  # fmt: skip
+    run = read_json(home / "runs/tiny/lora_fsdp/run.json")
     assert run["status"] == "done" and run["world_size"] == 2
-    assert len(infer(profile, "lora_fsdp", progress=False)) == 3
+    assert (home / "runs/tiny/lora_fsdp/predictions.parquet").is_file()
 
 
 def test_the_rented_task_calls_what_there_is():
