@@ -99,7 +99,7 @@ def sentence_of(error: BaseException) -> str | None:
         return (
             f"The package '{error.name}' is not installed for {sys.executable}; switch on the "
             "environment of `make setup` (source .venv/bin/activate), or install what is needed "
-            "(pip install -e .)."
+            "(pip install -e '.[notebooks]')."
         )
     if refused := refusal(error):
         return _told(refused)

@@ -26,6 +26,6 @@ __getattr__, __dir__, __all__ = public(
         "museum_records": ["published_catalogue"],
         "museums": ["collect_museum", "missing_exhibits"],
         "publishing": ["push_to_hub"],
-        "stage": ["collect", "cost_of", "sample", "within_reach", "writer_of"],
+        "stage": ["check_reach", "collect", "cost_of", "sample", "within_reach", "writer_of"],
     },
 )
