@@ -195,7 +195,8 @@ def _note(rows: Sequence[Row], results: Results) -> str:
     margin = (
         f" Equal within a margin: the whole interval lies inside it ({within})." if within else ""
     )
-    once = [system(n).label for n in results.systems if n in TUNED and n not in _seeded(results)]
+    seeded = {variant(name)[0] for name in results.record.get("seeds", {})}
+    once = [system(n).label for n in results.systems if n in TUNED and n not in seeded]
     noise = (
         f" {', '.join(once)}: a single training each, so what another seed would change is in no "
         "interval."
@@ -206,11 +207,6 @@ def _note(rows: Sequence[Row], results: Results) -> str:
         "First minus second on the items of both, with a paired 95 % interval over exhibits. "
         f"{could}{margin} {CORRECTED}{noise}"
     )
-
-
-def _seeded(results: Results) -> set[str]:
-    """The systems of which several seeds were scored."""
-    return {variant(name)[0] for name in results.record.get("seeds", {})}
 
 
 def cell(score: Score, decimals: int = 3) -> str:
