@@ -59,7 +59,7 @@ def synthetic_data_creation() -> Drawing:
     page.note(
         290, "Each of the 15 columns is a row: a photo, a question and an answer. Test and "
         "validation get real photos, and pairs of the lowest temperature, which keep closest to "
-        "the text. No photo that trains has a copy in a test, or the other way. On the way every "
+        "the text. With two or more real photos, no copy of a test photo trains. On the way every "
         "photo is decoded, no question names the exhibit, every number of an answer stands in the "
         "text, and each paid response is on disk before it is used.",
     )  # fmt: skip
