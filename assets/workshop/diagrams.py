@@ -124,8 +124,8 @@ def approaches() -> Drawing:
     page.text(706, 438, published("full_mp", 2), "middle")
     page.text(880, 420, published("full_fsdp", 2), "end")
     page.note(
-        458, "DDP shares rows, model parallelism layers, FSDP both. Minutes: the published runs of three "
-        "epochs.",
+        458, "DDP shares rows, model parallelism layers, FSDP both. Minutes: the published runs "
+        "of three epochs.",
     )  # fmt: skip
     return page
 
