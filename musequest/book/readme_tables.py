@@ -13,6 +13,7 @@ import functools
 import re
 import shutil
 from pathlib import Path
+
 import pandas as pd
 
 from ..errors import MuseQuestError
