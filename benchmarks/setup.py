@@ -39,7 +39,7 @@ def measure(python: str, folder: Path) -> dict[str, Any]:
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
     inside = str(folder / "bin/python")
     asked = [inside, "-m", "pip", "install", "--no-cache-dir", "--progress-bar", "off"]
-    asked += ["--constraint", "constraints.txt", ".[dev]"]
+    asked += ["--constraint", "constraints.txt", "--editable", ".[dev]"]
     done = subprocess.run(asked, cwd=root(), env=own, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{python} could not be set up:\n{done.stderr[-2000:]}")

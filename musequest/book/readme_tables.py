@@ -13,7 +13,6 @@ import functools
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -37,7 +36,6 @@ from . import benchmark_tables  # noqa: F401, whose tables are registered
 from .comparison_tables import (
     BLOCKS,
     RECORDS,
-    SIX,
     Record,
     block,
     keep_retrieval,
@@ -46,8 +44,6 @@ from .comparison_tables import (
     markdown,
     measured,
     read_csv,
-    read_record,
-    trained,
 )
 from .demo_record import DOCENT as DOCENT_SCORES
 from .demo_record import docent_scores
@@ -260,24 +256,6 @@ def pocket_ablations(demo: Record) -> str:
         return "The recorded demo has no answers without the photo.\n"
     told = [f"- {sentence}\n" for sentence in looking(demo["differences"]).values()]
     return f"{markdown(frame)}\n{''.join(told)}"
-
-
-@of_demo()
-def pocket_run(demo: Record) -> str:
-    """The recorded demo's training run, beside that of `make six` where it took as many steps."""
-    run = demo["run"]
-    others: dict[str, Any] = (read_record(SIX) or {"approaches": {}})["approaches"]
-    other = others.get(run["approach"], {}).get("run", {})
-    both = (
-        f" The run of `make six` took {other['minutes']:.1f} minutes for as many steps: they are "
-        "two runs, and the machine's speed varied."
-        if other.get("steps") == run["steps"]
-        else ""
-    )
-    return (
-        f"{run['steps']} steps in {run['minutes']:.1f} minutes; {trained(run)}; lowest validation "
-        f"loss {run['best_eval_loss']:.3f} at step {run['best_step']}.{both}\n"
-    )
 
 
 def metric_table() -> str:

@@ -341,9 +341,8 @@ def recognising(outside: Own, inside: Own | None = None) -> list[str]:
                 else ""
             )
             told.append(
-                f"{system(name).label} claims one of the museum's exhibits for "
-                f"{rate['mean'] * rate['n']:.0f} of {rate['n']} photos of other things: "
-                f"{_percent(rate)}{refused}."
+                f"{system(name).label} mistook {rate['mean'] * rate['n']:.0f} of {rate['n']} "
+                f"unknown objects for exhibits: {_percent(rate)}{refused}."
             )
     return told
 

@@ -26,6 +26,7 @@ from musequest.settings import load_approach
 
 sys.path.append(str(root() / "benchmarks"))
 import made_up
+import setup
 import training as bench
 
 POCKET = root() / "assets/pocket_docent"
@@ -129,6 +130,24 @@ def test_copies_are_counted_by_the_second(shown, figures_of):
     record = figures_of("augmentation", "--exhibits", 2, "--photo-px", 48, "--rounds", 1)
     assert {run["copies"] for run in record["runs"]} == {28}
     assert "copies a second" in shown(benchmark_tables.augmentation_speed, "augmentation", record)
+
+
+def test_a_setup_is_told_with_what_pip_downloaded(shown):
+    printed = """Collecting torch
+      Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (899.7 MB)
+    Downloading six-1.17.0-py2.py3-none-any.whl (11 kB)
+    Using cached idle-1.0.whl (5 MB)
+    """
+    assert setup.downloaded(printed) == pytest.approx(0.899711)
+    told = {"python": "3.11.7", "torch": "2.13.0", "seconds": 60.5}
+    record = {
+        "setups": [told | {"download_gb": 3.2, "disk_gib": 6.4}],
+        "date": "2026-01-02",
+        "hardware": {"cpu_cores": 2, "memory_gib": 23.5, "gpus": []},
+    }
+    table = shown(benchmark_tables.setup_sizes, "setup", record)
+    assert "| python | torch | set-up, s | download, GB | disk, GiB |" in table
+    assert "| 3.11.7 | 2.13.0 | 60.5 | 3.2 | 6.4 |" in table
 
 
 @pytest.mark.slow

@@ -1,10 +1,6 @@
 """What CONTRIBUTING.md says about adding something is run as it stands there."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,8 +10,10 @@ from tiny_dialogs import write_dataset, write_profile
 from musequest import settings
 from musequest.creation.museum_records import Entry
 from musequest.creation.museums import NotFound
+from musequest.errors import MuseQuestError
 from musequest.evaluation import metrics
 from musequest.files import read_json
+from musequest.finetuning import train
 from musequest.home import root
 from musequest.systems import answer
 
@@ -35,23 +33,27 @@ def made(heading: str) -> dict:
     return names
 
 
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """The approaches of this repository, and the one of the page beside them."""
-    source = root() / "2_model_finetuning"
-    for path in source.glob("2.*_*/config.yaml"):
-        (tmp_path / path.relative_to(root())).parent.mkdir(parents=True)
-        shutil.copy(path, tmp_path / path.relative_to(root()))
-    added = tmp_path / "2_model_finetuning/2.7_lora_with_fsdp"
-    added.mkdir()
-    (added / "config.yaml").write_text(example("An approach", "yaml"))
+def test_an_approach_is_a_config(tmp_path, home, tiny_docent, monkeypatch):
+    folder = tmp_path / "2_model_finetuning/2.7_dora_finetuning"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(example("An approach", "yaml"))
     monkeypatch.setattr(settings, "root", lambda: tmp_path)
+    write_dataset(home, "tiny")
+    run = train(write_profile(tmp_path, tiny_docent), "dora", {"max_steps": "2"}, progress=False)
+    assert run["status"] == "done" and run["lora"]["use_dora"]
 
 
-def test_an_approach_is_a_config(repository):
-    approach = settings.load_approach("lora_fsdp")
-    assert approach.tuning == "lora" and approach.parallel["strategy"] == "fsdp"
-    assert "lora_fsdp" in settings.approach_names()
+@pytest.mark.parametrize("strategy", ["fsdp", "1f1b", "sequential"])
+def test_adapters_under_a_strategy_that_parts_the_model_are_refused(
+    tmp_path, monkeypatch, strategy
+):
+    folder = tmp_path / "2_model_finetuning/2.7_dora_finetuning"
+    folder.mkdir(parents=True)
+    parallel = f"parallel:\n  strategy: {strategy}\n"
+    (folder / "config.yaml").write_text(example("An approach", "yaml") + parallel)
+    monkeypatch.setattr(settings, "root", lambda: tmp_path)
+    with pytest.raises(MuseQuestError, match=f"adapters do not train under '{strategy}'"):
+        settings.load_approach("dora")
 
 
 def test_a_museum_finds_one_exhibit_and_pages_through_many():
@@ -82,28 +84,6 @@ def test_a_system_is_a_class(tmp_path, home, tiny_docent):
     table = answer(profile, made("A system")["Parrot"](profile))
     assert list(table.answer) == list(table.question) and len(table) == 3
     assert read_json(home / "runs/tiny/parrot/infer.json")["system"] == "parrot"
-
-
-@pytest.mark.slow
-def test_adapters_learn_under_fsdp(tmp_path, home, tiny_docent):
-    """In a copy of the repository, as its owner would add the approach."""
-    for name in ("musequest", "2_model_finetuning", "profiles"):
-        shutil.copytree(root() / name, tmp_path / "copy" / name)
-    folder = tmp_path / "copy/2_model_finetuning/2.7_lora_with_fsdp"
-    folder.mkdir()
-    (folder / "config.yaml").write_text(example("An approach", "yaml"))
-    write_dataset(home, "tiny")
-    write_profile(tmp_path, tiny_docent)
-    for command in ("train", "infer"):
-        options = ["--profile", str(tmp_path / "tiny.yaml"), "--approach", "lora_fsdp"]
-        subprocess.run(
-            [sys.executable, "-m", "musequest", command, *options],
-            env=os.environ | {"MUSEQUEST_HOME": str(home), "PYTHONPATH": str(tmp_path / "copy")},
-            cwd=tmp_path / "copy", check=True,
-        )  # fmt: skip
-    run = read_json(home / "runs/tiny/lora_fsdp/run.json")
-    assert run["status"] == "done" and run["world_size"] == 2
-    assert (home / "runs/tiny/lora_fsdp/predictions.parquet").is_file()
 
 
 def test_the_rented_task_calls_what_there_is():
