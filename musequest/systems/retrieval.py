@@ -205,11 +205,11 @@ class Retriever(ModelSystem):
         """Answers in batches; `seconds` is a row's share of its batch's time."""
         item_names = self.index.texts["item_name"]
         encoders.load_encoder().encode(item_names[:1])  # loaded, so that no seconds hold that
-        predictions = []
+        predictions: list[dict[str, Any]] = []
         for batch in batches(rows, self.at_once):
             start = time.monotonic()
             places, cosines = map(list, zip(*self.nearest_rows(batch), strict=True))
-            said = self.said(batch, places)
+            said = self.said(batch, places, len(predictions))
             seconds = round((time.monotonic() - start) / len(batch), 4)
             for row, place, cosine, own in zip(batch, places, cosines, said, strict=True):
                 source = {"seconds": seconds, "retrieved_item_name": item_names[place]}
@@ -219,8 +219,11 @@ class Retriever(ModelSystem):
         return predictions
 
     @abstractmethod
-    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
-        """Answer, new_tokens and ended for each row, from the training row at its place."""
+    def said(self, rows: Rows, places: list[int], first: int = 0) -> list[dict[str, Any]]:
+        """Answer, new_tokens and ended for each row, from the training row at its place.
+
+        `first` is the number of rows that were answered before these.
+        """
 
     def _index_asked(self) -> dict[str, Any]:
         dataset = fingerprint(self.profile.collection)
@@ -232,7 +235,7 @@ class Retrieval(Retriever):
 
     name = "retrieval"
 
-    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+    def said(self, rows: Rows, places: list[int], first: int = 0) -> list[dict[str, Any]]:
         """The training answers as they are."""
         answers = [self.index.texts["ground_truth"][place] for place in places]
         tokens = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
@@ -268,11 +271,20 @@ class RAG(Retriever):
         ]
         return predictions
 
-    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+    def said(self, rows: Rows, places: list[int], first: int = 0) -> list[dict[str, Any]]:
         """What the base model answers, the exhibit's text before each question."""
         names = [self.index.texts["item_name"][place] for place in places]
         prompted = [self._prompted(row, name) for row, name in zip(rows, names, strict=True)]
-        return generate(self.model, self.processor, prompted, self.profile, progress=False)
+        tell = self.on_words
+
+        def on_words(place: int, text: str) -> None:
+            if tell:
+                tell(first + place, text)
+
+        return generate(
+            self.model, self.processor, prompted, self.profile, progress=False,
+            on_words=tell and on_words,
+        )  # fmt: skip
 
     def _prompted(self, row: Mapping[str, Any], item_name: str) -> dict[str, Any]:
         """The row with the exhibit's description before its question."""
