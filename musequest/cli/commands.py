@@ -157,11 +157,12 @@ def _writer(writer: str, hosted: dict[str, Any]) -> Writer:
         option("--import", "read such a file back", type=Path, metavar="FILE", dest="sheet"),
     ],
     option("--by", "who decided what is in the file", metavar="NAME"),
+    option("--port", "(default: 8100)", type=int, default=8100),
 )
 def review(
-    collection: str, list: bool, export: Path | None, sheet: Path | None, by: str | None
+    collection: str, list: bool, export: Path | None, sheet: Path | None, by: str | None, port: int
 ) -> None:
-    """Review dialogs in a spreadsheet: approve, edit or withhold them."""
+    """Open the curator's desk, a page to approve, edit or withhold dialogs."""
     from ..creation import review as reviewed
 
     if list:
@@ -171,6 +172,11 @@ def review(
     elif sheet:
         saved, refused = reviewed.read_sheet(collection, sheet, by or "")
         print("\n".join([f"{saved} decisions are saved.", *refused]))
+    else:
+        reviewed.check_dialogs(collection)  # what is absent is told before a page is made
+        from ..serving import open_desk, web
+
+        web.run(lambda: open_desk(collection), "127.0.0.1", port)
 
 
 @command(
