@@ -39,7 +39,7 @@ from ..settings import Profile
 from ..tables import read_table
 from .dialogs import sha256_of
 from .exhibit_lists import read_whole_csv
-from .split import SPLITS, STRANGER, given, split_path
+from .split import SPLITS, STRANGER, check_dataset, given, split_path
 from .texts import flaw_of
 
 TAKEN = ("approved", "edited")
@@ -174,11 +174,9 @@ def decide(collection: str, decision: Decision, version: int) -> Decision:
         content = file.read()
         own = _parsed(path, content).history.get(decision.about, [])
         if len(own) != version:
-            last = (
-                f"{own[-1].by} has decided about this meanwhile ({own[-1].decision})" if own else ""
-            )
-            last = last or "What was decided about this is gone"
-            raise Conflict(f"{last}; look at it as it is now.")
+            last = own[-1] if own else None
+            told = f"{last.by} has decided ({last.decision})" if last else "A decision was removed"
+            raise Conflict(f"{told} about this meanwhile; look at it as it is now.")
         whole = content.rfind(b"\n") + 1
         try:
             file.truncate(whole)  # what a killed process did not finish
@@ -203,6 +201,7 @@ def check_learned(collection: str, profile: Profile | None = None) -> None:
     review, required = read_review(collection), profile is not None and profile.require_review
     if not review and not required:
         return
+    check_dataset(collection)
     path = collection_dir(collection) / "dialogs.parquet"
     dialogs = read_table("dialogs", path).to_dict("records") if path.is_file() else []
     may = {_text(row) for row in review.taken(dialogs, required)}

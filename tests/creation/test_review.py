@@ -179,7 +179,7 @@ def test_a_text_that_was_written_anew_is_unreviewed_and_an_old_window_is_told(fo
 def test_two_windows_do_not_overwrite_each_other(folder: Path):
     row = dialogs(folder)[f"{BOWL}-00"]
     say(row, "approved", version=0)
-    with pytest.raises(Conflict, match=r"Ada has decided about this meanwhile \(approved\)"):
+    with pytest.raises(Conflict, match=r"Ada has decided \(approved\) about this meanwhile"):
         say(row, "withheld", version=0, by="Juri")
     assert read_review("t").of(row).decision == "approved"
     say(row, "withheld", version=1, by="Juri")

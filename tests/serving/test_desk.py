@@ -157,7 +157,7 @@ def test_the_second_of_two_windows_is_told_and_shown_what_the_first_decided(wind
     second.locator("#answers").fill("Mine.")
     second.keyboard.press("Control+Enter")
     second.wait_for_selector("#trouble:visible")
-    assert "Ada Holm has decided about this meanwhile (withheld)" in second.text_content("#trouble")
+    assert "Ada Holm has decided (withheld) about this meanwhile" in second.text_content("#trouble")
     assert states() == {f"{LANTERN}-00": "withheld"}
     assert second.input_value("#answers") == "Mine."  # what was typed is not lost
     second.keyboard.press("Control+Enter")
