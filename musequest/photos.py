@@ -108,9 +108,9 @@ def _check_bytes(size: int, name: str) -> None:
         )
 
 
-def prepared_photo(path: str | Path) -> Image.Image:
+def prepared_photo(photo: str | Path | bytes) -> Image.Image:
     """The photo as a docent is shown it: opened by `open_photo`, at most 1536 px long or wide."""
-    image = open_photo(path)
+    image = open_photo(photo)
     image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
     return image
 

@@ -28,6 +28,7 @@ OUTCOME = {"batch_size", "seconds", "problems", "unanswered", "cost", "predictio
 JOURNAL = ".answers.jsonl"
 LOGGED = 3  # problems that are told; all of them are written down
 Rows = Sequence[Mapping[str, Any]]  # of the dataset; `image` is a photo, or None to show none
+OnWords = Callable[[int, str], None]  # told a row's place and its answer so far
 
 
 class System(ABC):
@@ -39,6 +40,7 @@ class System(ABC):
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.journal: Journal | None = None  # where answers are written down as they come
+        self.on_words: OnWords | None = None  # who is told the words as they come
         self.problems: list[str] = []  # one sentence an answer that is not as it should be
 
     @abstractmethod

@@ -32,6 +32,8 @@ SPLITS = ("train", "validation", "test")
 PHOTOS_FOR_TWO = 6
 # As many pairs are of the lowest temperature, and test takes no others.
 MOST_TESTED = 5
+# The item_name of rows whose photo shows something that is not in the collection.
+STRANGER = "not-in-the-collection"
 AGAIN = "run `python -m musequest dataset` again, or mend the dataset that was imported"
 
 

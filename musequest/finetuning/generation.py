@@ -15,7 +15,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from peft import PeftModel
 from tqdm import tqdm
-from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
+from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin, StoppingCriteria
 from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import fingerprint, load_split
@@ -23,7 +23,7 @@ from ..creation.split import given
 from ..creation.texts import is_blank
 from ..errors import MuseQuestError
 from ..home import run_dir
-from ..predictions import Journal, Rows, System, answers_of
+from ..predictions import Journal, OnWords, Rows, System, answers_of
 from ..settings import Profile, load_approach, load_profile
 from .collator import END, DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
@@ -32,6 +32,7 @@ from .records import finished_record
 BASE = "base"
 MOST_ROWS = 64  # answered together where nobody says how many
 CACHE_SHARE = 0.5  # of the free memory, for the keys and values of the tokens
+HALF_A_SIGN = "\ufffd"  # at the end of a text whose last sign takes another token
 
 
 def infer(
@@ -113,8 +114,9 @@ class Docent(ModelSystem):
     def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
         """Greedy answers, in batches."""
         predictions = generate(
-            self.model, self.processor, rows, self.profile, progress=progress, journal=self.journal
-        )
+            self.model, self.processor, rows, self.profile, progress=progress,
+            journal=self.journal, on_words=self.on_words,
+        )  # fmt: skip
         self.problems = find_problems(predictions)
         return predictions
 
@@ -141,12 +143,15 @@ def generate(
     *,
     progress: bool = True,
     journal: Journal | None = None,
+    on_words: OnWords | None = None,
 ) -> list[dict[str, Any]]:
     """Greedy answers to all rows, in their order, `generation_batch_size` rows together.
 
     Where the profile leaves that open, it is as many as fit (`rows_together`). Rows for which the
     memory of a GPU is too small are answered in halves. With a `journal` each batch is written
-    down, and what stands there is not answered again.
+    down, and what stands there is not answered again. `on_words` is called in this thread with the
+    place of a row and its answer so far, whenever a step of the model has added to it; what it
+    raises ends the batch.
 
     Returns rows of predictions.parquet with one column more, `ended`: whether the model closed
     its answer within `max_new_tokens`. `seconds` is a row's share of its batch's time.
@@ -160,7 +165,7 @@ def generate(
         while len(predictions) < total:
             batch = next(batches(rows, size, len(predictions)))
             try:
-                answers = _answer(model, collator, batch, config)
+                answers = _answer(model, collator, batch, config, on_words, len(predictions))
             except RuntimeError as error:
                 if len(batch) == 1 or not should_reduce_batch_size(error):
                     raise
@@ -233,25 +238,64 @@ def find_problems(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
     return problems
 
 
+class Words(StoppingCriteria):
+    """Tells what each row of a batch says so far, after every step; it stops none.
+
+    `prompt` is the number of tokens before the answers, `first` the place of the first row.
+    """
+
+    def __init__(
+        self, collator: DocentCollator, config: GenerationConfig, prompt: int, on_words: OnWords,
+        first: int,
+    ) -> None:  # fmt: skip
+        self.collator, self.config, self.prompt = collator, config, prompt
+        self.on_words, self.first = on_words, first
+        self.told: dict[int, str] = {}
+
+    def __call__(
+        self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any
+    ) -> torch.Tensor:
+        """(rows, tokens so far) -> (rows,) bool, False each."""
+        for place, tokens in enumerate(input_ids[:, self.prompt :].tolist(), self.first):
+            text = _text_of(_own(tokens, self.config), self.collator)
+            if text and text != self.told.get(place) and not text.endswith(HALF_A_SIGN):
+                self.told[place] = text
+                self.on_words(place, text)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+def _own(tokens: list[int], config: GenerationConfig) -> list[int]:
+    """A row's tokens up to its end, without those that fill it up to the batch's longest."""
+    ends = (place for place, token in enumerate(tokens) if token in config.eos_token_id)
+    return tokens[: next(ends, len(tokens)) + 1]
+
+
+def _text_of(tokens: list[int], collator: DocentCollator) -> str:
+    return collator.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+
 @torch.inference_mode()
 def _answer(
     model: PreTrainedModel,
     collator: DocentCollator,
     rows: list[Mapping[str, Any]],
     config: GenerationConfig,
+    on_words: OnWords | None = None,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
-    """Answer one batch of rows."""
+    """Answer one batch of rows, of which the first has the place `first`."""
     start = time.monotonic()
     batch = {name: values.to(model.device) for name, values in collator(rows).items()}
-    output = model.generate(**batch, generation_config=config)
-    answers = output[:, batch["input_ids"].shape[1] :].tolist()
+    prompt, criteria = batch["input_ids"].shape[1], []
+    if on_words:
+        criteria.append(Words(collator, config, prompt, on_words, first))
+    output = model.generate(**batch, generation_config=config, stopping_criteria=criteria)
+    answers = output[:, prompt:].tolist()
     seconds = round((time.monotonic() - start) / len(rows), 4)
-    decode = collator.processor.tokenizer.decode
     predictions = []
     for row, tokens in zip(rows, answers, strict=True):
-        ends = [place for place, token in enumerate(tokens) if token in config.eos_token_id]
-        tokens = tokens[: ends[0] + 1] if ends else tokens
-        text = decode(tokens, skip_special_tokens=True).strip()
-        said = {"answer": text, "new_tokens": len(tokens), "seconds": seconds, "ended": bool(ends)}
+        tokens = _own(tokens, config)
+        text, ended = _text_of(tokens, collator), tokens[-1] in config.eos_token_id
+        said = {"answer": text, "new_tokens": len(tokens), "seconds": seconds, "ended": ended}
         predictions.append(given(row) | said)
     return predictions

@@ -26,12 +26,12 @@ from transformers import (
 from transformers.utils import cached_file
 
 from ..errors import MuseQuestError
-from ..files import check_digests, digests_of, read_json, write_json
+from ..files import digests_of, read_json, write_json
 from ..home import collection_dir, run_dir
 from ..hub import of_base_model, of_run
 from ..keys import read_yaml
 from ..settings import Approach, Profile, load_approach
-from .records import finished_record
+from .records import check_base_files, finished_record
 from .vision import freeze_vision, learns, vision_models
 
 # The projections of text model and connector, by their whole module name; the last alternative is
@@ -286,11 +286,9 @@ def base_digests(profile: Profile) -> dict[str, str]:
 def check_base_model(profile: Profile, record: dict[str, Any], run: Path) -> None:
     """Raise MuseQuestError if a file of the base model is not the one that the run was made from.
 
-    Runs of older versions do not say; what the Hub's cache has let go of is fetched again.
+    What the Hub's cache has let go of is fetched again.
     """
-    remedy = f"{run} was made from another one, so bring that back, or train again with --fresh"
-    recorded = record.get("base_model_sha256") or {}
-    check_digests(_base_folder(profile), recorded, remedy, absent=True)
+    check_base_files(_base_folder(profile), record, run)
 
 
 def _base_folder(profile: Profile) -> Path:

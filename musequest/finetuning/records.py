@@ -19,8 +19,9 @@ import psutil
 
 from ..errors import MuseQuestError
 from ..files import check_digests, read_json, read_remade, write_json
-from ..home import root
+from ..home import root, run_dir
 from ..json_shapes import FinishedRun
+from ..settings import Profile, approach_names
 from .distributed import local_world_size, rank
 from .trackers import TRACKER_SETTINGS
 
@@ -190,6 +191,27 @@ def check_weights(folder: Path, record: dict[str, Any]) -> None:
     """Raise MuseQuestError if a done run's weights are not its own; older runs do not say."""
     remedy = "bring it back, or train again with fresh=True (--fresh)"
     check_digests(folder, record.get("weights_sha256") or {}, remedy)
+
+
+def check_base_files(base: Path, record: dict[str, Any], run: Path) -> None:
+    """Raise MuseQuestError if a file of a base model's folder is not the one the run was made from.
+
+    Runs of older versions do not say.
+    """
+    remedy = f"{run} was made from another one, so bring that back, or train again with --fresh"
+    check_digests(base, record.get("base_model_sha256") or {}, remedy, absent=True)
+
+
+def check_ready(profile: Profile, system: str) -> None:
+    """Raise MuseQuestError if a system is an approach whose run cannot answer.
+
+    It is told without a model library; of a base model on the Hub only loading it can tell.
+    """
+    if system in approach_names():
+        run, base = run_dir(profile.name, system), Path(profile.base_model_source)
+        record = finished_record(run)
+        if base.is_dir():
+            check_base_files(base, record, run)
 
 
 def _now() -> str:

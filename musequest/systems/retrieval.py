@@ -18,7 +18,7 @@ import math
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from ..creation.dataset import fingerprint, load_split
 from ..creation.exhibits import load_exhibits
+from ..creation.review import withheld
 from ..creation.split import dialog_of
 from ..creation.texts import as_data, split_sentences
 from ..errors import MuseQuestError
@@ -69,19 +70,32 @@ class PhotoIndex:
         """(n,) the exhibit of each row."""
         return np.array(self.texts["item_name"], dtype=object)
 
-    def nearest_photos(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def nearest_photos(
+        self, vectors: np.ndarray, withheld: Collection[str] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(m, width) features of photos -> (m,) the row with the nearest training photo, and (m,)
-        its cosine."""
+        its cosine; of no exhibit that is withheld."""
         mean = self.photo_vectors.mean(axis=0)
         cosines = _unit(vectors - mean) @ _unit(self.photo_vectors - mean).T
+        cosines = np.where(self._told(withheld), cosines, -np.inf)
         return cosines.argmax(axis=1), cosines.max(axis=1)
 
-    def nearest_question(self, vector: np.ndarray, item_name: str | None = None) -> int:
+    def nearest_question(
+        self, vector: np.ndarray, item_name: str | None = None, withheld: Collection[str] = ()
+    ) -> int:
         """(384,) a question's vector -> the row, of an exhibit or any, with the nearest one."""
-        likeness = self.question_vectors @ vector
-        if item_name is not None:
-            likeness = np.where(self.item_names == item_name, likeness, -np.inf)
-        return int(likeness.argmax())
+        own = self._told(withheld) if item_name is None else self.item_names == item_name
+        return int(np.where(own, self.question_vectors @ vector, -np.inf).argmax())
+
+    def _told(self, withheld: Collection[str]) -> np.ndarray:
+        """(n,) whether a row may be told; MuseQuestError where none may."""
+        told = ~np.isin(self.item_names, list(withheld)) if withheld else self.item_names != ""
+        if not told.any():
+            raise MuseQuestError(
+                "Every exhibit is withheld, so there is nothing to tell; give one free again with "
+                "`python -m musequest review`."
+            )
+        return told
 
 
 @torch.inference_mode()
@@ -148,7 +162,9 @@ class Retriever(ModelSystem):
 
     def asked(self, split: str) -> dict[str, Any]:
         """What index and answers depend on."""
-        return {"system": self.name, "split": split, **self._index_asked()}
+        hidden = sorted(withheld(self.profile.collection))
+        told = {"withheld": hidden} if hidden else {}
+        return {"system": self.name, "split": split, **self._index_asked(), **told}
 
     def cost(self) -> dict[str, float]:
         """How large the index is, and how long building it took."""
@@ -182,7 +198,8 @@ class Retriever(ModelSystem):
         """For each row, all with a photo, the training row with the nearest one, and its cosine."""
         photos = (row["image"] for row in rows)
         vectors = photo_features(self.model, self.processor, photos)
-        places, cosines = self.index.nearest_photos(vectors)
+        hidden = withheld(self.profile.collection)
+        places, cosines = self.index.nearest_photos(vectors, hidden)
         return list(zip(places.tolist(), cosines.tolist(), strict=True))
 
     def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
@@ -196,8 +213,8 @@ class Retriever(ModelSystem):
         photos = [None if row["image"] is None else next(found) for row in rows]
         names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
         questions = encoders.load_encoder().encode([given(row)["question"] for row in rows])
-        pairs = zip(questions, names, strict=True)
-        places = [self.index.nearest_question(question, name) for question, name in pairs]
+        pairs, hidden = zip(questions, names, strict=True), withheld(self.profile.collection)
+        places = [self.index.nearest_question(question, name, hidden) for question, name in pairs]
         cosines = [math.nan if photo is None else photo[1] for photo in photos]
         return list(zip(places, cosines, strict=True))
 
@@ -205,11 +222,11 @@ class Retriever(ModelSystem):
         """Answers in batches; `seconds` is a row's share of its batch's time."""
         item_names = self.index.texts["item_name"]
         encoders.load_encoder().encode(item_names[:1])  # loaded, so that no seconds hold that
-        predictions = []
+        predictions: list[dict[str, Any]] = []
         for batch in batches(rows, self.at_once):
             start = time.monotonic()
             places, cosines = map(list, zip(*self.nearest_rows(batch), strict=True))
-            said = self.said(batch, places)
+            said = self.said(batch, places, len(predictions))
             seconds = round((time.monotonic() - start) / len(batch), 4)
             for row, place, cosine, own in zip(batch, places, cosines, said, strict=True):
                 source = {"seconds": seconds, "retrieved_item_name": item_names[place]}
@@ -219,8 +236,11 @@ class Retriever(ModelSystem):
         return predictions
 
     @abstractmethod
-    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
-        """Answer, new_tokens and ended for each row, from the training row at its place."""
+    def said(self, rows: Rows, places: list[int], first: int = 0) -> list[dict[str, Any]]:
+        """Answer, new_tokens and ended for each row, from the training row at its place.
+
+        `first` is the number of rows that were answered before these.
+        """
 
     def _index_asked(self) -> dict[str, Any]:
         dataset = fingerprint(self.profile.collection)
@@ -232,7 +252,7 @@ class Retrieval(Retriever):
 
     name = "retrieval"
 
-    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+    def said(self, rows: Rows, places: list[int], first: int = 0) -> list[dict[str, Any]]:
         """The training answers as they are."""
         answers = [self.index.texts["ground_truth"][place] for place in places]
         tokens = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
@@ -268,11 +288,20 @@ class RAG(Retriever):
         ]
         return predictions
 
-    def said(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+    def said(self, rows: Rows, places: list[int], first: int = 0) -> list[dict[str, Any]]:
         """What the base model answers, the exhibit's text before each question."""
         names = [self.index.texts["item_name"][place] for place in places]
         prompted = [self._prompted(row, name) for row, name in zip(rows, names, strict=True)]
-        return generate(self.model, self.processor, prompted, self.profile, progress=False)
+        tell = self.on_words
+
+        def on_words(place: int, text: str) -> None:
+            if tell:
+                tell(first + place, text)
+
+        return generate(
+            self.model, self.processor, prompted, self.profile, progress=False,
+            on_words=tell and on_words,
+        )  # fmt: skip
 
     def _prompted(self, row: Mapping[str, Any], item_name: str) -> dict[str, Any]:
         """The row with the exhibit's description before its question."""

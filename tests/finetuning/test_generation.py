@@ -61,6 +61,36 @@ def test_batched_answers_equal_answers_one_by_one(profile):
     assert [row["data_id"] for row in batched] == [row["data_id"] for row in rows]
 
 
+def test_words_are_told_as_they_are_made_and_change_no_answer(profile):
+    model, processor = lively_model(profile), load_processor(profile)
+    rows = [sample(index, "test") for index in range(5)]
+    in_twos = replace(profile, generation_batch_size=2)
+    told: dict[int, list[str]] = {}
+
+    def hear(place: int, text: str) -> None:
+        told.setdefault(place, []).append(text)
+
+    silent = generate(model, processor, rows, in_twos, progress=False)
+    heard = generate(model, processor, rows, in_twos, progress=False, on_words=hear)
+    assert answers(heard) == answers(silent) and set(told) == set(range(5))
+    for place, row in enumerate(heard):
+        assert told[place][-1] == row["answer"].rstrip(generation.HALF_A_SIGN)
+        assert len(told[place]) > 1 and len(set(told[place])) == len(told[place])
+        assert not any(text.endswith(generation.HALF_A_SIGN) for text in told[place])
+
+
+def test_who_hears_the_words_can_end_the_batch(profile):
+    model, processor, told = lively_model(profile), load_processor(profile), []
+
+    def leave(place: int, text: str) -> None:
+        told.append(text)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        generate(model, processor, [sample(0)], profile, progress=False, on_words=leave)
+    assert len(told) == 1
+
+
 def test_answers_are_the_greedy_ones(profile):
     """Token by token, without a cache, by the highest logit that is allowed."""
     model, processor = lively_model(profile), load_processor(profile)

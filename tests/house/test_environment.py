@@ -164,7 +164,13 @@ def test_make_keeps_off_the_network_unless_the_file_says_otherwise(clone, line: 
     code = "import musequest, os; print('told', os.environ['HF_HUB_OFFLINE'])"
     (clone / "bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}"\n')
     (clone / "bin/python").chmod(0o755)
-    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt", ".ready"):
+    for name in (
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-serve.txt",
+        "constraints.txt",
+        ".ready",
+    ):
         (clone / name).touch()
     assert f"told {told}" in make(clone, "demo", "VENV=.").stdout
 

@@ -32,7 +32,9 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-serve.txt"]
+)
 def test_every_requirement_has_a_tested_version_within_its_bounds(name: str):
     for wanted in requirements(name):
         assert pinned()[normal(wanted.name)] in wanted.specifier, wanted
