@@ -2,4 +2,4 @@
 
 from ..lazy import public
 
-__getattr__, __dir__, __all__ = public(__name__, {})
+__getattr__, __dir__, __all__ = public(__name__, {"server": ["DocentPages", "serve"]})
