@@ -149,10 +149,13 @@ def _writer(writer: str, hosted: dict[str, Any]) -> Writer:
     return OfflineWriter()
 
 
-@command(COLLECTION)
-def dataset(collection: str) -> None:
+@command(
+    COLLECTION,
+    option("--profile", "whose strangers are added (default: none are)", metavar="P"),
+)
+def dataset(collection: str, profile: str | None) -> None:
     """Join photos and dialogs, write the dataset and audit it."""
-    built = creation.build_dataset(collection)
+    built = creation.build_dataset(collection, _profile(profile) if profile else None)
     print(json.dumps(built | {"audit": creation.audit(collection)}, indent=2))
 
 
