@@ -7,7 +7,7 @@ later versions write need not be there, so files made before stay readable.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -133,6 +133,20 @@ class Said(TypedDict):
     """error.json, in which torchrun keeps what a rank said last."""
 
     message: str | Values
+
+
+class DecisionLine(TypedDict):
+    """A line of review.jsonl, what a curator decided."""
+
+    item_name: str
+    decision: Literal["approved", "edited", "withheld", "open"]
+    by: str
+    at: str
+    dialog_id: NotRequired[str | None]
+    text_sha256: NotRequired[str | None]
+    question: NotRequired[str | None]
+    answer: NotRequired[str | None]
+    note: NotRequired[str]
 
 
 class Part(TypedDict):

@@ -19,7 +19,7 @@ import math
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
+from ..creation.review import withheld
 from ..creation.split import dialog_of, exhibit_rows
 from ..creation.texts import as_data, split_sentences
 from ..errors import MuseQuestError
@@ -71,20 +72,33 @@ class PhotoIndex:
         """(n,) the exhibit of each row."""
         return np.array(self.texts["item_name"], dtype=object)
 
-    def nearest_photos(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def nearest_photos(
+        self, vectors: np.ndarray, withheld: Collection[str] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(m, bands, width) features of photos -> (m,) the row with the nearest training photo, and
-        (m,) its cosine."""
+        (m,) its cosine; of no exhibit that is withheld."""
         known = self.photo_vectors.mean(axis=1)
         mean = known.mean(axis=0)
         cosines = _unit(vectors.mean(axis=1) - mean) @ _unit(known - mean).T
+        cosines = np.where(self._told(withheld), cosines, -np.inf)
         return cosines.argmax(axis=1), cosines.max(axis=1)
 
-    def nearest_question(self, vector: np.ndarray, item_name: str | None = None) -> int:
+    def nearest_question(
+        self, vector: np.ndarray, item_name: str | None = None, withheld: Collection[str] = ()
+    ) -> int:
         """(384,) a question's vector -> the row, of an exhibit or any, with the nearest one."""
-        likeness = self.question_vectors @ vector
-        if item_name is not None:
-            likeness = np.where(self.item_names == item_name, likeness, -np.inf)
-        return int(likeness.argmax())
+        own = self._told(withheld) if item_name is None else self.item_names == item_name
+        return int(np.where(own, self.question_vectors @ vector, -np.inf).argmax())
+
+    def _told(self, withheld: Collection[str]) -> np.ndarray:
+        """(n,) whether a row may be told; MuseQuestError where none may."""
+        told = ~np.isin(self.item_names, list(withheld)) if withheld else self.item_names != ""
+        if not told.any():
+            raise MuseQuestError(
+                "Every exhibit is withheld, so there is nothing to tell; give one free again with "
+                "`python -m musequest review`."
+            )
+        return told
 
 
 @torch.inference_mode()
@@ -153,7 +167,9 @@ class Retriever(ModelSystem):
 
     def asked(self, split: str) -> dict[str, Any]:
         """What index and answers depend on."""
-        return {"system": self.name, "split": split, **self._index_asked()}
+        hidden = sorted(withheld(self.profile.collection))
+        told = {"withheld": hidden} if hidden else {}
+        return {"system": self.name, "split": split, **self._index_asked(), **told}
 
     def cost(self) -> dict[str, float]:
         """How large the index is, and how long building it took."""
@@ -187,7 +203,8 @@ class Retriever(ModelSystem):
         """For each row, all with a photo, the training row with the nearest one, and its cosine."""
         photos = (row["image"] for row in rows)
         vectors = photo_features(self.model, self.processor, photos)
-        places, cosines = self.index.nearest_photos(vectors)
+        hidden = withheld(self.profile.collection)
+        places, cosines = self.index.nearest_photos(vectors, hidden)
         return list(zip(places.tolist(), cosines.tolist(), strict=True))
 
     def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
@@ -201,8 +218,8 @@ class Retriever(ModelSystem):
         photos = [None if row["image"] is None else next(found) for row in rows]
         names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
         questions = encoders.load_encoder().encode([given(row)["question"] for row in rows])
-        pairs = zip(questions, names, strict=True)
-        places = [self.index.nearest_question(question, name) for question, name in pairs]
+        pairs, hidden = zip(questions, names, strict=True), withheld(self.profile.collection)
+        places = [self.index.nearest_question(question, name, hidden) for question, name in pairs]
         cosines = [math.nan if photo is None else photo[1] for photo in photos]
         return list(zip(places, cosines, strict=True))
 

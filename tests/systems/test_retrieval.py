@@ -7,6 +7,7 @@ import pytest
 from tiny_dialogs import COLOURS, sample, write_dataset, write_profile
 
 from musequest.creation.dataset import load_split, split_path
+from musequest.creation.review import Decision, decide
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning.models import load_model, load_processor
@@ -203,3 +204,26 @@ def test_an_exhibit_without_a_text_is_one_sentence(profile, home):
     write_exhibits(home, names=NAMES[:2])
     with pytest.raises(MuseQuestError, match="'green-vase' of the dataset is not among"):
         answer(profile, "rag", progress=False)
+
+
+def test_a_withheld_exhibit_is_quoted_by_no_system_from_the_next_answer_on(profile, home):
+    system, known = open_system(profile, "retrieval"), training_rows()
+    rows = list(load_split("tiny", "test"))
+    hidden = rows[0]["item_name"]
+    before = system.answer(rows, progress=False)
+    asked = system.asked("test")
+    assert before[0]["retrieved_item_name"] == hidden
+    decide("tiny", Decision(hidden, "withheld", "Ada"), 0)
+    blind = {**rows[0], "image": None}
+    for other, told in ((system, [*rows, blind]), (open_system(profile, "rag"), rows)):
+        after = other.answer(told, progress=False)
+        assert hidden not in {row["retrieved_item_name"] for row in after}
+    quoted = {row["answer"] for row in system.answer(rows, progress=False)}
+    assert quoted.isdisjoint(answer for _, answer in known[hidden])
+    assert system.asked("test") == {**asked, "withheld": [hidden]}  # old answers are of no use now
+    for name in {row["item_name"] for row in rows} - {hidden}:
+        decide("tiny", Decision(name, "withheld", "Ada"), 0)
+    with pytest.raises(MuseQuestError, match="Every exhibit is withheld"):
+        system.answer(rows, progress=False)
+    decide("tiny", Decision(hidden, "open", "Ada"), 1)
+    assert {row["retrieved_item_name"] for row in system.answer(rows, progress=False)} == {hidden}
