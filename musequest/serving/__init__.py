@@ -2,4 +2,6 @@
 
 from ..lazy import public
 
-__getattr__, __dir__, __all__ = public(__name__, {"server": ["DocentPages", "serve"]})
+__getattr__, __dir__, __all__ = public(
+    __name__, {"server": ["DocentPages", "serve"], "web": ["in_thread"]}
+)

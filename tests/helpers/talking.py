@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from conftest import PIECES, draw_photo
 from PIL import Image
-from served import served
 
 from musequest.__main__ import main
 from musequest.serving import DocentPages, Guide
+from musequest.serving.web import in_thread
 from musequest.settings import load_profile
 
 BELL = "Harbour Bell of Ost"  # a yellow triangle
@@ -35,7 +35,7 @@ def talking(dialogs_home: Path, folder: Path) -> Iterator[str]:
         assert main(["dataset", "--collection", "t"]) == 0
         profile = load_profile("pocket", SETTINGS)
         pages = DocentPages(profile, "retrieval", PUBLIC, keep_questions=True)
-        with served(pages.site(Guide(profile, "retrieval"))) as address:
+        with in_thread(pages.site(Guide(profile, "retrieval"))) as address:
             yield address
 
 
