@@ -7,7 +7,7 @@ later versions write need not be there, so files made before stay readable.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -79,6 +79,26 @@ class Agreement(TypedDict):
     weights_sha256: NotRequired[Digests]
 
 
+class Calibration(TypedDict):
+    """gate.json: the gate's threshold, and what it was learned from."""
+
+    made_for: Values  # digests and settings; those of another gate are never read
+    threshold: float  # a likeness; below it a photo is near to no exhibit
+    wrong_refusals: float  # the rate that is promised
+    validation_photos: int  # it was learned from
+    learned_photos: int  # of validation that were left out, for training has copies of them
+    strangers: int  # photos of validation that show no exhibit
+    strangers_recognised: float | None  # share of them that is taken for an exhibit all the same
+
+
+class Verdicts(TypedDict):
+    """verdicts.json: what the gate says of the photos that are evaluated."""
+
+    made_for: Values
+    recognised: dict[str, str | None]  # data_id -> item_name
+    confidence: dict[str, float]  # data_id -> likeness of the nearest exhibit
+
+
 class Similarity(TypedDict):
     """similarity.json, the published score's distances."""
 
@@ -113,6 +133,20 @@ class Said(TypedDict):
     """error.json, in which torchrun keeps what a rank said last."""
 
     message: str | Values
+
+
+class DecisionLine(TypedDict):
+    """A line of review.jsonl, what a curator decided."""
+
+    item_name: str
+    decision: Literal["approved", "edited", "withheld", "open"]
+    by: str
+    at: str
+    dialog_id: NotRequired[str | None]
+    text_sha256: NotRequired[str | None]
+    question: NotRequired[str | None]
+    answer: NotRequired[str | None]
+    note: NotRequired[str]
 
 
 class Part(TypedDict):
@@ -155,6 +189,8 @@ SHAPES: dict[str, Any] = {
     "audit.json": Audit,
     "agreement.json": Agreement,
     "similarity.json": Similarity,
+    "gate.json": Calibration,
+    "verdicts.json": Verdicts,
     "scoring.json": Scoring,
     "summary.json": dict[str, dict[str, Values]],
     "differences.json": dict[str, list[Values]],

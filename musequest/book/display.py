@@ -280,8 +280,8 @@ def _draw_page(browser: str, address: str, photo: Path, question: str, width: in
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        size = {"width": width, "height": 844}
-        page = chromium.new_page(viewport=size, reduced_motion="reduce", color_scheme="light")
+        page = chromium.new_page(reduced_motion="reduce", color_scheme="light")
+        page.set_viewport_size({"width": width, "height": 844})
         page.goto(address)
         page.set_input_files("#file", photo)
         page.wait_for_selector(WHOLE, state="attached", timeout=120_000)

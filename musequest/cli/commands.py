@@ -149,10 +149,43 @@ def _writer(writer: str, hosted: dict[str, Any]) -> Writer:
     return OfflineWriter()
 
 
-@command(COLLECTION)
-def dataset(collection: str) -> None:
+@command(
+    COLLECTION,
+    [
+        option("--list", "print what is reviewed, and open no page", action="store_true"),
+        option("--export", "write all dialogs as CSV for a spreadsheet", type=Path, metavar="FILE"),
+        option("--import", "read such a file back", type=Path, metavar="FILE", dest="sheet"),
+    ],
+    option("--by", "who decided what is in the file", metavar="NAME"),
+    option("--port", "(default: 8100)", type=int, default=8100),
+)
+def review(
+    collection: str, list: bool, export: Path | None, sheet: Path | None, by: str | None, port: int
+) -> None:
+    """Open the curator's desk, a page to approve, edit or withhold dialogs."""
+    from ..creation import review as reviewed
+
+    if list:
+        print(reviewed.overview(collection).to_string())
+    elif export:
+        print(f"{reviewed.write_sheet(collection, export)} dialogs are in {export}.")
+    elif sheet:
+        saved, refused = reviewed.read_sheet(collection, sheet, by or "")
+        print("\n".join([f"{saved} decisions are saved.", *refused]))
+    else:
+        reviewed.check_dialogs(collection)  # what is absent is told before a page is made
+        from ..serving import open_desk, web
+
+        web.run(lambda: open_desk(collection), "127.0.0.1", port)
+
+
+@command(
+    COLLECTION,
+    option("--profile", "whose strangers are added, which may require a review", metavar="P"),
+)
+def dataset(collection: str, profile: str | None) -> None:
     """Join photos and dialogs, write the dataset and audit it."""
-    built = creation.build_dataset(collection)
+    built = creation.build_dataset(collection, _profile(profile) if profile else None)
     print(json.dumps(built | {"audit": creation.audit(collection)}, indent=2))
 
 
@@ -201,6 +234,7 @@ def train(
     own = load_profile(profile, chosen)
     training_settings(own, load_approach(approach), learning)
     check_dataset(own.collection)
+    creation.check_learned(own.collection, own)
     records = [finetuning.train(own, approach, learning, **options)]
     for more in range(1, seeds or 1):
         seed = records[0]["seed"] + more

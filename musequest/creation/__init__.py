@@ -8,9 +8,10 @@ says what a row is.
 
 In the order of a run: `exhibits` reads and checks a museum's folder, `museums` fills one from the
 internet, `augmentation` fills photos up to 15 an exhibit, `dialogs` has a writer (`offline_writer`,
-or `hosted`) compose 15 pairs an exhibit, `dataset` joins both by the rule of `split` and looks for
-leaks, `publishing` tells what came of it in a card, and hands it on. `imported` takes in a dataset
-made elsewhere; `stage` does what a profile says.
+or `hosted`) compose 15 pairs an exhibit, `review` keeps a curator's word on them and `flags` says
+what to look at, `dataset` joins photos and pairs by the rule of `split` and looks for leaks,
+`publishing` tells what came of it in a card, and hands it on. `imported` takes in a dataset made
+elsewhere; `stage` does what a profile says.
 """
 
 from ..lazy import public
@@ -26,6 +27,7 @@ __getattr__, __dir__, __all__ = public(
         "museum_records": ["published_catalogue"],
         "museums": ["collect_museum", "missing_exhibits"],
         "publishing": ["push_to_hub"],
+        "review": ["check_learned", "withheld"],
         "stage": ["collect", "cost_of", "sample", "within_reach", "writer_of"],
     },
 )

@@ -11,7 +11,7 @@ Either way a test photo of the track `unseen_photo` may not be among what is lea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import MuseQuestError, leave_out
+from ..errors import LOGGER, MuseQuestError, leave_out
 from ..files import clear_temporaries, write_csv, write_json
 from ..home import collection_dir
 from ..locks import holds_collection
 from ..photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
+from ..settings import Profile
 from ..tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
 from .exhibits import Exhibit, load_exhibits, write_credits
 from .publishing import write_card
-from .split import AGAIN, SLOTS, SPLITS, dialog_of, fingerprint, load_split, photo_of, split_path
+from .review import REVIEWED, read_review
+from .split import (
+    AGAIN,
+    SLOTS,
+    SPLITS,
+    STRANGER,
+    dialog_of,
+    fingerprint,
+    given,
+    load_split,
+    photo_of,
+    split_path,
+)
+from .strangers import Stranger, credits_of, stranger_rows, told
 
 __all__ = [
     "audit", "build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table",
@@ -39,6 +53,7 @@ PROVENANCE = (
     "data_id",
     *(name for name in SCHEMAS["dialogs"].names if name not in ("question", "answer")),
 )
+STRANGERS = "strangers.csv"  # the writer of their rows
 # Photos compared with all others at a time, which bounds the memory.
 AT_ONCE = 1000
 LEAKS = {"lineage_leaks": "is the origin of", "near_duplicates": "shows the same as"}
@@ -49,26 +64,42 @@ Pairs = list[tuple[dict[str, Any], dict[str, Any]]]
 
 
 @holds_collection
-def build_dataset(collection: str) -> dict[str, Any]:
-    """Write the dataset of a collection; the same photos and dialogs give the same bytes.
+def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, Any]:
+    """Write the dataset of a collection; the same files of it give the same bytes.
 
-    Returns path, fingerprint, number of exhibits, and rows by split. An exhibit without its 15
-    photos or pairs is reported and left out; more than 10 % of them raises MuseQuestError.
+    A `profile` that names `strangers` has them added (`strangers`). Returns path, fingerprint,
+    number of exhibits, and rows by split. An exhibit without its 15 photos or pairs is reported
+    and left out; more than 10 % of them raises MuseQuestError, as does a stranger that is none.
+    What a curator withheld stays out, and with a `profile` of `require_review` all that none
+    approved. Then an exhibit has fewer rows, the last of training being absent; those with none
+    left to learn from are told in one sentence, and MuseQuestError is raised where that is so of
+    all.
     """
-    folder = collection_dir(collection)
+    folder, review = collection_dir(collection), read_review(collection)
+    required = profile is not None and profile.require_review
     clear_temporaries(folder / "dataset")
-    exhibits = load_exhibits(collection)
+    exhibits = [each for each in load_exhibits(collection) if each.item_name not in review.withheld]
+    if any(exhibit.item_name == STRANGER for exhibit in exhibits):
+        raise MuseQuestError(
+            f"An exhibit is called '{STRANGER}', as photos are that show none; give it another "
+            "item_name."
+        )
     photos = _by_exhibit(read_table("photos", folder / "photos.parquet"), "slot")
     pairs = _by_exhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")
-    counts, used, problems = dict.fromkeys(SPLITS, 0), [], []
+    taken = {name: review.taken(rows, required) for name, rows in pairs.items()}
+    enough = [each for each in exhibits if _enough(each, pairs, taken)]
+    _say_too_few(collection, len(exhibits), len(enough))
+    counts, used, problems, copies = dict.fromkeys(SPLITS, 0), [], [], 0
+    met: dict[str, tuple[str, Stranger]] = {}  # by row, and what its photo is called
     with ExitStack() as stack:
         write = {
             split: stack.enter_context(table_writer("dataset", split_path(collection, split)))
             for split in SPLITS
         }
-        for exhibit in exhibits:
+        for exhibit in enough:
             try:
-                rows = _rows(exhibit, photos, pairs, folder)
+                _check_whole(exhibit, photos, pairs, folder)
+                rows = _rows(exhibit, photos, taken, folder)
             except MuseQuestError as error:
                 problems.append(str(error))
                 continue
@@ -76,12 +107,24 @@ def build_dataset(collection: str) -> dict[str, Any]:
             for split, row in rows:
                 write[split](row)
                 counts[split] += 1
-        leave_out(problems, len(exhibits), folder / "exhibits.parquet")
+                copies += row["augmented"] and split == "train"
+        leave_out(problems, len(enough), folder / "exhibits.parquet")
+        if profile is not None:
+            own = [folder / path for exhibit in used for path in exhibit.photos]
+            share = copies / max(1, counts["train"])
+            for split, row, stranger in stranger_rows(profile, own, {**counts}, share):
+                dialog = messages(row.pop("question"), row.pop("answer"))
+                write[split](row | {"dialog": dialog})
+                counts[split] += 1
+                met[row["data_id"]] = row["source_photo"], stranger
     # What each photo on disk is called in the dataset; one shown twice goes by its first name.
     real = (row for own in photos.values() for row in own if not row["augmented"])
     names = {row["path"]: row["source_photo"] for row in real}
-    write_credits(folder / "dataset/credits.csv", used, names)
-    write_csv(folder / "dataset/provenance.csv", PROVENANCE, _provenance(used, pairs))
+    write_credits(folder / "dataset/credits.csv", used, names, credits_of(met.values()))
+    columns = (*PROVENANCE, *(REVIEWED if review else ()))
+    told_by = _provenance(used, taken, columns)
+    told_by = [*told_by, *({"data_id": row, "writer": STRANGERS} for row in met)]
+    write_csv(folder / "dataset/provenance.csv", columns, told_by)
     write_card(collection)
     return {
         "path": str(folder / "dataset"),
@@ -100,7 +143,7 @@ def split_table(collection: str) -> pd.DataFrame:
         for split in SPLITS
     )
     rows = []
-    for name, own in table.groupby("item_name", sort=True):
+    for name, own in table[table["item_name"] != STRANGER].groupby("item_name", sort=True):
         row = {"exhibit": name, "real photos": int((~own["augmented"]).sum())}
         for split in SPLITS:
             photos = own[own["split"] == split]
@@ -123,19 +166,41 @@ def _by_exhibit(table: pd.DataFrame, order: str) -> Rows:
     return {str(name): own.to_dict("records") for name, own in groups}
 
 
-def _provenance(used: list[Exhibit], pairs: Rows) -> Iterator[dict[str, Any]]:
+def _provenance(
+    used: list[Exhibit], pairs: Rows, columns: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """One row a row of the dataset; what is not known is left empty."""
     for exhibit in used:
         for slot, pair in enumerate(pairs[exhibit.item_name]):
-            known = {name: pair[name] for name in PROVENANCE[1:]}
+            known = {name: pair.get(name) for name in columns[1:]}
             place = {"data_id": f"{exhibit.item_name}-{slot:02d}"}
             yield place | {name: "" if pd.isna(value) else value for name, value in known.items()}
 
 
-def _rows(
-    exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path
-) -> list[tuple[str, dict[str, Any]]]:
-    """The exhibit's 15 rows, each with its split."""
+def _enough(exhibit: Exhibit, pairs: Rows, taken: Rows) -> bool:
+    """Whether enough is left of an exhibit's pairs to test, validate and learn from.
+
+    One that never had all of them is not judged here.
+    """
+    held = sum(slot.split != "train" for slot in exhibit.slots())
+    absent = len(pairs.get(exhibit.item_name, ())) != SLOTS
+    return absent or len(taken[exhibit.item_name]) > held
+
+
+def _say_too_few(collection: str, total: int, enough: int) -> None:
+    told = (
+        f"of the {total} exhibits of '{collection}' that are not withheld have enough dialogs that "
+        "may be learned (as many as are tested and validated, and one more); approve more with "
+        f"`python -m musequest review --collection {collection}`"
+    )
+    if not enough:
+        raise MuseQuestError(f"None {told}, or build without require_review.")
+    if enough < total:
+        LOGGER.warning("Only %d %s; the others are left out.", enough, told)
+
+
+def _check_whole(exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path) -> None:
+    """Raise MuseQuestError unless all photos and pairs are there, the photos as they were made."""
     name = exhibit.item_name
     for noun, found, command in (("photos", photos, "augment"), ("dialogs", pairs, "synthesize")):
         if len(found.get(name, [])) != SLOTS:
@@ -144,8 +209,14 @@ def _rows(
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
     _check_photos(exhibit, photos[name], folder)
-    rows = []
-    for slot, photo, pair in zip(exhibit.slots(), photos[name], pairs[name], strict=True):
+
+
+def _rows(
+    exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path
+) -> list[tuple[str, dict[str, Any]]]:
+    """The exhibit's rows, each with its split: 15, or as many as there are pairs."""
+    name, rows = exhibit.item_name, []
+    for slot, photo, pair in zip(exhibit.slots(), photos[name], pairs[name], strict=False):
         content = _photo_bytes(folder / photo["path"], exhibit)
         row = {
             "image": {"bytes": content, "path": photo["image_name"]},
@@ -197,16 +268,18 @@ def audit(collection: str) -> dict[str, Any]:
     exhibits; rows by split; test rows by track; lineage_leaks and near_duplicates (photos of
     unseen_photo test rows that training has too, each with its counterpart); alike_across_splits
     (all photos, no copies, that look the same in two splits); repeated_answers, the rows whose
-    answer another row has word for word; per_exhibit, rows and real photos. What it found goes into
-    the dataset card too. A leak or a near-duplicate raises MuseQuestError.
+    answer another row has word for word; per_exhibit, rows and real photos; strangers, where there
+    are any: rows, share, photos and wordings. What it found goes into the dataset card too. A leak
+    or a near-duplicate raises MuseQuestError.
     """
     table, likenesses = _read(collection)
+    of_exhibits = table[table["item_name"] != STRANGER]
     test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
     learned = table[table["split"] == "train"]
     alike = _alike(table[table["image_name"].isin(likenesses)], likenesses)
     report: dict[str, Any] = {
         "fingerprint": fingerprint(collection),
-        "exhibits": int(table["item_name"].nunique()),
+        "exhibits": int(of_exhibits["item_name"].nunique()),
         "rows": {split: int((table["split"] == split).sum()) for split in SPLITS},
         "tracks": {str(k): int(n) for k, n in table["track"].value_counts().sort_index().items()},
         "lineage_leaks": _lineage_leaks(test, learned),
@@ -217,8 +290,10 @@ def audit(collection: str) -> dict[str, Any]:
              f"{b['split']}"} for a, b in alike
         ],
         "repeated_answers": int(table["answer"].duplicated(keep=False).sum()),
-        "per_exhibit": _per_exhibit(table),
+        "per_exhibit": _per_exhibit(of_exhibits),
     }  # fmt: skip
+    if strange := told(table):
+        report["strangers"] = strange
     write_json(collection_dir(collection) / "audit.json", report)
     write_card(collection)
     for kind, what in LEAKS.items():
@@ -248,7 +323,9 @@ def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
                 likenesses[row["image_name"]] = likeness(photo)
             answer = dialog_of(row)[-1]["content"][0].get("text")
             kept = {name: value for name, value in row.items() if name not in ("image", "dialog")}
-            rows.append(kept | {"split": split, "answer": answer})
+            rows.append(
+                kept | {"split": split, "question": given(row)["question"], "answer": answer}
+            )
     return pd.DataFrame(rows), likenesses
 
 

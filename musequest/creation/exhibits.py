@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
-from ..files import file_digest, parse_json, write_csv
+from ..files import file_digest, parse_json, write_csv, write_whole
 from ..home import collection_dir
 from ..languages import ENGLISH, checked_language
 from ..locks import holds_collection
@@ -40,6 +40,7 @@ from .exhibit_lists import (
 from .split import SLOTS, Slot, assign, assign_listed
 from .texts import flaw_of, half_sign_of, warn_of_language, warn_of_short
 
+SENSITIVE = "sensitive_words.txt"  # the museum's own list, for whoever reviews the dialogs
 NEEDED = ("item_name", "title", "description")
 # Columns that give the photos of each split.
 LISTED = {f"{split}_images": split for split in ("test", "validation", "train")}
@@ -138,6 +139,9 @@ def collect_folder(
     warn_of_short({exhibit.item_name: exhibit.description for exhibit in kept})
     warn_of_language([(exhibit.description, exhibit.language) for exhibit in kept])
     write_credits(target / "credits.csv", kept)
+    if (words := Path(folder) / SENSITIVE).is_file():
+        with write_whole(target / SENSITIVE) as temporary:
+            temporary.write_bytes(words.read_bytes())
     write_table("exhibits", target / "exhibits.parquet", [_row(exhibit) for exhibit in kept])
     return read_table("exhibits", target / "exhibits.parquet")
 
@@ -164,18 +168,21 @@ def load_exhibits(collection: str) -> list[Exhibit]:
 
 
 def write_credits(
-    path: Path, exhibits: Iterable[Exhibit], image_names: dict[str, str] | None = None
+    path: Path,
+    exhibits: Iterable[Exhibit],
+    image_names: dict[str, str] | None = None,
+    more: Iterable[dict[str, str]] = (),
 ) -> None:
     """Write the credits table: a row a photo, with its exhibit and rights.
 
     With `image_names` (a photo's path -> its name in the dataset) photos go by these, in the column
-    `image_name` in place of `photo`.
+    `image_name` in place of `photo`. Rows of `more` follow.
     """
     rows, columns = list(credit_rows(exhibits)), list(CREDIT_COLUMNS)
     if image_names is not None:
         columns[columns.index("photo")] = "image_name"
         rows = [row | {"image_name": image_names[row.pop("photo")]} for row in rows]
-    write_csv(path, columns, rows)
+    write_csv(path, columns, [*rows, *more])
 
 
 def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:

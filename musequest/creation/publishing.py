@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pyarrow.parquet as pq
+import pandas as pd
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
@@ -30,7 +30,9 @@ from .exhibit_lists import read_csv
 from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
 from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
-from .split import SPLITS, fingerprint, split_path
+from .review import check_learned
+from .split import SPLITS, STRANGER, fingerprint, split_path
+from .strangers import dialogs_table
 
 # What a dataset consists of. Whatever else lies in its folder stays there.
 FILES = ("README.md", "credits.csv", "provenance.csv", *(
@@ -95,6 +97,7 @@ def push_to_hub(
     """
     folder = collection_dir(collection) / "dataset"
     _check_audited(collection)
+    check_learned(collection)
     check_hub()
     plan = _plan(folder, repository, private, needed=not dry_run)
     if dry_run:
@@ -196,15 +199,19 @@ def write_card(collection: str) -> None:
     folder = collection_dir(collection)
     if not all((folder / name).is_file() for name in ("exhibits.parquet", "dialogs.parquet")):
         return
-    rows, names = {}, set()
-    for split in SPLITS:
-        column = pq.read_table(split_path(collection, split), columns=["item_name"])["item_name"]
-        rows[split] = len(column)
-        names |= set(column.to_pylist())
+    table = dialogs_table(collection)
+    rows = {split: int((table["split"] == split).sum()) for split in SPLITS}
+    names = set(table["item_name"])
     exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
     credits = list(credit_rows(exhibits))
     dialogs = read_table("dialogs", folder / "dialogs.parquet")
-    dialogs = dialogs[dialogs["item_name"].isin(names)]
+    dialogs, told = dialogs[dialogs["item_name"].isin(names)], folder / "dataset/provenance.csv"
+    options = {"dtype": str, "keep_default_na": False}
+    provenance = pd.read_csv(told, **options) if told.is_file() else pd.DataFrame()
+    words = provenance.get("review", pd.Series(dtype=str))
+    reviewed = words.replace("", "not reviewed").value_counts()
+    if len(reviewed):
+        dialogs = dialogs[dialogs["dialog_id"].isin(provenance["dialog_id"])]
     prompts = sorted(set(dialogs["prompt_sha256"]))
     codes = sorted({exhibit.language for exhibit in exhibits})
     card = fill_card(
@@ -224,9 +231,12 @@ def write_card(collection: str) -> None:
         licenses=[row["license"] for row in credits],
         languages=[language_name(code) for code in codes],
         dialogs=dialogs,
+        reviewed=reviewed.to_dict(),
         prompts=prompts,
         prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
         paid_usd=paid_usd_of(folder / "ledger.jsonl", FORMS),
+        strangers=told(table),
+        stranger=STRANGER,
         audit=read_remade(folder / "audit.json"),
         fingerprint=fingerprint(collection),
     )

@@ -32,6 +32,8 @@ SPLITS = ("train", "validation", "test")
 PHOTOS_FOR_TWO = 6
 # As many pairs are of the lowest temperature, and test takes no others.
 MOST_TESTED = 5
+# The item_name of rows whose photo shows something that is not in the collection.
+STRANGER = "not-in-the-collection"
 AGAIN = "run `python -m musequest dataset` again, or mend the dataset that was imported"
 
 
@@ -183,6 +185,15 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     with _without_bars():
         rows = Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
     return rows.cast_column("image", Image(decode=False)).with_transform(_with_photos)
+
+
+def exhibit_rows(collection: str, split: str) -> datasets.Dataset:
+    """The rows of a split that show an exhibit, as `load_split` gives them: without strangers."""
+    rows = load_split(collection, split)
+    names = list(rows["item_name"])
+    if STRANGER not in names:
+        return rows
+    return rows.select([place for place, name in enumerate(names) if name != STRANGER])
 
 
 def _with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -147,9 +147,9 @@ def check_claims(answer: str, facts: Mapping[str, str], sources: str = "") -> di
         if name in found:
             found[name].add(verdict)
     # A label without verbs: "Ilse Varn, Vase, 1742".
-    label = " ".join(s[0] for s in SENTENCE.finditer(text) if not list(_events(s[0])))
+    label = " ".join(s[0] for s in SENTENCE.finditer(text) if not list(events_of(s[0])))
     for name in found.keys() & {"maker", "place", "culture", "donor"}:
-        if not found[name] and _names(facts[name]) and _names(facts[name]) <= _words(label):
+        if not found[name] and names_in(facts[name]) and names_in(facts[name]) <= _words(label):
             found[name].add(True)
     return {name: _verdict(name, verdicts) for name, verdicts in found.items()}
 
@@ -170,10 +170,10 @@ def _verdicts(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tup
             yield name, _agree(GIVEN.sub("", value), facts[name])
     known = known_numbers(facts.get("date", ""))
     for sentence in SENTENCE.finditer(text):
-        events = list(_events(sentence[0]))
+        events = list(events_of(sentence[0]))
         yield from _named(sentence[0], events, facts, sources)
         for number in find_numbers(sentence[0]):
-            if _is_date(sentence[0], number) and _of_making(sentence[0], number, events):
+            if is_date(sentence[0], number) and of_making(sentence[0], number, events):
                 yield "date", _same_time(number, known)
     yield from _materials(text, facts, sources)
     yield from _measures(text, facts, sources)
@@ -187,7 +187,7 @@ def _labelled(text: str) -> Iterator[tuple[str, str]]:
         yield label[1], value.split("\n")[0].strip(" .;*_")
 
 
-def _events(sentence: str) -> Iterator[tuple[int, bool]]:
+def events_of(sentence: str) -> Iterator[tuple[int, bool]]:
     """Where a verb stands, and whether it is one of making."""
     for match in WORD.finditer(sentence):
         word = match[0].lower()
@@ -201,7 +201,8 @@ def _made(place: int, events: list[tuple[int, bool]]) -> bool:
     return events[max(0, last)][1] if events else True
 
 
-def _is_date(text: str, number: Number) -> bool:
+def is_date(text: str, number: Number) -> bool:
+    """Whether a number of the text is a year, decade or century of something."""
     if number.kind in ("century", "decade"):
         return True
     written = bool(OF_DATE.search(text, max(0, number.start - 16), number.start))
@@ -210,7 +211,8 @@ def _is_date(text: str, number: Number) -> bool:
     return written or number.bc or (1000 <= number.value < 2100 and text[number.start].isdigit())
 
 
-def _of_making(text: str, number: Number, events: list[tuple[int, bool]]) -> bool:
+def of_making(text: str, number: Number, events: list[tuple[int, bool]]) -> bool:
+    """Whether a date of a sentence, whose `events_of` are given, is that of the making."""
     near = max(0, number.start - NEAR)
     lives = LIFE.finditer(text, near, number.end + NEAR)
     if any(life.start() < number.start < life.end() for life in lives):
@@ -236,28 +238,31 @@ def _named(
     makers = [facts[name] for name in ("maker", "culture") if name in facts]
     donors = [facts["donor"]] if "donor" in facts else []
     who = "maker" if "maker" in facts else "culture"
-    for match in BY.finditer(sentence):
-        phrase, given = _phrase(sentence, match.end()), _gives(sentence, match.start())
-        if _names(phrase) and (given or _made(match.start() + 1, events)):
-            own = donors if given else makers
-            yield "donor" if given else who, any(_agree(phrase, each) for each in own)
-    for match in re.finditer(r"\b(?:gift|bequest|donation) of\s+", sentence, re.I):
-        if _names(phrase := _phrase(sentence, match.end())):
-            yield "donor", any(_agree(phrase, each) for each in donors)
-    for match in GIVES.finditer(sentence):
-        if _names(subject := _subject(sentence, match.start())):
-            yield "donor", any(_agree(subject, each) for each in donors)
-    for match in MAKES.finditer(sentence):
-        if match[1].lower() not in MADE:
-            continue
-        if _names(subject := _subject(sentence, match.start())):
-            yield who, any(_agree(subject, each) for each in makers)
+    for given, phrase in deeds_of(sentence, events):
+        own = donors if given else makers
+        yield "donor" if given else who, any(_agree(phrase, each) for each in own)
     for match in PLACED.finditer(sentence):
-        names = _names(_phrase(sentence, match.end()))
+        names = names_in(_phrase(sentence, match.end()))
         if names and (match[0].startswith("making") or (events and _made(match.start(), events))):
-            right = bool(names & _names(facts.get("place", "")))
+            right = bool(names & names_in(facts.get("place", "")))
             if right or not names <= _words(sources + " ".join(makers)):
                 yield "place", right
+
+
+def deeds_of(sentence: str, events: list[tuple[int, bool]]) -> Iterator[tuple[bool, str]]:
+    """Who is said to have given it (True) or to have made it (False), each with a name."""
+    for match in BY.finditer(sentence):
+        phrase, given = _phrase(sentence, match.end()), _gives(sentence, match.start())
+        if names_in(phrase) and (given or _made(match.start() + 1, events)):
+            yield given, phrase
+    for match in re.finditer(r"\b(?:gift|bequest|donation) of\s+", sentence, re.I):
+        if names_in(phrase := _phrase(sentence, match.end())):
+            yield True, phrase
+    for given, verbs in ((True, GIVES), (False, MAKES)):
+        for match in verbs.finditer(sentence):
+            subject = _subject(sentence, match.start())
+            if names_in(subject) and (given or match[1].lower() in MADE):
+                yield given, subject
 
 
 def _gives(sentence: str, place: int) -> bool:
@@ -276,7 +281,7 @@ def _subject(text: str, end: int) -> str:
     return "" if not before.split() or before.split()[-1].lower() in NO_SUBJECT else before
 
 
-def _names(text: str) -> set[str]:
+def names_in(text: str) -> set[str]:
     """Words with a capital; titles of people are none."""
     return {name for name, _, _ in capitalised(text)} - {"mrs", "mr", "ms", "dr", "capt"}
 
@@ -311,7 +316,7 @@ def _materials(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tu
 def _measures(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tuple[str, bool]]:
     """Lengths and weights, each along its axis where both sides name one."""
     fact = facts.get("measures", "")
-    own = {number: _axis(fact, number) for number in find_numbers(fact)}
+    own = {number: axis_of(fact, number) for number in find_numbers(fact)}
     known, told = known_numbers(fact), known_numbers(sources)
     for number in find_numbers(text):
         length = number.dimension == "length" and number.factor < TOO_LONG
@@ -321,14 +326,14 @@ def _measures(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tup
             continue
         right = known.supports(number)
         axes = {axis for each, axis in own.items() if NumberSet([each]).supports(number)}
-        axis = _axis(text, number)
+        axis = axis_of(text, number)
         if right and axis and axis in own.values() and axes.isdisjoint((axis, "")):
             right = False
         if right or not told.supports(number):
             yield "measures", right
 
 
-def _axis(text: str, number: Number) -> str:
+def axis_of(text: str, number: Number) -> str:
     """The axis of a measure, "" where none is named: "47 cm high", "H. 47 cm"."""
     after = AXIS_AFTER.match(text, number.end)
     match = after or AXIS_BEFORE.search(text, max(0, number.start - 20), number.start)

@@ -16,6 +16,7 @@ from typing import Any
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerState
 
+from ..creation.review import check_learned
 from ..errors import MuseQuestError, chain
 from ..files import clear_temporaries, digests_of
 from ..home import run_dir
@@ -70,6 +71,7 @@ def train(
     config = RunConfig.resolve(profile, approach, overrides, processes_for(approach, processes))
     tracker_settings(config.settings, profile.name)  # a missing key is said before any loading
     config.check_here()
+    check_learned(profile.collection, profile)
     folder = RunFolder(run_dir(profile.name, approach.name))
     record = RunRecord(folder.folder, config.asked)
     with ExitStack() as held:

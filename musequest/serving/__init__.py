@@ -1,7 +1,22 @@
-"""Pages and interfaces of a trained docent, served from this machine."""
+"""A trained docent at work: asked about a photo, it answers and shows where it knows that from.
+
+    from musequest.serving import Guide, serve
+
+In: a finished run, or another system, and the collection it is about. `sources` finds the catalogue
+sentences that bear an answer out, `guide` puts recognition, answer and sources together; `server`
+is the page on which visitors talk to it, in `batching`'s line, `desk` the one on which a curator
+reviews what is learned. Both stand on `web`.
+"""
 
 from ..lazy import public
 
 __getattr__, __dir__, __all__ = public(
-    __name__, {"server": ["DocentPages", "serve"], "web": ["in_thread"]}
+    __name__,
+    {
+        "desk": ["open_desk"],
+        "guide": ["Answer", "Guide", "Question"],
+        "server": ["DocentPages", "serve"],
+        "sources": ["Entry", "Sentence"],
+        "web": ["in_thread"],
+    },
 )

@@ -1,10 +1,11 @@
 """What one might build instead of tuning: find the exhibit by its photo, then quote or read.
 
 The index holds every training photo's features, and its question and answer. A photo's features are
-what the base model's frozen vision tower makes of its patches, averaged; from all of them the
-training photos' mean is taken away, since what all photos share (a plinth, a wall) would else drown
-what tells them apart. Two photos are as near as the cosine of the rest. Two questions are as near
-as the frozen sentence encoder says.
+what the base model's frozen vision tower makes of its patches, averaged in four bands from top to
+bottom. Retrieval averages the bands too; from all photos the training photos' mean is taken away,
+since what all share (a plinth, a wall) would else drown what tells them apart. Two photos are as
+near as the cosine of the rest. The gate (`gate`) looks at the bands. Two questions are as near as
+the frozen sentence encoder says. Strangers of the training data are in no index.
 
 Retrieval quotes the training answer whose question is nearest. RAG (retrieval-augmented generation,
 Lewis et al. 2020, with a photo for a query) has the base model answer with the exhibit's
@@ -18,7 +19,7 @@ import math
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,9 +32,10 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
-from ..creation.dataset import fingerprint, load_split
+from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
-from ..creation.split import dialog_of
+from ..creation.review import withheld
+from ..creation.split import dialog_of, exhibit_rows
 from ..creation.texts import as_data, split_sentences
 from ..errors import MuseQuestError
 from ..files import file_digest, write_whole
@@ -44,7 +46,8 @@ from ..predictions import Rows
 from ..text import encoder as encoders
 
 AT_ONCE = 8  # photos that go through the vision tower where nobody says how many
-FEATURES = "mean of the vision tower's patches, centred"
+BANDS = 4  # of a photo, from top to bottom; a flip, which is no other exhibit, changes none
+FEATURES = f"means of the vision tower's patches in {BANDS} bands"
 TEXTS = ("data_id", "item_name", "image_name", "question", "ground_truth")
 PHOTO, QUESTION = "photo", "question_vector"  # the columns beside them
 PROMPT = (
@@ -59,7 +62,7 @@ class PhotoIndex:
     """n training rows, and what they are found by."""
 
     texts: dict[str, list[str]]  # TEXTS -> n values each; `ground_truth` is the answer
-    photo_vectors: np.ndarray  # (n, width) float32, as the tower gave them
+    photo_vectors: np.ndarray  # (n, bands, width) float32, as the tower gave them
     question_vectors: np.ndarray  # (n, 384) float32 unit vectors
     seconds: float  # that building it took
     size_bytes: int  # of its file
@@ -69,29 +72,44 @@ class PhotoIndex:
         """(n,) the exhibit of each row."""
         return np.array(self.texts["item_name"], dtype=object)
 
-    def nearest_photos(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(m, width) features of photos -> (m,) the row with the nearest training photo, and (m,)
-        its cosine."""
-        mean = self.photo_vectors.mean(axis=0)
-        cosines = _unit(vectors - mean) @ _unit(self.photo_vectors - mean).T
+    def nearest_photos(
+        self, vectors: np.ndarray, withheld: Collection[str] = ()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(m, bands, width) features of photos -> (m,) the row with the nearest training photo, and
+        (m,) its cosine; of no exhibit that is withheld."""
+        known = self.photo_vectors.mean(axis=1)
+        mean = known.mean(axis=0)
+        cosines = _unit(vectors.mean(axis=1) - mean) @ _unit(known - mean).T
+        cosines = np.where(self._told(withheld), cosines, -np.inf)
         return cosines.argmax(axis=1), cosines.max(axis=1)
 
-    def nearest_question(self, vector: np.ndarray, item_name: str | None = None) -> int:
+    def nearest_question(
+        self, vector: np.ndarray, item_name: str | None = None, withheld: Collection[str] = ()
+    ) -> int:
         """(384,) a question's vector -> the row, of an exhibit or any, with the nearest one."""
-        likeness = self.question_vectors @ vector
-        if item_name is not None:
-            likeness = np.where(self.item_names == item_name, likeness, -np.inf)
-        return int(likeness.argmax())
+        own = self._told(withheld) if item_name is None else self.item_names == item_name
+        return int(np.where(own, self.question_vectors @ vector, -np.inf).argmax())
+
+    def _told(self, withheld: Collection[str]) -> np.ndarray:
+        """(n,) whether a row may be told; MuseQuestError where none may."""
+        told = ~np.isin(self.item_names, list(withheld)) if withheld else self.item_names != ""
+        if not told.any():
+            raise MuseQuestError(
+                "Every exhibit is withheld, so there is nothing to tell; give one free again with "
+                "`python -m musequest review`."
+            )
+        return told
 
 
 @torch.inference_mode()
 def photo_features(
     model: PreTrainedModel, processor: ProcessorMixin, photos: Iterable[Image.Image]
 ) -> np.ndarray:
-    """n photos -> (n, width) float32: the mean of what the vision tower makes of their patches.
+    """n photos -> (n, BANDS, width) float32: what the vision tower makes of their patches, averaged
+    within bands.
 
-    Of a photo in several crops all patches count alike. One that the tower would take for padding
-    raises MuseQuestError.
+    Of a photo in several crops each has its bands, and these are averaged. One that the tower
+    would take for padding raises MuseQuestError.
     """
     return np.stack([_feature(model, processor, photo) for photo in photos])
 
@@ -105,7 +123,8 @@ def _feature(model: PreTrainedModel, processor: ProcessorMixin, photo: Image.Ima
             "A photo of nothing but mid-grey is taken for padding by the vision tower; leave "
             "that photo out of the collection."
         )
-    return patches.float().flatten(0, 1).mean(dim=0).cpu().numpy()
+    bands = torch.nn.functional.adaptive_avg_pool1d(patches.float().transpose(1, 2), BANDS)
+    return bands.mean(dim=0).T.cpu().numpy()
 
 
 def read_index(path: Path, made_for: str) -> PhotoIndex | None:
@@ -122,7 +141,7 @@ def read_index(path: Path, made_for: str) -> PhotoIndex | None:
         return None
     return PhotoIndex(
         texts={name: table[name].to_pylist() for name in TEXTS},
-        photo_vectors=np.stack(table[PHOTO].to_numpy()),
+        photo_vectors=np.stack(table[PHOTO].to_numpy()).reshape(len(table), BANDS, -1),
         question_vectors=np.stack(table[QUESTION].to_numpy()),
         seconds=float(metadata["seconds"]),
         size_bytes=path.stat().st_size,
@@ -131,7 +150,7 @@ def read_index(path: Path, made_for: str) -> PhotoIndex | None:
 
 def _lists(vectors: np.ndarray) -> pa.Array:
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    return pa.FixedSizeListArray.from_arrays(flat, vectors[0].size)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -148,7 +167,9 @@ class Retriever(ModelSystem):
 
     def asked(self, split: str) -> dict[str, Any]:
         """What index and answers depend on."""
-        return {"system": self.name, "split": split, **self._index_asked()}
+        hidden = sorted(withheld(self.profile.collection))
+        told = {"withheld": hidden} if hidden else {}
+        return {"system": self.name, "split": split, **self._index_asked(), **told}
 
     def cost(self) -> dict[str, float]:
         """How large the index is, and how long building it took."""
@@ -159,11 +180,11 @@ class Retriever(ModelSystem):
         """The index, which all systems of this kind share; built if it is not there."""
         model, processor = self.model, self.processor  # loaded first, so that no seconds hold it
         path = run_dir(self.profile.name, "retrieval") / "index.parquet"
-        made_for = json.dumps({**self._index_asked(), "features": FEATURES}, sort_keys=True)
+        made_for = json.dumps(self.index_made_for(), sort_keys=True)
         if (index := read_index(path, made_for)) is not None:
             return index
         start = time.monotonic()
-        rows = load_split(self.profile.collection, "train")
+        rows = exhibit_rows(self.profile.collection, "train")
         texts = [{name: (row | given(row))[name] for name in TEXTS} for row in rows]
         photos = (row["image"] for row in rows)
         columns: dict[str, Any] = {name: [row[name] for row in texts] for name in TEXTS}
@@ -182,7 +203,8 @@ class Retriever(ModelSystem):
         """For each row, all with a photo, the training row with the nearest one, and its cosine."""
         photos = (row["image"] for row in rows)
         vectors = photo_features(self.model, self.processor, photos)
-        places, cosines = self.index.nearest_photos(vectors)
+        hidden = withheld(self.profile.collection)
+        places, cosines = self.index.nearest_photos(vectors, hidden)
         return list(zip(places.tolist(), cosines.tolist(), strict=True))
 
     def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
@@ -196,8 +218,8 @@ class Retriever(ModelSystem):
         photos = [None if row["image"] is None else next(found) for row in rows]
         names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
         questions = encoders.load_encoder().encode([given(row)["question"] for row in rows])
-        pairs = zip(questions, names, strict=True)
-        places = [self.index.nearest_question(question, name) for question, name in pairs]
+        pairs, hidden = zip(questions, names, strict=True), withheld(self.profile.collection)
+        places = [self.index.nearest_question(question, name, hidden) for question, name in pairs]
         cosines = [math.nan if photo is None else photo[1] for photo in photos]
         return list(zip(places, cosines, strict=True))
 
@@ -224,6 +246,10 @@ class Retriever(ModelSystem):
 
         `first` is the number of rows that were answered before these.
         """
+
+    def index_made_for(self) -> dict[str, Any]:
+        """What decides the index, down to the features of its photos."""
+        return {**self._index_asked(), "features": FEATURES}
 
     def _index_asked(self) -> dict[str, Any]:
         dataset = fingerprint(self.profile.collection)

@@ -160,11 +160,11 @@ def check_names(answer: str, ground_truth: str, sources: str = "") -> FactCheck:
 
 def _root(name: str, written: frozenset[str]) -> str:
     """The word that stands for a name: a shorter form of it, if that is `written` as well."""
-    return next((each for each in _shorter(name) if each in written), name)
+    return next((each for each in forms_of(name) if each in written), name)
 
 
 @lru_cache(maxsize=65536)
-def _shorter(name: str) -> tuple[str, ...]:
+def forms_of(name: str) -> tuple[str, ...]:
     """What a name may be the plural, the adjective or another spelling of."""
     stem = ENDING.sub("", name)
     forms = [stem + ending for ending in OF_PLACES if stem != name]

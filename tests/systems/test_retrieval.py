@@ -7,6 +7,7 @@ import pytest
 from tiny_dialogs import COLOURS, sample, write_dataset, write_profile
 
 from musequest.creation.dataset import load_split, split_path
+from musequest.creation.review import Decision, decide
 from musequest.errors import MuseQuestError
 from musequest.files import read_json
 from musequest.finetuning.models import load_model, load_processor
@@ -70,14 +71,14 @@ def test_features_of_a_photo_do_not_depend_on_the_others(profile):
     together = photo_features(model, processor, photos)
     alone = [photo_features(model, processor, [photo])[0] for photo in photos]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
-    assert together.shape == (8, 32) and together.dtype == np.float32
+    assert together.shape == (8, 4, 32) and together.dtype == np.float32
 
 
 def test_nearest_is_by_what_is_not_common_to_all():
-    photos = np.array([[9, 1, 0], [9, 0, 1], [9, 0, 1.1]], np.float32)
+    photos = np.array([[[9, 1, 0]], [[9, 0, 1]], [[9, 0, 1.1]]], np.float32)
     texts = {"item_name": ["a", "b", "b"]}
     index = PhotoIndex(texts, photos, np.eye(3, dtype=np.float32), 0.0, 0.0)
-    assert index.nearest_photos(np.array([[30, 1, 0], [3, 0, 1.0]]))[0][0] == 0
+    assert index.nearest_photos(np.array([[[30, 1, 0]], [[3, 0, 1.0]]]))[0][0] == 0
     assert index.nearest_question(np.array([0, 0, 1.0])) == 2
     assert index.nearest_question(np.array([1.0, 0.1, 0]), "b") == 1
 
@@ -203,3 +204,26 @@ def test_an_exhibit_without_a_text_is_one_sentence(profile, home):
     write_exhibits(home, names=NAMES[:2])
     with pytest.raises(MuseQuestError, match="'green-vase' of the dataset is not among"):
         answer(profile, "rag", progress=False)
+
+
+def test_a_withheld_exhibit_is_quoted_by_no_system_from_the_next_answer_on(profile, home):
+    system, known = open_system(profile, "retrieval"), training_rows()
+    rows = list(load_split("tiny", "test"))
+    hidden = rows[0]["item_name"]
+    before = system.answer(rows, progress=False)
+    asked = system.asked("test")
+    assert before[0]["retrieved_item_name"] == hidden
+    decide("tiny", Decision(hidden, "withheld", "Ada"), 0)
+    blind = {**rows[0], "image": None}
+    for other, told in ((system, [*rows, blind]), (open_system(profile, "rag"), rows)):
+        after = other.answer(told, progress=False)
+        assert hidden not in {row["retrieved_item_name"] for row in after}
+    quoted = {row["answer"] for row in system.answer(rows, progress=False)}
+    assert quoted.isdisjoint(answer for _, answer in known[hidden])
+    assert system.asked("test") == {**asked, "withheld": [hidden]}  # old answers are of no use now
+    for name in {row["item_name"] for row in rows} - {hidden}:
+        decide("tiny", Decision(name, "withheld", "Ada"), 0)
+    with pytest.raises(MuseQuestError, match="Every exhibit is withheld"):
+        system.answer(rows, progress=False)
+    decide("tiny", Decision(hidden, "open", "Ada"), 1)
+    assert {row["retrieved_item_name"] for row in system.answer(rows, progress=False)} == {hidden}

@@ -1,0 +1,85 @@
+"""Takes the picture of the curator's desk that the readme of stage 1 shows, in a real browser.
+
+python -m assets.workshop.desk_picture
+
+It reviews a few dialogs of the pocket museum in a folder of its own, one of them spoilt with a date
+that is not in the museum's text, so that the picture shows a flag. Needs requirements-dev.txt and
+Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+from musequest.creation import collect_folder, synthesize
+from musequest.creation.offline_writer import OfflineWriter
+from musequest.home import collection_dir, root
+from musequest.serving import open_desk
+from musequest.tables import read_table, write_table
+
+PICTURE = root() / "assets/figures/curators_desk.png"
+SIZE = {"width": 1240, "height": 900}  # px
+SPOILT = ("pilot_coin", 4, "1487", "1478")  # exhibit, pair, a year of its text and a wrong one
+
+
+def main() -> None:
+    """Write the picture."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        os.environ["MUSEQUEST_HOME"] = folder
+        _prepare()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        _serve(port)
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.fill("#by-name", "A curator")
+        page.keyboard.press("Enter")
+        for key in ("a", "a", "w", "a"):
+            before = page.evaluate("location.hash")
+            page.keyboard.press(key)
+            page.wait_for_function("before => location.hash !== before", arg=before)
+        page.evaluate(f"location.hash = '{SPOILT[0]}-{SPOILT[1]:02d}'")
+        page.reload()
+        page.wait_for_selector("#sentences td:last-child:not(.waits)")
+        page.screenshot(path=PICTURE)
+        browser.close()
+    print(f"{PICTURE} is written, {PICTURE.stat().st_size / 1024:.0f} KiB.")
+
+
+def _prepare() -> None:
+    """The pocket museum up to its dialogs, with one wrong year."""
+    collect_folder(root() / "assets/pocket_museum", "pocket", progress=False)
+    table = synthesize("pocket", OfflineWriter(), progress=False)
+    name, pair, year, wrong = SPOILT
+    here = (table["item_name"] == name) & (table["pair_index"] == pair)
+    table.loc[here, "answer"] = table.loc[here, "answer"].str.replace(year, wrong)
+    write_table("dialogs", _dialogs(), table)
+    assert wrong in read_table("dialogs", _dialogs()).loc[here, "answer"].item()
+
+
+def _dialogs() -> Path:
+    return collection_dir("pocket") / "dialogs.parquet"
+
+
+def _serve(port: int) -> None:
+    """The desk, until this program ends; the port is taken when it returns."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(open_desk("pocket"), port=port, log_level="warning"))
+    threading.Thread(target=server.run, daemon=True).start()
+    while not server.started:
+        threading.Event().wait(0.05)
+
+
+if __name__ == "__main__":
+    main()

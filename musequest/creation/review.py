@@ -1,0 +1,364 @@
+"""A curator's word on dialogs and exhibits: approved, edited or withheld, by whom and when.
+
+data/<collection>/review.jsonl only grows, and a line is a decision:
+
+    item_name, dialog_id    what it is about; without a dialog_id, the exhibit
+    decision                approved, edited, withheld, or open, which takes the one before back
+    text_sha256             of question and answer as the writer of the dialog wrote them
+    question, answer        as the curator wrote them, where decision is edited
+    by, at, note            who, when (in UTC), and why
+
+The last line about a dialog's present text counts, so a dialog that was written anew is unreviewed
+again. What is withheld of an exhibit is not bound to its text. A line that a killed process did not
+finish was never told to be saved and counts for nothing. Without the file nothing was reviewed, and
+everything is as it would be without curators.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import functools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from ..errors import MuseQuestError
+from ..files import parse_json, sync_folder, write_csv
+from ..home import collection_dir
+from ..json_shapes import DecisionLine
+from ..settings import Profile
+from ..tables import read_table
+from .dialogs import sha256_of
+from .exhibit_lists import read_whole_csv
+from .split import SPLITS, STRANGER, check_dataset, given, split_path
+from .texts import flaw_of
+
+TAKEN = ("approved", "edited")
+DECISIONS = (*TAKEN, "withheld", "open")
+REVIEWED = ("review", "reviewed_by", "reviewed_at")  # what provenance tells of a decision
+# The columns of a review in a spreadsheet.
+SHEET = (
+    *("item_name", "dialog_id", "review", "question", "answer", "note"),
+    *("reviewed_by", "reviewed_at", "version", "text_sha256"),
+)
+LONGEST = {"by": 80, "note": 500, "question": 1000, "answer": 5000}  # characters
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A line of review.jsonl."""
+
+    item_name: str
+    decision: str  # one of DECISIONS
+    by: str
+    dialog_id: str | None = None
+    text_sha256: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    note: str = ""
+    at: str = ""  # when it is saved
+
+    @property
+    def about(self) -> tuple[str, str | None]:
+        """The exhibit, and the dialog if it is about one."""
+        return self.item_name, self.dialog_id
+
+
+KEYS = {item.name for item in fields(Decision)}
+
+
+class Conflict(MuseQuestError):
+    """Somebody else decided meanwhile, or the text is another one now."""
+
+
+class Review:
+    """All decisions about a collection, as they stood when they were read."""
+
+    def __init__(self, decisions: Iterable[Decision] = ()) -> None:
+        self.history: dict[tuple[str, str | None], list[Decision]] = defaultdict(list)
+        for decision in decisions:
+            self.history[decision.about].append(decision)
+
+    def __bool__(self) -> bool:
+        return bool(self.history)
+
+    def version(self, item_name: str, dialog_id: str | None = None) -> int:
+        """How many decisions there are about it; another window's save makes one more."""
+        return len(self.history.get((item_name, dialog_id), ()))
+
+    def of(self, dialog: Mapping[str, Any]) -> Decision | None:
+        """What counts for a row of dialogs.parquet; None while it is unreviewed."""
+        digest = text_digest(dialog)
+        about = (dialog["item_name"], dialog["dialog_id"])
+        own = [each for each in self.history.get(about, ()) if each.text_sha256 == digest]
+        return own[-1] if own and own[-1].decision != "open" else None
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """The item_names of the exhibits that are withheld."""
+        ends = ((about, own[-1].decision) for about, own in self.history.items())
+        return frozenset(
+            name for (name, dialog), last in ends if dialog is None and last == "withheld"
+        )
+
+    def decided(self, dialog: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of dialogs.parquet with its texts as edited, and what was decided, by whom, when.
+
+        The columns of REVIEWED and `note` are only there if something is decided.
+        """
+        if (word := self.of(dialog)) is None:
+            return dict(dialog)
+        texts = {"question": word.question, "answer": word.answer}
+        told = dict(zip(REVIEWED, (word.decision, word.by, word.at), strict=True))
+        return {**dialog, **(texts if word.decision == "edited" else {}), **told, "note": word.note}
+
+    def taken(self, dialogs: Iterable[Mapping[str, Any]], required: bool) -> list[dict[str, Any]]:
+        """Those of the dialogs, as decided, that may be learned.
+
+        With `required` that is what is approved or edited, else whatever is not withheld.
+        """
+        fit = TAKEN if required else (*TAKEN, None)
+        return [row for row in map(self.decided, dialogs) if row.get("review") in fit]
+
+
+def text_digest(dialog: Mapping[str, Any]) -> str:
+    """The SHA-256 of a dialog's question and answer."""
+    return sha256_of(json.dumps([dialog["question"], dialog["answer"]], ensure_ascii=False))
+
+
+def review_path(collection: str) -> Path:
+    """Where the decisions about a collection are kept."""
+    return collection_dir(collection) / "review.jsonl"
+
+
+def read_review(collection: str) -> Review:
+    """All decisions so far; as quick as looking at a file's date where nothing was added.
+
+    A line that is none raises MuseQuestError: it may be one that withholds something.
+    """
+    path = review_path(collection)
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return Review()
+    return _read_once(path, (there.st_ino, there.st_size, there.st_mtime_ns))
+
+
+def withheld(collection: str) -> frozenset[str]:
+    """The item_names of the exhibits that are not to be told of, as of now."""
+    return read_review(collection).withheld
+
+
+def decide(collection: str, decision: Decision, version: int) -> Decision:
+    """Save a decision, whole or not at all, and return it as it was saved.
+
+    `version` is that of what the curator saw. Where it has grown meanwhile, or the text is another
+    one by now, Conflict says so and nothing is saved. A text that could not be learned from, a
+    dialog or an exhibit that is unknown and a curator without a name raise MuseQuestError.
+    """
+    decision = _checked(collection, decision)
+    path = review_path(collection)
+    new = not path.exists()
+    with open(path, "ab+", 0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        content = file.read()
+        own = _parsed(path, content).history.get(decision.about, [])
+        if len(own) != version:
+            last = own[-1] if own else None
+            told = f"{last.by} has decided ({last.decision})" if last else "A decision was removed"
+            raise Conflict(f"{told} about this meanwhile; look at it as it is now.")
+        whole = content.rfind(b"\n") + 1
+        try:
+            file.truncate(whole)  # what a killed process did not finish
+            line = json.dumps(asdict(decision), ensure_ascii=False).encode() + b"\n"
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(whole)
+            raise
+    if new:
+        sync_folder(path.parent)
+    return decision
+
+
+def check_learned(collection: str, profile: Profile | None = None) -> None:
+    """Raise MuseQuestError where the dataset holds what may not be learned by now.
+
+    That is a row of an exhibit or a dialog that was withheld, a text that was edited since, and
+    with a `profile` of `require_review` whatever nobody approved; strangers need no approval.
+    """
+    review, required = read_review(collection), profile is not None and profile.require_review
+    if not review and not required:
+        return
+    check_dataset(collection)
+    path = collection_dir(collection) / "dialogs.parquet"
+    dialogs = read_table("dialogs", path).to_dict("records") if path.is_file() else []
+    may = {_text(row) for row in review.taken(dialogs, required)}
+    known = {_text(row) for row in dialogs}
+    held = 0
+    for split in SPLITS:
+        columns = ["data_id", "item_name", "image_name", "dialog"]
+        for row in pq.read_table(split_path(collection, split), columns=columns).to_pylist():
+            told = given(row)
+            text = (told["item_name"], told["question"], told["ground_truth"])
+            unfit = text not in may and (required or text in known)
+            unfit |= row["item_name"] in review.withheld
+            held += unfit and row["item_name"] != STRANGER
+    if held:
+        added = f" --profile {profile.name}" if profile is not None else ""
+        why = "no curator approved" if required else "a curator withheld or edited since"
+        raise MuseQuestError(
+            f"The dataset of '{collection}' holds {held} rows that {why}; run `python -m musequest "
+            f"dataset --collection {collection}{added}` again."
+        )
+
+
+def check_dialogs(collection: str) -> list[dict[str, Any]]:
+    """The dialogs there are to be reviewed; MuseQuestError where there are none."""
+    path = collection_dir(collection) / "dialogs.parquet"
+    rows = read_table("dialogs", path).to_dict("records")
+    if not rows:
+        raise MuseQuestError(
+            f"{path} holds no dialogs; run `python -m musequest synthesize` first."
+        )
+    return rows
+
+
+def overview(collection: str) -> pd.DataFrame:
+    """How far the review is: a row an exhibit, and one for all."""
+    review = read_review(collection)
+    rows = [
+        {
+            "exhibit": row["item_name"],
+            "state": word.decision if (word := review.of(row)) else "open",
+        }
+        for row in check_dialogs(collection)
+    ]
+    table = pd.DataFrame(rows)
+    counts = pd.crosstab(table["exhibit"], table["state"])
+    counts = counts.reindex(columns=[*TAKEN, "withheld", "open"], fill_value=0)
+    counts.loc["all"] = counts.sum()
+    counts["exhibit withheld"] = ["yes" if name in review.withheld else "" for name in counts.index]
+    return counts.rename_axis(columns=None)
+
+
+def write_sheet(collection: str, path: Path) -> int:
+    """Write all dialogs as CSV, to be decided about in a spreadsheet; returns how many."""
+    rows = _sheet(collection)
+    write_csv(path, SHEET, rows)
+    return len(rows)
+
+
+def read_sheet(collection: str, path: Path, by: str) -> tuple[int, list[str]]:
+    """Save what was decided in a sheet since it was written; returns how many, and what was not.
+
+    A text that was changed there is an edit; an empty `review` takes back the decision before. A
+    row about something that has changed meanwhile, or that cannot be kept, is told and left.
+    """
+    shown = {row["dialog_id"]: row for row in _sheet(collection)}
+    saved, refused = 0, []
+    for place, _, cells in read_whole_csv(path, SHEET):
+        kind, before = cells["review"].strip().casefold() or "open", shown.get(cells["dialog_id"])
+        texts = {name: cells[name].replace("\r\n", "\n") for name in ("question", "answer")}
+        edited = before is not None and any(texts[name] != before[name] for name in texts)
+        same = before is not None and kind == (before["review"] or "open")
+        if same and not edited and before and cells["note"] == before["note"]:
+            continue
+        try:
+            chosen = "edited" if edited and kind != "withheld" else kind
+            given = {
+                name: cells[name] for name in ("item_name", "dialog_id", "text_sha256", "note")
+            }
+            version = int(cells["version"]) if cells["version"].isdecimal() else -1
+            decide(collection, Decision(decision=chosen, by=by, **given, **texts), version)
+            saved += 1
+        except MuseQuestError as error:
+            refused.append(f"{path}, {place}: {error}")
+    return saved, refused
+
+
+def _sheet(collection: str) -> list[dict[str, Any]]:
+    """The rows of a sheet, as things stand."""
+    review, rows = read_review(collection), []
+    for dialog in check_dialogs(collection):
+        version = review.version(dialog["item_name"], dialog["dialog_id"])
+        row = review.decided(dialog) | {"version": version, "text_sha256": text_digest(dialog)}
+        rows.append({name: row.get(name, "") for name in SHEET})
+    return rows
+
+
+def _text(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["item_name"], row["question"], row["answer"]
+
+
+def _checked(collection: str, decision: Decision) -> Decision:
+    """The decision with its moment and the digest of its dialog's text, its texts looked at."""
+    folder, about = collection_dir(collection), decision.dialog_id or decision.item_name
+    kind = "dialogs" if decision.dialog_id else "exhibits"
+    table = read_table(kind, folder / f"{kind}.parquet")
+    own = table[table["item_name"] == decision.item_name]
+    own = own[own["dialog_id"] == decision.dialog_id] if decision.dialog_id else own
+    if own.empty:
+        raise Conflict(f"There is no '{about}' in '{collection}' any more; load the list again.")
+    if decision.decision not in DECISIONS:
+        known = ", ".join(DECISIONS)
+        raise MuseQuestError(f"{decision.decision!r} is no decision; write one of {known}.")
+    if not decision.dialog_id and decision.decision in TAKEN:
+        raise MuseQuestError("An exhibit can be withheld or not; approve and edit its dialogs.")
+    texts = {name: (getattr(decision, name) or "").strip() for name in LONGEST}
+    texts |= {name: " ".join(texts[name].split()) for name in ("by", "note", "question")}
+    for name, most in LONGEST.items():
+        if len(texts[name]) > most:
+            raise MuseQuestError(f"The {name} has more than {most:,} characters; shorten it.")
+        if texts[name] and (flaw := flaw_of(texts[name])):
+            raise MuseQuestError(f"The {name} {flaw}; write it as plain text.")
+    if not texts["by"]:
+        raise MuseQuestError("Nobody is named as the curator; give a name first.")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    decision = replace(decision, by=texts["by"], note=texts["note"], at=now)
+    if not decision.dialog_id:
+        return replace(decision, text_sha256=None, question=None, answer=None)
+    dialog = own.iloc[0].to_dict()
+    if decision.text_sha256 != text_digest(dialog):
+        raise Conflict(
+            f"The text of '{about}' was written anew meanwhile; look at it as it is now."
+        )
+    if decision.decision != "edited":
+        return replace(decision, question=None, answer=None)
+    for name in ("question", "answer"):
+        if not texts[name]:
+            raise MuseQuestError(f"The {name} is empty; write one, or withhold the dialog.")
+    if (texts["question"], texts["answer"]) == (dialog["question"], dialog["answer"]):
+        return replace(decision, decision="approved", question=None, answer=None)
+    return replace(decision, question=texts["question"], answer=texts["answer"])
+
+
+@functools.lru_cache(maxsize=8)
+def _read_once(path: Path, stamp: tuple[int, ...]) -> Review:
+    return _parsed(path, path.read_bytes())
+
+
+def _parsed(path: Path, content: bytes) -> Review:
+    """The decisions of a file; behind its last line end stands what was not finished."""
+    decisions = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            told = parse_json(line, DecisionLine)
+            decisions.append(Decision(**{name: told[name] for name in KEYS & told.keys()}))
+        except ValueError as error:
+            raise MuseQuestError(
+                f"{path}, line {number}, is no decision of a curator ({error}); mend that line, "
+                "for it may say what is not to be told."
+            ) from None
+    return Review(decisions)

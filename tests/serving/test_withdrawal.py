@@ -1,0 +1,62 @@
+"""From the desk to the docent: what is withheld is neither told nor learned, end to end."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_dialogs import write_profile
+
+from musequest.__main__ import main
+from musequest.creation.dataset import build_dataset
+from musequest.creation.review import Decision, decide, read_review, text_digest
+from musequest.errors import MuseQuestError
+from musequest.finetuning import train
+from musequest.systems import ask
+from musequest.tables import read_table
+
+BOWL = "the-sela-bowl"
+
+
+def test_a_withheld_exhibit_is_not_told_at_once_and_the_next_training_leaves_it_out(
+    dialogs_home: Path, home: Path, tmp_path: Path, tiny_docent: Path, capsys
+):
+    shutil.copytree(dialogs_home / "data", home / "data")
+    few = {"max_steps": 2, "eval_steps": 2, "per_device_train_batch_size": 2, "seed": 1}
+    few |= {"activation_checkpointing": False}
+    profile = write_profile(tmp_path, tiny_docent, collection="t", training=few)
+    path = home / "data/t/dialogs.parquet"
+    dialogs = read_table("dialogs", path).to_dict("records")
+    answers = {row["answer"] for row in dialogs if row["item_name"] == BOWL}
+    photo = home / "data/t/originals" / BOWL / "00.jpg"
+    build_dataset("t")
+    first = train(profile, progress=False)
+    assert ask(profile, photo, system="retrieval")[0] in answers
+    decide("t", Decision(BOWL, "withheld", "Ada"), 0)
+    assert ask(profile, photo, system="retrieval")[0] not in answers
+    capsys.readouterr()
+    assert main(["train", "--profile", str(tmp_path / "tiny.yaml"), "--fresh"]) == 1
+    assert (
+        "holds 15 rows that a curator withheld or edited since; run `python -m musequest dataset"
+        in (capsys.readouterr().err)
+    )
+    assert main(["dataset", "--collection", "t"]) == 0
+    second = train(profile, fresh=True, progress=False)
+    assert second["status"] == "done"
+    assert second["dataset_fingerprint"] != first["dataset_fingerprint"]
+    learned = [read_table("dataset", each) for each in (home / "data/t/dataset/data").iterdir()]
+    assert not any(BOWL in set(table["item_name"]) for table in learned)
+
+
+def test_training_that_requires_a_review_refuses_what_nobody_approved(
+    dialogs_home: Path, home: Path, tmp_path: Path, tiny_docent: Path
+):
+    shutil.copytree(dialogs_home / "data", home / "data")
+    profile = write_profile(tmp_path, tiny_docent, collection="t", require_review=True)
+    build_dataset("t")
+    with pytest.raises(MuseQuestError, match=r"75 rows that no curator approved.*--profile tiny"):
+        train(profile, progress=False)
+    for row in read_table("dialogs", home / "data/t/dialogs.parquet").to_dict("records"):
+        digest, version = text_digest(row), read_review("t").version(row["item_name"])
+        word = Decision(row["item_name"], "approved", "Ada", row["dialog_id"], digest)
+        decide("t", word, version)
+    assert build_dataset("t", profile)["exhibits"] == 5
