@@ -1,11 +1,20 @@
 """A trained docent at work: asked about a photo, it answers and shows where it knows that from.
 
-In: a finished run, or another system, and the collection it is about. `sources` finds the catalogue
-sentences that bear an answer out, `desk` is the page on which a curator reviews what is learned.
+    from musequest.serving import Guide
+
+In: a finished run, or another system, and the collection it is about. `reading` reads what a
+sentence states, `sources` finds the catalogue sentences that bear it out, and `guide` puts what is
+recognised, the answer and its sources together. `desk` is the page on which a curator reviews what
+is learned.
 """
 
 from ..lazy import public
 
 __getattr__, __dir__, __all__ = public(
-    __name__, {"desk": ["open_desk"], "sources": ["Entry", "Sentence"]}
+    __name__,
+    {
+        "desk": ["open_desk"],
+        "guide": ["Answer", "Guide", "Question"],
+        "sources": ["Entry", "Sentence"],
+    },
 )
