@@ -79,6 +79,26 @@ class Agreement(TypedDict):
     weights_sha256: NotRequired[Digests]
 
 
+class Calibration(TypedDict):
+    """gate.json: the gate's threshold, and what it was learned from."""
+
+    made_for: Values  # digests and settings; those of another gate are never read
+    threshold: float  # a likeness; below it a photo is near to no exhibit
+    wrong_refusals: float  # the rate that is promised
+    validation_photos: int  # it was learned from
+    learned_photos: int  # of validation that were left out, for training has copies of them
+    strangers: int  # photos of validation that show no exhibit
+    strangers_recognised: float | None  # share of them that is taken for an exhibit all the same
+
+
+class Verdicts(TypedDict):
+    """verdicts.json: what the gate says of the photos that are evaluated."""
+
+    made_for: Values
+    recognised: dict[str, str | None]  # data_id -> item_name
+    confidence: dict[str, float]  # data_id -> likeness of the nearest exhibit
+
+
 class Similarity(TypedDict):
     """similarity.json, the published score's distances."""
 
@@ -169,6 +189,8 @@ SHAPES: dict[str, Any] = {
     "audit.json": Audit,
     "agreement.json": Agreement,
     "similarity.json": Similarity,
+    "gate.json": Calibration,
+    "verdicts.json": Verdicts,
     "scoring.json": Scoring,
     "summary.json": dict[str, dict[str, Values]],
     "differences.json": dict[str, list[Values]],

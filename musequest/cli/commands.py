@@ -181,7 +181,7 @@ def review(
 
 @command(
     COLLECTION,
-    option("--profile", "which may require a review (default: none does)", metavar="P"),
+    option("--profile", "whose strangers and review count (default: none do)", metavar="P"),
 )
 def dataset(collection: str, profile: str | None) -> None:
     """Join photos and dialogs, write the dataset and audit it."""

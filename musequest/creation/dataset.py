@@ -30,7 +30,19 @@ from .augmentation import check_copy, check_originals, lineage
 from .exhibits import Exhibit, load_exhibits, write_credits
 from .publishing import write_card
 from .review import REVIEWED, read_review
-from .split import AGAIN, SLOTS, SPLITS, dialog_of, fingerprint, load_split, photo_of, split_path
+from .split import (
+    AGAIN,
+    SLOTS,
+    SPLITS,
+    STRANGER,
+    dialog_of,
+    fingerprint,
+    given,
+    load_split,
+    photo_of,
+    split_path,
+)
+from .strangers import Stranger, credits_of, stranger_rows, told
 
 __all__ = [
     "audit", "build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table",
@@ -41,6 +53,7 @@ PROVENANCE = (
     "data_id",
     *(name for name in SCHEMAS["dialogs"].names if name not in ("question", "answer")),
 )
+STRANGERS = "strangers.csv"  # the writer of their rows
 # Photos compared with all others at a time, which bounds the memory.
 AT_ONCE = 1000
 LEAKS = {"lineage_leaks": "is the origin of", "near_duplicates": "shows the same as"}
@@ -54,22 +67,31 @@ Pairs = list[tuple[dict[str, Any], dict[str, Any]]]
 def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, Any]:
     """Write the dataset of a collection; the same files of it give the same bytes.
 
-    Returns path, fingerprint, number of exhibits, and rows by split. An exhibit without its 15
-    photos or pairs is reported and left out; more than 10 % of them raises MuseQuestError. What a
-    curator withheld stays out, and with a `profile` of `require_review` all that none approved.
-    Then an exhibit has fewer rows, the last of training being absent; those with none left to learn
-    from are told in one sentence, and MuseQuestError is raised where that is so of all.
+    A `profile` that names `strangers` has them added (`strangers`). Returns path, fingerprint,
+    number of exhibits, and rows by split. An exhibit without its 15 photos or pairs is reported
+    and left out; more than 10 % of them raises MuseQuestError, as does a stranger that is none.
+    What a curator withheld stays out, and with `require_review` in the profile all that none
+    approved. Then an exhibit has fewer rows, the last of training being absent; those with none
+    left to learn from are told in one sentence, and MuseQuestError is raised where that is so of
+    all.
     """
     folder, review = collection_dir(collection), read_review(collection)
     required = profile is not None and profile.require_review
     clear_temporaries(folder / "dataset")
-    exhibits = [each for each in load_exhibits(collection) if each.item_name not in review.withheld]
+    exhibits = load_exhibits(collection)
+    if any(exhibit.item_name == STRANGER for exhibit in exhibits):
+        raise MuseQuestError(
+            f"An exhibit is called '{STRANGER}', as photos are that show none; give it another "
+            "item_name."
+        )
+    exhibits = [each for each in exhibits if each.item_name not in review.withheld]
     photos = _by_exhibit(read_table("photos", folder / "photos.parquet"), "slot")
     pairs = _by_exhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")
     taken = {name: review.taken(rows, required) for name, rows in pairs.items()}
     enough = [each for each in exhibits if _enough(each, pairs, taken)]
     _say_too_few(collection, len(exhibits), len(enough))
-    counts, used, problems = dict.fromkeys(SPLITS, 0), [], []
+    counts, used, problems, copies = dict.fromkeys(SPLITS, 0), [], [], 0
+    met: dict[str, tuple[str, Stranger]] = {}  # by row, and what its photo is called
     with ExitStack() as stack:
         write = {
             split: stack.enter_context(table_writer("dataset", split_path(collection, split)))
@@ -86,13 +108,24 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
             for split, row in rows:
                 write[split](row)
                 counts[split] += 1
+                copies += row["augmented"] and split == "train"
         leave_out(problems, len(enough), folder / "exhibits.parquet")
+        if profile is not None:
+            own = [folder / path for exhibit in used for path in exhibit.photos]
+            share = copies / max(1, counts["train"])
+            for split, row, stranger in stranger_rows(profile, own, {**counts}, share):
+                dialog = messages(row.pop("question"), row.pop("answer"))
+                write[split](row | {"dialog": dialog})
+                counts[split] += 1
+                met[row["data_id"]] = row["source_photo"], stranger
     # What each photo on disk is called in the dataset; one shown twice goes by its first name.
     real = (row for own in photos.values() for row in own if not row["augmented"])
     names = {row["path"]: row["source_photo"] for row in real}
-    write_credits(folder / "dataset/credits.csv", used, names)
+    write_credits(folder / "dataset/credits.csv", used, names, credits_of(met.values()))
     columns = (*PROVENANCE, *(REVIEWED if review else ()))
-    write_csv(folder / "dataset/provenance.csv", columns, _provenance(used, taken, columns))
+    told_by = _provenance(used, taken, columns)
+    strange = ({"data_id": row, "writer": STRANGERS} for row in met)
+    write_csv(folder / "dataset/provenance.csv", columns, [*told_by, *strange])
     write_card(collection)
     return {
         "path": str(folder / "dataset"),
@@ -111,7 +144,7 @@ def split_table(collection: str) -> pd.DataFrame:
         for split in SPLITS
     )
     rows = []
-    for name, own in table.groupby("item_name", sort=True):
+    for name, own in table[table["item_name"] != STRANGER].groupby("item_name", sort=True):
         row = {"exhibit": name, "real photos": int((~own["augmented"]).sum())}
         for split in SPLITS:
             photos = own[own["split"] == split]
@@ -236,16 +269,18 @@ def audit(collection: str) -> dict[str, Any]:
     exhibits; rows by split; test rows by track; lineage_leaks and near_duplicates (photos of
     unseen_photo test rows that training has too, each with its counterpart); alike_across_splits
     (all photos, no copies, that look the same in two splits); repeated_answers, the rows whose
-    answer another row has word for word; per_exhibit, rows and real photos. What it found goes into
-    the dataset card too. A leak or a near-duplicate raises MuseQuestError.
+    answer another row has word for word; per_exhibit, rows and real photos; strangers, where there
+    are any: rows, share, photos and wordings. What it found goes into the dataset card too. A leak
+    or a near-duplicate raises MuseQuestError.
     """
     table, likenesses = _read(collection)
+    of_exhibits = table[table["item_name"] != STRANGER]
     test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
     learned = table[table["split"] == "train"]
     alike = _alike(table[table["image_name"].isin(likenesses)], likenesses)
     report: dict[str, Any] = {
         "fingerprint": fingerprint(collection),
-        "exhibits": int(table["item_name"].nunique()),
+        "exhibits": int(of_exhibits["item_name"].nunique()),
         "rows": {split: int((table["split"] == split).sum()) for split in SPLITS},
         "tracks": {str(k): int(n) for k, n in table["track"].value_counts().sort_index().items()},
         "lineage_leaks": _lineage_leaks(test, learned),
@@ -256,8 +291,10 @@ def audit(collection: str) -> dict[str, Any]:
              f"{b['split']}"} for a, b in alike
         ],
         "repeated_answers": int(table["answer"].duplicated(keep=False).sum()),
-        "per_exhibit": _per_exhibit(table),
+        "per_exhibit": _per_exhibit(of_exhibits),
     }  # fmt: skip
+    if strange := told(table):
+        report["strangers"] = strange
     write_json(collection_dir(collection) / "audit.json", report)
     write_card(collection)
     for kind, what in LEAKS.items():
@@ -287,7 +324,9 @@ def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
                 likenesses[row["image_name"]] = likeness(photo)
             answer = dialog_of(row)[-1]["content"][0].get("text")
             kept = {name: value for name, value in row.items() if name not in ("image", "dialog")}
-            rows.append(kept | {"split": split, "answer": answer})
+            rows.append(
+                kept | {"split": split, "question": given(row)["question"], "answer": answer}
+            )
     return pd.DataFrame(rows), likenesses
 
 

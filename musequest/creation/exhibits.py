@@ -168,18 +168,21 @@ def load_exhibits(collection: str) -> list[Exhibit]:
 
 
 def write_credits(
-    path: Path, exhibits: Iterable[Exhibit], image_names: dict[str, str] | None = None
+    path: Path,
+    exhibits: Iterable[Exhibit],
+    image_names: dict[str, str] | None = None,
+    more: Iterable[dict[str, str]] = (),
 ) -> None:
     """Write the credits table: a row a photo, with its exhibit and rights.
 
     With `image_names` (a photo's path -> its name in the dataset) photos go by these, in the column
-    `image_name` in place of `photo`.
+    `image_name` in place of `photo`. Rows of `more` follow.
     """
     rows, columns = list(credit_rows(exhibits)), list(CREDIT_COLUMNS)
     if image_names is not None:
         columns[columns.index("photo")] = "image_name"
         rows = [row | {"image_name": image_names[row.pop("photo")]} for row in rows]
-    write_csv(path, columns, rows)
+    write_csv(path, columns, [*rows, *more])
 
 
 def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -45,14 +46,18 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
     """
     if (own := collection_dir(collection) / "exhibits.parquet").is_file():
         raise MuseQuestError(f"{own} shows that the collection has exhibits; choose another name.")
-    loaded = _load(str(source))
-    for split in SPLITS:
-        if split not in loaded:
-            raise MuseQuestError(f"{source} has no split '{split}'; it has {', '.join(loaded)}.")
-        for name in NEEDED:
-            if name not in loaded[split].column_names:
-                raise MuseQuestError(f"{source}, split '{split}', lacks the column '{name}'.")
     with ExitStack() as stack:
+        # The library's own cache takes two folders of one name for the same dataset.
+        cache = stack.enter_context(TemporaryDirectory()) if Path(source).exists() else None
+        loaded = _load(str(source), cache)
+        for split in SPLITS:
+            if split not in loaded:
+                raise MuseQuestError(
+                    f"{source} has no split '{split}'; it has {', '.join(loaded)}."
+                )
+            for name in NEEDED:
+                if name not in loaded[split].column_names:
+                    raise MuseQuestError(f"{source}, split '{split}', lacks the column '{name}'.")
         for split in SPLITS:
             write = stack.enter_context(table_writer("dataset", split_path(collection, split)))
             for row in _rows(loaded[split], Path(source), f"{source}, split '{split}'"):
@@ -64,16 +69,17 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
     return {split: len(loaded[split]) for split in SPLITS}
 
 
-def _load(source: str) -> datasets.DatasetDict:
+def _load(source: str, cache: str | None) -> datasets.DatasetDict:
     import datasets
 
     if not Path(source).exists():
         check_hub()
     try:
         _check_addresses(Path(source))
-        files = datasets.load_dataset_builder(source).config.data_files or {}
+        builder = datasets.load_dataset_builder(source, cache_dir=cache)
+        files = builder.config.data_files or {}
         _check_files(source, (str(file) for own in files.values() for file in own))
-        return datasets.load_dataset(source)
+        return datasets.load_dataset(source, cache_dir=cache)
     except MuseQuestError:
         raise
     # Readers of many formats, and the way to the Hub, can raise almost anything.

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
-import pyarrow.parquet as pq
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
@@ -32,7 +31,8 @@ from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
 from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
 from .review import check_learned
-from .split import SPLITS, fingerprint, split_path
+from .split import SPLITS, STRANGER, fingerprint, split_path
+from .strangers import dialogs_table, told
 
 # What a dataset consists of. Whatever else lies in its folder stays there.
 FILES = ("README.md", "credits.csv", "provenance.csv", *(
@@ -199,17 +199,16 @@ def write_card(collection: str) -> None:
     folder = collection_dir(collection)
     if not all((folder / name).is_file() for name in ("exhibits.parquet", "dialogs.parquet")):
         return
-    rows, names = {}, set()
-    for split in SPLITS:
-        column = pq.read_table(split_path(collection, split), columns=["item_name"])["item_name"]
-        rows[split] = len(column)
-        names |= set(column.to_pylist())
+    table = dialogs_table(collection)
+    rows = {split: int((table["split"] == split).sum()) for split in SPLITS}
+    names = set(table["item_name"])
     exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
     credits = list(credit_rows(exhibits))
     dialogs = read_table("dialogs", folder / "dialogs.parquet")
-    dialogs, told = dialogs[dialogs["item_name"].isin(names)], folder / "dataset/provenance.csv"
-    options = {"dtype": str, "keep_default_na": False}
-    provenance = pd.read_csv(told, **options) if told.is_file() else pd.DataFrame()
+    dialogs, provenance = dialogs[dialogs["item_name"].isin(names)], pd.DataFrame()
+    if (path := folder / "dataset/provenance.csv").is_file():
+        provenance = pd.read_csv(path, dtype=str, keep_default_na=False)
+        provenance = provenance[provenance["dialog_id"] != ""]  # no strangers
     words = provenance.get("review", pd.Series(dtype=str))
     reviewed = words.replace("", "not reviewed").value_counts()
     if len(reviewed):
@@ -237,6 +236,8 @@ def write_card(collection: str) -> None:
         prompts=prompts,
         prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
         paid_usd=paid_usd_of(folder / "ledger.jsonl", FORMS),
+        strangers=told(table),
+        stranger=STRANGER,
         audit=read_remade(folder / "audit.json"),
         fingerprint=fingerprint(collection),
     )

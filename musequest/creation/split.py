@@ -187,6 +187,15 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     return rows.cast_column("image", Image(decode=False)).with_transform(_with_photos)
 
 
+def exhibit_rows(collection: str, split: str) -> datasets.Dataset:
+    """The rows of a split that show an exhibit, as `load_split` gives them: without strangers."""
+    rows = load_split(collection, split)
+    names = list(rows["item_name"])
+    if STRANGER not in names:
+        return rows
+    return rows.select([place for place, name in enumerate(names) if name != STRANGER])
+
+
 def _with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Columns of rows, their photos opened where that column is among them."""
     if "image" in batch:

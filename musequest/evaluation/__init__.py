@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = public(
         "figures": ["fact_bars", "loss_curves", "metric_bars", "per_item", "sight_points"],
         "report": ["build_report"],
         "results": ["load_results"],
-        "report_tables": ["cost_frame", "difference_frame"],
+        "report_tables": ["cost_frame", "difference_frame", "gate_frame"],
         "scoring": ["evaluate", "score"],
     },
 )

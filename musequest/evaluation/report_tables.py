@@ -25,6 +25,7 @@ from .differences import FEWEST_EXHIBITS, Row, over_seeds, sentence
 from .intervals import exhibits_needed
 from .metrics import METRICS, Metric
 from .results import Results
+from .risk_coverage import gated
 
 # Rendered things, of one kind with the exhibits of the pocket museum alone.
 DRAWN, POCKET = "assets/pocket_outsiders", "assets/pocket_museum"
@@ -132,6 +133,9 @@ def frames_of(results: Results) -> list[dict[str, Any]]:
     for track in tracks:
         title = f"With and without the photo, {TRACK_LABELS[track].lower()}"
         titled.append((title, "System", ablation_frame(results.summary[track]), ablated))
+    titled.append(
+        ("With and without the gate", "System", gate_frame(results), _calibrated(results))
+    )
     recorded = "As recorded by each run, on the machine it ran on."
     titled.append(("What it costs", "System", cost_frame(results.costs), recorded))
     return [
@@ -145,6 +149,43 @@ def frames_of(results: Results) -> list[dict[str, Any]]:
         for title, corner, frame, note in titled
         if len(frame)
     ]
+
+
+def gate_frame(results: Results) -> pd.DataFrame:
+    """What the gate changes, on the main track and of the outsiders: two rows a system, by label.
+
+    No row where the profile has no gate (retrieval makes its index).
+    """
+    scores = results.scores
+    tracks = [on_track(scores, results.main_track), scores[scores.track == OUTSIDERS]]
+    table = gated(pd.concat(tracks))
+    gate = table.gate.map({False: "without", True: "with"})
+    labels = [f"{system(n).label}, {g} the gate" for n, g in zip(table.system, gate, strict=True)]
+    shares = table.drop(columns=["system", "gate"]).map(lambda share: f"{share:.1%}")
+    heads = {
+        "answered": "Answered",
+        "identity_at_1": "Identity of what is answered",
+        **{name: METRICS[name].label for name in (REFUSALS, "false_recognition_rate")},
+    }
+    return shares.rename(columns=heads).replace("nan%", "-").set_axis(labels)
+
+
+def _calibrated(results: Results) -> str:
+    """Of what the gate was learned, and what it promises."""
+    if not (gate := results.record.get("gate")):
+        return ""
+    told = (
+        "The gate leaves a photo alone that is not near enough to any exhibit. Its threshold, a "
+        f"likeness of {gate['threshold']:.3f}, was learned from {gate['validation_photos']} "
+        "validation photos: of further photos like these it refuses at most "
+        f"{gate['wrong_refusals']:.1%}."
+    )
+    if gate["strangers"]:
+        told += (
+            f" Of {gate['strangers']} strangers of the validation, which it did not learn from, it "
+            f"takes {gate['strangers_recognised']:.1%} for an exhibit."
+        )
+    return told
 
 
 NEEDED = (

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from ..creation.split import given, split_path
+from ..creation.split import STRANGER, given, split_path
 from ..errors import MuseQuestError
 from ..files import read_json
 from ..home import results_dir, root, run_dir
@@ -204,6 +204,7 @@ def load_results(profile: Profile | str) -> Results:
 def dataset_items(profile: Profile) -> pd.DataFrame:
     """item_name, ground_truth and track of every item by its data_id, read without the photos."""
     table = _columns(profile, ["data_id", "item_name", "image_name", "dialog", "track"]).to_pandas()
+    table = table[table.item_name != STRANGER]
     truths = [given(row)["ground_truth"] for row in table.to_dict("records")]
     columns = {"item_name": table.item_name, "ground_truth": truths, "track": table.track}
     return pd.DataFrame(columns).fillna({"track": ""}).set_index(table.data_id)

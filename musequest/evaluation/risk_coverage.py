@@ -1,11 +1,12 @@
 """Risk and coverage: how often a system errs, were it to answer only where it is sure enough.
 
-A system that tells how sure it is (the column `confidence` of its predictions, the higher the
-surer, on any scale) could leave the doubtful photos to a person. Of every threshold the coverage is
-the share of photos that it would answer, the risk the share of wrong ones among them (El-Yaniv and
-Wiener 2010, "On the Foundations of Noise-free Selective Classification"). Photos of exhibits count
-with those of things from outside: of the first an answer is wrong that fits another exhibit better,
-of the second one that claims an exhibit.
+How sure one may be of a photo the gate says (`systems.gate`), the same for all systems, or where
+there is none the system itself (the column `confidence` of its predictions, the higher the surer,
+on any scale). What lies below a threshold could be left to a person. Of every threshold the
+coverage is the share of photos that it would answer, the risk the share of wrong ones among them
+(El-Yaniv and Wiener 2010, "On the Foundations of Noise-free Selective Classification"). Photos of
+exhibits count with those of things from outside: of the first an answer is wrong that fits another
+exhibit better, of the second one that claims an exhibit.
 """
 
 from __future__ import annotations
@@ -15,8 +16,14 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..systems.registry import OUTSIDERS, is_system, ordered, system
+from ..json_shapes import Verdicts
+from ..systems.registry import ABLATIONS, CONTROLS, OUTSIDERS, is_system, ordered, system, variant
 from .drawing import WIDTH, Picture, grid_lines, picture
+
+RECOGNISED, CONFIDENCE = "recognised", "gate_confidence"  # columns of scores.parquet
+GATED = (
+    "system", "gate", "answered", "wrong_refusal_rate", "identity_at_1", "false_recognition_rate"
+)  # fmt: skip
 
 
 def risk_coverage(confidence: np.ndarray, wrong: np.ndarray) -> pd.DataFrame:
@@ -40,16 +47,71 @@ def area_under(curve: pd.DataFrame) -> float:
     return float((shares * curve.risk).sum())
 
 
+def with_verdicts(scores: pd.DataFrame, verdicts: Verdicts | None) -> pd.DataFrame:
+    """scores.parquet with what the gate says of the photo behind each answer, or without.
+
+    `recognised` is an exhibit, "" where it is near to none, None where no verdict applies: of
+    controls, and of answers that were given without the photo.
+    """
+    scores = scores.drop(columns=[RECOGNISED, CONFIDENCE], errors="ignore")
+    if verdicts is None:
+        return scores
+    blind = scores.model.map(lambda name: name in CONTROLS or variant(name)[1] in ABLATIONS)
+    judged = ~blind & scores.data_id.isin(verdicts["confidence"].keys())
+    exhibits = scores.data_id.map(lambda name: verdicts["recognised"].get(name) or "")
+    return scores.assign(
+        **{
+            RECOGNISED: exhibits.astype(object).where(judged, None),
+            CONFIDENCE: scores.data_id.map(verdicts["confidence"]).where(judged),
+        }
+    )
+
+
+def gated(scores: pd.DataFrame) -> pd.DataFrame:
+    """Two rows a system, without and with the gate before it; none where no photo has a verdict.
+
+    answered, the share of questions about exhibits; wrong_refusal_rate, of those, by the gate or
+    in the system's own words; identity_at_1 of what is answered; false_recognition_rate of the
+    outsiders. `scores` are rows of scores.parquet, of one track of exhibits and of the outsiders.
+    """
+    rows = []
+    if RECOGNISED not in scores:
+        return pd.DataFrame(columns=GATED)
+    judged = scores[scores.model.map(is_system) & scores[RECOGNISED].notna()]
+    groups = dict(iter(judged.groupby("model")))
+    for name in ordered(groups):
+        outside = groups[name].track == OUTSIDERS
+        inside, outsiders = groups[name][~outside], groups[name][outside]
+        for gate in (False, True):
+            passed = (inside[RECOGNISED] != "") | (not gate)
+            answered = passed & (inside.wrong_refusal_rate == 0)
+            claimed = outsiders.false_recognition_rate * (
+                (outsiders[RECOGNISED] != "") | (not gate)
+            )
+            rows.append(
+                {
+                    "system": name,
+                    "gate": gate,
+                    "answered": answered.mean(),
+                    "wrong_refusal_rate": 1 - answered.mean(),
+                    "identity_at_1": inside.identity_at_1[answered].mean(),
+                    "false_recognition_rate": claimed.mean(),
+                }
+            )
+    return pd.DataFrame(rows, columns=GATED)
+
+
 def by_system(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The curve of every system whose rows of scores.parquet have a confidence."""
-    if "confidence" not in scores:
+    """The curve of every system of whose photos scores.parquet tells how sure one may be."""
+    known = [name for name in (CONFIDENCE, "confidence") if name in scores]
+    if not known:
         return {}
-    rows = scores[scores.model.map(is_system) & scores.confidence.notna()]
+    rows = scores[scores.model.map(is_system) & scores[known[0]].notna()]
     wrong = np.where(rows.track == OUTSIDERS, rows.false_recognition_rate, 1 - rows.identity_at_1)
     judged = rows.assign(wrong=wrong)[~np.isnan(wrong)]
     groups = dict(iter(judged.groupby("model")))
     return {
-        name: risk_coverage(groups[name].confidence.to_numpy(), groups[name].wrong.to_numpy())
+        name: risk_coverage(groups[name][known[0]].to_numpy(), groups[name].wrong.to_numpy())
         for name in ordered(groups)
     }
 

@@ -22,7 +22,8 @@ import pandas as pd
 from ..creation.split import fingerprint
 from ..errors import LOGGER, MuseQuestError
 from ..files import write_json
-from ..home import results_dir
+from ..home import results_dir, run_dir
+from ..json_shapes import Calibration, Verdicts
 from ..settings import Profile, load_profile
 from ..systems.registry import (
     ABLATIONS,
@@ -46,6 +47,7 @@ from .intervals import LEVEL
 from .kept_scores import KeptScores, Rows, digests_of_files, digests_of_systems
 from .metrics import METRICS, Metric, metrics_of
 from .results import REPORT, dataset_items, load_results
+from .risk_coverage import with_verdicts
 from .scoring_batch import References, ScoringBatch
 
 NO_TEXTS = (
@@ -95,11 +97,26 @@ def evaluate(
     found, left_out = find_answers(profile, fingerprint(profile.collection), seeds)
     answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out
-    summary = _write(answers, results_dir(profile.name), profile, margins)
+    verdicts, calibration = _gate(profile, answers)
+    summary = _write(answers, results_dir(profile.name), profile, margins, verdicts, calibration)
     from .figures import draw_figures
 
     draw_figures(load_results(profile))
     return summary
+
+
+def _gate(profile: Profile, answers: Answers) -> tuple[Verdicts | None, Calibration | None]:
+    """What the gate says of the photos, and how it was calibrated, where retrieval has an index."""
+    if not (run_dir(profile.name, "retrieval") / "index.parquet").is_file():
+        return None, None
+    from ..systems.gate import open_gate
+
+    try:
+        gate = open_gate(profile)
+        return gate.verdicts(), gate.calibration
+    except MuseQuestError as error:
+        answers.notices.append(f"The gate is left out: {error}")
+        return None, None
 
 
 def _check_out(out: Path) -> None:
@@ -128,15 +145,19 @@ def _write(
     out: Path,
     profile: Profile | None,
     margins: Mapping[str, float] | None = None,
+    verdicts: Verdicts | None = None,
+    calibration: Calibration | None = None,
 ) -> Summary:
     base = _base_model(profile, out, answers)
     scores, facts, digests = compute_scores(answers, base, KeptScores(out))
+    scores = with_verdicts(scores, verdicts)
     answers.notices += _cut_by_encoder(answers, scores)
     for notice in answers.notices:
         LOGGER.warning("%s", notice)
     tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
     summary = summarize(scores, tracks)
     record = _record(answers, summary, margins or {})
+    record |= {"gate": calibration} if calibration else {}
     write_table("scores", out / "scores.parquet", scores)
     write_table("facts", out / "facts.parquet", facts)
     record["kept"] = {"files": digests_of_files(out), "systems": digests}

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin, StoppingCriteria
 from transformers.utils import logging as transformers_logging
 
-from ..creation.dataset import fingerprint, load_split
-from ..creation.split import given
+from ..creation.dataset import fingerprint
+from ..creation.split import exhibit_rows, given
 from ..creation.texts import is_blank
 from ..errors import MuseQuestError
 from ..home import run_dir
@@ -53,7 +53,7 @@ def infer(
     docent, split = Docent(profile, system), split or profile.evaluation_split
     return answers_of(
         docent, run_dir(profile.name, system), docent.asked(split),
-        lambda: load_split(profile.collection, split), progress=progress,
+        lambda: exhibit_rows(profile.collection, split), progress=progress,
     )  # fmt: skip
 
 

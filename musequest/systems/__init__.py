@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = public(
             "ask",
             "open_system",
         ],
+        "gate": ["Gate", "Recognition", "open_gate"],
         "conditions": ["outsider_rows", "outsiders_folder", "rows_under"],
     },
 )

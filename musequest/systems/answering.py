@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..creation.dataset import load_split, messages
+from ..creation.dataset import messages
+from ..creation.split import exhibit_rows
 from ..creation.texts import flaw_of
 from ..errors import LOGGER, MuseQuestError
 from ..home import run_dir
@@ -55,7 +56,7 @@ def answer(
     asked |= asked_under(condition, profile) if condition else {}
 
     def rows() -> Rows:
-        split = load_split(profile.collection, profile.evaluation_split)
+        split = exhibit_rows(profile.collection, profile.evaluation_split)
         return rows_under(condition, split, profile) if condition else split
 
     folder = answers_dir(profile, system.name, condition)

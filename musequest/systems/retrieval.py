@@ -1,10 +1,11 @@
 """What one might build instead of tuning: find the exhibit by its photo, then quote or read.
 
 The index holds every training photo's features, and its question and answer. A photo's features are
-what the base model's frozen vision tower makes of its patches, averaged; from all of them the
-training photos' mean is taken away, since what all photos share (a plinth, a wall) would else drown
-what tells them apart. Two photos are as near as the cosine of the rest. Two questions are as near
-as the frozen sentence encoder says.
+what the base model's frozen vision tower makes of its patches, averaged in four bands from top to
+bottom. Retrieval averages the bands too; from all photos the training photos' mean is taken away,
+since what all share (a plinth, a wall) would else drown what tells them apart. Two photos are as
+near as the cosine of the rest. The gate (`gate`) looks at the bands. Two questions are as near as
+the frozen sentence encoder says. Strangers of the training data are in no index.
 
 Retrieval quotes the training answer whose question is nearest. RAG (retrieval-augmented generation,
 Lewis et al. 2020, with a photo for a query) has the base model answer with the exhibit's
@@ -31,10 +32,10 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
-from ..creation.dataset import fingerprint, load_split
+from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
 from ..creation.review import withheld
-from ..creation.split import dialog_of
+from ..creation.split import dialog_of, exhibit_rows
 from ..creation.texts import as_data, split_sentences
 from ..errors import MuseQuestError
 from ..files import file_digest, write_whole
@@ -45,7 +46,8 @@ from ..predictions import Rows
 from ..text import encoder as encoders
 
 AT_ONCE = 8  # photos that go through the vision tower where nobody says how many
-FEATURES = "mean of the vision tower's patches, centred"
+BANDS = 4  # of a photo, from top to bottom; a flip, which is no other exhibit, changes none
+FEATURES = f"means of the vision tower's patches in {BANDS} bands"
 TEXTS = ("data_id", "item_name", "image_name", "question", "ground_truth")
 PHOTO, QUESTION = "photo", "question_vector"  # the columns beside them
 PROMPT = (
@@ -60,7 +62,7 @@ class PhotoIndex:
     """n training rows, and what they are found by."""
 
     texts: dict[str, list[str]]  # TEXTS -> n values each; `ground_truth` is the answer
-    photo_vectors: np.ndarray  # (n, width) float32, as the tower gave them
+    photo_vectors: np.ndarray  # (n, bands, width) float32, as the tower gave them
     question_vectors: np.ndarray  # (n, 384) float32 unit vectors
     seconds: float  # that building it took
     size_bytes: int  # of its file
@@ -73,10 +75,11 @@ class PhotoIndex:
     def nearest_photos(
         self, vectors: np.ndarray, withheld: Collection[str] = ()
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(m, width) features of photos -> (m,) the row with the nearest training photo, and (m,)
-        its cosine; of no exhibit that is withheld."""
-        mean = self.photo_vectors.mean(axis=0)
-        cosines = _unit(vectors - mean) @ _unit(self.photo_vectors - mean).T
+        """(m, bands, width) features of photos -> (m,) the row with the nearest training photo, and
+        (m,) its cosine; of no exhibit that is withheld."""
+        known = self.photo_vectors.mean(axis=1)
+        mean = known.mean(axis=0)
+        cosines = _unit(vectors.mean(axis=1) - mean) @ _unit(known - mean).T
         cosines = np.where(self._told(withheld), cosines, -np.inf)
         return cosines.argmax(axis=1), cosines.max(axis=1)
 
@@ -102,10 +105,11 @@ class PhotoIndex:
 def photo_features(
     model: PreTrainedModel, processor: ProcessorMixin, photos: Iterable[Image.Image]
 ) -> np.ndarray:
-    """n photos -> (n, width) float32: the mean of what the vision tower makes of their patches.
+    """n photos -> (n, BANDS, width) float32: what the vision tower makes of their patches, averaged
+    within bands.
 
-    Of a photo in several crops all patches count alike. One that the tower would take for padding
-    raises MuseQuestError.
+    Of a photo in several crops each has its bands, and these are averaged. One that the tower
+    would take for padding raises MuseQuestError.
     """
     return np.stack([_feature(model, processor, photo) for photo in photos])
 
@@ -119,7 +123,8 @@ def _feature(model: PreTrainedModel, processor: ProcessorMixin, photo: Image.Ima
             "A photo of nothing but mid-grey is taken for padding by the vision tower; leave "
             "that photo out of the collection."
         )
-    return patches.float().flatten(0, 1).mean(dim=0).cpu().numpy()
+    bands = torch.nn.functional.adaptive_avg_pool1d(patches.float().transpose(1, 2), BANDS)
+    return bands.mean(dim=0).T.cpu().numpy()
 
 
 def read_index(path: Path, made_for: str) -> PhotoIndex | None:
@@ -136,7 +141,7 @@ def read_index(path: Path, made_for: str) -> PhotoIndex | None:
         return None
     return PhotoIndex(
         texts={name: table[name].to_pylist() for name in TEXTS},
-        photo_vectors=np.stack(table[PHOTO].to_numpy()),
+        photo_vectors=np.stack(table[PHOTO].to_numpy()).reshape(len(table), BANDS, -1),
         question_vectors=np.stack(table[QUESTION].to_numpy()),
         seconds=float(metadata["seconds"]),
         size_bytes=path.stat().st_size,
@@ -145,7 +150,7 @@ def read_index(path: Path, made_for: str) -> PhotoIndex | None:
 
 def _lists(vectors: np.ndarray) -> pa.Array:
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    return pa.FixedSizeListArray.from_arrays(flat, vectors[0].size)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -175,11 +180,11 @@ class Retriever(ModelSystem):
         """The index, which all systems of this kind share; built if it is not there."""
         model, processor = self.model, self.processor  # loaded first, so that no seconds hold it
         path = run_dir(self.profile.name, "retrieval") / "index.parquet"
-        made_for = json.dumps({**self._index_asked(), "features": FEATURES}, sort_keys=True)
+        made_for = json.dumps(self.index_made_for(), sort_keys=True)
         if (index := read_index(path, made_for)) is not None:
             return index
         start = time.monotonic()
-        rows = load_split(self.profile.collection, "train")
+        rows = exhibit_rows(self.profile.collection, "train")
         texts = [{name: (row | given(row))[name] for name in TEXTS} for row in rows]
         photos = (row["image"] for row in rows)
         columns: dict[str, Any] = {name: [row[name] for row in texts] for name in TEXTS}
@@ -241,6 +246,10 @@ class Retriever(ModelSystem):
 
         `first` is the number of rows that were answered before these.
         """
+
+    def index_made_for(self) -> dict[str, Any]:
+        """What decides the index, down to the features of its photos."""
+        return {**self._index_asked(), "features": FEATURES}
 
     def _index_asked(self) -> dict[str, Any]:
         dataset = fingerprint(self.profile.collection)

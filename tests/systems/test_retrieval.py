@@ -71,14 +71,14 @@ def test_features_of_a_photo_do_not_depend_on_the_others(profile):
     together = photo_features(model, processor, photos)
     alone = [photo_features(model, processor, [photo])[0] for photo in photos]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
-    assert together.shape == (8, 32) and together.dtype == np.float32
+    assert together.shape == (8, 4, 32) and together.dtype == np.float32
 
 
 def test_nearest_is_by_what_is_not_common_to_all():
-    photos = np.array([[9, 1, 0], [9, 0, 1], [9, 0, 1.1]], np.float32)
+    photos = np.array([[[9, 1, 0]], [[9, 0, 1]], [[9, 0, 1.1]]], np.float32)
     texts = {"item_name": ["a", "b", "b"]}
     index = PhotoIndex(texts, photos, np.eye(3, dtype=np.float32), 0.0, 0.0)
-    assert index.nearest_photos(np.array([[30, 1, 0], [3, 0, 1.0]]))[0][0] == 0
+    assert index.nearest_photos(np.array([[[30, 1, 0]], [[3, 0, 1.0]]]))[0][0] == 0
     assert index.nearest_question(np.array([0, 0, 1.0])) == 2
     assert index.nearest_question(np.array([1.0, 0.1, 0]), "b") == 1
 

@@ -1,0 +1,229 @@
+"""Strangers: rows of the dataset from which a docent learns to say "I do not know this".
+
+Their photos show things that are not in the collection, and their answers say so, say what is seen,
+and claim nothing else. Training and validation have some, of different photos; the test never has,
+and the photos that are evaluated as outsiders may not be among them.
+
+A set is a folder with `strangers.csv` and the photos it names, relative to the folder. Its columns
+are photo and description, a whole sentence about what is seen; license and credit of the photo;
+question and answer where a museum has its own. Without them a question is one that visitors ask
+about exhibits too, and the answer is one of the wordings in strangers.yaml, which are English.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+
+from ..errors import MuseQuestError
+from ..home import root
+from ..languages import ENGLISH
+from ..photos import JPEG_QUALITY, Likeness, likeness, open_photo, prepared_photo, same_photo
+from ..settings import Profile
+from .augmentation import pipeline
+from .exhibit_lists import read_whole_csv
+from .offline_writer import QUESTIONS
+from .split import SPLITS, STRANGER, given, split_path
+from .texts import flaw_of
+
+WORDINGS = tuple(
+    yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))["answers"]
+)
+COLUMNS = ("photo", "description", "question", "answer", "license", "credit")
+LEARNING = ("train", "validation")  # the splits that show strangers
+VALIDATED = 5  # every so manieth photo is validated, the others are learned
+MOST = 0.5  # of the rows
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A thing that is not in the collection."""
+
+    path: Path
+    description: str
+    question: str
+    answer: str
+    license: str
+    credit: str
+
+
+def strangers_of(profile: Profile) -> list[Stranger]:
+    """The profile's set in the order of its file; none where the profile names no folder.
+
+    A file that is not there or lacks a column, a photo or description that is missing, a photo
+    outside the folder, fewer than two photos, a share of no rows or of more than half of them, and
+    a language other than English without questions and answers raise MuseQuestError.
+    """
+    if profile.strangers is None:
+        return []
+    if not 0 < profile.strangers_share <= MOST:
+        raise MuseQuestError(
+            f"The profile '{profile.name}' has strangers_share: {profile.strangers_share}; write a "
+            f"number above 0 and at most {MOST}."
+        )
+    path = root() / profile.strangers / "strangers.csv"
+    if not path.is_file():
+        raise MuseQuestError(
+            f"{path} does not exist; mend the key 'strangers' of the profile '{profile.name}'."
+        )
+    rows = read_whole_csv(path, ("photo", "description"))
+    found = [_stranger(row.cells, f"{path}, {row.place}", path.parent, profile) for row in rows]
+    if len({each.path for each in found}) < 2:
+        raise MuseQuestError(
+            f"{path}: training and validation need a photo each; name two or more."
+        )
+    return found
+
+
+def _stranger(cells: dict[str, str], where: str, folder: Path, profile: Profile) -> Stranger:
+    own = {name: (cells.get(name) or "").strip() for name in COLUMNS}
+    needed = ["description"] if profile.language == ENGLISH else ["question", "answer"]
+    for name in ["photo", *needed]:
+        if not own[name]:
+            raise MuseQuestError(f"{where}: the column '{name}' is empty; fill it in.")
+    for name in ("description", "question", "answer"):
+        if own[name] and (flaw := flaw_of(own[name])):
+            raise MuseQuestError(f"{where}: the {name} {flaw}; mend it.")
+    path = folder / own.pop("photo")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise MuseQuestError(f"{where}: {cells['photo']} lies outside its folder.")
+    return Stranger(path, **own)
+
+
+def stranger_rows(
+    profile: Profile, exhibits: list[Path], rows: dict[str, int], copies: float
+) -> Iterator[tuple[str, dict[str, Any], Stranger]]:
+    """Split, row of the dataset without its dialog's JSON, and stranger, in a fixed order.
+
+    `exhibits` are the exhibits' photos, `rows` how many rows show them by split, `copies` the share
+    of augmented copies among those of training: strangers have the same, or a docent would learn
+    to tell a copy from a photo. A stranger whose photo is an exhibit's or an outsider's, or cannot
+    be opened, raises MuseQuestError.
+    """
+    strangers = strangers_of(profile)
+    if not strangers:
+        return
+    _check_strange(strangers, exhibits, profile)
+    numbered = list(enumerate(strangers))
+    held = [pair for pair in numbered if pair[0] % VALIDATED == 1]
+    by_split = {"train": [pair for pair in numbered if pair not in held], "validation": held}
+    for split in LEARNING:
+        own, share = by_split[split], profile.strangers_share
+        count, altered = max(1, round(rows[split] * share / (1 - share))), 0
+        shown: dict[int, int] = {}
+        for place in range(count):
+            number, stranger = own[place % len(own)]
+            turn = shown[number] = shown.get(number, -1) + 1
+            # Evenly as often a copy as training's exhibits are; a photo stands there itself once.
+            copy = turn > 0 or (split == "train" and altered < copies * place)
+            altered += copy
+            yield split, _row(stranger, split, place, number, turn if copy else None), stranger
+
+
+def _row(
+    stranger: Stranger, split: str, place: int, number: int, turn: int | None
+) -> dict[str, Any]:
+    """A row; `turn` is the number of its photo's altered copy, None where it is as it was taken."""
+    original = f"stranger-{number:03d}.jpg"
+    name = original if turn is None else f"stranger-{number:03d}-{turn:02d}.jpg"
+    image = prepared_photo(stranger.path)
+    if turn is not None:
+        seed = int.from_bytes(name.encode(), "big") % 2**32
+        image = Image.fromarray(pipeline(seed)(image=np.asarray(image))["image"])
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=JPEG_QUALITY)
+    answer = stranger.answer or WORDINGS[(place + number) % len(WORDINGS)].format(
+        description=stranger.description
+    )
+    return {
+        "image": {"bytes": buffer.getvalue(), "path": name},
+        "data_id": f"stranger-{split}-{place:03d}",
+        "item_name": STRANGER,
+        "image_name": name,
+        # A step without a common divisor with their number, so that neighbours differ.
+        "question": stranger.question or QUESTIONS[(place * 7) % len(QUESTIONS)],
+        "answer": answer,
+        "source_photo": original,
+        "augmented": turn is not None,
+        "temperature": None,
+        "track": None,
+    }
+
+
+def credits_of(met: Iterable[tuple[str, Stranger]]) -> list[dict[str, str]]:
+    """Rows of credits.csv, one a photo, for strangers and what their photos are called."""
+    return [
+        {"item_name": STRANGER, "image_name": name, "license": own.license, "credit": own.credit}
+        for name, own in sorted(dict(met).items())
+    ]
+
+
+def _check_strange(strangers: list[Stranger], exhibits: list[Path], profile: Profile) -> None:
+    """Raise MuseQuestError where a stranger's photo is one of an exhibit or of the evaluation."""
+    known = [("an exhibit of the collection", path, _seen(path)) for path in exhibits]
+    if profile.outsiders is not None:
+        folder = root() / profile.outsiders
+        if (path := folder / "outsiders.csv").is_file():
+            for row in read_whole_csv(path, ("photo",)):
+                photo = folder / row.cells["photo"].strip()
+                known.append(("an outsider that the evaluation shows", photo, _seen(photo)))
+    for stranger in strangers:
+        own = _seen(stranger.path)
+        for what, path, other in known:
+            if same_photo(own, other):
+                raise MuseQuestError(
+                    f"The stranger {stranger.path} is the photo {path} of {what}; take it out of "
+                    "strangers.csv."
+                )
+
+
+def _seen(path: Path) -> Likeness:
+    return likeness(open_photo(path))
+
+
+def dialogs_table(collection: str) -> pd.DataFrame:
+    """split, item_name, source_photo, question and answer of all rows of a dataset."""
+    columns, parts = ["data_id", "item_name", "image_name", "source_photo", "dialog"], []
+    for split in SPLITS:
+        table = pq.read_table(split_path(collection, split), columns=columns)
+        said = [given(row) for row in table.to_pylist()]
+        parts.append(
+            table.to_pandas()[["item_name", "source_photo"]].assign(
+                split=split,
+                question=[each["question"] for each in said],
+                answer=[each["ground_truth"] for each in said],
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def told(table: pd.DataFrame) -> dict[str, Any]:
+    """What card and audit say of the strangers among a dataset's rows; {} without any.
+
+    `table` has split, item_name, source_photo, question and answer of all rows.
+    """
+    own = table[table["item_name"] == STRANGER]
+    if own.empty:
+        return {}
+    photos = {split: set(of["source_photo"]) for split, of in own.groupby("split")}
+    return {
+        "rows": {split: int((own["split"] == split).sum()) for split in LEARNING},
+        "share": {
+            split: round(float((table[table["split"] == split]["item_name"] == STRANGER).mean()), 4)
+            for split in LEARNING
+        },
+        "photos": {split: len(photos.get(split, ())) for split in LEARNING},
+        "photos_in_both": sorted(photos.get("train", set()) & photos.get("validation", set())),
+        "questions": int(own["question"].nunique()),
+        "answers": int(own["answer"].nunique()),
+        "example": own["answer"].iloc[0],
+    }
