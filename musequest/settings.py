@@ -46,11 +46,11 @@ class Profile:
     evaluation_split: str = "test"  # the split that is answered and scored
     # Folder of photos from outside the collection, relative to the repository; null for none.
     outsiders: str | None = "assets/pocket_outsiders"
-    require_review: bool = False  # whether only what a curator approved is learned
     # Folder of photos of things that are not in the collection, which the docent learns to say it
     # does not know, relative to the repository; null for none.
     strangers: str | None = None
     strangers_share: float = 0.15  # of the rows of training and of validation
+    require_review: bool = False  # whether only what a curator approved is learned
     language: str = ENGLISH  # of the museum's texts and the dialogs, a code of ISO 639-1
     seed: int = 0  # of augmentation and dialogs
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments

@@ -181,7 +181,7 @@ def review(
 
 @command(
     COLLECTION,
-    option("--profile", "whose strangers and review count (default: none do)", metavar="P"),
+    option("--profile", "whose strangers are added, which may require a review", metavar="P"),
 )
 def dataset(collection: str, profile: str | None) -> None:
     """Join photos and dialogs, write the dataset and audit it."""
@@ -313,6 +313,31 @@ def ask(profile: str, approach: str, photo: str, question: list[str], settings: 
     """Ask the base model, a tuned one or another local system about a photo of your own."""
     chosen = _profile(profile, settings, system=approach)
     print("\n\n".join(systems.ask(chosen, photo, *question, system=approach)))
+
+
+@command(
+    PROFILE,
+    approach("or base, retrieval, rag"),
+    option("--strict", "leave out what no catalogue sentence bears out", action="store_true"),
+    option("--host", "address to listen on (default: 127.0.0.1)", default="127.0.0.1"),
+    option("--port", "to listen on (default: 8000)", type=int, default=8000, metavar="N"),
+    option("--public-url", "where visitors reach it, for QR codes", metavar="URL"),
+    option(
+        "--keep-questions",
+        "write down, without photos, those that found no answer",
+        action="store_true",
+    ),
+    settings(),
+)
+def serve(profile: str, approach: str, settings: list[str], **options: Any) -> None:
+    """Let visitors talk to a docent: a page for their phones, and the same over HTTP."""
+    chosen = _profile(profile, settings, system=approach)
+    from ..finetuning.records import check_ready
+
+    check_ready(chosen, approach)
+    from ..serving.server import serve
+
+    serve(chosen, approach, **options)
 
 
 @command(

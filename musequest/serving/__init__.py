@@ -1,11 +1,22 @@
 """A trained docent at work: asked about a photo, it answers and shows where it knows that from.
 
+    from musequest.serving import Guide, serve
+
 In: a finished run, or another system, and the collection it is about. `sources` finds the catalogue
-sentences that bear an answer out, `desk` is the page on which a curator reviews what is learned.
+sentences that bear an answer out, `guide` puts recognition, answer and sources together; `server`
+is the page on which visitors talk to it, in `batching`'s line, `desk` the one on which a curator
+reviews what is learned. Both stand on `web`.
 """
 
 from ..lazy import public
 
 __getattr__, __dir__, __all__ = public(
-    __name__, {"desk": ["open_desk"], "sources": ["Entry", "Sentence"]}
+    __name__,
+    {
+        "desk": ["open_desk"],
+        "guide": ["Answer", "Guide", "Question"],
+        "server": ["DocentPages", "serve"],
+        "sources": ["Entry", "Sentence"],
+        "web": ["in_thread"],
+    },
 )
