@@ -2,10 +2,10 @@
 
     from musequest.serving import Guide, serve
 
-In: a finished run, or another system, and the collection it is about. `sources` finds the catalogue
-sentences that bear an answer out, `guide` puts recognition, answer and sources together; `server`
-is the page on which visitors talk to it, in `batching`'s line, `desk` the one on which a curator
-reviews what is learned. Both stand on `web`.
+In: a finished run, or another system, and the collection it is about. `reading` reads what a
+sentence states, `sources` finds the catalogue sentences that bear it out, `guide` puts recognition,
+answer and sources together; `server` is the page on which visitors talk to it, in `batching`'s
+line, `desk` the one on which a curator reviews what is learned. Both stand on `web`.
 """
 
 from ..lazy import public
