@@ -42,6 +42,9 @@ def test_a_withheld_exhibit_is_not_told_at_once_and_the_next_training_leaves_it_
     assert told.title is None and not told.sentences and told.record_url is None
     assert "Sela" not in f"{told} {told.as_json()}" and BOWL not in f"{told.as_json()}"
     assert open_gate(profile).recognise([question.photo])[0].item_name is None
+    gate, guide.gate = guide.gate, None  # then nobody knows what a photo shows
+    assert guide.answer([question])[0].text == "I do not know this one."
+    guide.gate = gate
     decide("t", Decision(BOWL, "open", "Ada"), 1)
     assert guide.answer([question])[0].title == "The Sela Bowl"
     decide("t", Decision(BOWL, "withheld", "Ada"), 2)
