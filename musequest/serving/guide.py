@@ -170,7 +170,9 @@ class Guide:
         """
         rows = [question_row(each.photo, each.text) for each in questions]
         seen = self._recognised([each.photo for each in questions])
-        asked = [place for place, each in enumerate(seen) if each.item_name or not self.gate]
+        # Without a gate nobody knows whether a photo shows what is withheld.
+        unsure = self.gate is not None or bool(withheld(self.profile.collection))
+        asked = [place for place, each in enumerate(seen) if each.item_name or not unsure]
         told = dict.fromkeys(range(len(rows)), "")
 
         def tell(place: int, text: str) -> None:
