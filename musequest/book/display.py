@@ -6,12 +6,15 @@ are shown as small JPEGs, so that a notebook with its outputs stays small; all t
 
 import base64
 import html
+import importlib.util
 import io
 import itertools
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from ..photos import open_photo
 
 THUMBNAIL, TILE = 72, 128
 ANSWERS = ("answer_1", "answer_2", "answer_3")  # the names that exercises give to answers
+WHOLE = ".turn:not([aria-busy])"  # an answer on a docent's page that has ended
 LEARNED = "background:#ffe08a;color:#000"
 
 
@@ -274,3 +278,41 @@ def page(path: Path) -> HTML:
     size = path.stat().st_size / 1e6
     shown = html.escape(link)
     return HTML(f'<a href="{shown}" target="_blank">{shown}</a> ({size:.1f} MB)')
+
+
+def data_url(photo: Path) -> str:
+    """A photo as OpenAI's chat format takes it, a JPEG in base64."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(open_photo(photo), 90)).decode()
+
+
+def docent_page(address: str, photo: Path, question: str = "", width: int = 390) -> Image | str:
+    """A picture of a served docent's page, `width` px wide, after a photo and a question.
+
+    Chromium is driven as a visitor would (Playwright). Without one, a sentence says so.
+    """
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None or importlib.util.find_spec("playwright") is None:
+        return f"Open {address} yourself: no browser (Chromium, Playwright) is here to draw it."
+    with ThreadPoolExecutor(1) as thread:  # beside the loop of the notebook
+        drawn = thread.submit(_draw_page, browser, address, photo, question, width).result()
+    colours = Photo.open(io.BytesIO(drawn)).convert("RGB").quantize(128)
+    colours.save(small := io.BytesIO(), "PNG", optimize=True)
+    return Image(small.getvalue(), format="png", width=width, alt="The docent's page")
+
+
+def _draw_page(browser: str, address: str, photo: Path, question: str, width: int) -> bytes:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(reduced_motion="reduce", color_scheme="light")
+        page.set_viewport_size({"width": width, "height": 844})
+        page.goto(address)
+        page.set_input_files("#file", photo)
+        page.wait_for_selector(WHOLE, state="attached", timeout=120_000)
+        if question:
+            page.fill("#question", question)
+            page.press("#question", "Enter")
+            page.wait_for_selector(f"{WHOLE} >> nth=1", state="attached", timeout=120_000)
+        page.wait_for_timeout(200)  # until it is drawn
+        return page.screenshot()

@@ -48,10 +48,11 @@ WALK = (
     "2_model_finetuning/2.6_full_finetuning_with_fsdp/full_finetuning_with_fsdp.ipynb",
     "3_model_evaluation/3.1_finetuned_vs_openai/finetuned_vs_openai.ipynb",
     "3_model_evaluation/3.2_finetuned_vs_retrieval/finetuned_vs_retrieval.ipynb",
+    "3_model_evaluation/3.3_talking_docent/talking_docent.ipynb",
 )
 # One approach and its scores, over in minutes. `make six` walks the other approaches.
 OTHERS = WALK[5:10]
-LONGER = WALK[-1:]  # what the demo leaves out unless asked for
+LONGER = WALK[-2:]  # what the demo leaves out unless asked for
 DEMO = tuple(name for name in WALK if name not in (*OTHERS, *LONGER))
 LARGEST_KB = 400
 WIDGET = "application/vnd.jupyter.widget-view+json"

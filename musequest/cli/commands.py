@@ -307,12 +307,42 @@ def infer(
         default=[],
         metavar="Q",
     ),
+    option("--strict", "leave out what nothing in the catalogue bears out", action="store_true"),
+    option("--json", "a JSON object a question", action="store_true", dest="json_lines"),
     settings(),
 )
-def ask(profile: str, approach: str, photo: str, question: list[str], settings: list[str]) -> None:
+def ask(
+    profile: str,
+    approach: str,
+    photo: str,
+    question: list[str],
+    strict: bool,
+    json_lines: bool,
+    settings: list[str],
+) -> None:
     """Ask the base model, a tuned one or another local system about a photo of your own."""
+    from ..finetuning.records import check_ready
+    from ..photos import prepared_photo
+    from ..systems.answering import QUESTION, check_question
+
     chosen = _profile(profile, settings, system=approach)
-    print("\n\n".join(systems.ask(chosen, photo, *question, system=approach)))
+    texts = question or [QUESTION]
+    for text in texts:
+        check_question(text)
+    shown = prepared_photo(photo)
+    check_ready(chosen, approach)
+    from ..serving import Guide, Question
+
+    guide = Guide(chosen, approach, strict=strict)
+    answers = guide.answer([Question(shown, text) for text in texts])
+    if json_lines:
+        told = [json.dumps(answer.as_json(), ensure_ascii=False) for answer in answers]
+        print("\n".join(told))
+    elif guide.ungated:
+        print("\n\n".join(answer.text for answer in answers))
+    else:
+        heads = [f"> {text}\n\n" if len(texts) > 1 else "" for text in texts]
+        print("\n\n\n".join(f"{head}{own}" for head, own in zip(heads, answers, strict=True)))
 
 
 @command(

@@ -69,7 +69,7 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
     A `profile` that names `strangers` has them added (`strangers`). Returns path, fingerprint,
     number of exhibits, and rows by split. An exhibit without its 15 photos or pairs is reported
     and left out; more than 10 % of them raises MuseQuestError, as does a stranger that is none.
-    What a curator withheld stays out, and with a `profile` of `require_review` all that none
+    What a curator withheld stays out, and with `require_review` in the profile all that none
     approved. Then an exhibit has fewer rows, the last of training being absent; those with none
     left to learn from are told in one sentence, and MuseQuestError is raised where that is so of
     all.
@@ -77,12 +77,13 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
     folder, review = collection_dir(collection), read_review(collection)
     required = profile is not None and profile.require_review
     clear_temporaries(folder / "dataset")
-    exhibits = [each for each in load_exhibits(collection) if each.item_name not in review.withheld]
+    exhibits = load_exhibits(collection)
     if any(exhibit.item_name == STRANGER for exhibit in exhibits):
         raise MuseQuestError(
             f"An exhibit is called '{STRANGER}', as photos are that show none; give it another "
             "item_name."
         )
+    exhibits = [each for each in exhibits if each.item_name not in review.withheld]
     photos = _by_exhibit(read_table("photos", folder / "photos.parquet"), "slot")
     pairs = _by_exhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")
     taken = {name: review.taken(rows, required) for name, rows in pairs.items()}
@@ -122,8 +123,8 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
     write_credits(folder / "dataset/credits.csv", used, names, credits_of(met.values()))
     columns = (*PROVENANCE, *(REVIEWED if review else ()))
     told_by = _provenance(used, taken, columns)
-    told_by = [*told_by, *({"data_id": row, "writer": STRANGERS} for row in met)]
-    write_csv(folder / "dataset/provenance.csv", columns, told_by)
+    strange = ({"data_id": row, "writer": STRANGERS} for row in met)
+    write_csv(folder / "dataset/provenance.csv", columns, [*told_by, *strange])
     write_card(collection)
     return {
         "path": str(folder / "dataset"),

@@ -39,7 +39,7 @@ from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
 from .review import check_learned
 from .split import SPLITS, STRANGER, fingerprint, split_path
-from .strangers import dialogs_table
+from .strangers import dialogs_table, told
 
 # What a dataset consists of. Whatever else lies in its folder stays there.
 FILES = ("README.md", "credits.csv", "provenance.csv", *(
@@ -212,9 +212,10 @@ def write_card(collection: str) -> None:
     exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
     credits = list(credit_rows(exhibits))
     dialogs = read_table("dialogs", folder / "dialogs.parquet")
-    dialogs, told = dialogs[dialogs["item_name"].isin(names)], folder / "dataset/provenance.csv"
-    options = {"dtype": str, "keep_default_na": False}
-    provenance = pd.read_csv(told, **options) if told.is_file() else pd.DataFrame()
+    dialogs, provenance = dialogs[dialogs["item_name"].isin(names)], pd.DataFrame()
+    if (path := folder / "dataset/provenance.csv").is_file():
+        provenance = pd.read_csv(path, dtype=str, keep_default_na=False)
+        provenance = provenance[provenance["dialog_id"] != ""]  # no strangers
     words = provenance.get("review", pd.Series(dtype=str))
     reviewed = words.replace("", "not reviewed").value_counts()
     if len(reviewed):

@@ -237,20 +237,12 @@ def check_dialogs(collection: str) -> list[dict[str, Any]]:
 
 def overview(collection: str) -> pd.DataFrame:
     """How far the review is: a row an exhibit, and one for all."""
-    review = read_review(collection)
-    rows = [
-        {
-            "exhibit": row["item_name"],
-            "state": word.decision if (word := review.of(row)) else "open",
-        }
-        for row in check_dialogs(collection)
-    ]
-    table = pd.DataFrame(rows)
-    counts = pd.crosstab(table["exhibit"], table["state"])
-    counts = counts.reindex(columns=[*TAKEN, "withheld", "open"], fill_value=0)
+    review, table = read_review(collection), pd.DataFrame(_sheet(collection))
+    counts = pd.crosstab(table["item_name"], table["review"].replace("", "open"))
+    counts = counts.reindex(columns=[*DECISIONS], fill_value=0)
     counts.loc["all"] = counts.sum()
     counts["exhibit withheld"] = ["yes" if name in review.withheld else "" for name in counts.index]
-    return counts.rename_axis(columns=None)
+    return counts.rename_axis(index="exhibit", columns=None)
 
 
 def write_sheet(collection: str, path: Path) -> int:

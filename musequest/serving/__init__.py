@@ -1,8 +1,11 @@
 """A trained docent at work: asked about a photo, it answers and shows where it knows that from.
 
-In: a finished run, or another system, and the collection it is about. `sources` finds the catalogue
-sentences that bear an answer out, `desk` is the page on which a curator reviews what is learned,
-`server` the page for visitors, over the `web` base that both stand on.
+    from musequest.serving import Guide, serve
+
+In: a finished run, or another system, and the collection it is about. `reading` reads what a
+sentence states, `sources` finds the catalogue sentences that bear it out, `guide` puts recognition,
+answer and sources together; `server` is the page on which visitors talk to it, in `batching`'s
+line, `desk` the one on which a curator reviews what is learned. Both stand on `web`.
 """
 
 from ..lazy import public
@@ -11,7 +14,9 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         "desk": ["open_desk"],
+        "guide": ["Answer", "Guide", "Question"],
         "server": ["DocentPages", "serve"],
         "sources": ["Entry", "Sentence"],
+        "web": ["in_thread"],
     },
 )

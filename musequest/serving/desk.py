@@ -48,7 +48,7 @@ class Asked(TypedDict):
     decision: DecisionLine
 
 
-@dataclass(frozen=True)
+@dataclass
 class Texts:
     """What a collection says, as its files stood at one moment."""
 
@@ -56,16 +56,16 @@ class Texts:
     exhibits: dict[str, Exhibit]
     dialogs: dict[str, dict[str, Any]]  # dialog_id -> row, in the order of the exhibits
     sensitive: SensitiveWords
-    known: dict[tuple[str, str, str], list[Flag]] = field(default_factory=dict)
+    flagged: dict[tuple[str, str, str], list[Flag]] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def flags(self, dialog: dict[str, Any]) -> list[Flag]:
         """What to look at; of each text this is found once."""
         exhibit = self.exhibits[dialog["item_name"]]
         key = (exhibit.item_name, dialog["question"], dialog["answer"])
-        if key not in self.known:
-            self.known[key] = flags_of(exhibit, dialog, self.sensitive)
-        return self.known[key]
+        if key not in self.flagged:
+            self.flagged[key] = flags_of(exhibit, dialog, self.sensitive)
+        return self.flagged[key]
 
     def sentences(self, dialog: dict[str, Any]) -> list[dict[str, Any]]:
         """The sentences of the answer, each with the statement that bears it out, or null."""

@@ -37,6 +37,7 @@ from starlette.types import ASGIApp
 from typing_extensions import TypedDict
 
 from ..creation.exhibits import Exhibit, load_exhibits
+from ..creation.review import withheld
 from ..creation.texts import flaw_of
 from ..errors import MuseQuestError
 from ..files import parse_json
@@ -170,8 +171,9 @@ class DocentPages:
         return site(routes, names=[name] if name else [], lifespan=lifespan)
 
     def shown(self) -> dict[str, Exhibit]:
-        """The exhibits of which something is told."""
-        return self.exhibits
+        """The exhibits but for those that a curator withheld, which is looked up each time."""
+        hidden = withheld(self.profile.collection)
+        return {name: each for name, each in self.exhibits.items() if name not in hidden}
 
     def _exhibit(self, request: Request) -> Exhibit:
         """The exhibit of the request's path; one that is not told of is not there."""

@@ -20,10 +20,11 @@ import mimetypes
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import resources
+from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -291,6 +292,21 @@ def run(make: Callable[[], ASGIApp], host: str, port: int) -> None:
         print(f"Open http://{where}:{listening.getsockname()[1]}/ (Ctrl-C ends it).", flush=True)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def in_thread(app: ASGIApp) -> Iterator[str]:
+    """The address of an application, served beside what the block does; for notebooks and tests."""
+    with _listening("127.0.0.1", 0) as listening:
+        config = uvicorn.Config(app, log_level="critical", ws="none", server_header=False)
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def _listening(host: str, port: int) -> socket.socket:

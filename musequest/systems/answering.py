@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from ..creation.dataset import messages
 from ..creation.split import exhibit_rows
@@ -21,7 +22,7 @@ from ..creation.texts import flaw_of
 from ..errors import LOGGER, MuseQuestError
 from ..home import run_dir
 from ..photos import prepared_photo
-from ..predictions import Rows, System, answers_of
+from ..predictions import OnWords, Rows, System, answers_of
 from ..settings import Profile, load_profile
 from .conditions import CONDITIONS, asked_under, rows_under
 from .registry import check_name, finished_runs, ordered, runs_dir
@@ -84,14 +85,26 @@ def ask(
     a question that is empty, too long or holds a chat template's markers, and a system that cannot
     answer raise MuseQuestError.
     """
-    rows = _rows_about(Path(photo), questions or (QUESTION,))
-    profile, system = _opened(profile, system)
-    _check_local(system, "choose a local system")
+    photo = Path(photo)
+    shown = prepared_photo(photo)
+    rows = [question_row(shown, each, photo) for each in questions or (QUESTION,)]
+    profile = load_profile(profile) if isinstance(profile, str) else profile
+    return spoken(open_local(profile, system), rows)
+
+
+def spoken(system: System, rows: Rows, on_words: OnWords | None = None) -> list[str]:
+    """A system's answers to rows of no dataset, whose photos are not kept; problems are logged.
+
+    Systems that make their answers word by word call `on_words`.
+    """
     from ..finetuning.vision import unkept
 
-    system.problems = []
-    with unkept():
-        answers = [row["answer"] for row in system.answer(rows, progress=False)]
+    system.problems, system.on_words = [], on_words
+    try:
+        with unkept():
+            answers = [row["answer"] for row in system.answer(rows, progress=False)]
+    finally:
+        system.on_words = None
     for problem in system.problems:
         LOGGER.warning("%s: %s", system.name, problem)
     return answers
@@ -173,6 +186,13 @@ def known_systems() -> dict[str, type[System]]:
     return found
 
 
+def open_local(profile: Profile, system: str | System) -> System:
+    """A system that may be asked about any photo; MuseQuestError at one whose answers cost."""
+    system = open_system(profile, system) if isinstance(system, str) else system
+    _check_local(system, "choose a local system")
+    return system
+
+
 def _opened(profile: Profile | str, system: str | System, **options: Any) -> tuple[Profile, System]:
     """Profile and system, read and opened where only their names are given."""
     profile = load_profile(profile) if isinstance(profile, str) else profile
@@ -194,18 +214,24 @@ def _answered_systems(profile: Profile) -> list[str]:
     return ordered(name for name in names if name in known)
 
 
-def _rows_about(photo: Path, questions: tuple[str, ...]) -> Rows:
-    """The questions as rows of a dataset."""
-    for question in questions:
-        if flaw := flaw_of(LABEL.sub("", question)):
-            raise MuseQuestError(f"The question {question!r} {flaw}; write it as plain text.")
-        if len(question) > LONGEST_QUESTION:
-            raise MuseQuestError(
-                f"The question '{question[:40]}...' has {len(question):,} characters; ask with "
-                f"{LONGEST_QUESTION} at most."
-            )
-    shown = {"image": prepared_photo(photo), "item_name": photo.stem, "image_name": photo.name}
-    return [
-        {**shown, "data_id": repr(question), "dialog": messages(question.strip(), UNKNOWN)}
-        for question in questions
-    ]
+def check_question(question: str) -> None:
+    """Raise MuseQuestError at a question that is empty, too long or holds a template's markers."""
+    if flaw := flaw_of(LABEL.sub("", question)):
+        raise MuseQuestError(f"The question {question!r} {flaw}; write it as plain text.")
+    if len(question) > LONGEST_QUESTION:
+        raise MuseQuestError(
+            f"The question '{question[:40]}...' has {len(question):,} characters; ask with "
+            f"{LONGEST_QUESTION} at most."
+        )
+
+
+def question_row(shown: Image.Image, question: str, photo: Path = Path("photo")) -> dict[str, Any]:
+    """A question about a photo as a row of a dataset; MuseQuestError if `check_question` does."""
+    check_question(question)
+    return {
+        "image": shown,
+        "item_name": photo.stem,
+        "image_name": photo.name,
+        "data_id": repr(question),
+        "dialog": messages(question.strip(), UNKNOWN),
+    }

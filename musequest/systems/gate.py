@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -32,6 +32,7 @@ from PIL import Image
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
+from ..creation.review import withheld
 from ..creation.split import STRANGER, exhibit_rows, load_split
 from ..errors import MuseQuestError
 from ..files import read_remade, write_json
@@ -102,9 +103,21 @@ class Gate:
         self.calibration = self._calibration()
 
     def recognise(self, photos: Sequence[Image.Image]) -> list[Recognition]:
-        """What each photo shows. Nothing of them is written: they are a visitor's."""
+        """What each photo shows, but nothing that a curator withheld, as of now.
+
+        Nothing of the photos is written: they are a visitor's.
+        """
+        hidden = withheld(self.profile.collection)
         with unkept():
-            return self._recognise(photos)
+            found = self._recognise(photos)
+        return [
+            replace(
+                each,
+                item_name=None if each.item_name in hidden else each.item_name,
+                nearest=tuple(own for own in each.nearest if own[0] not in hidden),
+            )
+            for each in found
+        ]
 
     def verdicts(self) -> Verdicts:
         """Of the photos that are evaluated, outsiders included; kept in verdicts.json."""

@@ -1,9 +1,10 @@
-"""A docent that is served: retrieval on a small drawn museum, with the pocket docent's eyes.
+"""A docent that is served: retrieval on a part of the pocket museum, with the pocket docent's eyes.
 
 It has all parts of one that was trained (gate, catalogue, batches) and needs no training.
 """
 
 import base64
+import csv
 import io
 import shutil
 from collections.abc import Iterator
@@ -12,42 +13,50 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PIECES, draw_photo
 from PIL import Image
-from served import served
 
 from musequest.__main__ import main
+from musequest.files import write_csv
+from musequest.home import root
 from musequest.serving import DocentPages, Guide
+from musequest.serving.web import in_thread
 from musequest.settings import load_profile
 
-BELL = "Harbour Bell of Ost"  # a yellow triangle
+EXHIBITS = 6  # of the pocket museum
+NAME, TITLE, MAKER = "heron_vase", "The Heron Vase of Lowfen", "the Lowfen kilns"
 PUBLIC = "https://docent.example/ask"  # where visitors reach it, as its labels say
 SETTINGS = {"collection": "t", "outsiders": "null"}
 
 
 @contextmanager
-def talking(dialogs_home: Path, folder: Path) -> Iterator[str]:
-    """The address of a docent; its home, `folder`, is this process's while the block lasts."""
-    home = folder / "home"
-    shutil.copytree(dialogs_home, home)
+def talking(folder: Path) -> Iterator[str]:
+    """The address of a docent; its home, `folder`/home, is this process's while the block lasts."""
+    source, museum = root() / "assets/pocket_museum", folder / "museum"
+    with (source / "exhibits.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[:EXHIBITS]
+    for row in rows:
+        shutil.copytree(source / "photos" / row["item_name"], museum / "photos" / row["item_name"])
+    write_csv(museum / "exhibits.csv", rows[0], rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MUSEQUEST_HOME", str(home))
-        assert main(["dataset", "--collection", "t"]) == 0
+        patch.setenv("MUSEQUEST_HOME", str(folder / "home"))
+        of_folder = ["folder", str(museum)]
+        collected = ["augment", "--processes", "1"], ["synthesize"], ["dataset"]
+        for step in (["collect", *of_folder], *collected):
+            assert main([*step, "--collection", "t"]) == 0
         profile = load_profile("pocket", SETTINGS)
         pages = DocentPages(profile, "retrieval", PUBLIC, keep_questions=True)
-        with served(pages.site(Guide(profile, "retrieval"))) as address:
+        with in_thread(pages.site(Guide(profile, "retrieval"))) as address:
             yield address
 
 
-def bell() -> bytes:
+def vase() -> bytes:
     """A photo of an exhibit, as a visitor takes it."""
-    _, kind, colour, _ = PIECES[2]
-    return as_file(draw_photo(kind, colour, 1))
+    return (root() / "assets/pocket_museum/photos/heron_vase/00.jpg").read_bytes()
 
 
 def stranger() -> bytes:
     """A photo of something else."""
-    return as_file(Image.effect_mandelbrot((320, 240), (-2, -1, 1, 1), 60).convert("RGB"))
+    return (root() / "assets/pocket_outsiders/photos/00.jpg").read_bytes()
 
 
 def as_file(photo: Image.Image, kind: str = "JPEG", **how: Any) -> bytes:

@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
-from served import served
 
 from musequest.creation.dialogs import synthesize
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.review import Decision, decide, read_review, review_path, withheld
 from musequest.serving import open_desk
 from musequest.serving.desk import Desk
+from musequest.serving.web import in_thread
 from musequest.tables import read_table, write_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -36,7 +36,7 @@ def address(
     shutil.copytree(dialogs_home / "data", home / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))
-        with served(open_desk("t")) as where:
+        with in_thread(open_desk("t")) as where:
             yield where, home / "data/t"
 
 

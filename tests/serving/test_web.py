@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from served import served
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -44,7 +43,7 @@ ROUTES = [
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     app = web.site(ROUTES, names=["docent.example"], most_bytes=MOST, a_minute=10**6)
-    with served(app) as where:
+    with web.in_thread(app) as where:
         yield where
 
 
@@ -139,7 +138,7 @@ def test_a_request_has_bounds_whether_it_tells_its_size_or_not(address: str):
 
 def test_one_that_stops_in_the_middle_is_let_go(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(web, "BODY_SECONDS", 0.2)
-    with served(web.site(ROUTES)) as address:
+    with web.in_thread(web.site(ROUTES)) as address:
         port = int(address.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as slow:
             slow.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf")
@@ -147,7 +146,7 @@ def test_one_that_stops_in_the_middle_is_let_go(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_who_asks_very_often_waits_and_others_do_not():
-    with served(web.site(ROUTES, a_minute=5)) as address:
+    with web.in_thread(web.site(ROUTES, a_minute=5)) as address:
         by = [
             asked(address, "POST", headers={"X-Forwarded-For": visitor})
             for visitor in [*["10.0.0.1"] * 6, "10.0.0.2", "2001:db8::1"]

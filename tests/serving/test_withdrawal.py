@@ -11,7 +11,9 @@ from musequest.creation.dataset import build_dataset
 from musequest.creation.review import Decision, decide, read_review, text_digest
 from musequest.errors import MuseQuestError
 from musequest.finetuning import train
-from musequest.systems import ask
+from musequest.photos import prepared_photo
+from musequest.serving import Guide, Question
+from musequest.systems import ask, open_gate
 from musequest.tables import read_table
 
 BOWL = "the-sela-bowl"
@@ -31,8 +33,21 @@ def test_a_withheld_exhibit_is_not_told_at_once_and_the_next_training_leaves_it_
     build_dataset("t")
     first = train(profile, progress=False)
     assert ask(profile, photo, system="retrieval")[0] in answers
+    guide, question = Guide(profile, "lora"), Question(prepared_photo(photo), "What is this?")
+    (told,) = guide.answer([question])
+    assert told.title == "The Sela Bowl"
     decide("t", Decision(BOWL, "withheld", "Ada"), 0)
     assert ask(profile, photo, system="retrieval")[0] not in answers
+    (told,) = guide.answer([question])  # by what is loaded already
+    assert told.title is None and not told.sentences and told.record_url is None
+    assert "Sela" not in f"{told} {told.as_json()}" and BOWL not in f"{told.as_json()}"
+    assert open_gate(profile).recognise([question.photo])[0].item_name is None
+    gate, guide.gate = guide.gate, None  # then nobody knows what a photo shows
+    assert guide.answer([question])[0].text == "I do not know this one."
+    guide.gate = gate
+    decide("t", Decision(BOWL, "open", "Ada"), 1)
+    assert guide.answer([question])[0].title == "The Sela Bowl"
+    decide("t", Decision(BOWL, "withheld", "Ada"), 2)
     capsys.readouterr()
     assert main(["train", "--profile", str(tmp_path / "tiny.yaml"), "--fresh"]) == 1
     assert (

@@ -1,0 +1,238 @@
+"""The guide: it knows what it sees or says that it does not, and shows whence it knows the rest."""
+
+import json
+import logging
+from dataclasses import asdict, replace
+
+import pytest
+from PIL import Image
+from tiny_dialogs import write_dataset, write_profile
+
+from musequest.__main__ import main
+from musequest.creation.dataset import load_split
+from musequest.creation.exhibits import Exhibit
+from musequest.errors import MuseQuestError
+from musequest.home import root
+from musequest.predictions import System
+from musequest.serving import Guide, Question
+from musequest.serving import guide as guides
+from musequest.settings import load_profile
+from musequest.systems.gate import Recognition
+from musequest.tables import write_table
+
+RED, BLUE, GREY = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "grey"))
+COIN = root() / "assets/pocket_outsiders/photos/09.jpg"
+JUG = Exhibit(
+    item_id=1,
+    item_name="jug",
+    title="The Red Jug",
+    link="https://example.org/jug",
+    record="M-1",
+    description="The Red Jug was made by Ilse Varn in 1742. It is 12 cm high and leaks.",
+    photos=[],
+    license="CC0",
+    credit="A museum",
+)
+BOWL = replace(
+    JUG, item_id=2, item_name="bowl", title="The Blue Bowl", link="javascript:alert(1)", record=""
+)
+
+
+class Speaker(System):
+    """Says what it was given, word by word."""
+
+    name = "speaker"
+    says = "It was made in 1742. It was stolen in 1950. It is 12 cm high."
+
+    def asked(self, split):
+        return {}
+
+    def answer(self, rows, *, progress=True):
+        self.shown = list(rows)
+        for place in range(len(rows)):
+            words = self.says.split()
+            for count in range(1, len(words) + 1):
+                if self.on_words:
+                    self.on_words(place, " ".join(words[:count]))
+        return [{"answer": self.says} for _ in rows]
+
+
+class ByColour:
+    """Recognises by the colour of a photo's first pixel."""
+
+    def recognise(self, photos):
+        names = {(255, 0, 0): "jug", (0, 0, 255): "bowl"}
+        found = [names.get(photo.getpixel((0, 0))) for photo in photos]
+        near = {"jug": 0.2, "bowl": 0.1}
+        return [
+            Recognition(
+                name,
+                0.9 if name else 0.2,
+                0.5,
+                tuple(sorted((near | ({name: 0.9} if name else {})).items(), key=lambda e: -e[1])),
+            )
+            for name in found
+        ]
+
+
+@pytest.fixture
+def opened(home, monkeypatch):
+    """A guide through two exhibits, and what a curator withholds of them."""
+    hidden = set()
+    monkeypatch.setattr(guides, "load_exhibits", lambda collection: [JUG, BOWL])
+    monkeypatch.setattr(guides, "open_gate", lambda profile: ByColour())
+    monkeypatch.setattr(guides, "withheld", lambda collection: frozenset(hidden))
+    profile = load_profile("pocket")
+
+    def open_guide(**options):
+        language = options.pop("language", "en")
+        return Guide(replace(profile, language=language), Speaker(profile), **options)
+
+    return open_guide, hidden
+
+
+def test_each_sentence_stands_beside_what_bears_it_out(opened):
+    guide = opened[0]()
+    (answer,) = guide.answer([Question(RED, "How old is it?")])
+    assert answer.text == Speaker.says and answer.left_out == 0
+    assert [each.source and each.source[:12] for each in answer.sentences] == [
+        "The Red Jug ",
+        None,
+        "It is 12 cm ",
+    ]
+    assert (answer.title, answer.record, answer.record_url) == (JUG.title, "M-1", JUG.link)
+    assert (answer.credit, answer.license) == ("A museum", "CC0")
+    assert answer.nearest == (("The Red Jug", 0.9), ("The Blue Bowl", 0.1))
+    lines = str(answer).splitlines()
+    assert max(map(len, lines)) <= 80 and "  - nothing bears this out" in lines
+    assert "Record:   M-1, https://example.org/jug" in lines
+    assert json.loads(json.dumps(answer.as_json()))["sentences"][1]["source"] is None
+
+
+def test_strict_leaves_out_what_nothing_bears_out_and_counts_it(opened):
+    guide = opened[0](strict=True)
+    (answer,) = guide.answer([Question(RED, "How old is it?")])
+    assert answer.text == "It was made in 1742. It is 12 cm high." and answer.left_out == 1
+    assert all(each.source for each in answer.sentences)
+    guide.system.says = "It was stolen in 1950."
+    (answer,) = guide.answer([Question(RED, "What happened to it?")])
+    assert answer.text.startswith("I have nothing to say") and answer.left_out == 1
+    guide.system.says = ""
+    assert guide.answer([Question(RED, "And?")])[0].text.startswith("I have nothing to say")
+
+
+def test_a_photo_near_to_no_exhibit_is_not_shown_to_the_docent(opened):
+    guide = opened[0]()
+    answers = guide.answer([Question(photo, "What is this?") for photo in (GREY, RED, GREY)])
+    assert len(guide.system.shown) == 1
+    unknown, known, again = answers
+    assert unknown == again and known.title == "The Red Jug"
+    assert unknown.text == (
+        "I do not know this one. It resembles The Red Jug or The Blue Bowl a little, but I am not "
+        "sure."
+    )
+    assert unknown.title is None and not unknown.sentences and unknown.record_url is None
+    assert "Nearest:  The Red Jug (0.20, from 0.50 on it is recognised)" in str(unknown)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("de", "Das kenne ich nicht."), ("ja", "存じません"), ("fi", "I do not")],
+)
+def test_it_says_so_in_the_language_of_the_museum(opened, language, words):
+    (answer,) = opened[0](language=language).answer([Question(GREY, "What is this?")])
+    assert words in answer.text and "The Red Jug" in answer.text
+
+
+def test_what_a_curator_withholds_is_not_known_from_that_moment_on(opened):
+    open_guide, hidden = opened
+    guide = open_guide()
+    assert guide.answer([Question(RED, "What is this?")])[0].title == "The Red Jug"
+    hidden.add("jug")
+    (answer,) = guide.answer([Question(RED, "What is this?")])
+    assert answer.title is None and "Jug" not in answer.text and "Blue Bowl" in answer.text
+    assert "Jug" not in json.dumps(answer.as_json())
+    hidden.add("bowl")
+    assert guide.answer([Question(RED, "?")])[0].text == "I do not know this one."
+    hidden.clear()
+    assert guide.answer([Question(RED, "What is this?")])[0].title == "The Red Jug"
+
+
+def test_only_addresses_of_the_web_are_links(opened):
+    (answer,) = opened[0]().answer([Question(BLUE, "What is this?")])
+    assert answer.title == "The Blue Bowl" and answer.record_url is answer.record is None
+
+
+def test_words_come_as_they_are_made_and_strictly_by_the_sentence(opened):
+    asked = [Question(GREY, "What is this?"), Question(RED, "How old is it?")]
+    told: list[tuple[int, str]] = []
+    answers = opened[0]().answer(asked, lambda *word: told.append(word))
+    own = [text for place, text in told if place == 1]
+    assert len(own) == len(Speaker.says.split()) and own[-1] == answers[1].text
+    assert [text for place, text in told if place == 0] == [answers[0].text]
+    told.clear()
+    opened[0](strict=True).answer(asked, lambda *word: told.append(word))
+    own = [text for place, text in told if place == 1]
+    assert own == ["It was made in 1742.", "It was made in 1742. It is 12 cm high."]
+    assert not any("1950" in text for _, text in told)
+
+
+def test_without_a_gate_nothing_is_claimed_silently(home, caplog):
+    profile = load_profile("pocket")
+    guide = Guide(profile, Speaker(profile))
+    (answer,) = guide.answer([Question(RED, "What is this?")])
+    assert answer.title is None and not any(each.source for each in answer.sentences)
+    assert "No exhibit is recognised and nothing borne out" in caplog.text
+    assert answer.as_json()["recognition"]["confidence"] is None
+    strict = Guide(profile, Speaker(profile), strict=True)
+    assert strict.answer([Question(RED, "?")])[0].text.startswith("I have nothing to say")
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_with_the_gate_itself_a_photo_of_training_is_recognised(home, tmp_path, tiny_docent):
+    write_dataset(home, "tiny")
+    rows = load_split("tiny", "train")
+    exhibits = [
+        {**asdict(JUG), "item_name": name, "title": f"The {name}", "facts": "{}", "splits": "{}"}
+        | {"photo_credits": "[]", "photo_digests": "[]", "photos": ["a.jpg"]}
+        for name in sorted({*rows["item_name"]})
+    ]
+    write_table("exhibits", home / "data/tiny/exhibits.parquet", exhibits)
+    guide = Guide(write_profile(tmp_path, tiny_docent), "retrieval")
+    assert not guide.ungated
+    answers = guide.answer([Question(row["image"], "Who made it?") for row in rows][:3])
+    assert [each.recognition.item_name for each in answers] == rows["item_name"][:3]
+    assert all(each.text and each.sentences and each.record_url for each in answers)
+
+
+@pytest.mark.parametrize("text", ["", "<image>What?", "What is this? " * 300])
+def test_a_question_that_cannot_be_asked_is_refused(opened, text):
+    with pytest.raises(MuseQuestError):
+        opened[0]().answer([Question(RED, text)])
+
+
+def test_ask_prints_it_and_gives_it_as_json(opened, monkeypatch, capsys):
+    profile = load_profile("pocket")
+    monkeypatch.setattr(guides, "open_local", lambda *_: Speaker(profile))
+    monkeypatch.setattr(ByColour, "recognise", lambda self, photos: [
+        Recognition("jug", 0.9, 0.5, (("jug", 0.9), ("bowl", 0.1))) for _ in photos
+    ])  # fmt: skip
+    typed = ["ask", "--profile", "pocket", "--approach", "base", "--photo", str(COIN)]
+    assert main([*typed, "--strict"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("It was made in 1742. It is 12 cm high.\n\nExhibit:  The Red Jug (0.90")
+    assert "Left out: 1 that nothing bears out" in told
+    questions = ["--question", "How old is it?", "--question", "Who made it?"]
+    assert main([*typed, *questions, "--json"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == second and first["sentences"][0]["source"].endswith("in 1742.")
+    assert main([*typed, *questions]) == 0
+    assert "> Who made it?\n\nIt was made in 1742." in capsys.readouterr().out
+
+
+def test_signs_that_steer_a_terminal_are_not_printed(opened, monkeypatch):
+    hostile = replace(JUG, title="The Red\x1b[2J Jug", credit="A <b>museum</b>\x07")
+    monkeypatch.setattr(guides, "load_exhibits", lambda collection: [hostile, BOWL])
+    (answer,) = opened[0]().answer([Question(RED, "What is this?")])
+    assert "\x1b" not in str(answer) and "\x07" not in str(answer)
+    assert "A <b>museum</b>" in str(answer)
