@@ -122,9 +122,9 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
     names = {row["path"]: row["source_photo"] for row in real}
     write_credits(folder / "dataset/credits.csv", used, names, credits_of(met.values()))
     columns = (*PROVENANCE, *(REVIEWED if review else ()))
-    told_by = _provenance(used, taken, columns)
-    told_by = [*told_by, *({"data_id": row, "writer": STRANGERS} for row in met)]
-    write_csv(folder / "dataset/provenance.csv", columns, told_by)
+    strangers = ({"data_id": row, "writer": STRANGERS} for row in met)
+    provenance = [*_provenance(used, taken, columns), *strangers]
+    write_csv(folder / "dataset/provenance.csv", columns, provenance)
     write_card(collection)
     return {
         "path": str(folder / "dataset"),

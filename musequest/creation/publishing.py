@@ -205,9 +205,9 @@ def write_card(collection: str) -> None:
     exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
     credits = list(credit_rows(exhibits))
     dialogs = read_table("dialogs", folder / "dialogs.parquet")
-    dialogs, told = dialogs[dialogs["item_name"].isin(names)], folder / "dataset/provenance.csv"
+    dialogs, path = dialogs[dialogs["item_name"].isin(names)], folder / "dataset/provenance.csv"
     options = {"dtype": str, "keep_default_na": False}
-    provenance = pd.read_csv(told, **options) if told.is_file() else pd.DataFrame()
+    provenance = pd.read_csv(path, **options) if path.is_file() else pd.DataFrame()
     words = provenance.get("review", pd.Series(dtype=str))
     reviewed = words.replace("", "not reviewed").value_counts()
     if len(reviewed):
