@@ -25,7 +25,7 @@ help:  ## list the commands
 
 setup: $(READY)  ## install everything into .venv (once; needs the network)
 
-$(READY): requirements.txt requirements-dev.txt requirements-serve.txt constraints.txt pyproject.toml
+$(READY): requirements.txt requirements-dev.txt requirements-notebooks.txt requirements-serve.txt constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found; install one, or name it: make PYTHON=/path/to/python setup." >&2; exit 1; }
 	@rm -f $@; echo "Setting up $(VENV) with $$($(PYTHON) --version); this takes a few minutes, once."
 	@start=$$SECONDS; \

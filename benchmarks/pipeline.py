@@ -31,7 +31,7 @@ from training import COLLECTION, SHAPES, Steps, profile_of
 
 from musequest.files import write_json
 from musequest.finetuning.checkpoints import RunFolder
-from musequest.finetuning.distributed import rank
+from musequest.finetuning.distributed import python, rank
 from musequest.finetuning.records import ROWS, RunRecord, hardware, peak_memory_gib, versions
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import build_trainer
@@ -72,7 +72,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
 def in_own_process(strategy: str, base: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """`measure` in fresh processes, one thread each."""
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={DEVICES}"]
-    command = [sys.executable, *(several if strategy == "1f1b" else []), __file__]
+    command = [python(), *(several if strategy == "1f1b" else []), __file__]
     command += ["--one", strategy, "--base", str(base)]
     for name in ("steps", "rows", "micro_batches", "photo_px", "text_tokens"):
         command += [f"--{name.replace('_', '-')}", str(getattr(chosen, name))]

@@ -24,7 +24,6 @@ import platform
 import random
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -39,6 +38,7 @@ from musequest.evaluation.metrics import metrics_of
 from musequest.evaluation.scoring import compute_scores
 from musequest.evaluation.scoring_batch import References, ScoringBatch
 from musequest.files import write_json
+from musequest.finetuning.distributed import python
 from musequest.finetuning.records import hardware
 from musequest.home import root
 from musequest.settings import load_profile
@@ -147,7 +147,7 @@ def _spent(clock: np.ndarray) -> dict[str, float]:
 
 def in_own_process(answers: int) -> dict[str, Any]:
     """`measure` in a fresh process, whose peak memory is its own."""
-    command = [sys.executable, __file__, "--measure", str(answers)]
+    command = [python(), __file__, "--measure", str(answers)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -56,6 +56,7 @@ from transformers import (
 from musequest.creation.dataset import load_split
 from musequest.files import write_json
 from musequest.finetuning.collator import EncodedDialogs, FilledRows, loader_settings
+from musequest.finetuning.distributed import python
 from musequest.finetuning.models import TUNINGS, default_device
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import (
@@ -415,7 +416,7 @@ def in_own_process(
 
     Each measurement is given as soon as it is made.
     """
-    command = [sys.executable, __file__, chosen.shape, "--job", what, "--one", approach]
+    command = [python(), __file__, chosen.shape, "--job", what, "--one", approach]
     command += ["--base", str(base), "--ways", *ways]
     for name in ("steps", "seconds", "photo_px", "text_tokens", "rows", "rounds", "dialogs"):
         command += [f"--{name.replace('_', '-')}", str(getattr(chosen, name))]

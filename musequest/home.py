@@ -11,8 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
-from .credentials import unsafe_way
-from .errors import LOGGER, MuseQuestError
+from .errors import LOGGER, MuseQuestError, unsafe_way
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # OpenMP reads these once, when torch is loaded. Its threads wait for each other many times a step,

@@ -17,9 +17,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from .errors import LOGGER
-from .files import file_digest, parse_json, read_remade, write_json, write_text
+from .files import file_digest, hold, parse_json, read_remade, write_json, write_text
 from .json_shapes import Answer
-from .locks import hold
 from .settings import Profile
 from .tables import read_table, write_table
 

@@ -164,6 +164,12 @@ def load_approach(name: str) -> Approach:
         check_keys(values["quantization"], known, path)
     if values.get("parallel"):
         _check_parallel(values["parallel"], path)
+        strategy = values["parallel"]["strategy"]
+        if values["tuning"] == "lora" and strategy != "ddp":
+            raise MuseQuestError(
+                f"{path}: adapters do not train under '{strategy}', which parts the model; write "
+                "strategy: ddp, or tuning: full."
+            )
     return Approach(name=name, folder=path.parent, **values)
 
 

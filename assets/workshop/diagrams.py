@@ -59,7 +59,7 @@ def synthetic_data_creation() -> Drawing:
     page.note(
         290, "Each of the 15 columns is a row: a photo, a question and an answer. Test and "
         "validation get real photos, and pairs of the lowest temperature, which keep closest to "
-        "the text. No photo that trains has a copy in a test, or the other way. On the way every "
+        "the text. With two or more real photos, no copy of a test photo trains. On the way every "
         "photo is decoded, no question names the exhibit, every number of an answer stands in the "
         "text, and each paid response is on disk before it is used.",
     )  # fmt: skip
@@ -124,8 +124,8 @@ def approaches() -> Drawing:
     page.text(706, 438, published("full_mp", 2), "middle")
     page.text(880, 420, published("full_fsdp", 2), "end")
     page.note(
-        458, "They combine: adapters train under FSDP or model parallelism as well. Minutes: the "
-        "published runs of three epochs.",
+        458, "DDP shares rows, model parallelism layers, FSDP both. Minutes: the published runs "
+        "of three epochs.",
     )  # fmt: skip
     return page
 

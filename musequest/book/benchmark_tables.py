@@ -111,3 +111,15 @@ def scale(record: Record) -> str:
     told = "\n".join(tables)
     grows = ", ".join(f"{name} {power}" for name, power in record["grows_by"].items())
     return f"{where(record)}:\n\n{told}\nExponents of the growth: {grows}.\n"
+
+
+@block(
+    RECORDS / "setup.json",
+    "Set-up has not been measured yet; `python benchmarks/setup.py` does so.\n",
+)
+def setup_sizes(record: Record) -> str:
+    """What setting the project up takes on a machine that has nothing but Python."""
+    rows = pd.DataFrame(record["setups"]).rename(
+        columns={"seconds": "set-up, s", "download_gb": "download, GB", "disk_gib": "disk, GiB"}
+    )
+    return f"{where(record)}:\n\n{markdown(rows)}"

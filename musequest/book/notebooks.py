@@ -26,6 +26,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
+from ..creation import check_reach
 from ..creation.dataset import split_path
 from ..errors import MuseQuestError, sentence_of_text
 from ..evaluation.report_tables import score_frame
@@ -53,6 +54,7 @@ OTHERS = WALK[5:10]
 LONGER = WALK[-1:]  # what the demo leaves out unless asked for
 DEMO = tuple(name for name in WALK if name not in (*OTHERS, *LONGER))
 LARGEST_KB = 400
+WIDGET = "application/vnd.jupyter.widget-view+json"
 # What the table of all approaches shows, on photos never seen in training.
 TRACK = "unseen_photo"
 SCORES = ("embedding_distance", "identity_at_1", "number_recall", "invented_number_rate")
@@ -172,9 +174,11 @@ def save(book: nbformat.NotebookNode, target: Path) -> None:
 def demo(profile: str = "pocket", names: Sequence[str] = DEMO) -> Path:
     """Walk the three stages with `profile`; returns the path of report.html.
 
-    The notebooks are executed as copies; what they made before is not made again.
+    The notebooks are executed as copies; what they made before is not made again. A museum or a
+    writer that cannot be had raises MuseQuestError before the first of them.
     """
     profile, settings = _loaded(profile)
+    check_source(settings)
     results = results_dir(settings.name)
     with DemoRecord(settings) as record:
         for number, name in enumerate(names, start=1):
@@ -188,7 +192,7 @@ def demo(profile: str = "pocket", names: Sequence[str] = DEMO) -> Path:
     report = results / "report.html"
     summary = read_json(results / "summary.json")
     for track, systems in summary.items():
-        print(f"\n{track}\n{score_frame(systems).to_string()}")
+        print(f"\n{track}\n{score_frame(systems, short=True).to_string()}")
     docent = f"{time_to_docent(record, summary)}\n" if tuple(names) == DEMO else ""
     print(f"\n{record.sentence()}\n{docent}Report: {report}")
     return report
@@ -199,6 +203,15 @@ def _loaded(profile: str) -> tuple[str, Profile]:
     if profile.endswith((".yaml", ".yml")):
         profile = str(Path(profile).resolve())
     return profile, load_profile(profile)
+
+
+def check_source(profile: Profile) -> None:
+    """Raise MuseQuestError where there is no dataset, and no museum or writer to make it.
+
+    A notebook would go on with the pocket museum; time on a GPU is not paid for that.
+    """
+    if not split_path(profile.collection, "train").is_file():
+        check_reach(profile, dialogs=True)
 
 
 def refresh() -> None:
@@ -232,8 +245,14 @@ def without_volatile(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.id = f"cell-{number:02d}"
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = [out for out in cell.outputs if not _passing(out)]
     return book
+
+
+def _passing(out: nbformat.NotebookNode) -> bool:
+    """Whether an output was for the moment: progress on stderr, a bar, a launcher's greeting."""
+    greeting = out.get("text", "").startswith("Launching training on")
+    return out.get("name") == "stderr" or WIDGET in out.get("data", {}) or greeting
 
 
 def compare_approaches(profile_name: str = "pocket", *, refresh: bool = False) -> dict[str, Any]:
@@ -243,6 +262,7 @@ def compare_approaches(profile_name: str = "pocket", *, refresh: bool = False) -
     the table is written, if an approach failed.
     """
     profile_name, profile = _loaded(profile_name)
+    check_source(profile)
     results = results_dir(profile.name)
     seconds, failures = {}, {}
     books = [*approach_notebooks().values()]

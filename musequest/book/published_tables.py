@@ -21,13 +21,6 @@ SCALE = {
 
 
 @block(RECORDS / "published_runs.csv")
-def published_approaches(runs: pd.DataFrame) -> str:
-    """What each approach needed in the published experiment: one line a run."""
-    needed = ["approach", "gpu", "gpu_count", "vram_gb_each", "volume_disk_gb", "training_minutes"]
-    return markdown(spaced(runs.loc[runs["gpu"] != "", needed]))
-
-
-@block(RECORDS / "published_runs.csv")
 def published_runs(runs: pd.DataFrame) -> str:
     """Every run of the published experiment."""
     return markdown(spaced(runs))
@@ -103,6 +96,26 @@ def _answered(name: str, own: Record, signed: bool = False) -> dict[str, str]:
         text = f"{mean:{sign}.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None else "")
         row[title] = f"**{text}**" if signed and low is not None and low * high > 0 else text
     return row
+
+
+@block(RECORDS / "published_calls.csv")
+def costs(calls: pd.DataFrame) -> str:
+    """What each part costs on the pocket museum, and what the published experiment paid."""
+    from ..evaluation.results import published_costs
+
+    runs = published_costs().sort_values("usd")
+    least, most = (
+        f"{run.usd:.2f} USD ({run.approach}, {run.minutes:.0f} minutes on {run.hardware})"
+        for run in (runs.iloc[0], runs.iloc[-1])
+    )
+    told = {row.part: f"{row.usd} USD ({row.model})" for row in calls.itertuples()} | {
+        "2 a training": f"from {least} to {most}, by the rents of January 2025"
+    }
+    rows = [
+        {"part": part, "pocket museum": "nothing", "Idefics2-8B, 65 exhibits (published)": usd}
+        for part, usd in sorted(told.items())
+    ]
+    return markdown(pd.DataFrame(rows))
 
 
 @block(RECORDS / "gpu_rental.csv")

@@ -13,7 +13,6 @@ import functools
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -23,18 +22,20 @@ from ..evaluation.metrics import METRICS
 from ..evaluation.report_tables import (
     ablation_frame,
     difference_frame,
+    headed,
     key_rows,
     recognising,
     score_frame,
 )
 from ..files import read_json, write_csv, write_json, write_text
 from ..home import results_dir, root, run_dir
+from ..settings import Profile, load_profile
 from ..systems.registry import OUTSIDERS
+from ..tables import read_table
 from . import benchmark_tables  # noqa: F401, whose tables are registered
 from .comparison_tables import (
     BLOCKS,
     RECORDS,
-    SIX,
     Record,
     block,
     keep_retrieval,
@@ -43,18 +44,27 @@ from .comparison_tables import (
     markdown,
     measured,
     read_csv,
-    read_record,
-    trained,
 )
 from .demo_record import DOCENT as DOCENT_SCORES
 from .demo_record import docent_scores
-from .published_tables import draw_published_costs
+from .published_tables import ANSWERS, draw_published_costs
 
 DEMO = RECORDS / "pocket_demo.json"
 DOCENTS = RECORDS / "time_to_docent.csv"
 DOCENT_COLUMNS = ("date", "commit", "seconds", *DOCENT_SCORES, "machine")
 TRACK = "unseen_photo"  # the rows that count
 PICTURE = Path("assets/figures/pocket_per_item.png")
+SHOWN = Path("assets/figures/shown")  # photos of the answers that the front page shows
+SHOWN_PX = 320
+# The scores of the front page, each with the question that it answers.
+SIX_SCORES = {
+    "embedding_distance": "How far does the answer lie from the reference answer, in meaning?",
+    "similarity_score": "The same, as the published experiment measured it.",
+    "identity_at_1": "Does the answer fit its own exhibit better than any other?",
+    "number_recall": "Which share of the reference's numbers does it state?",
+    "invented_number_rate": "Which share of its numbers did the museum never write?",
+    "false_recognition_rate": "How often does it take a strange thing for an exhibit?",
+}
 MARKED = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 of_demo = functools.partial(block, DEMO, "No demo is recorded yet.\n")
 
@@ -75,10 +85,48 @@ def keep(profile_name: str) -> None:
     summary = read_json(results / "summary.json")
     differences = read_json(results / "differences.json")[TRACK]
     told = {"run": run, "scores": summary, "differences": key_rows(differences)}
-    write_json(root() / DEMO, demo | told)
+    write_json(root() / DEMO, demo | told | {"shown": shown(load_profile(profile_name))})
     keep_time_to_docent(demo, summary)
     (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
+
+
+def shown(profile: Profile) -> list[Record]:
+    """What was asked about three photos, and what the untuned and the tuned model said.
+
+    The rule, made before any answer was known: the first and the middle test row with a photo
+    unseen in training, and the first outsider. Their photos are written to `SHOWN` as JPEG.
+    """
+    from ..creation.dataset import load_split
+    from ..systems.answering import answers_dir
+    from ..systems.conditions import rows_under
+
+    rows = load_split(profile.collection, profile.evaluation_split)
+    unseen = [place for place, track in enumerate(rows["track"]) if track == TRACK]
+    chosen = [(None, rows[place]) for place in (unseen[0], unseen[len(unseen) // 2])]
+    told = []
+    for number, (condition, row) in enumerate(
+        [*chosen, (OUTSIDERS, rows_under(OUTSIDERS, rows, profile)[0])]
+    ):
+        answers: Record = {}
+        for name in ("base", "lora"):
+            folder = answers_dir(profile, name, condition)
+            table = read_table("predictions", folder / "predictions.parquet")
+            answers[name] = table.set_index("data_id").loc[row["data_id"]]
+        photo = row["image"].convert("RGB")
+        photo.thumbnail((SHOWN_PX, SHOWN_PX))
+        path = root() / SHOWN / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo.save(path, quality=85)
+        told.append(
+            {
+                "item_name": "" if condition else row["item_name"],
+                "photo": str(path.relative_to(root())),
+                "question": answers["base"].question,
+                **{name: said.answer for name, said in answers.items()},
+            }
+        )
+    return told
 
 
 def keep_time_to_docent(demo: Record, summary: Record) -> None:
@@ -111,12 +159,62 @@ def docent_times(kept: pd.DataFrame) -> str:
 
 
 @of_demo()
+def pocket_strip(demo: Record) -> str:
+    """Photo, question, and what the untuned and the tuned docent answer, a row a question."""
+    if not demo.get("shown"):
+        return "No answers are recorded yet; `make readme` after `make demo` keeps three.\n"
+    rows = [
+        {
+            "photo": f'<img src="{each["photo"]}" width="150" alt="{_photo_of(each)}">',
+            "what is said": "<br>".join(f"**{who}:** {text}" for who, text in _said(each).items()),
+        }
+        for each in demo["shown"]
+    ]
+    return (
+        f"{markdown(pd.DataFrame(rows))}\nAnswers of {demo['date']}, chosen by rule, not by hand: "
+        "the first and the middle test photo, and the first thing that the museum does not have.\n"
+    )
+
+
+def _said(each: Record) -> dict[str, str]:
+    thing = "an exhibit" if each["item_name"] else "a thing the museum does not have"
+    told = {f"A visitor, before {thing}": each["question"]}
+    told |= {"Before tuning": each["base"], "After tuning": each["lora"]}
+    return {who: " ".join(text.split()).replace("|", "\\|") for who, text in told.items()}
+
+
+def _photo_of(each: Record) -> str:
+    name = each["item_name"].replace("_", " ")
+    return f"Photo of the exhibit {name}" if name else "Photo of a thing that is no exhibit"
+
+
+@of_demo()
 def pocket_picture(_: Record) -> str:
     """The per-item figure of the recorded demo."""
     return (
         f"![Distance of each answer from its reference: the untuned docent and the tuned one, "
-        f"an exhibit a row]({PICTURE})\n"
+        f"an exhibit a row](../{PICTURE})\n"
     )
+
+
+@of_demo()
+def six_scores(demo: Record) -> str:
+    """The scores of the front page: the recorded demo's, beside the published experiment's."""
+    published = read_json(root() / ANSWERS, Record)
+    systems = {
+        "untuned": published["groups"]["untuned"],
+        "GPT-4o": published["groups"]["gpt4o"],
+        "LoRA": published["runs"]["lora_a6000_48g_x1"],
+    }
+    rows = []
+    for name, question in SIX_SCORES.items():
+        own = demo["scores"].get(OUTSIDERS if name == "false_recognition_rate" else TRACK, {})
+        key = "published_similarity" if name == "similarity_score" else name
+        means = {"pocket, untuned": own.get("base", {}), "pocket, LoRA": own.get("lora", {})}
+        cells = {head: _mean(each.get(name)) for head, each in means.items()}
+        cells |= {f"published, {head}": _mean(each.get(key)) for head, each in systems.items()}
+        rows.append({"score": headed(name), "what it asks": question, **cells})
+    return markdown(pd.DataFrame(rows))
 
 
 @of_demo()
@@ -134,19 +232,13 @@ def pocket_walk(demo: Record) -> str:
 @of_demo()
 def pocket_scores(demo: Record) -> str:
     """The scores of the recorded demo on photos never seen in training, and on other things."""
-    table = _scores(demo["scores"][TRACK])
+    table = markdown(score_frame(demo["scores"][TRACK]).rename_axis("score").reset_index())
     outside = recognising(demo["scores"].get(OUTSIDERS, {}))
     return f"{table}\n{' '.join(outside)}\n" if outside else table
 
 
-@of_demo()
-def pocket_all_scores(demo: Record) -> str:
-    """The scores of the recorded demo, track by track."""
-    return "\n".join(f"`{track}`:\n\n{_scores(own)}" for track, own in demo["scores"].items())
-
-
-def _scores(own: Record) -> str:
-    return markdown(score_frame(own).rename_axis("score").reset_index())
+def _mean(score: Record | None) -> str:
+    return f"{score['mean']:.2f}" if score and score["mean"] is not None else "–"
 
 
 @of_demo()
@@ -166,24 +258,6 @@ def pocket_ablations(demo: Record) -> str:
     return f"{markdown(frame)}\n{''.join(told)}"
 
 
-@of_demo()
-def pocket_run(demo: Record) -> str:
-    """The recorded demo's training run, beside that of `make six` where it took as many steps."""
-    run = demo["run"]
-    others: dict[str, Any] = (read_record(SIX) or {"approaches": {}})["approaches"]
-    other = others.get(run["approach"], {}).get("run", {})
-    both = (
-        f" The run of `make six` took {other['minutes']:.1f} minutes for as many steps: they are "
-        "two runs, and the machine's speed varied."
-        if other.get("steps") == run["steps"]
-        else ""
-    )
-    return (
-        f"{run['steps']} steps in {run['minutes']:.1f} minutes; {trained(run)}; lowest validation "
-        f"loss {run['best_eval_loss']:.3f} at step {run['best_step']}.{both}\n"
-    )
-
-
 def metric_table() -> str:
     """Every metric with its range, direction, formula and source."""
     rows = [
@@ -199,7 +273,22 @@ def metric_table() -> str:
     return markdown(pd.DataFrame(rows))
 
 
-BLOCKS["metric_table"] = metric_table
+def sample_pairs() -> str:
+    """The pocket museum's first exhibit: its text, and a pair of each temperature."""
+    from ..creation.dialogs import PAIRS_EACH, TEMPERATURES
+    from ..creation.exhibits import read_folder
+    from ..creation.offline_writer import OfflineWriter
+
+    exhibit = read_folder(root() / "assets/pocket_museum")[0][0]
+    rows = []
+    for temperature in TEMPERATURES:
+        pair = OfflineWriter().write(exhibit, temperature, PAIRS_EACH, seed=0)[0]
+        told = {"temperature": temperature, "question": pair.question, "answer": pair.answer}
+        rows.append(told)
+    return f"> **{exhibit.title}.** {exhibit.description}\n\n{markdown(pd.DataFrame(rows))}"
+
+
+BLOCKS |= {"metric_table": metric_table, "sample_pairs": sample_pairs}
 
 
 def filled(text: str) -> str:

@@ -347,6 +347,31 @@ def ask(
 
 @command(
     PROFILE,
+    approach("or base, retrieval, rag"),
+    option("--strict", "leave out what no catalogue sentence bears out", action="store_true"),
+    option("--host", "address to listen on (default: 127.0.0.1)", default="127.0.0.1"),
+    option("--port", "to listen on (default: 8000)", type=int, default=8000, metavar="N"),
+    option("--public-url", "where visitors reach it, for QR codes", metavar="URL"),
+    option(
+        "--keep-questions",
+        "write down, without photos, those that found no answer",
+        action="store_true",
+    ),
+    settings(),
+)
+def serve(profile: str, approach: str, settings: list[str], **options: Any) -> None:
+    """Let visitors talk to a docent: a page for their phones, and the same over HTTP."""
+    chosen = _profile(profile, settings, system=approach)
+    from ..finetuning.records import check_ready
+
+    check_ready(chosen, approach)
+    from ..serving.server import serve
+
+    serve(chosen, approach, **options)
+
+
+@command(
+    PROFILE,
     approach("whose adapter (default: lora)"),
     option("--rows", "to compare (default: 4)", type=positive, default=4),
     settings(),
@@ -445,13 +470,31 @@ def annotate(
     from ..evaluation.raters import agreement_table, annotate, read_labels
 
     if read:
-        print(agreement_table(read_labels(profile, read)).to_string())
+        record = read_labels(profile, read)
+        print(agreement_table(record["errors"]).to_string())
+        if judged := record.get("judge"):
+            print(f"\nThe judge {judged['model']} beside what both raters say:")
+            print(agreement_table(judged["errors"]).to_string())
         return
     folder = annotate(profile, systems, rows, seed)
     print(
         f"{folder} holds sheet.html and, the same for a spreadsheet, sheet.csv. Give either to two "
         "raters, but key.json to none; then run annotate with --read and their files."
     )
+
+
+@command(
+    PROFILE,
+    option("--model", "that judges (default: gpt-4o-mini)", default="gpt-4o-mini"),
+    *server(calls=16),
+)
+def judge(profile: str, model: str, **hosted: Any) -> None:
+    """Have a hosted model fill in the sheet of `annotate`, to hold it against the raters."""
+    chosen = _profile(profile)
+    from ..evaluation.judge import judge
+
+    print(json.dumps(judge(chosen, model, **typed(hosted)), indent=2))
+    print("What it says is shown by `annotate --read`, beside its agreement with two raters.")
 
 
 @command(

@@ -28,6 +28,6 @@ __getattr__, __dir__, __all__ = public(
         "museums": ["collect_museum", "missing_exhibits"],
         "publishing": ["push_to_hub"],
         "review": ["check_learned", "withheld"],
-        "stage": ["collect", "cost_of", "sample", "within_reach", "writer_of"],
+        "stage": ["check_reach", "collect", "cost_of", "sample", "within_reach", "writer_of"],
     },
 )

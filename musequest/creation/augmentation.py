@@ -25,9 +25,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import MuseQuestError
-from ..files import check_digests, clear_temporaries, file_digest, json_lines, parse_json
+from ..files import (
+    check_digests,
+    clear_temporaries,
+    file_digest,
+    holds_collection,
+    json_lines,
+    parse_json,
+)
 from ..home import collection_dir
-from ..locks import holds_collection
 from ..photos import open_photo, save_photo
 from ..tables import read_table, write_table
 from .exhibits import Exhibit, load_exhibits

@@ -20,9 +20,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import LOGGER, MuseQuestError, leave_out
-from ..files import clear_temporaries, write_csv, write_json
+from ..files import clear_temporaries, holds_collection, write_csv, write_json
 from ..home import collection_dir
-from ..locks import holds_collection
 from ..photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
 from ..settings import Profile
 from ..tables import SCHEMAS, iterate_table, read_table, table_writer

@@ -23,9 +23,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..errors import MuseQuestError, leave_out
+from ..files import holds_collection
 from ..home import collection_dir
 from ..languages import count_words
-from ..locks import holds_collection
 from ..tables import SCHEMAS, read_table, write_table
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS

@@ -21,10 +21,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError, leave_out
-from ..files import file_digest, parse_json, write_csv, write_whole
+from ..files import file_digest, holds_collection, parse_json, write_csv, write_whole
 from ..home import collection_dir
 from ..languages import ENGLISH, checked_language
-from ..locks import holds_collection
 from ..photos import likeness, prepared_photo, same_photo, save_photo
 from ..tables import read_table, write_table
 from .exhibit_lists import (

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import LOGGER, MuseQuestError
-from ..files import parse_json, write_text
+from ..files import holds_collection, parse_json, write_text
 from ..home import check_hub, collection_dir
 from ..json_shapes import Dialog, misfit
-from ..locks import holds_collection
 from ..photos import open_photo, read_photo
 from ..tables import table_writer
 from .split import SPLITS, split_path

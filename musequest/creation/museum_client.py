@@ -22,8 +22,7 @@ import httpx
 import webencodings
 
 from .. import __version__
-from ..credentials import hidden
-from ..errors import MuseQuestError
+from ..errors import MuseQuestError, hidden
 from ..files import parse_json, write_text, write_whole
 from .museum_http import Addresses, Again, NotFound, Unanswered, judge, pieces_of
 

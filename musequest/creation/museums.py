@@ -21,10 +21,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..errors import LOGGER, MuseQuestError
-from ..files import write_csv
+from ..files import holds_collection, write_csv
 from ..home import collection_dir
 from ..languages import ENGLISH
-from ..locks import holds_collection
 from ..photos import open_photo, photo_suffixes
 from . import museum_records as records
 from .artic import ArtInstitute

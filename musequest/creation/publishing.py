@@ -20,11 +20,18 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 
 from ..errors import MuseQuestError
-from ..files import clear_temporaries, is_temporary, plain_files, read_json, read_remade, write_text
+from ..files import (
+    clear_temporaries,
+    holds_collection,
+    is_temporary,
+    plain_files,
+    read_json,
+    read_remade,
+    write_text,
+)
 from ..home import check_hub, collection_dir
 from ..hub import fill_card, hub_api
 from ..languages import language_name
-from ..locks import holds_collection
 from ..tables import read_table
 from .exhibit_lists import read_csv
 from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
@@ -32,7 +39,7 @@ from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
 from .review import check_learned
 from .split import SPLITS, STRANGER, fingerprint, split_path
-from .strangers import dialogs_table
+from .strangers import dialogs_table, told
 
 # What a dataset consists of. Whatever else lies in its folder stays there.
 FILES = ("README.md", "credits.csv", "provenance.csv", *(

@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from ..credentials import unsafe_way
-from ..errors import LOGGER, MuseQuestError
+from ..errors import LOGGER, MuseQuestError, unsafe_way
 from ..files import dig
 from . import museum_records as records
 from .museum_client import MuseumClient

@@ -47,16 +47,21 @@ def within_reach(profile: Profile, *, writer: bool = False, dialogs: bool = Fals
     collected and augmented if it is not yet; nothing is written into the other collection. What was
     collected or written before needs no network and no key.
     """
-    folder = collection_dir(profile.collection)
     try:
-        if profile.museum in MUSEUMS and not (folder / "exhibits.parquet").is_file():
-            _check_network(profile.museum)
-        if writer or (dialogs and not (folder / "dialogs.parquet").is_file()):
-            writer_of(profile)
+        check_reach(profile, writer=writer, dialogs=dialogs)
     except MuseQuestError as error:
         print(f"This goes on with the pocket museum: {error}")
         return _pocket()
     return profile
+
+
+def check_reach(profile: Profile, *, writer: bool = False, dialogs: bool = False) -> None:
+    """Raise MuseQuestError, whose sentence says what is missing, where the museum cannot be had."""
+    folder = collection_dir(profile.collection)
+    if profile.museum in MUSEUMS and not (folder / "exhibits.parquet").is_file():
+        _check_network(profile.museum)
+    if writer or (dialogs and not (folder / "dialogs.parquet").is_file()):
+        writer_of(profile)
 
 
 def _check_network(museum: str) -> None:

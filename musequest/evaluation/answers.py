@@ -114,13 +114,13 @@ def gather(
         for name, path in paths.items()
     }
     given = {name: own for name, own in given.items() if len(own.places)}
-    digest = file_digest(exhibits)
     asked = {name: _asked(table.loc[items.data_id]) for name, table in systems.items()}
     otherwise = _asked_otherwise(asked, notices)
     asked |= {n: pd.concat([asked[n], _asked(own)]) for n, own in outsiders.items()}
     return Answers(
-        items, given, outsiders, sources, titles, files, digest, notices, facts, asked, otherwise
-    )
+        items, given, outsiders, sources, titles, files, file_digest(exhibits), notices, facts,
+        asked, otherwise,
+    )  # fmt: skip
 
 
 def _check_names(names: list[str]) -> None:

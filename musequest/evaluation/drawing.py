@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -62,12 +63,14 @@ class Picture(Figure):
 
     def png(self, dpi: int = DPI) -> bytes:
         """The figure as a PNG; the same figure gives the same bytes."""
-        dpi = max(20, min(dpi, int(TALLEST_PX / max(self.get_size_inches()))))
-        buffer = io.BytesIO()
+        before, buffer = self.dpi, io.BytesIO()
+        self.dpi = max(20, min(dpi, int(TALLEST_PX / max(self.get_size_inches()))))
         with mpl.rc_context(STYLE), warnings.catch_warnings():
             # A title in a script that the typeface lacks shows boxes; that is no reason to stop.
             warnings.filterwarnings("ignore", message="Glyph .* missing")
-            self.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+            # `savefig` would draw it twice, the first time only for its layout.
+            FigureCanvasAgg(self).print_png(buffer, metadata={"Software": None})
+        self.dpi = before
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:

@@ -36,7 +36,6 @@ REFUSAL = re.compile(
 RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
 RECALL = "recall of facts, as in slot error rates of data-to-text generation (Dusek et al. 2020)"
 INVENTED = "rate of unsupported facts (Maynez et al. 2020: extrinsic hallucination)"
-
 CLAIMS = "slot errors of data-to-text generation (Dusek et al. 2020): wrong values and omissions"
 
 
@@ -78,8 +77,8 @@ def metric(label: str, *, source: str, **more: Any) -> Callable[[Compute], Compu
     def register(compute: Compute) -> Compute:
         paragraphs = (inspect.getdoc(compute) or "").partition("\n\nFormula: ")
         meaning, _, formula = (" ".join(text.split()) for text in paragraphs)
-        name = compute.__name__
-        METRICS[name] = Metric(name, label, meaning, formula, source, compute, **more)
+        told = (label, meaning, formula, source, compute)
+        METRICS[compute.__name__] = Metric(compute.__name__, *told, **more)
         return compute
 
     return register

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from PIL import Image
 
 from ..creation.dialogs import sha256_of
 from ..creation.exhibit_lists import read_csv
@@ -47,6 +48,7 @@ LABELS = {"yes": True, "no": False}
 TOLD = ("question", "ground_truth", "museum_text", "answer")
 COLUMNS = ("rater", "sheet", "row", *ERRORS)
 ROWS = 50
+JUDGE = "judge.csv"  # labels of a hosted model (judge.py), in the form of a rater's file
 Labels = dict[tuple[str, int, str], bool]  # rater, row, error -> whether it is there
 
 
@@ -74,7 +76,7 @@ def annotate(
             f"{there} belongs to a sheet of other answers; move {folder} away, so that the labels "
             "given to it keep their meaning."
         )
-    items = _items(results, drawn)
+    items = _items(results, drawn, results.photos(PHOTO_EDGE))
     sheet = _name_of(key)
     blank = {"rater": "", "sheet": sheet, **dict.fromkeys(ERRORS, "")}
     if not (folder / "sheet.csv").is_file():  # or somebody's labels would be lost
@@ -93,20 +95,11 @@ def read_labels(profile: Profile | str, files: Iterable[str | Path]) -> dict[str
     row that is not there; and if the answers were scored anew since.
     """
     results = load_results(profile)
-    place = results.folder / "annotation/key.json"
-    if not place.is_file():
-        raise MuseQuestError(
-            f"{place} does not exist; write a sheet by `musequest annotate` first."
-        )
-    key = read_json(place)
-    if key["answers"] != {n: file["sha256"] for n, file in results.record["systems"].items()}:
-        raise MuseQuestError(
-            f"The answers of {results.profile.name} have changed since {place} was written; put "
-            "back the runs of then, or write a new sheet."
-        )
+    key = _key_of(results)
+    folder, rows = results.folder / "annotation", len(key["rows"])
     labels: Labels = {}
     for path in map(Path, files):
-        _read(path, _name_of(key), len(key["rows"]), labels)
+        _read(path, _name_of(key), rows, labels)
     raters = sorted({rater for rater, _, _ in labels})
     if len(raters) != 2:
         who = f"by {', '.join(raters)}" if raters else "by nobody"
@@ -116,14 +109,40 @@ def read_labels(profile: Profile | str, files: Iterable[str | Path]) -> dict[str
         error: _agreement(labels, raters, error, _flags(scores, key["rows"], error))
         for error in ERRORS
     }
-    record = {"raters": len(raters), "rows": len(key["rows"]), "errors": found}
-    write_json(place.with_name("raters.json"), record)
+    record: dict[str, Any] = {"raters": len(raters), "rows": rows, "errors": found}
+    if (folder / JUDGE).is_file():
+        record["judge"] = _judged(folder / JUDGE, key, raters, labels)
+    write_json(folder / "raters.json", record)
     return record
 
 
-def agreement_table(record: Mapping[str, Any]) -> pd.DataFrame:
+def read_sheet(results: Results) -> tuple[str, list[dict[str, str]]]:
+    """The sheet's name, and data_id and texts (TOLD) of each of its rows."""
+    key = _key_of(results)
+    items = _items(results, key["rows"], photos={})
+    rows = zip(items, key["rows"], strict=True)
+    return _name_of(key), [item["told"] | {"data_id": data_id} for item, (_, data_id) in rows]
+
+
+def _key_of(results: Results) -> dict[str, Any]:
+    """key.json; MuseQuestError without one, or if the answers were scored anew since."""
+    place = results.folder / "annotation/key.json"
+    if not place.is_file():
+        raise MuseQuestError(
+            f"{place} does not exist; write a sheet by `musequest annotate` first."
+        )
+    key: dict[str, Any] = read_json(place)
+    if key["answers"] != {n: file["sha256"] for n, file in results.record["systems"].items()}:
+        raise MuseQuestError(
+            f"The answers of {results.profile.name} have changed since {place} was written; put "
+            "back the runs of then, or write a new sheet."
+        )
+    return key
+
+
+def agreement_table(errors: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """A row an error, as people read it: a dash where there is no value."""
-    return pd.DataFrame(record["errors"]).T.map(
+    return pd.DataFrame(errors).T.map(
         lambda value: "–" if value is None else f"{value:.2f}" if type(value) is float else value
     )
 
@@ -137,8 +156,10 @@ def _drawn(results: Results, systems: Sequence[str], rows: int, seed: int) -> li
     return [drawn[i] for i in rng.permutation(len(drawn))]
 
 
-def _items(results: Results, drawn: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    answers, photos = results.answers, results.photos(PHOTO_EDGE)
+def _items(
+    results: Results, drawn: Sequence[Sequence[str]], photos: Mapping[str, Image.Image]
+) -> list[dict[str, Any]]:
+    answers = results.answers
     places = {data_id: place for place, data_id in enumerate(answers.items.data_id)}
     items = []
     for number, (name, data_id) in enumerate(drawn, start=1):
@@ -204,6 +225,40 @@ def _flags(scores: pd.DataFrame, rows: Sequence[Sequence[str]], error: str) -> l
     _, metric, is_error = ERRORS[error]
     values = (scores.at[tuple(row), metric] for row in rows)
     return [None if value != value else is_error(value) for value in values]
+
+
+def _judged(
+    path: Path, key: Mapping[str, Any], raters: Sequence[str], labels: Labels
+) -> dict[str, Any]:
+    """What the judge says of each system, and its agreement with what both raters say."""
+    given: Labels = {}
+    _read(path, _name_of(key), len(key["rows"]), given)
+    judges = sorted({rater for rater, _, _ in given})
+    if len(judges) != 1:
+        raise MuseQuestError(f"{path} holds no labels of one judge; run `musequest judge` again.")
+    systems = [name for name, _ in key["rows"]]
+    errors = {}
+    for error in ERRORS:
+        own = {row: label for (_, row, which), label in given.items() if which == error}
+        agreed = {
+            row: labels[rater, row, error]
+            for rater, row, which in labels
+            if which == error and len({labels.get((each, row, error)) for each in raters}) == 1
+        }
+        pairs = [(agreed[row], label) for row, label in own.items() if row in agreed]
+        hits = sum(1 for there, label in pairs if there and label)
+        errors[error] = {
+            "compared": len(pairs),
+            "kappa": kappa(pairs),
+            "precision": _share(hits, sum(label for _, label in pairs)),
+            "recall": _share(hits, sum(there for there, _ in pairs)),
+            **{
+                f"rate_{name}": _share(sum(own[row] for row in rows), len(rows))
+                for name in dict.fromkeys(systems)
+                for rows in [[row for row in own if systems[row - 1] == name]]
+            },
+        }
+    return {"model": judges[0], "errors": errors}
 
 
 def _agreement(

@@ -236,7 +236,8 @@ def _note(rows: Sequence[Row], results: Results) -> str:
     margin = (
         f" Equal within a margin: the whole interval lies inside it ({within})." if within else ""
     )
-    once = [system(n).label for n in results.systems if n in TUNED and n not in _seeded(results)]
+    seeded = {variant(name)[0] for name in results.record.get("seeds", {})}
+    once = [system(n).label for n in results.systems if n in TUNED and n not in seeded]
     noise = (
         f" {', '.join(once)}: a single training each, so what another seed would change is in no "
         "interval."
@@ -247,11 +248,6 @@ def _note(rows: Sequence[Row], results: Results) -> str:
         "First minus second on the items of both, with a paired 95 % interval over exhibits. "
         f"{could}{margin} {CORRECTED}{noise}"
     )
-
-
-def _seeded(results: Results) -> set[str]:
-    """The systems of which several seeds were scored."""
-    return {variant(name)[0] for name in results.record.get("seeds", {})}
 
 
 def cell(score: Score, decimals: int = 3) -> str:
@@ -272,16 +268,18 @@ def headed(name: str) -> str:
     return f"{METRICS[name].label} {METRICS[name].direction}".strip()
 
 
-def score_frame(own: Own) -> pd.DataFrame:
+def score_frame(own: Own, short: bool = False) -> pd.DataFrame:
     """One track of summary.json: a row a metric with its best value, a column a system or control.
 
-    Answers without the exhibit's photo have a table of their own (`ablation_frame`).
+    Answers without the exhibit's photo have a table of their own (`ablation_frame`). `short` leaves
+    the key metrics alone, and of a track without any, as of things from outside, all.
     """
     systems = {name: scores for name, scores in own.items() if not variant(name)[1]}
     table = {name: {m: cell(s) for m, s in scores.items()} for name, scores in systems.items()}
-    return pd.DataFrame(table).rename(
-        lambda metric: f"{metric} {METRICS[metric].direction}".strip()
-    )
+    frame = pd.DataFrame(table)
+    key = frame.loc[frame.index.isin(KEY)]
+    shown = key if short and len(key) else frame
+    return shown.rename(lambda metric: f"{metric} {METRICS[metric].direction}".strip())
 
 
 def difference_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -384,9 +382,8 @@ def recognising(outside: Own, inside: Own | None = None) -> list[str]:
                 else ""
             )
             told.append(
-                f"{system(name).label} claims one of the museum's exhibits for "
-                f"{rate['mean'] * rate['n']:.0f} of {rate['n']} photos of other things: "
-                f"{_percent(rate)}{refused}."
+                f"{system(name).label} mistook {rate['mean'] * rate['n']:.0f} of {rate['n']} "
+                f"unknown objects for exhibits: {_percent(rate)}{refused}."
             )
     return told
 

@@ -260,7 +260,12 @@ def _torchrun(folder: Path, processes: int) -> list[str]:
     """The command that starts the ranks; they meet on a free port of this machine."""
     options = ["--standalone", "--nproc-per-node", str(processes)]
     module = ["--module", f"{__package__}.distributed", str(folder / "asked.json")]
-    return [sys.executable, "-m", "torch.distributed.run", *options, *module]
+    return [python(), "-m", "torch.distributed.run", *options, *module]
+
+
+def python() -> str:
+    """The interpreter of processes that are started here, and by torchrun: PYTHON_EXEC names it."""
+    return os.environ.get("PYTHON_EXEC", sys.executable)
 
 
 def _watched(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:

@@ -19,9 +19,8 @@ from transformers.utils import logging as transformers_logging
 
 from ..creation.dataset import load_split
 from ..errors import LOGGER, MuseQuestError
-from ..files import check_digests, digests_of, read_remade, write_json
+from ..files import check_digests, digests_of, hold, read_remade, write_json
 from ..home import run_dir
-from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from .checkpoints import RunFolder, check_room, move_into_place
 from .collator import DocentCollator

@@ -16,10 +16,17 @@ from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import MuseQuestError
-from ..files import check_digests, file_digest, plain_files, read_json, read_remade, write_text
+from ..files import (
+    check_digests,
+    file_digest,
+    hold,
+    plain_files,
+    read_json,
+    read_remade,
+    write_text,
+)
 from ..home import check_hub, results_dir, run_dir
 from ..hub import fill_card, hub_api
-from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from ..tables import read_table
 from .generation import generation_config

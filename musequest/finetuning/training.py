@@ -18,9 +18,8 @@ from transformers import TrainerState
 
 from ..creation.review import check_learned
 from ..errors import MuseQuestError, chain
-from ..files import clear_temporaries, digests_of
+from ..files import clear_temporaries, digests_of, hold
 from ..home import run_dir
-from ..locks import hold
 from ..settings import Profile, load_approach, load_profile
 from .activations import empty_model
 from .callbacks import MemoryStats, StopOnSignal

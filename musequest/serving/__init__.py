@@ -4,8 +4,8 @@
 
 In: a finished run, or another system, and the collection it is about. `reading` reads what a
 sentence states, `sources` finds the catalogue sentences that bear it out, and `guide` puts what is
-recognised, the answer and its sources together. `desk` is the page on which a curator reviews what
-is learned.
+recognised, the answer and its sources together. `server` is the page for visitors, `desk` the one
+on which a curator reviews what is learned; both stand on the `web` base.
 """
 
 from ..lazy import public
@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = public(
     {
         "desk": ["open_desk"],
         "guide": ["Answer", "Guide", "Question"],
+        "server": ["DocentPages", "serve"],
         "sources": ["Entry", "Sentence"],
     },
 )

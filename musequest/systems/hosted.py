@@ -12,11 +12,11 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 from tqdm import tqdm
@@ -59,6 +59,22 @@ class PhotoRequest(Request):
     command: ClassVar[str] = "infer"
     source: ClassVar[str] = "its photo or question"
 
+    @classmethod
+    def about(
+        cls, model: str, form: str, task: str, photo: Image.Image, text: str, base_url: str
+    ) -> Self:
+        """The photo and a text, after the task."""
+        url = f"data:image/jpeg;base64,{base64.b64encode(bounded_jpeg(photo)).decode()}"
+        content: list[dict[str, Any]] = [
+            {"type": "image_url", "image_url": {"url": url, "detail": "high"}},
+            {"type": "text", "text": text},
+        ]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": task},
+            {"role": "user", "content": content},
+        ]
+        return cls(model, 0.0, form, messages, base_url, pixels_sha256(photo))
+
     @property
     def key(self) -> str:
         """The SHA-256 of all but the JPEG, for which its pixels and its greatest edge stand."""
@@ -88,7 +104,7 @@ class HostedDocent(System):
         backoff_s: float = 1.0,
     ) -> None:
         super().__init__(profile)
-        self.base_url, self.concurrency = base_url, concurrency
+        self.base_url = base_url
         self.limits: dict[str, Any] = {
             "max_cost_usd": max_cost_usd, "concurrency": concurrency, "timeout_s": timeout_s,
             "backoff_s": backoff_s,
@@ -115,15 +131,10 @@ class HostedDocent(System):
         where the limit is reached, the server is out of reach, or another model answers; what was
         paid stays in the ledger for the next time.
         """
-        server = self._server()
-        with closing(Ledger(collection_dir(self.profile.collection) / "ledger.jsonl")) as ledger:
-            requests = (self._request(row) for row in rows)
-            missing = (request for request in requests if not ledger.find(request.key))
-            past = (response for response in ledger.responses() if response["form"] == ANSWER)
-            planned = Estimate.of(missing, self.model, server.price, past)
-            server.announce(planned, ledger.committed_usd)
-            with closing(Session(server, ledger, planned)) as session:
-                found = self._responses(session, rows, progress)
+        found = responses(
+            self._server(), self.profile.collection, len(rows), lambda i: self._request(rows[i]),
+            self._check, lambda i: rows[i]["data_id"], self.problems, progress,
+        )  # fmt: skip
         if (unanswered := len(rows) - len(found)) > BAD_SHARE_LIMIT * len(rows):
             raise MuseQuestError(
                 f"{self.model} left {unanswered} of {len(rows)} questions unanswered, which is too "
@@ -145,60 +156,19 @@ class HostedDocent(System):
             **self.limits,
         )
 
-    def _responses(self, session: Session, rows: Rows, progress: bool) -> dict[int, dict[str, Any]]:
-        """Row -> its response, of those that were answered.
-
-        When it ends early, what is under way is kept and no more is sent.
-        """
-        found: dict[int, dict[str, Any]] = {}
-        with (
-            tqdm(total=len(rows), desc=f"asking {self.model}", disable=not progress) as bar,
-            ThreadPoolExecutor(self.concurrency) as pool,
-        ):
-            try:
-                jobs = {pool.submit(self._ask, session, rows, i): i for i in range(len(rows))}
-                for job in as_completed(jobs):
-                    try:
-                        found[jobs[job]] = job.result()
-                    except WriterStopped:
-                        raise
-                    except MuseQuestError as error:
-                        self.problems.append(f"{rows[jobs[job]]['data_id']}: {error}")
-                    bar.set_postfix_str(session.state(), refresh=False)
-                    bar.update()
-            except BaseException:
-                session.stop()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return found
-
-    def _ask(self, session: Session, rows: Rows, index: int) -> dict[str, Any]:
-        asked = self._request(rows[index])
-        known = session.ledger.find(asked.key)
-        response = known or session.ask(asked)
+    def _check(self, response: Mapping[str, Any]) -> str:
         served = response["served_model"]
         if not is_of(self.model, served):
             raise WriterStopped(
-                f"{session.server.base_url} answers as the model '{served}', where a dated "
+                f"{address_of(self.base_url)} answers as the model '{served}', where a dated "
                 f"'{self.model}' was expected; nothing may stand in for it, so check --base-url "
                 "and OPENAI_BASE_URL."
             )
-        if not known:
-            session.judge(asked.key, response, "" if said(response) else "the reply was empty")
-        return response
+        return "" if said(response) else "the reply was empty"
 
     def _request(self, row: Mapping[str, Any]) -> PhotoRequest:
-        url = f"data:image/jpeg;base64,{base64.b64encode(bounded_jpeg(row['image'])).decode()}"
-        content: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": url, "detail": "high"}},
-            {"type": "text", "text": given(row)["question"]},
-        ]
-        messages: list[dict[str, Any]] = [
-            {"role": "system", "content": TASK},
-            {"role": "user", "content": content},
-        ]
-        address, pixels = address_of(self.base_url), pixels_sha256(row["image"])
-        return PhotoRequest(self.model, 0.0, ANSWER, messages, address, pixels)
+        address, question = address_of(self.base_url), given(row)["question"]
+        return PhotoRequest.about(self.model, ANSWER, TASK, row["image"], question, address)
 
     def _prediction(self, row: Mapping[str, Any], response: dict[str, Any]) -> dict[str, Any]:
         """A refusal is an answer too; one that is empty or cut off is told."""
@@ -228,6 +198,65 @@ class GPT4o(HostedDocent):
 
     name = "gpt4o"
     model = "gpt-4o"
+
+
+def responses(
+    server: ServerConfig,
+    collection: str,
+    count: int,
+    request: Callable[[int], Request],
+    flaw_of: Callable[[Mapping[str, Any]], str],
+    name_of: Callable[[int], str],
+    problems: list[str],
+    progress: bool = True,
+) -> dict[int, dict[str, Any]]:
+    """Ask `count` requests of one model and form; returns place -> response, as far as there is.
+
+    What it will cost is told before the first call, and what the collection's ledger holds is not
+    paid again. `flaw_of` a response is "" or why it is of no use; where it raises, or the run is
+    ended, what is under way is kept and no more is sent. A request that fails is told in
+    `problems`, by its name.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    if not count:
+        return found
+
+    def ask(place: int) -> dict[str, Any]:
+        asked = request(place)
+        known = ledger.find(asked.key)
+        response = known or session.ask(asked)
+        flaw = flaw_of(response)
+        if not known:
+            session.judge(asked.key, response, flaw)
+        return response
+
+    with closing(Ledger(collection_dir(collection) / "ledger.jsonl")) as ledger:
+        first = request(0)
+        missing = (each for each in map(request, range(count)) if not ledger.find(each.key))
+        past = (each for each in ledger.responses() if each["form"] == first.form)
+        planned = Estimate.of(missing, first.model, server.price, past)
+        server.announce(planned, ledger.committed_usd)
+        with (
+            closing(Session(server, ledger, planned)) as session,
+            tqdm(total=count, desc=f"asking {first.model}", disable=not progress) as bar,
+            ThreadPoolExecutor(server.concurrency) as pool,
+        ):
+            try:
+                jobs = {pool.submit(ask, place): place for place in range(count)}
+                for job in as_completed(jobs):
+                    try:
+                        found[jobs[job]] = job.result()
+                    except WriterStopped:
+                        raise
+                    except MuseQuestError as error:
+                        problems.append(f"{name_of(jobs[job])}: {error}")
+                    bar.set_postfix_str(session.state(), refresh=False)
+                    bar.update()
+            except BaseException:
+                session.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return found
 
 
 def said(response: Mapping[str, Any]) -> str:

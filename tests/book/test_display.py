@@ -98,3 +98,16 @@ def test_scores_name_their_best_value_and_show_intervals():
     assert list(shown.index) == ["embedding_distance (0 best)", "answer_tokens"]
     assert list(shown.base) == ["0.123 [0.100, 0.150]", "–"]
     assert "<h4>unseen_photo</h4>" in display.scores({"unseen_photo": {"base": metrics}}).data
+
+
+def test_an_exercise_is_open_then_wrong_then_solved():
+    names = {"run": {"best_step": 9, "steps": 12, "global_batch": {"rows_a_step": 8}}}
+    names["run"] |= {"trainable_parameters": 10, "total_parameters": 300}
+    names |= {"answer_1": 9, "answer_2": None, "answer_3": 3.4}
+    shown = display.check("lora_finetuning", names).data
+    assert [shown.count(f">{state}<") for state in ("solved", "open", "not yet")] == [1, 1, 1]
+    assert names["answer_2"] is None
+
+
+def test_an_empty_table_shows_nothing():
+    assert display.table([]).data == ""

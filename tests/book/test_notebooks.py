@@ -5,8 +5,10 @@ import csv
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,13 @@ import yaml
 from fork_server import warm_up
 from forked import in_child, print_to
 from kernels import fork_kernels
+from papermill.iorw import load_notebook_node
 from sweeping import MOUNTS, Disk
 
 from musequest.__main__ import main
+from musequest.book import notebooks
 from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK, approach_notebooks
+from musequest.evaluation.report_tables import KEY
 from musequest.home import root
 
 EXHIBITS = 4
@@ -29,6 +34,12 @@ COMMITTED = [root() / name for name in WALK]
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def states(path: Path) -> list[str]:
+    """What the last cell, which checks the exercises, says of each."""
+    told = code_cells(path)[-1].outputs[0].data["text/html"]
+    return re.findall(r">(open|not yet|solved)<", told)
 
 
 def cut_museum(folder: Path) -> Path:
@@ -55,8 +66,17 @@ def write_profile(folder: Path, **changes: object) -> Path:
     return path
 
 
+def solved(path: str) -> nbformat.NotebookNode:
+    """A notebook as a reader leaves it who put the solutions into the cell of the exercises."""
+    book = load_notebook_node(path)
+    for cell in book.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            cell.source = (root() / "exercises" / f"{Path(path).stem}.py").read_text()
+    return book
+
+
 def demo(
-    profile: Path, home: Path, *options: str, forked: bool = True
+    profile: Path, home: Path, *options: str, forked: bool = True, solve: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """What `make demo` runs, in a process of its own; its kernels are forked or started anew."""
     command = ["demo", "--profile", str(profile), *options]
@@ -67,6 +87,8 @@ def demo(
         print_to(Path(told))
         if forked:
             fork_kernels(pytest.MonkeyPatch())
+        if solve:
+            pytest.MonkeyPatch().setattr(notebooks, "load_notebook_node", solved)
         return main(command)
 
     with tempfile.TemporaryDirectory() as told:
@@ -112,7 +134,9 @@ def test_demo_tells_where_it_is_and_ends_with_scores_and_report(walk: Walk):
         assert any(line.startswith(f"[{number}/{len(DEMO)}] ") and name in line for line in lines)
     total = len(code_cells(COMMITTED[0])) + 1  # the cell with the given profile
     assert any(f"cell {total} of {total}" in line for line in lines)
-    assert any("embedding_distance" in line for line in lines)
+    own = lines[lines.index("all") :]
+    scores = [line.split()[0] for line in own[2 : own.index("", 1)]]
+    assert scores == [*KEY], "the six that a reader needs; all others are in the report"
     report = walk.home / "results" / "cut" / "report.html"
     assert lines[-1] == f"Report: {report}" and report.is_file()
 
@@ -137,10 +161,13 @@ def test_second_and_longer_demo_makes_nothing_again(walk: Walk):
     before = {path: path.stat().st_mtime_ns for path in kept if "results" not in path.parts}
     tables = {path: path.read_bytes() for path in (walk.home / "data").rglob("*.parquet")}
     record = (walk.home / "results" / "cut" / "demo.json").read_text()
-    shown = demo(walk.profile, walk.home, "--longer")
+    executed = walk.home / "results" / "cut" / "notebooks"
+    for name in DEMO:
+        assert states(executed / Path(name).name) == ["open"] * 3
+    shown = demo(walk.profile, walk.home, "--longer", solve=True)
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    for name in LONGER:
-        assert (walk.home / "results" / "cut" / "notebooks" / Path(name).name).is_file()
+    for name in (*DEMO, *LONGER):
+        assert states(executed / Path(name).name) == ["solved"] * 3, name
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert tables == {path: path.read_bytes() for path in tables}
     assert (walk.home / "results" / "cut" / "demo.json").read_text() == record
@@ -227,3 +254,27 @@ def test_walk_is_in_the_order_of_the_folders_and_holds_every_approach_once():
     assert list(WALK) == sorted(WALK)
     assert {*approach_notebooks().values()} == {name for name in WALK if name.startswith("2_")}
     assert {*DEMO, *LONGER, *OTHERS} == set(WALK) and "2.1_" in DEMO[4]
+
+
+def test_a_museum_that_cannot_be_had_stops_before_anything_is_paid(tmp_path: Path):
+    for command in ("demo", "six"):
+        home = tmp_path / command
+        shown = subprocess.run(
+            [sys.executable, "-m", "musequest", command, "--profile", "idefics2-8b"],
+            env=os.environ | {"MUSEQUEST_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+            cwd=root(), capture_output=True, text=True,
+        )  # fmt: skip
+        assert shown.returncode == 1 and shown.stderr.count("\n") == 1, shown.stderr
+        assert "HF_HUB_OFFLINE" in shown.stderr and not home.exists()
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+def test_a_notebook_is_a_lesson(path: Path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert "**You will see**" in cells[0].source and "**It takes**" in cells[0].source
+    exercises = [cell for cell in cells if cell.metadata.get("tags") == ["exercise"]]
+    assert [cell.source.count(" = None") for cell in exercises] == [3]
+    assert code_cells(path)[-1].source == f'display.check("{path.stem}", globals())'
+    shown = [out for cell in code_cells(path) for out in cell.outputs]
+    assert not any("progress" in str(out) or "Launching" in str(out) for out in shown)
+    assert not any("widget-view" in kind for out in shown for kind in out.get("data", {}))

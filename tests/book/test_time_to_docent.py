@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from tiny_dialogs import write_dataset, write_profile
 
 from musequest.book import readme_tables
 from musequest.book.demo_record import DemoRecord, time_to_docent
+from musequest.files import write_json
+from musequest.home import root
 from musequest.settings import load_profile
+from musequest.systems.conditions import outsider_rows
+from musequest.tables import write_table
 
 MACHINE = {"cpu_cores": 2, "threads": 2, "memory_gib": 23.5, "gpus": []}
 
@@ -51,3 +57,32 @@ def test_each_demo_is_kept_once_and_shown(tmp_path: Path, monkeypatch: pytest.Mo
     table = readme_tables.docent_times()
     assert table.count("2026-01-02") == 2 and "| 200.5 |" in table and "180" not in table
     assert "2 CPU cores" in table and "aaaaaaaa |" in table
+
+
+def test_answers_are_kept_by_rule_and_shown_with_their_photos(
+    home: Path, tmp_path: Path, tiny_docent: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_dataset(home, "tiny")
+    profile = write_profile(tmp_path, tiny_docent)
+    stranger = outsider_rows(root() / "assets/pocket_outsiders")[0]["data_id"]
+    for system in ("base", "lora"):
+        for folder, names in ((system, ["test-00", "test-01", "test-02"]), ("", [stranger])):
+            rows = [
+                {
+                    **dict.fromkeys(("item_name", "image_name", "ground_truth"), "x"),
+                    **{"data_id": name, "question": "What | is this?", "new_tokens": 1},
+                    **{"answer": f"{system} says\n{name}", "seconds": 0.1},
+                }
+                for name in names
+            ]
+            path = home / "runs/tiny" / (folder or f"{system}__outsiders") / "predictions.parquet"
+            write_table("predictions", path, pd.DataFrame(rows))
+    for module in ("readme_tables", "comparison_tables"):
+        monkeypatch.setattr(f"musequest.book.{module}.root", lambda: tmp_path)
+    kept = readme_tables.shown(profile)
+    assert [each["lora"].split()[-1] for each in kept] == ["test-00", "test-01", stranger]
+    assert all((tmp_path / each["photo"]).is_file() for each in kept)
+    write_json(tmp_path / readme_tables.DEMO, {"date": "2026-01-02", "shown": kept})
+    table = readme_tables.pocket_strip()
+    assert table.count("<img ") == 3 and "base says test-01<br>**After tuning:** lora" in table
+    assert "a thing the museum does not have:** What \\| is this?" in table

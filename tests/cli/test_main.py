@@ -122,48 +122,69 @@ def test_a_wrong_command_is_answered_with_its_usage(arguments: list[str], capsys
 
 LIBRARIES = {"torch", "transformers", "datasets", "sklearn", "matplotlib", "openai"}
 LIBRARIES |= {"albumentations", "peft", "accelerate", "sentence_transformers", "nbclient"}
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "preflight --help",
-        "clean --profile tiny",
-        "collect folder nowhere --collection t",
-        "collect artic --catalogue nowhere.csv --collection t",
-        "augment --collection t",
-        "synthesize --collection t",
-        "dataset --collection t",
-        "push --collection t --repository o/n",
-        "train --profile pockt",
-        "train --profile pocket --approach lorra",
-        "train --profile pocket --set learning_rate=-1",
-        "train --profile pocket --approach qlora",
-        "train --profile pocket --approach full_fsdp",
-        "infer --profile pocket --approach lorra",
-        "infer --profile pocket --approach rag",
-        "ask --profile pocket --photo nowhere.jpg",
-        "ask --profile pocket --photo nowhere.jpg --approach lorra",
-        "merge --profile pocket",
-        "publish --profile pocket --repo o/n",
-        "preflight --profile pockt",
-        "score a=nowhere.parquet --out scores",
-        "report --profile pocket",
-        "demo --profile pockt",
-        "six --profile pockt",
-    ],
+MISTAKES = (
+    "preflight --help",
+    "clean --profile tiny",
+    "collect folder nowhere --collection t",
+    "collect artic --catalogue nowhere.csv --collection t",
+    "augment --collection t",
+    "synthesize --collection t",
+    "dataset --collection t",
+    "push --collection t --repository o/n",
+    "train --profile pockt",
+    "train --profile pocket --approach lorra",
+    "train --profile pocket --set learning_rate=-1",
+    "train --profile pocket --approach qlora",
+    "train --profile pocket --approach full_fsdp",
+    "infer --profile pocket --approach lorra",
+    "infer --profile pocket --approach rag",
+    "ask --profile pocket --photo nowhere.jpg",
+    "ask --profile pocket --photo nowhere.jpg --approach lorra",
+    "merge --profile pocket",
+    "publish --profile pocket --repo o/n",
+    "preflight --profile pockt",
+    "score a=nowhere.parquet --out scores",
+    "report --profile pocket",
+    "demo --profile pockt",
+    "six --profile pockt",
 )
-def test_a_mistake_is_told_before_a_heavy_library_is_imported(tmp_path: Path, typed: str):
-    code = (
-        "import sys, musequest.__main__ as m\n"
-        "try:\n    code = m.main(sys.argv[1:])\n"
-        "except SystemExit as left:\n    code = left.code\n"
-        "print(*sys.modules)\nsys.exit(code)"
-    )
-    told = {**os.environ, "MUSEQUEST_HOME": str(tmp_path), "PYTHONPATH": str(root())}
-    command = [sys.executable, "-c", code, *typed.split()]
-    done = subprocess.run(command, cwd=tmp_path, env=told, capture_output=True, text=True)
+# Each mistake in a fork of an interpreter that has imported what many commands need, none of it
+# heavy; its words on stderr, its exit code and all that it has imported go into files.
+TYPED = """
+import json, os, sys
+import huggingface_hub, pandas, pillow_heif, pyarrow.parquet, pydantic, yaml
+import musequest.__main__ as m
+for number, typed in enumerate(json.load(sys.stdin)):
+    if os.fork():
+        os.wait()
+        continue
+    os.dup2(os.open(f"{number}.err", os.O_WRONLY | os.O_CREAT), 2)
+    try:
+        code = m.main(typed.split())
+    except SystemExit as left:
+        code = left.code
+    with open(f"{number}.json", "w") as file:
+        json.dump([code, list(sys.modules)], file)
+    sys.stderr.flush()
+    os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mistakes")
+    told = {**os.environ, "MUSEQUEST_HOME": str(folder), "PYTHONPATH": str(root())}
+    options = {"cwd": folder, "env": told, "stdout": subprocess.DEVNULL, "check": True}
+    subprocess.run([sys.executable, "-c", TYPED], input=json.dumps(MISTAKES).encode(), **options)
+    return folder
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_told_before_a_heavy_library_is_imported(mistaken: Path, typed: str):
+    number = MISTAKES.index(typed)
+    code, modules = json.loads((mistaken / f"{number}.json").read_text())
+    said = (mistaken / f"{number}.err").read_text()
     helped = typed.startswith("clean") or typed.endswith("--help")
-    assert done.returncode == (0 if helped else 1), done.stderr
-    assert len(done.stderr.splitlines()) == (0 if helped else 1)
-    assert not LIBRARIES & set(done.stdout.splitlines()[-1].split())
+    assert code == (0 if helped else 1), said
+    assert len(said.splitlines()) == (0 if helped else 1)
+    assert not LIBRARIES & set(modules)

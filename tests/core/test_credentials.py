@@ -13,8 +13,7 @@ from musequest.creation.hosted import HostedWriter
 from musequest.creation.hosted.ledger import Ledger
 from musequest.creation.hosted.server import key_of
 from musequest.creation.smithsonian import Smithsonian
-from musequest.credentials import hidden, hidden_text, unsafe_way
-from musequest.errors import LOGGER, MuseQuestError
+from musequest.errors import LOGGER, MuseQuestError, hidden, hidden_text, unsafe_way
 
 KEY = "sk-ab$cd/very+secret"
 

@@ -17,13 +17,13 @@ from musequest.creation.museums import collect_museum
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.publishing import push_to_hub
 from musequest.errors import MuseQuestError
-from musequest.locks import HELD, hold
+from musequest.files import HELD, hold
 
 HOLD = """
 import subprocess, sys
 from pathlib import Path
 from musequest.errors import MuseQuestError
-from musequest.locks import hold
+from musequest.files import hold
 try:
     with hold(Path(sys.argv[1])):
         if len(sys.argv) > 2:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -21,9 +22,15 @@ from musequest.tables import read_table, write_table
 
 
 @pytest.fixture
-def collection(museum: Path, home: Path) -> Path:
+def collected(museum: Path, home: Path) -> Path:
     collect_folder(museum, "t", progress=False)
     return home / "data/t"
+
+
+@pytest.fixture
+def collection(dialogs_home: Path, home: Path) -> Path:
+    """The same collection, whose copies are made."""
+    return shutil.copytree(dialogs_home / "data/t", home / "data/t")
 
 
 def run(**options) -> pd.DataFrame:
@@ -61,17 +68,14 @@ def test_a_copy_tells_what_was_done_and_differs_from_its_parent(collection: Path
 
 
 def test_number_of_processes_changes_nothing(collection: Path):
-    run(processes=1)
-    alone = files(collection), (collection / "photos.parquet").read_bytes()
-    for path in (collection / "augmented").rglob("*.jpg"):
-        path.unlink()
+    alone = files(collection), (collection / "photos.parquet").read_bytes()  # made by one
+    shutil.rmtree(collection / "augmented")
     (collection / "photos.parquet").unlink()
     run(processes=2)
     assert (files(collection), (collection / "photos.parquet").read_bytes()) == alone
 
 
 def test_another_seed_gives_other_copies(collection: Path):
-    run(seed=0)
     first = files(collection)
     run(seed=1)
     second = files(collection)
@@ -107,7 +111,6 @@ def test_a_second_run_makes_only_what_is_missing(collection: Path, monkeypatch: 
 def test_copies_of_a_changed_photo_are_made_again(
     museum: Path, collection: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    run()
     photo = museum / "photos/harbour-bell-of-ost/02.png"
     with Image.open(photo) as image:
         image.rotate(180).save(photo)
@@ -118,7 +121,7 @@ def test_copies_of_a_changed_photo_are_made_again(
 
 
 def test_after_an_interruption_finished_copies_are_kept(
-    collection: Path, monkeypatch: pytest.MonkeyPatch
+    collected: Path, monkeypatch: pytest.MonkeyPatch
 ):
     original = augmentation.make_copy
     count = 0
@@ -155,17 +158,16 @@ def killed_after(copies: int, seed: int = 0) -> None:
     assert in_child(dying) == -signal.SIGKILL
 
 
-def test_after_a_kill_only_the_rest_is_made(collection: Path, monkeypatch: pytest.MonkeyPatch):
+def test_after_a_kill_only_the_rest_is_made(collected: Path, monkeypatch: pytest.MonkeyPatch):
     killed_after(20)
-    lines = (collection / augmentation.PROGRESS).read_bytes().splitlines()
+    lines = (collected / augmentation.PROGRESS).read_bytes().splitlines()
     names = made(monkeypatch)
     table = run()
     assert len(lines) == 20 and len(names) == table["augmented"].sum() - len(lines)
-    assert not (collection / augmentation.PROGRESS).exists()
+    assert not (collected / augmentation.PROGRESS).exists()
 
 
 def test_another_seed_killed_half_way_leaves_no_copy_behind(collection: Path):
-    run(seed=0)
     first = files(collection), (collection / "photos.parquet").read_bytes()
     killed_after(20, seed=1)
     assert files(collection) != first[0]
@@ -175,7 +177,6 @@ def test_another_seed_killed_half_way_leaves_no_copy_behind(collection: Path):
 
 @pytest.mark.parametrize("size", [0, 2000])
 def test_an_emptied_or_cut_copy_is_made_again(collection: Path, size: int):
-    run()
     before = files(collection)
     os.truncate(collection / "augmented/the-sela-bowl/07.jpg", size)
     run()
@@ -184,7 +185,6 @@ def test_an_emptied_or_cut_copy_is_made_again(collection: Path, size: int):
 
 @pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 2000), Path.unlink])
 def test_a_damaged_original_is_a_sentence_that_names_the_exhibit(collection: Path, damage):
-    run()
     damage(collection / "originals/the-sela-bowl/01.jpg")
     with pytest.raises(MuseQuestError, match="01.jpg.*of 'the-sela-bowl' and run collect again"):
         run()
@@ -192,7 +192,6 @@ def test_a_damaged_original_is_a_sentence_that_names_the_exhibit(collection: Pat
 
 def test_a_collection_of_an_older_version_goes_on(collection: Path):
     """One that tells no digests: its copies are made again, and come out the same."""
-    run()
     before = files(collection)
     exhibits = read_table("exhibits", collection / "exhibits.parquet")
     write_table("exhibits", collection / "exhibits.parquet", exhibits.drop(columns="photo_digests"))

@@ -77,11 +77,11 @@ def test_false_recognition_is_told_at_the_top(home, profile):
     answer_outsiders(home, profile, "I do not know this bicycle.")
     short = unescape(reported(profile).split('id="scores"')[0])
     assert re.search(
-        "LoRA claims one of the museum's exhibits for 7 of 8 photos of other things: "
+        "LoRA mistook 7 of 8 unknown objects for exhibits: "
         r"88% \(4\d% to 9\d%\), and refuses 0% \(0% to [345]\d%\) of the questions about exhibits",
         short,
     )
-    assert "Base (untuned) claims" not in short
+    assert "Base (untuned) mistook" not in short
 
 
 def test_where_no_title_can_be_told_nothing_is_said_of_claims(home, profile):

@@ -630,7 +630,7 @@ def test_another_file_of_the_base_model_is_refused(copied, tiny_docent, tmp_path
 
 def test_a_run_is_held_by_one_process(profile, home):
     code = (
-        "import sys; from pathlib import Path; from musequest.locks import hold\n"
+        "import sys; from pathlib import Path; from musequest.files import hold\n"
         "with hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     folder = home / RUN

@@ -1,6 +1,7 @@
 """The benchmarks run their whole path on a processor, in a tiny form, and the readmes show them."""
 
 import json
+import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -25,17 +26,26 @@ from musequest.settings import load_approach
 
 sys.path.append(str(root() / "benchmarks"))
 import made_up
+import setup
 import training as bench
 
 POCKET = root() / "assets/pocket_docent"
 SMALL = ["--photo-px", "56", "--text-tokens", "24"]
 
 
-def figures_of(script, *arguments):
-    command = [sys.executable, str(root() / f"benchmarks/{script}.py"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def figures_of(forks):
+    """What a script prints; its process, and those that it starts, are forks."""
+
+    def run(script, *arguments):
+        command = [forks.python, str(root() / f"benchmarks/{script}.py"), *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | {"PYTHON_EXEC": forks.python}
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.fixture
@@ -54,7 +64,7 @@ def shown(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def record():
+def record(figures_of):
     """The path of a GPU: each way to train in turn, one approach a process."""
     sizes = [*SMALL, "--folder", POCKET, "--rows", 2, "--steps", 2, "--rounds", 1]
     return figures_of("training", "8b", *sizes, "--approaches", "qlora")
@@ -80,7 +90,7 @@ def test_the_readme_shows_the_gpu(record, shown):
     assert "| without the vision store |" in table
 
 
-def test_whole_runs_by_both_recipes_are_held_against_each_other(shown):
+def test_whole_runs_by_both_recipes_are_held_against_each_other(shown, figures_of):
     sizes = [*SMALL, "--folder", POCKET, "--rows", 2, "--steps", 1, "--rounds", 1]
     sizes += ["--train-rows", 4, "--approaches", "full", "--ways", "ours", "published"]
     record = figures_of("training", "scaled", *sizes)
@@ -93,7 +103,7 @@ def test_whole_runs_by_both_recipes_are_held_against_each_other(shown):
     assert "| full |" in shown(benchmark_tables.training_recipes, "training", record)
 
 
-def test_schedules_of_model_parallelism_are_timed(shown):
+def test_schedules_of_model_parallelism_are_timed(shown, figures_of):
     sizes = ["--shape", POCKET, *SMALL, "--rows", 4, "--steps", 2, "--rounds", 1]
     record = figures_of("pipeline", *sizes)
     sequential, both = (run["seconds_a_step"] for run in record["runs"])
@@ -103,7 +113,9 @@ def test_schedules_of_model_parallelism_are_timed(shown):
     )
 
 
-def test_ways_to_answer_are_timed_and_their_answers_compared(shown, tmp_path, home, tiny_docent):
+def test_ways_to_answer_are_timed_and_their_answers_compared(
+    shown, figures_of, tmp_path, home, tiny_docent
+):
     write_dataset(home, "tiny")
     profile = write_profile(tmp_path, tiny_docent)
     train(profile, overrides={"max_steps": "1"}, progress=False)
@@ -114,14 +126,32 @@ def test_ways_to_answer_are_timed_and_their_answers_compared(shown, tmp_path, ho
     assert "| 1.0 | 3 of 3 |" in table
 
 
-def test_copies_are_counted_by_the_second(shown):
+def test_copies_are_counted_by_the_second(shown, figures_of):
     record = figures_of("augmentation", "--exhibits", 2, "--photo-px", 48, "--rounds", 1)
     assert {run["copies"] for run in record["runs"]} == {28}
     assert "copies a second" in shown(benchmark_tables.augmentation_speed, "augmentation", record)
 
 
+def test_a_setup_is_told_with_what_pip_downloaded(shown):
+    printed = """Collecting torch
+      Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (899.7 MB)
+    Downloading six-1.17.0-py2.py3-none-any.whl (11 kB)
+    Using cached idle-1.0.whl (5 MB)
+    """
+    assert setup.downloaded(printed) == pytest.approx(0.899711)
+    told = {"python": "3.11.7", "torch": "2.13.0", "seconds": 60.5}
+    record = {
+        "setups": [told | {"download_gb": 3.2, "disk_gib": 6.4}],
+        "date": "2026-01-02",
+        "hardware": {"cpu_cores": 2, "memory_gib": 23.5, "gpus": []},
+    }
+    table = shown(benchmark_tables.setup_sizes, "setup", record)
+    assert "| python | torch | set-up, s | download, GB | disk, GiB |" in table
+    assert "| 3.11.7 | 2.13.0 | 60.5 | 3.2 | 6.4 |" in table
+
+
 @pytest.mark.slow
-def test_growing_museums_and_longer_runs_are_timed(shown):
+def test_growing_museums_and_longer_runs_are_timed(shown, figures_of):
     record = figures_of("scale", "--exhibits", 4, "--factors", 1, 2, "--epochs", 1, 2)
     small, large = record["stage_1"]
     assert (small["exhibits"], large["exhibits"]) == (4, 8)

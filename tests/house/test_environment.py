@@ -42,7 +42,6 @@ def test_importing_the_package_reads_the_file_beside_it(tmp_path: Path):
         "__init__.py",
         "home.py",
         "errors.py",
-        "credentials.py",
         "lazy.py",
     ):
         shutil.copy(root() / "musequest" / name, tmp_path / "musequest" / name)

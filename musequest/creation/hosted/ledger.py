@@ -31,8 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...credentials import hidden
-from ...errors import LOGGER, MuseQuestError
+from ...errors import LOGGER, MuseQuestError, hidden
 from ...files import json_lines, parse_json
 from .requests import is_usd
 

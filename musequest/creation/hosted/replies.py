@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...credentials import hidden
+from ...errors import hidden
 from ...files import dig
 from ...languages import other_language
 from ...text.numbers import find_numbers, known_numbers

@@ -12,8 +12,7 @@ from typing import Any
 import openai
 from tqdm import tqdm
 
-from ...credentials import hidden_text, unsafe_way
-from ...errors import MuseQuestError
+from ...errors import MuseQuestError, hidden_text, unsafe_way
 from ...files import parse_json
 from ..dialogs import WriterStopped
 from .requests import JSON, Estimate, Price, Request

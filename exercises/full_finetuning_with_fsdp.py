@@ -1,0 +1,10 @@
+"""Solutions of 2.6's exercises; they run where the notebook has run."""
+
+# 1
+answer_1 = run["best_step"]
+
+# 2
+answer_2 = run["steps"] * run["global_batch"]["rows_a_step"]
+
+# 3
+answer_3 = max(held["parameters"] for held in run["held_by_rank"])

@@ -1,0 +1,343 @@
+"""A docent to talk to: its page, its exhibits' labels, and the same answers over HTTP.
+
+    serve(load_profile("pocket"), "lora")   # until Ctrl-C
+
+`/v1/chat/completions` speaks the OpenAI chat format, streamed or not, and the page is a client of
+it like any other. Beside the format's own keys an answer has `musequest`: the exhibit recognised,
+the catalogue's sentence for each of the answer's, and what else one may ask. Of a conversation the
+last question and the last photo are read: a docent learned from single questions about one photo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import functools
+import io
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from urllib.parse import urlsplit
+
+import segno
+from anyio import CapacityLimiter, to_thread
+from markupsafe import Markup
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+from typing_extensions import TypedDict
+
+from ..creation.exhibits import Exhibit, load_exhibits
+from ..creation.texts import flaw_of
+from ..errors import MuseQuestError
+from ..files import parse_json
+from ..home import collection_dir
+from ..photos import prepared_photo
+from ..settings import Profile
+from ..systems.answering import LABEL, LONGEST_QUESTION, QUESTION
+from ..tables import read_table
+from .batching import Batcher, State
+from .web import MOST_BYTES, Refused, page, run, site
+
+if TYPE_CHECKING:
+    from .guide import Answer, Guide
+
+PORT = 8000
+QUESTIONS = "questions.txt"  # of a collection: those that found no answer
+PHOTO_EDGE = 960  # px, of an exhibit's photo on its page
+DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
+OPENING = 2  # photos opened at a time, each of which may take 300 MB for a moment
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+class Text(TypedDict):
+    """A part of a message in words."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Url(TypedDict):
+    """Where a photo is: here in the text itself, as a data URL."""
+
+    url: str
+
+
+class Picture(TypedDict):
+    """A part of a message that is a photo."""
+
+    type: Literal["image_url"]
+    image_url: Url
+
+
+class Message(TypedDict):
+    """A turn of a conversation."""
+
+    role: str
+    content: NotRequired[str | list[Text | Picture] | None]
+
+
+class Chat(TypedDict):
+    """What of the body of a chat completion is read."""
+
+    messages: list[Message]
+    model: NotRequired[str]
+    stream: NotRequired[bool | None]
+
+
+def serve(
+    profile: Profile,
+    system: str = "lora",
+    *,
+    strict: bool = False,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    public_url: str | None = None,
+    keep_questions: bool = False,
+) -> None:
+    """Answer visitors until Ctrl-C; everything is read before the first one comes.
+
+    `strict` leaves out sentences that nothing in the catalogue bears out. `public_url` is where
+    visitors reach the server, which QR codes lead to. Photos and answers are kept nowhere;
+    `keep_questions` adds the words of those that found no answer to
+    data/<collection>/questions.txt. A port in use raises MuseQuestError before a model is loaded.
+    """
+
+    def make() -> ASGIApp:
+        from .guide import Guide
+
+        pages = DocentPages(profile, system, public_url, keep_questions=keep_questions)
+        return pages.site(Guide(profile, system, strict=strict))
+
+    run(make, host, port)
+
+
+class DocentPages:
+    """Pages and interface of one collection's docent."""
+
+    def __init__(
+        self, profile: Profile, system: str, public_url: str | None = None, *,
+        keep_questions: bool = False,
+    ) -> None:  # fmt: skip
+        self.profile, self.keep_questions = profile, keep_questions
+        self.model = f"{profile.name}/{system}"
+        self.public_url = public_url and public_url.rstrip("/") + "/"
+        self.folder = collection_dir(profile.collection)
+        self.exhibits = {each.item_name: each for each in load_exhibits(profile.collection)}
+        dialogs = read_table("dialogs", self.folder / "dialogs.parquet")
+        self.questions = {
+            name: list(dict.fromkeys(asked))
+            for name, asked in dialogs.groupby("item_name", sort=False)["question"]
+        }
+        # What is asked of a photo before anybody has asked.
+        english = profile.language == "en"
+        self.first = QUESTION if english else str(dialogs["question"].mode().iloc[0])
+        self.photo_of = functools.lru_cache(maxsize=256)(self._photo_of)
+
+    def site(self, guide: Guide) -> ASGIApp:
+        """The application around a guide, whose first answer, the slowest, is made here."""
+        from .guide import Question
+
+        self.question = Question
+        first = next(iter(self.exhibits.values()))
+        guide.answer([Question(prepared_photo(self.folder / first.photos[0]), self.first)])
+
+        @asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            self.opening = CapacityLimiter(OPENING)
+            async with Batcher(guide.answer) as self.batcher:
+                yield
+
+        routes = [
+            Route("/", self.home),
+            Route("/exhibits", self.overview),
+            Route("/exhibits/{item_name}", self.home),
+            Route("/exhibits/{item_name}/label", self.label),
+            Route("/exhibits/{item_name}/photo.jpg", self.photo),
+            Route("/v1/models", self.models),
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+        ]
+        name = urlsplit(self.public_url or "").hostname
+        return site(routes, names=[name] if name else [], lifespan=lifespan)
+
+    def shown(self) -> dict[str, Exhibit]:
+        """The exhibits of which something is told."""
+        return self.exhibits
+
+    def _exhibit(self, request: Request) -> Exhibit:
+        """The exhibit of the request's path; one that is not told of is not there."""
+        if (exhibit := self.shown().get(request.path_params["item_name"])) is None:
+            raise HTTPException(404)
+        return exhibit
+
+    async def home(self, request: Request) -> Response:
+        """The page, which begins with an exhibit's photo if one is named."""
+        exhibit = self._exhibit(request) if request.path_params else None
+        return page(
+            "docent.html.j2", exhibit=exhibit, first=self.first, longest=LONGEST_QUESTION,
+            questions=self.questions.get(exhibit.item_name, []) if exhibit else [],
+            language=self.profile.language, model=self.model, most_bytes=MOST_BYTES,
+        )  # fmt: skip
+
+    async def overview(self, request: Request) -> Response:
+        """All exhibits, each with its page and label."""
+        return page("exhibits.html.j2", exhibits=list(self.shown().values()))
+
+    async def label(self, request: Request) -> Response:
+        """An exhibit's label to print, with the QR code of its page."""
+        exhibit = self._exhibit(request)
+        url = f"{self.public_url or request.base_url}exhibits/{exhibit.item_name}"
+        code = segno.make(url, error="m", micro=False).svg_inline(
+            scale=8, border=4, dark="#000", light="#fff", omitsize=True
+        )
+        here = urlsplit(url).hostname in THIS_MACHINE
+        return page("label.html.j2", exhibit=exhibit, url=url, code=Markup(code), here=here)
+
+    async def photo(self, request: Request) -> Response:
+        """The first photo of an exhibit."""
+        exhibit = self._exhibit(request)
+        content = await to_thread.run_sync(self.photo_of, exhibit.item_name, limiter=self.opening)
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+
+    def _photo_of(self, item_name: str) -> bytes:
+        photo = prepared_photo(self.folder / self.exhibits[item_name].photos[0])
+        photo.thumbnail((PHOTO_EDGE, PHOTO_EDGE))
+        photo.save(content := io.BytesIO(), "JPEG", quality=85)
+        return content.getvalue()
+
+    async def models(self, request: Request) -> Response:
+        """The one model there is, in OpenAI's form."""
+        model = {"id": self.model, "object": "model", "created": 0, "owned_by": "museum"}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def chat(self, request: Request) -> Response:
+        """Answer the last question about the last photo of a conversation."""
+        self.batcher.check_room()  # before a photo is taken in
+        try:
+            chat: Chat = parse_json(await request.body(), Chat)
+        except ValueError as error:
+            raise Refused(f"This is no chat in OpenAI's format ({error}); send one.") from None
+        if chat.get("model", self.model) != self.model:
+            raise Refused(f"There is no model {chat['model']!r} here; ask '{self.model}'.", 404)
+        text, url = _asked(chat["messages"])
+        photo = await to_thread.run_sync(_opened, url, limiter=self.opening)
+        states = self.batcher.ask(self.question(photo, text))
+        frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
+        frame["model"] = self.model
+        if chat.get("stream"):
+            headers = {"X-Accel-Buffering": "no"}  # a proxy is to pass on each word
+            events = self._events(text, states, frame)
+            return StreamingResponse(events, 200, headers, "text/event-stream")
+        answer = await _unless_gone(request, _last(states))
+        self._keep(text, answer)
+        said = {"role": "assistant", "content": answer.text, "refusal": None}
+        choice = {"index": 0, "message": said, "finish_reason": "stop", "logprobs": None}
+        told = {"object": "chat.completion", "choices": [choice], "musequest": self._told(answer)}
+        return JSONResponse({**frame, **told})
+
+    async def _events(
+        self, question: str, states: AsyncIterator[State], frame: dict[str, Any]
+    ) -> AsyncIterator[str]:
+        """The chunks of a stream as server-sent events: places in the line, words, the answer."""
+
+        def event(delta: dict[str, str] | None, end: str | None = None, **more: Any) -> str:
+            choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": end}]
+            chunk = {**frame, "object": "chat.completion.chunk", "choices": choices, **more}
+            return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+
+        yield event({"role": "assistant", "content": ""})
+        sent = ""
+        try:
+            async for state in states:
+                if state.place:
+                    yield event(None, musequest={"place": state.place})
+                if state.text != sent and state.text.startswith(sent):
+                    yield event({"content": state.text[len(sent) :]})
+                    sent = state.text
+                if state.answer:
+                    self._keep(question, state.answer)
+                    yield event({}, "stop", musequest=self._told(state.answer))
+        except MuseQuestError as error:
+            told = {"message": str(error), "type": "server_error", "code": None}
+            yield f"data: {json.dumps({'error': told}, ensure_ascii=False)}\n\n"
+        yield "data: [DONE]\n\n"
+
+    def _told(self, answer: Answer) -> dict[str, Any]:
+        """What the page shows of an answer beside its words."""
+        questions = self.questions.get(answer.recognition.item_name or "", [])
+        return answer.as_json() | {"questions": questions}
+
+    def _keep(self, question: str, answer: Answer) -> None:
+        """Write down the words of a question that found no answer, if that was asked for."""
+        found = answer.recognition.item_name and any(each.source for each in answer.sentences)
+        if self.keep_questions and not found:
+            with (self.folder / QUESTIONS).open("a", encoding="utf-8") as file:
+                file.write(" ".join(question.split()) + "\n")
+
+
+def _asked(messages: list[Message]) -> tuple[str, str]:
+    """The last question and the last photo's URL; Refused says what a visitor is to mend."""
+    contents = [each.get("content") for each in messages if each["role"] == "user"]
+    parts: list[list[Any]] = [
+        [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        for content in contents
+    ]
+    urls = [each["image_url"]["url"] for said in parts for each in said if "image_url" in each]
+    if not urls:
+        raise Refused("There is no photo yet; take one, or choose one.")
+    said = [each["text"] for each in parts[-1] if "text" in each]
+    text = " ".join(" ".join(said).split())
+    if not text:
+        raise Refused("There is no question yet; write one.")
+    if len(text) > LONGEST_QUESTION:
+        raise Refused(f"That is very long; ask in {LONGEST_QUESTION} characters at most.")
+    if flaw_of(LABEL.sub("", text)):
+        raise Refused("There are signs in it that only machines write; ask in plain words.")
+    return text, urls[-1]
+
+
+def _opened(url: str) -> Image.Image:
+    """The photo of a data URL; nothing is fetched from elsewhere."""
+    if not (start := DATA_URL.match(url)):
+        raise Refused(
+            "A photo comes along in the request, as a data URL (data:image/jpeg;base64,)."
+        )
+    try:
+        return prepared_photo(base64.b64decode(url[start.end() :], validate=True))
+    except (MuseQuestError, binascii.Error):
+        raise Refused("I cannot read this photo; take another one, as JPEG or PNG.") from None
+
+
+async def _last(states: AsyncIterator[State]) -> Answer:
+    """The answer that the states of a question end with."""
+    async for state in states:
+        answer = state.answer
+    assert answer, "a question has ended without an answer"
+    return answer
+
+
+async def _unless_gone(request: Request, answering: Coroutine[Any, Any, Answer]) -> Answer:
+    """What is awaited, which ends at once when the client goes away (HTTPException)."""
+
+    async def leaving() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = asyncio.ensure_future(answering), asyncio.ensure_future(leaving())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise HTTPException(499)
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()

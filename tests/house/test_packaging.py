@@ -1,0 +1,59 @@
+"""What is imported is declared, and what is declared is bounded where a major version breaks us."""
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+
+from musequest.home import root
+
+# Bought by whoever wants it, and named in a sentence where it is missing.
+WANTED_ONLY = {"wandb", "trackio"}
+FILES = [root() / f"requirements{name}.txt" for name in ("", "-notebooks", "-serve")]
+
+
+def name_of(line: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[<>=\[;, ]", line)[0]).lower()
+
+
+def declared() -> dict[str, str]:
+    lines = [line for path in FILES if path.exists() for line in path.read_text().splitlines()]
+    return {name_of(line): line for line in lines if line and not line.startswith("#")}
+
+
+def imported() -> dict[str, str]:
+    """Every module of others that the package imports, and one file that does."""
+    found: dict[str, str] = {}
+    for path in (root() / "musequest").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [str(node.module)]
+            found |= {name.partition(".")[0]: path.name for name in names}
+    own = {"musequest", *WANTED_ONLY, *sys.stdlib_module_names}
+    return {name: path for name, path in found.items() if name not in own}
+
+
+def test_what_is_imported_is_declared():
+    sold = packages_distributions()
+    for module, path in imported().items():
+        names = {name_of(name) for name in sold.get(module, [module])}
+        assert names & declared().keys(), f"{path} imports {module}; declare {names}"
+
+
+@pytest.mark.parametrize(
+    "name", ["torch", "transformers", "peft", "accelerate", "datasets", "openai"]
+)
+def test_a_major_version_that_would_have_to_be_tried_is_kept_out(name):
+    assert re.search(r",<\d+$", declared()[name])
+
+
+def test_every_declared_package_has_a_tried_version_within_its_bounds():
+    from packaging.requirements import Requirement
+
+    lines = (root() / "constraints.txt").read_text().splitlines()
+    tried = {name_of(line): line.split("==")[1] for line in lines if "==" in line}
+    for name, line in declared().items():
+        assert Requirement(line).specifier.contains(tried[name]), f"{line}, tried {tried[name]}"

@@ -1,0 +1,249 @@
+"""The docent's page in a real browser, as visitors with a phone, a laptop or a keyboard meet it."""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser import CHROMIUM
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from talking import BELL, PUBLIC, as_file, bell, stranger, talking
+
+from musequest.creation.exhibits import load_exhibits
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+PHONE = {
+    "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True,
+    "user_agent": "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile",
+}  # fmt: skip
+DESK = {"viewport": {"width": 1280, "height": 860}}
+FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+NAME = "harbour-bell-of-ost"
+Opened = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def docent(dialogs_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with talking(dialogs_home, tmp_path_factory.mktemp("page")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *FAKE_CAMERA]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Browser, docent: str) -> Iterator[Opened]:
+    """Opens a page of the docent; at the end nothing may have gone wrong or elsewhere."""
+    elsewhere: list[str] = []
+    wrong: list[Any] = []
+    contexts = []
+
+    def open_page(path: str = "/", device: dict[str, Any] = PHONE, **more: Any) -> Page:
+        contexts.append(chromium.new_context(**device, **{"reduced_motion": "reduce"} | more))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: wrong.append(error))
+        page.on("console", lambda line: wrong.append(line.text) if refused(line) else None)
+        page.on("request", lambda request: elsewhere.append(request.url))
+        page.goto(docent + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [each for each in elsewhere if not each.startswith((docent, "data:", "blob:"))] == []
+    assert wrong == []
+
+
+def refused(line: Any) -> bool:
+    """Whether the browser complains, of more than an answer that is no 200."""
+    return line.type == "error" and not line.text.startswith("Failed to load resource")
+
+
+def give(page: Page, photo: bytes) -> None:
+    page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo})
+
+
+def answered(page: Page, count: int = 1) -> Any:
+    """The newest of so many turns, once it is whole."""
+    expect(page.locator(".turn:not([aria-busy]) .text")).to_have_count(count, timeout=20_000)
+    return page.locator(".turn").last
+
+
+@pytest.mark.parametrize("device", [PHONE, DESK], ids=["phone", "desk"])
+def test_from_a_photo_to_an_answer_its_sources_and_a_follow_up(opened: Opened, device):
+    page = opened("/", device)
+    expect(page.get_by_text("A machine speaks, trained on the museum’s texts.")).to_be_visible()
+    expect(page.get_by_label("Your question about this photo")).to_be_hidden()
+    give(page, bell())
+    turn = answered(page)
+    expect(turn.locator(".question")).to_have_text("What is this?")
+    expect(turn.locator(".recognised")).to_have_text(BELL)
+    expect(page.locator("[role=status]")).to_contain_text(BELL)  # a screen reader says it
+    evidence = turn.locator(".evidence")
+    expect(evidence.locator("li").first).to_be_hidden()
+    turn.locator(".mark").first.click()
+    expect(evidence.locator(".borne").first).to_be_visible()
+    expect(evidence.locator("li").first).to_be_focused()
+    expect(evidence.locator(".record")).to_contain_text("CC0-1.0")
+    page.get_by_label("Your question about this photo").fill("Who made this?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(answered(page, 2).locator(".text")).to_contain_text("Ada Holm")
+    expect(page.get_by_text("A machine speaks, trained on the museum’s texts.")).to_be_in_viewport()
+    suggested = page.locator("#suggested button")
+    words = suggested.first.inner_text()
+    suggested.first.click()
+    expect(answered(page, 3).locator(".question")).to_have_text(words)
+    assert words not in suggested.all_inner_texts()
+    width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert width <= 0  # nothing is wider than the screen
+
+
+def test_a_stranger_is_not_known_and_what_it_resembles_is_offered(opened: Opened):
+    page = opened()
+    give(page, stranger())
+    turn = answered(page)
+    expect(turn.locator(".text")).to_contain_text("I do not know this one")
+    expect(turn.locator(".recognised")).to_be_hidden()
+    expect(turn.locator(".evidence")).to_be_hidden()
+    turn.locator(".resembles a").first.click()
+    expect(page.locator("h1")).to_have_text(turn.page.title())
+
+
+def test_the_camera_of_a_kiosk_takes_the_photo(opened: Opened):
+    page = opened("/", DESK)
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("video")).to_be_visible()
+    page.wait_for_function("document.querySelector('video').videoWidth > 0")
+    page.get_by_role("button", name="Take this photo").click()
+    answered(page)
+    expect(page.locator("video")).to_be_hidden()
+    assert page.evaluate("document.querySelector('video').srcObject === null")
+    assert page.locator("#photo img").evaluate("image => image.naturalWidth") > 100
+
+
+def test_a_phone_offers_its_own_camera(opened: Opened):
+    page = opened()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Take a photo").click()
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": bell()})
+    expect(answered(page).locator(".recognised")).to_have_text(BELL)
+
+
+def test_a_photo_is_made_smaller_and_loses_where_it_was_taken(opened: Opened):
+    large = Image.open(io.BytesIO(bell())).resize((3000, 2250))
+    exif = Image.Exif()
+    exif[0x010F] = "A phone of mine"
+    page = opened()
+    with page.expect_request("**/v1/chat/completions") as asked:
+        give(page, as_file(large, exif=exif.tobytes()))
+    answered(page)
+    url = json.loads(asked.value.post_data or "")["messages"][0]["content"][0]["image_url"]["url"]
+    sent = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+    assert sent.size == (1536, 1152) and not sent.getexif()
+
+
+def test_by_keyboard_alone(opened: Opened):
+    page = opened(f"/exhibits/{NAME}", DESK)
+    seen = []
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        label = "e => e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent"
+        seen.append(page.locator(":focus").evaluate(label).strip())
+        if seen[-1] == "Your question about this photo":
+            break
+    assert seen[0] == "Skip to the content"
+    assert {"Take a photo", "Choose a photo", "Your question about this photo"} <= set(seen)
+    page.keyboard.type("Who made this?")
+    page.keyboard.press("Enter")
+    turn = answered(page)
+    expect(turn.locator(".text")).to_contain_text("Ada Holm")
+    expect(page.locator("#question")).to_be_focused()
+    for _ in range(20):  # back up to the last mark
+        page.keyboard.press("Shift+Tab")
+        if "mark" in (page.locator(":focus").get_attribute("class") or ""):
+            break
+    page.keyboard.press("Enter")
+    expect(turn.locator(".evidence li").last).to_be_focused()
+
+
+def test_what_went_wrong_is_said_and_the_question_is_not_lost(opened: Opened, docent: str):
+    page = opened()
+    give(page, b"no photo at all")
+    expect(page.get_by_role("alert")).to_contain_text("I cannot read this photo")
+    give(page, bell())
+    answered(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.route("**/v1/**", lambda route: route.abort())
+    page.get_by_label("Your question about this photo").fill("How high is it?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("The docent cannot be reached")
+    expect(page.locator("#question")).to_have_value("How high is it?")
+    page.unroute("**/v1/**")
+    page.keyboard.press("Enter")
+    answered(page, 2)
+
+
+def test_a_hostile_question_stays_words(opened: Opened):
+    page = opened(f"/exhibits/{NAME}")
+    page.locator("#question").fill("<img src=x onerror=alert(1)>")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("ask in plain words")
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_read_aloud_by_the_browser(opened: Opened):
+    page = opened(f"/exhibits/{NAME}")
+    page.evaluate("""() => {
+        window.heard = [];
+        speechSynthesis.speak = (words) => window.heard.push([words.text, words.lang]);
+    }""")
+    page.locator("#suggested button").first.click()
+    turn = answered(page)
+    speak = turn.get_by_role("button", name="Read aloud")
+    speak.click()
+    text = page.locator("[role=status]").inner_text()
+    assert page.evaluate("window.heard") == [[text, "en"]]
+    expect(turn.get_by_role("button", name="Stop")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_label_leads_to_the_page_of_its_exhibit(opened: Opened, docent: str):
+    page = opened(f"/exhibits/{NAME}/label", DESK)
+    expect(page.locator("h1")).to_have_text(BELL)
+    code = page.get_by_role("img", name=f"QR code of {PUBLIC}/exhibits/{NAME}")
+    box = code.bounding_box()
+    assert box and box["width"] > 150 and box["height"] == pytest.approx(box["width"], abs=2)
+    page.emulate_media(media="print")
+    expect(page.get_by_role("button", name="Print this label")).to_be_hidden()
+    expect(code).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", [PHONE, DESK], ids=["phone", "desk"])
+def test_axe_finds_no_violation(opened: Opened, device, scheme: str):
+    for path in ("/", "/exhibits", f"/exhibits/{NAME}/label", f"/exhibits/{NAME}"):
+        page = opened(path, device, color_scheme=scheme)
+        if path.endswith(NAME):
+            page.locator("#suggested button").first.click()
+            answered(page).locator(".mark").first.click()
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+def test_every_exhibit_has_a_page(opened: Opened):
+    page = opened("/exhibits")
+    titles = [each.title for each in load_exhibits("t")]
+    assert page.locator(".exhibits a:first-child").all_inner_texts() == titles
