@@ -1,0 +1,205 @@
+"""Whether what a docent tells is borne out by the catalogue, and what `strict` leaves of it.
+
+    python benchmarks/sources.py             a few minutes; wants a finished LoRA run of `pocket`
+    python benchmarks/sources.py --record    and keep it in benchmarks/records/sources.json
+
+The test questions go through the guide, as `ask` does it. What is shown is scored as the evaluation
+scores it, all of it and under `strict`. Whether a citation is right is told without the readers
+that found it: whatever an exhibit's structured facts say and the sentence repeats word by word, and
+each of its digits, has to stand in the source, and the source in the exhibit's own texts. Sentences
+made of the museum's facts are held against the catalogue too, rightly and with one fact of another
+exhibit; of these none should have a source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from musequest.creation.exhibits import Exhibit
+from musequest.creation.offline_writer import WORDINGS, Facts
+from musequest.creation.split import exhibit_rows, given
+from musequest.evaluation.claims import check_claims, facts_of
+from musequest.files import write_json
+from musequest.finetuning.records import hardware, versions
+from musequest.home import root
+from musequest.serving import Entry, Guide, Question, Sentence, reading
+from musequest.serving.sources import GAP
+from musequest.settings import load_profile
+from musequest.text import encoder, facts, numbers
+
+RECORD = root() / "benchmarks/records/sources.json"
+TOGETHER = 16  # questions of a batch
+WORD, NUMBER = re.compile(r"[^\W_]+"), re.compile(r"\d+(?:[.,]\d+)?")
+OTHERS = 3  # exhibits of which a fact is planted in place of each of an exhibit's own
+
+
+def main() -> None:
+    """Measure, print, and keep the record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--profile", default="pocket")
+    parser.add_argument("--approach", default="lora", help="or base, retrieval, rag")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
+    chosen = parser.parse_args()
+    profile, load = load_profile(chosen.profile), round(os.getloadavg()[0], 1)
+    guide = Guide(profile, chosen.approach)
+    if guide.ungated:
+        sys.exit(guide.ungated)
+    split = exhibit_rows(profile.collection, profile.evaluation_split)
+    rows = [split[number] for number in range(len(split))]
+    answers = []
+    for start in range(0, len(rows), TOGETHER):
+        batch = rows[start : start + TOGETHER]
+        answers += guide.answer([Question(r["image"], given(r)["question"]) for r in batch])
+        print(f"{len(answers)} of {len(rows)} answered", file=sys.stderr, flush=True)
+    told = [(row, answer) for row, answer in zip(rows, answers, strict=True) if answer.title]
+    own = [guide.exhibits[row["item_name"]] for row, _ in told]
+    cited = [
+        citation_right(sentence, exhibit)
+        for exhibit, (_, answer) in zip(own, told, strict=True)
+        for sentence in answer.sentences
+        if sentence.source
+    ]
+    sentences = [each for _, answer in told for each in answer.sentences]
+    ways = {
+        "as said": [answer.text for _, answer in told],
+        "strict": [
+            " ".join(each.text for each in answer.sentences if each.source) for _, answer in told
+        ],
+    }
+    truths = [given(row)["ground_truth"] for row, _ in told]
+    figures = {
+        "profile": profile.name,
+        "approach": chosen.approach,
+        "date": datetime.date.today().isoformat(),
+        "questions": len(rows),
+        "refused": len(rows) - len(told),
+        "taken_for_another": sum(
+            answer.recognition.item_name != row["item_name"] for row, answer in told
+        ),
+        "sentences": len(sentences),
+        "without_source": sum(each.source is None for each in sentences),
+        "citations": len(cited),
+        "citations_right": round(float(np.mean(cited)), 4) if cited else None,
+        "shown": {name: shown(texts, truths, own) for name, texts in ways.items()},
+        "planted": planted(list(guide.exhibits.values())),
+        "ms_an_answer": milliseconds(own, ways["as said"]),
+        "threads": torch.get_num_threads(),
+        "hardware": hardware(),
+        "versions": versions(),
+        "load_before": load,
+    }
+    print(json.dumps(figures, indent=2))
+    if chosen.record:
+        write_json(RECORD, figures)
+
+
+def shown(texts: Sequence[str], truths: Sequence[str], own: Sequence[Exhibit]) -> dict[str, Any]:
+    """The scores of texts as a visitor sees them, and how long and varied they are."""
+    scores: dict[str, list[float]] = {}
+    for text, truth, exhibit in zip(texts, truths, own, strict=True):
+        sources = "\n".join([exhibit.title, exhibit.description, *exhibit.facts.values()])
+        for kind, check in (("number", facts.check_numbers), ("name", facts.check_names)):
+            found = check(text, truth, sources)
+            for name, value in (
+                (f"invented_{kind}_rate", found.invented_rate),
+                (f"{kind}_recall", found.recall),
+            ):
+                if value is not None:
+                    scores.setdefault(name, []).append(value)
+        told = facts_of(exhibit.facts, exhibit.description, exhibit.credit)
+        verdicts = list(check_claims(text, told, sources).values())
+        for verdict in ("right", "wrong") if verdicts else ():
+            share = verdicts.count(verdict) / len(verdicts)
+            scores.setdefault(f"claims_{verdict}", []).append(share)
+    words = [WORD.findall(text.casefold()) for text in texts]
+    pairs = [pair for each in words for pair in zip(each, each[1:], strict=False)]
+    return {name: round(statistics.mean(values), 4) for name, values in scores.items()} | {
+        "words": round(statistics.mean(map(len, words)), 1),
+        "distinct_2": round(len({*pairs}) / max(1, len(pairs)), 4),  # Li et al. 2016
+        "empty": sum(not each for each in words),
+    }
+
+
+def citation_right(sentence: Sentence, exhibit: Exhibit) -> bool:
+    """Whether the source is the exhibit's own, and holds all that the sentence repeats of facts."""
+    source, texts = str(sentence.source), Entry(exhibit).statements
+    if not all(
+        part in texts or part in " ".join(exhibit.description.split()) for part in source.split(GAP)
+    ):
+        return False
+    said = sentence.text.replace(exhibit.title, " ")
+    if not {*NUMBER.findall(said)} <= {*NUMBER.findall(source)}:
+        return False
+    held, words = _words(source), _words(said)
+    repeated = (_words(value) for value in exhibit.facts.values())
+    return all(value <= held for value in repeated if value <= words)
+
+
+def planted(exhibits: Sequence[Exhibit]) -> dict[str, int]:
+    """How many sentences made of facts have a source: true ones, and those with a planted fact."""
+    counts = dict.fromkeys(("true", "true_borne_out", "false", "false_borne_out"), 0)
+    for place, exhibit in enumerate(exhibits):
+        entry = Entry(exhibit)
+        for number in range(OTHERS + 1):
+            other = exhibits[(place + 7 * number) % len(exhibits)]
+            sentences = list(_sentences(exhibit, other, entry.texts))
+            kind = "false" if number else "true"
+            counts[kind] += len(sentences)
+            for answer in entry.sourced(sentences):
+                counts[f"{kind}_borne_out"] += any(each.source for each in answer)
+    return counts
+
+
+def _sentences(exhibit: Exhibit, other: Exhibit, texts: str) -> Iterator[str]:
+    """Each fact told, of the exhibit itself or with the other's in place of its own."""
+    for group in WORDINGS:
+        for key in group:
+            if not all(each in exhibit.facts for each in group) or key not in other.facts:
+                continue
+            value = other.facts[key]
+            if other is not exhibit and value in texts:
+                continue
+            mixed = Facts(exhibit.facts | {key: value})
+            for wording in mixed.wordings(group):
+                sentence = mixed.fill(wording, group, "It", "it")
+                if _words(value) <= _words(sentence):
+                    yield sentence
+
+
+def milliseconds(own: Sequence[Exhibit], texts: Sequence[str]) -> dict[str, float]:
+    """What finding an answer's sources takes, with nothing read before but the encoder."""
+    encoder.load_encoder().encode(["Loaded."])
+    for module in (reading, facts, numbers):
+        for function in vars(module).values():
+            if hasattr(function, "cache_clear"):
+                function.cache_clear()
+    entries = {exhibit.item_name: Entry(exhibit) for exhibit in own}
+    taken = []
+    for exhibit, text in zip(own, texts, strict=True):
+        start = time.perf_counter()
+        entries[exhibit.item_name].sourced([text])
+        taken.append(1000 * (time.perf_counter() - start))
+    return {
+        "median": round(float(np.median(taken)), 1),
+        "p95": round(float(np.percentile(taken, 95)), 1),
+    }
+
+
+def _words(text: str) -> set[str]:
+    return {*WORD.findall(text.casefold())}
+
+
+if __name__ == "__main__":
+    main()
