@@ -103,7 +103,7 @@ def _reason(error: BaseException, name: str) -> str:
             "anything on this machine; choose a model that the installed transformers has"
         )
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0] if lines else type(error).__name__
 
 
 def hub_api() -> HfApi:

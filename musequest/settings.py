@@ -133,7 +133,7 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
             raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
         check(training, path)
     _check_lora(values, path)
-    check_keys(values.get("anatomy", {}), ANATOMY.keys(), path)
+    _check_anatomy(values.get("anatomy", {}), path)
     check_keys(values.get("learning_rates", {}), set(PARTS), path)
     for part, rate in values.get("learning_rates", {}).items():
         check({"learning_rate": rate}, f"{path}, learning_rates, {part}")
@@ -179,6 +179,16 @@ def load_approach(name: str) -> Approach:
     if values.get("parallel"):
         _check_parallel(values["parallel"], path)
     return Approach(name=name, folder=path.parent, **values)
+
+
+def _check_anatomy(values: dict[str, Any], path: Path) -> None:
+    """Hold what a profile names of its base model against what there is to name, and its kinds."""
+    check_keys(values, ANATOMY.keys(), path)
+    kinds = {"connector": (list, "a list of names"), "template": (dict, "'key: value' lines")}
+    for key, value in values.items():
+        kind, meant = kinds.get(key, (str, "a name"))
+        if not value or not isinstance(value, kind):
+            raise MuseQuestError(f"{path}: anatomy.{key} is {value!r}; write {meant}.")
 
 
 def _check_lora(values: dict[str, Any], path: Path) -> None:

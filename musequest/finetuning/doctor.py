@@ -112,7 +112,8 @@ def _small(config: PretrainedConfig) -> PretrainedConfig:
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[-text.num_hidden_layers :]
     for part in (text, config.vision_config):
-        part.intermediate_size = min(NARROW, part.intermediate_size)
+        if hasattr(part, "intermediate_size"):
+            part.intermediate_size = min(NARROW, part.intermediate_size)
     config.dtype = text.dtype = config.vision_config.dtype = torch.float32
     return config
 
