@@ -314,9 +314,10 @@ class Stage(nn.Module):
 def load_stage(config: RunConfig, plan: Plan, number: int, device: str | torch.device) -> Stage:
     """Read stage `number` of the base model, and nothing of the others, to `device`."""
     profile, approach = config.profile, config.approach
-    own, anatomy = {part.name for part in plan.stages[number]}, anatomy_of(of_shape(profile))
-    if config.base_config.tie_word_embeddings and number == len(plan.stages) - 1:
-        own.add(anatomy.embeddings)
+    own, shape = {part.name for part in plan.stages[number]}, of_shape(profile)
+    tied = shape.get_output_embeddings().weight is shape.get_input_embeddings().weight
+    if tied and number == len(plan.stages) - 1:
+        own.add(anatomy_of(shape).embeddings)
     base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config.base_config)]
     options = {"dtype": profile.dtype, "device_map": {"": device}}
     model = of_base_model(_of_own_parts(base, own, profile).from_pretrained, profile, **options)

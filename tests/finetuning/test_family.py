@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from forked import in_processes
 from PIL import Image
 from tiny_dialogs import dialog, sample, write_dataset, write_profile
@@ -223,8 +224,11 @@ def test_in_four_bits_it_learns_and_sees_as_before(split_profile):
     base = load_model(split_profile, quantization=approach.quantization, device="cpu")
     model = TUNINGS["lora"](base, approach)
     anatomy = anatomy_of(model)
-    small = {n for n, m in base.named_modules() if getattr(m, "quant_type", "")}
-    small = {n.removesuffix(".base_layer") for n in small}
+    small = {
+        name.removesuffix(".base_layer")
+        for name, module in base.named_modules()
+        if isinstance(module, Linear4bit)
+    }
     assert small and all(re.fullmatch(anatomy.projections, name) for name in small)
     assert not any(name.startswith(anatomy.vision_model) for name in small)
     batch = DocentCollator(load_processor(split_profile))([sample(0), sample(1)])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tiny_dialogs import sample, write_profile
-from tiny_family import FAMILIES, SIDE, save_tiny_relative
+from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
 
 from musequest.finetuning import collator as collating
 from musequest.finetuning.collator import WORKERS, DocentCollator, loader_settings
@@ -66,7 +66,8 @@ def test_nothing_is_read_ahead_on_a_processor_or_where_it_is_chosen(machine):
 def test_recomputing_sends_no_gradient_through_the_photo(tmp_path, tiny_docent, kind, approach):
     """For which the library asks all the same; the vision model is frozen, and the dearest part."""
     folder = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
-    profile = write_profile(tmp_path, folder, image_size=SIDE, image_splitting=True)
+    side = TILE if kind == "gemma3" else SIDE  # which knows one size
+    profile = write_profile(tmp_path, folder, image_size=side, image_splitting=True)
     model = whole_model(RunConfig.resolve(profile, load_approach(approach))).train()
     seen = []
     vision_model(model).register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))
