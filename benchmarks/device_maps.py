@@ -20,8 +20,9 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from musequest.files import write_json
-from musequest.finetuning.activations import RowShape, named_parts
-from musequest.finetuning.models import PROJECTIONS, free_projections
+from musequest.finetuning.activations import RowShape
+from musequest.finetuning.anatomy import anatomy_of
+from musequest.finetuning.models import free_projections
 from musequest.finetuning.records import GIB
 from musequest.finetuning.splitting import Part, Plan, parts_of, plan
 from musequest.settings import load_approach
@@ -50,7 +51,7 @@ def published_maps(model: PreTrainedModel) -> list[dict[str, Any]]:
     found = []
     for devices, group in groupby(rows, key=lambda row: int(row["devices"])):
         of_device = list(group)
-        where = {name: _device(name, of_device) for name, _ in named_parts(model)}
+        where = {name: _device(name, of_device) for _, name, _ in anatomy_of(model).chain(model)}
         found.append(
             {
                 "devices": devices,
@@ -133,7 +134,8 @@ def main() -> None:
     for row in rows:
         print(row)
     if chosen.record:
-        write_json(RECORD, {"trained": PROJECTIONS, "dtype": "bfloat16", "splits": rows})
+        trained = anatomy_of(model).projections
+        write_json(RECORD, {"trained": trained, "dtype": "bfloat16", "splits": rows})
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer
 from musequest.finetuning.training import train
-from musequest.finetuning.vision import vision_models
+from musequest.finetuning.vision import vision_model
 from musequest.home import root
 from musequest.settings import Profile, load_approach, load_profile
 
@@ -107,11 +107,8 @@ class Way:
     @contextmanager
     def applied(self, model: torch.nn.Module) -> Iterator[None]:
         """The model so, and behind the block as it was."""
-        towers = vision_models(model)
-        ours = [
-            (tower, tower.forward, tower.forward.store, dict(tower._forward_pre_hooks))
-            for tower in towers
-        ]
+        tower = vision_model(model)
+        ours = [(tower, tower.forward, tower.forward.store, dict(tower._forward_pre_hooks))]
         try:
             for tower, frozen, _, _ in ours:
                 if not self.stored:

@@ -28,7 +28,9 @@ from .home import check_hub, run_dir
 from .settings import Profile
 
 # What the libraries raise at files that are damaged or of another kind.
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
+UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, RuntimeError, ImportError, SafetensorError),
+)
 
 
 def of_base_model(
@@ -94,6 +96,11 @@ def _reason(error: BaseException, name: str) -> str:
         return (
             f"{absent} HF_HUB_OFFLINE forbids to ask the Hub: fetch it once with "
             f"`hf download {name}` while online"
+        )
+    if "trust_remote_code" in str(error):
+        return (
+            "it comes with program code of its own, which is never run here, since it could do "
+            "anything on this machine; choose a model that the installed transformers has"
         )
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -20,6 +20,19 @@ STRATEGIES = {
     "fsdp": {"processes", "square_root_scaling_from"},
 }
 PARTED = ("sequential", "1f1b", "fsdp")  # no device holds the whole model
+# Parts of a model that may have a learning rate of their own.
+PARTS = ("vision_model", "connector", "text_model", "lm_head")
+# What of a base model a profile may name, where it is not found or found otherwise than wanted.
+ANATOMY = {
+    "vision_model": "the part that sees photos",
+    "connector": "a list of what stands between the vision model and the decoder",
+    "decoder": "the part that reads image tokens and words",
+    "embeddings": "the words' vectors",
+    "head": "what says the next word",
+    "projections": "a regular expression of the modules that are learned",
+    "closing_token": "the token that ends an answer",
+    "template": "values for the chat template, such as {enable_thinking: false}",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,8 @@ class Profile:
     training: dict[str, Any] = field(default_factory=dict)  # keys of TrainingArguments
     approach_training: dict[str, Any] = field(default_factory=dict)  # the same, by approach
     lora: dict[str, Any] = field(default_factory=dict)  # keys of LoraConfig, before an approach's
+    anatomy: dict[str, Any] = field(default_factory=dict)  # keys of ANATOMY
+    learning_rates: dict[str, float] = field(default_factory=dict)  # of PARTS with their own
 
     @property
     def base_model_source(self) -> str:
@@ -123,6 +138,10 @@ def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = No
             raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
         check(training, path)
     _check_lora(values, path)
+    _check_anatomy(values.get("anatomy", {}), path)
+    check_keys(values.get("learning_rates", {}), set(PARTS), path)
+    for part, rate in values.get("learning_rates", {}).items():
+        check({"learning_rate": rate}, f"{path}, learning_rates, {part}")
     return Profile(name=plain_name(path.stem, "profile"), **values)
 
 
@@ -171,6 +190,16 @@ def load_approach(name: str) -> Approach:
                 "strategy: ddp, or tuning: full."
             )
     return Approach(name=name, folder=path.parent, **values)
+
+
+def _check_anatomy(values: dict[str, Any], path: Path) -> None:
+    """Hold what a profile names of its base model against what there is to name, and its kinds."""
+    check_keys(values, ANATOMY.keys(), path)
+    kinds = {"connector": (list, "a list of names"), "template": (dict, "'key: value' lines")}
+    for key, value in values.items():
+        kind, meant = kinds.get(key, (str, "a name"))
+        if not value or not isinstance(value, kind):
+            raise MuseQuestError(f"{path}: anatomy.{key} is {value!r}; write {meant}.")
 
 
 def _check_lora(values: dict[str, Any], path: Path) -> None:

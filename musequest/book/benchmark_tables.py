@@ -25,6 +25,17 @@ def device_maps(record: Record) -> str:
     return markdown(spaced(rows.drop(columns=["gpu", "vram_gb_each"])))
 
 
+@block(RECORDS / "base_models.json")
+def base_models(record: Record) -> str:
+    """What the shipped profiles' models take: GiB of one row, and rows at a time on a card."""
+    rows = pd.DataFrame(record["rows"])
+    rows["parameters"] = rows["parameters"].map(lambda number: f"{number / 1e9:.2f} billion")
+    rows["one_row_gib"] = rows["one_row_gib"].map("{:.1f}".format)
+    for card in rows.columns[rows.columns.str.endswith("_gb")]:
+        rows[card] = rows[card].replace(0, "-")
+    return markdown(spaced(rows.drop(columns="base_model")))
+
+
 @block(GPU, "No GPU has been measured yet; the command above does so.\n")
 def gpu_training(record: Record) -> str:
     """Speed and memory of the 8B model's shape on a GPU, a row a measurement."""

@@ -397,6 +397,13 @@ def preflight(profile: str, gpu: str | None) -> None:
     print("\n".join(findings))
 
 
+@command(PROFILE, settings())
+def doctor(profile: str, settings: list[str]) -> None:
+    """Check that a profile's base model can be tuned: its tokens, parts, a step, an answer."""
+    for finding in finetuning.examine(_profile(profile, settings)):
+        print(f"{finding}\n", flush=True)
+
+
 @command(
     PROFILE,
     approach("whose weights (default: lora)"),

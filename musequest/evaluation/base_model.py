@@ -85,11 +85,14 @@ class BaseModel:
         """The unit vector of one text: its last hidden states, averaged over its tokens."""
         import torch
 
+        from ..finetuning.anatomy import anatomy_of
+
         model, tokenizer = self._load()
         longest = model.config.get_text_config().max_position_embeddings
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=longest).input_ids
         with torch.inference_mode():
-            read = model.model.text_model(input_ids=ids.to(model.device), use_cache=False)
+            decoder = model.get_submodule(anatomy_of(model).decoder)
+            read = decoder(input_ids=ids.to(model.device), use_cache=False)
         states = read.last_hidden_state
         mean = states[0].float().mean(dim=0).cpu().numpy().astype(float)
         if not np.isfinite(mean).all():
@@ -122,10 +125,6 @@ def _check_size(profile: Profile) -> None:
 
 def count_parameters(profile: Profile) -> int:
     """The parameters of the base model, counted from its configuration without its weights."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from ..finetuning.models import of_shape
 
-    with torch.device("meta"):
-        config = AutoConfig.from_pretrained(profile.base_model_source)
-        model = AutoModelForImageTextToText.from_config(config)
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in of_shape(profile).parameters())

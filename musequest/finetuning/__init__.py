@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = public(
     {
         "activations": ["empty_model"],
         "collator": ["DocentCollator", "coloured_tokens"],
+        "anatomy": ["anatomy_of"],
+        "doctor": ["examine"],
         "distributed": ["processes_here", "train_rank"],
         "generation": ["infer"],
         "merging": ["merge"],

@@ -1,17 +1,17 @@
 """How many bytes a training step keeps for its backward pass, found without a weight or a GPU.
 
 The model's own code runs on fake tensors, which have shapes but no contents, and what autograd
-would save is counted (`torch.autograd.graph.saved_tensors_hooks`). So it holds for any model of
-the family, any adapter and any dtype, and is not a formula that would have to follow them. Text
-models of one and of two layers suffice: layers are alike, and all memory grows with the tokens.
+would save is counted (`torch.autograd.graph.saved_tensors_hooks`). So it holds for any model, any
+adapter and any dtype, and is not a formula that would have to follow them. Text models of one and
+of two layers suffice: layers are alike, and all memory grows with the tokens. A connector that
+cannot run on a photo of any size is estimated by its matrices.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,13 +20,13 @@ import torch
 from peft import PeftModel
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 
 from ..settings import Approach, Profile
-from .models import TUNINGS, model_config, weights_dtype
-from .vision import freeze_vision, vision_models
+from .anatomy import anatomy_of, inner, photo_tokens
+from .models import TUNINGS, model_config, of_shape
+from .vision import freeze_vision, vision_model
 
-EMBEDDINGS = "model.text_model.embed_tokens"
 # Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is
 # next to nothing in a large model, and would be much in a small one.
 PROBED = 32
@@ -41,30 +41,26 @@ class RowShape:
     patches: int
 
     @classmethod
-    def of(cls, encoded: Mapping[str, torch.Tensor], patch_size: int) -> RowShape:
-        """The shape of an encoded row; `patch_size` in pixels."""
-        photos, _, height, width = encoded["pixel_values"].shape
+    def of(cls, encoded: Mapping[str, torch.Tensor], patch_size: int, rows: int = 1) -> RowShape:
+        """The shape of an encoded row, or of each in a batch of `rows`; `patch_size` in pixels.
+
+        Pixels are pictures, (..., 3, height, width), or rows of patches, (..., patches, numbers).
+        """
+        tokens, pixels = encoded["input_ids"].shape[-1], encoded["pixel_values"]
+        if pixels.ndim < 4:
+            return cls(tokens, 1, pixels.shape[:-1].numel() // rows)
+        height, width = pixels.shape[-2:]
         patches = (height // patch_size) * (width // patch_size)
-        return cls(len(encoded["input_ids"]), photos, patches)
+        return cls(tokens, pixels.shape[:-3].numel() // rows, patches)
 
     @classmethod
     def supposed(cls, profile: Profile, text_tokens: int, side: int | None = None) -> RowShape:
         """The shape of a row with so much text, where there is no processor to encode one.
 
-        Its photo is a square of `side` pixels, or as large as the profile has it. Idefics2 takes it
-        at its size, and four crops beside it; its successors in tiles, and once as a whole.
+        Its photo is a square of `side` pixels, or as large as the profile has it.
         """
-        config = model_config(profile)
-        vision, side = config.vision_config, min(side or profile.image_size, profile.image_size)
-        if latents := getattr(config, "perceiver_config", None):
-            photos = 5 if profile.image_splitting else 1
-            patches = (min(side, vision.image_size) // vision.patch_size) ** 2
-            seen = latents.resampler_n_latents
-        else:
-            tiles = math.ceil(side / vision.image_size) ** 2
-            photos = tiles + 1 if profile.image_splitting and tiles > 1 else 1
-            patches = (vision.image_size // vision.patch_size) ** 2
-            seen = patches // config.scale_factor**2
+        side = min(side or profile.image_size, profile.image_size)
+        photos, patches, seen = photo_tokens(model_config(profile), side, profile.image_splitting)
         return cls(text_tokens + photos * (seen + 2), photos, patches)  # and a mark on each side
 
 
@@ -111,23 +107,9 @@ class Activations:
 
 def empty_model(profile: Profile, approach: Approach) -> PreTrainedModel:
     """The profile's model with the approach's parameters trainable, all of it without memory."""
-    config, dtype = model_config(profile), weights_dtype(profile)
-    with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+    model = of_shape(profile)
     freeze_vision(model)
     return TUNINGS[approach.tuning](model, approach)
-
-
-def named_parts(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
-    """Names and modules of the parts that hold all parameters, in order."""
-    inner, text = model.model, model.model.text_model
-    yield "model.vision_model", inner.vision_model
-    yield "model.connector", inner.connector
-    yield EMBEDDINGS, text.embed_tokens
-    for number, layer in enumerate(text.layers):
-        yield f"model.text_model.layers.{number}", layer
-    yield "model.text_model.norm", text.norm
-    yield "lm_head", model.lm_head
 
 
 def count_activations(
@@ -138,7 +120,7 @@ def count_activations(
     `autocast` is the dtype of mixed precision, if there is any.
     """
     text, vision = model.config.get_text_config(), model.config.vision_config
-    dtype, layers = model.dtype, len(_text_model(model).layers)
+    dtype, layers = model.dtype, len(inner(model).get_submodule(anatomy_of(model).layers))
     one, two = (_shallow(model, layers) for layers in (1, 2))
     with FakeTensorMode():
         for each in (one, two):
@@ -150,18 +132,40 @@ def count_activations(
             seen = torch.empty(1, side * side, vision.hidden_size, dtype=dtype)
             return _kept_bytes(one, lambda: _connect(one, seen), autocast)
 
-        side = vision.image_size // vision.patch_size
-        small, large = of_photo(side), of_photo(2 * side)
-        patch = (large - small) / (3 * side * side)
+        try:
+            side = vision.image_size // vision.patch_size
+            small, large = of_photo(side), of_photo(2 * side)
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            patch, photo = _of_matrices(model, vision.hidden_size, dtype), 0.0
+        else:
+            patch = (large - small) / (3 * side * side)
+            photo = small - patch * side * side
     return Activations(
         layers=layers,
         layer=deeper - shallow,
         rest=2 * shallow - deeper,
         patch=patch,
-        photo=small - patch * side * side,
+        photo=photo,
         boundary=text.hidden_size * embedded.itemsize,
         logits=text.vocab_size * (4 + dtype.itemsize),
     )
+
+
+def _of_matrices(model: nn.Module, width: int, dtype: torch.dtype) -> float:
+    """Bytes that a patch keeps of a connector: what its matrices are given, and make.
+
+    The first matrix says how many patches of this `width` become an image token.
+    """
+    connector = tuple(f"{name}." for name in anatomy_of(model).connector)
+    shapes = [
+        module.weight.shape
+        for name, module in inner(model).named_modules()
+        if f"{name}.".startswith(connector) and isinstance(module, nn.Linear)
+    ]
+    if not shapes:
+        return 0.0
+    joined = max(1, shapes[0][1] // width)
+    return sum(map(sum, shapes)) * dtype.itemsize / joined
 
 
 def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> float:
@@ -176,20 +180,19 @@ def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> floa
     return 2 * (of_tokens(PROBED) - of_tokens(PROBED // 2)) / PROBED
 
 
-def _text_model(model: nn.Module) -> nn.Module:
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    return base.model.text_model
-
-
 def _shallow(model: nn.Module, layers: int) -> nn.Module:
     """A copy of the model in training, its first decoder layers alone; it is shown no photo."""
-    left_out = [*_text_model(model).layers[layers:], *vision_models(model)]
+    anatomy = anatomy_of(model)
+    whole = inner(model).get_submodule(anatomy.layers)
+    left_out = [*whole[layers:], vision_model(model)]
     copied = copy.deepcopy(model, {id(module): nn.Identity() for module in left_out})
-    text = _text_model(copied)
-    text.layers = text.layers[:layers]
-    text.config.num_hidden_layers = layers
-    if getattr(text.config, "layer_types", None):
-        text.config.layer_types = text.config.layer_types[:layers]
+    inner(copied).set_submodule(
+        anatomy.layers, inner(copied).get_submodule(anatomy.layers)[:layers]
+    )
+    text = inner(copied).get_submodule(anatomy.decoder).config
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
     return copied.train()
 
 
@@ -236,9 +239,8 @@ def _kept_bytes(model: nn.Module, forward: Callable[[], Any], autocast: torch.dt
 
 def _connect(model: nn.Module, seen: torch.Tensor) -> torch.Tensor:
     """The connector alone: what it sees of one photo, (1, patches, width), becomes image tokens."""
-    connector = next(
-        module for name, module in model.named_modules() if name.split(".")[-1] == "connector"
-    )
+    [name] = anatomy_of(model).connector
+    connector = inner(model).get_submodule(name)
     options = {}
     if "attention_mask" in inspect.signature(connector.forward).parameters:
         options["attention_mask"] = torch.ones(seen.shape[:2], dtype=torch.bool)

@@ -27,10 +27,10 @@ from ..errors import MuseQuestError
 from ..files import parse_json
 from ..json_shapes import Dialog
 from .distributed import all_gather, local_world_size
+from .processors import closing_token, render, special_tokens
 from .records import GIB, ROWS
 
 IGNORED = -100
-END = "<end_of_utterance>"
 PHOTO_MASK = "pixel_attention_mask"
 WORKERS = "dataloader_num_workers"
 MOST = 4  # of one process that trains; more are not faster than the GPU they feed
@@ -40,10 +40,10 @@ BLANK = "(blank)"
 
 
 class DocentCollator:
-    """Makes a batch of dataset rows for any processor of the Idefics family.
+    """Makes batches of dataset rows for a base model, by its own processor.
 
-    With `learn`, input_ids hold whole dialogs and labels are -100 everywhere but on the answer
-    and its closing <end_of_utterance>. Without it, they end where the answer is to begin, and
+    With `learn`, input_ids hold whole dialogs and labels are -100 everywhere but on the answers,
+    each with the token that closes it. Without it, they end where the last answer is to begin, and
     there are no labels. Nothing is truncated: a dialog of more than `max_tokens` tokens raises
     MuseQuestError.
     """
@@ -54,52 +54,47 @@ class DocentCollator:
         self.processor = processor
         self.learn = learn
         self.max_tokens = max_tokens
-        tokens = processor.tokenizer.added_tokens_decoder
-        self.reserved = {token.content: number for number, token in tokens.items() if token.special}
-        if END not in self.reserved:
-            raise MuseQuestError(
-                f"The tokenizer of {processor.tokenizer.name_or_path} has no {END}; choose a base "
-                "model of the Idefics family that is tuned for dialogs."
-            )
+        self.reserved = special_tokens(processor)
+        self.closing = self.reserved[closing_token(processor)]
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """A batch of rows, raw or encoded, padded to the longest.
 
-        input_ids, labels, attention_mask: (batch, tokens) int64; pixel_values: (batch, photos, 3,
-        height, width) float32, zero where padded; pixel_attention_mask: bool, without the 3.
+        input_ids, labels, attention_mask, and whatever else the processor says of each token:
+        (batch, tokens) int64. What it makes of photos, such as pixel_values, stands row after row
+        in the first dimension, and is padded with zeros in the others; masks of pixels are bool.
 
         To learn, texts are padded behind their end, where no token sees it: attention is causal and
         needs no mask, without which it takes its fast kernel. To answer, before their beginning.
         """
         encoded = [row if "input_ids" in row else self.encode(row) for row in rows]
         texts = [row["input_ids"] for row in encoded]
-        padding = self.processor.tokenizer.pad_token_id
-        if self.learn:
-            batch = {
-                "input_ids": _pad(texts, padding, left=False),
-                "labels": _pad([row["labels"] for row in encoded], IGNORED, left=False),
-            }
-        else:
-            batch = {
-                "input_ids": _pad(texts, padding, left=True),
-                "attention_mask": _pad([torch.ones_like(text) for text in texts], 0, left=True),
-            }
-        for name in encoded[0].keys() - {"input_ids", "labels"}:
-            batch[name] = _pad_ends([row[name] for row in encoded])
+        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "labels": IGNORED}
+        batch = {}
+        for name in {name: None for row in encoded for name in row}:
+            having = [row for row in encoded if name in row]
+            if all(row[name].shape == row["input_ids"].shape for row in having):
+                held = [row.get(name, torch.zeros_like(row["input_ids"])) for row in encoded]
+                batch[name] = _pad(held, fill.get(name, 0), left=not self.learn)
+            else:
+                batch[name] = _join([row[name] for row in having])
+        if not self.learn:
+            batch["attention_mask"] = _pad([torch.ones_like(text) for text in texts], 0, left=True)
         return batch
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """One row without padding: tensors as in a batch, without its first dimension.
+        """One row without padding: tensors of tokens without a batch's first dimension.
 
-        A row whose image is None is a dialog without a photo, and has no pixel values.
+        What belongs to the photo is as the processor gives it for this row. A row whose image is
+        None is a dialog without a photo, and has nothing of that.
         """
         messages = self._messages(row)
-        prompt = self._render(messages[:-1], add_generation_prompt=True)
-        text = self._render(messages) if self.learn else prompt
+        text = self._prompt(messages[:-1]) if not self.learn else render(self.processor, messages)
         photos = None if row["image"] is None else [[row["image"].convert("RGB")]]
         options = {"return_tensors": "pt", **self._beginning(text)}
-        encoded = self.processor(text=[text], images=photos, **options)
-        encoded = {name: values[0] for name, values in encoded.items() if name != "attention_mask"}
+        encoded = dict(self.processor(text=[text], images=photos, **options))
+        shape = encoded.pop("attention_mask").shape
+        encoded = {n: held[0] if held.shape == shape else held for n, held in encoded.items()}
         if PHOTO_MASK in encoded:  # an eighth of the bytes, in all that is kept and passed on
             encoded[PHOTO_MASK] = encoded[PHOTO_MASK].bool()
         if self.max_tokens and len(encoded["input_ids"]) > self.max_tokens:
@@ -108,45 +103,66 @@ class DocentCollator:
                 f"photo, the model at most {self.max_tokens}; shorten the dialog."
             )
         if self.learn:
-            encoded["labels"] = self._labels(encoded["input_ids"], prompt, text, row)
+            encoded["labels"] = self._labels(encoded["input_ids"], messages, row)
         return encoded
 
     def learned_ids(self, row: Mapping[str, Any]) -> list[int]:
         """The tokens of a row that are learned, found without its photo."""
-        messages = self._messages(row)
-        tokens = [
-            self.processor.tokenizer(text)["input_ids"]
-            for text in (
-                self._render(messages[:-1], add_generation_prompt=True),
-                self._render(messages),
-            )
-        ]
-        answer = tokens[1][len(tokens[0]) :]
-        return answer[: len(answer) - answer[::-1].index(self.reserved[END])]
+        text, answers = self._answers(self._messages(row), row)
+        return [token for start, end in answers for token in text[start:end]]
 
     def _labels(
-        self, input_ids: torch.Tensor, prompt: str, text: str, row: Mapping[str, Any]
+        self, input_ids: torch.Tensor, messages: list[dict[str, Any]], row: Mapping[str, Any]
     ) -> torch.Tensor:
-        """The answer's tokens where they stand in `input_ids`, -100 elsewhere.
+        """The answers' tokens where they stand in `input_ids`, -100 elsewhere.
 
-        The processor stretches <image> to many tokens, but only before the answer: how many
-        tokens follow the prompt is the same with and without the stretching.
+        The processor stretches a photo's token to many, but only before the first answer: how many
+        tokens follow is the same with and without the stretching.
         """
-        beginning = self._beginning(text)
-        prompt_ids = self.processor.tokenizer(prompt, **beginning)["input_ids"]
-        text_ids = self.processor.tokenizer(text, **beginning)["input_ids"]
-        answer = text_ids[len(prompt_ids) :]
-        same = text_ids[: len(prompt_ids)] == prompt_ids
-        if not same or END not in text or input_ids[-len(answer) :].tolist() != answer:
-            raise MuseQuestError(
-                f"The chat template does not end the prompt of row {_name(row)} where the answer "
-                "begins; its tokens cannot be told apart, so use another base model."
-            )
-        start = len(input_ids) - len(answer)
-        end = start + len(answer) - answer[::-1].index(self.reserved[END])
+        text, answers = self._answers(messages, row)
+        first = answers[0][0]
+        stretched = len(input_ids) - len(text)
+        if input_ids[stretched + first :].tolist() != text[first:]:
+            raise self._inseparable(row)
         labels = torch.full_like(input_ids, IGNORED)
-        labels[start:end] = input_ids[start:end]
+        for start, end in answers:
+            labels[stretched + start : stretched + end] = input_ids[
+                stretched + start : stretched + end
+            ]
         return labels
+
+    def _answers(
+        self, messages: list[dict[str, Any]], row: Mapping[str, Any]
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The tokens of a dialog, its photo one of them, and where its answers begin and end."""
+        text, answers = self._tokens(render(self.processor, messages)), []
+        for turn, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            prompt = self._tokens(self._prompt(messages[:turn]))
+            said = text
+            if turn + 1 < len(messages):
+                said = self._tokens(render(self.processor, messages[: turn + 1]))
+            answer = said[len(prompt) :]
+            if text[: len(prompt)] != prompt or self.closing not in answer:
+                raise self._inseparable(row)
+            behind = answer[::-1].index(self.closing)  # such as a line end
+            answers.append((len(prompt), len(said) - behind))
+            if text[: len(said) - behind] != said[: len(said) - behind]:
+                raise self._inseparable(row)
+        return text, answers
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.processor.tokenizer(text, **self._beginning(text))["input_ids"]
+
+    def _prompt(self, messages: list[dict[str, Any]]) -> str:
+        return render(self.processor, messages, add_generation_prompt=True)
+
+    def _inseparable(self, row: Mapping[str, Any]) -> MuseQuestError:
+        return MuseQuestError(
+            f"The chat template does not end the prompt of row {_name(row)} where the answer "
+            "begins; its tokens cannot be told apart, so use another base model."
+        )
 
     def _beginning(self, text: str) -> dict[str, bool]:
         """A text begins with one token of beginning: the template's where that writes one."""
@@ -173,9 +189,6 @@ class DocentCollator:
                     "remove it from the exhibit's texts and build the dataset again."
                 )
         return messages
-
-    def _render(self, messages: list[dict[str, Any]], **options: Any) -> str:
-        return self.processor.apply_chat_template(messages, tokenize=False, **options)
 
 
 class EncodedDialogs(Dataset):
@@ -236,13 +249,16 @@ def _pad(sequences: list[torch.Tensor], value: int, *, left: bool) -> torch.Tens
     return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=side)
 
 
-def _pad_ends(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Stack tensors of equal rank, with zeros behind the shorter ones in every dimension."""
-    shape = [max(lengths) for lengths in zip(*(each.shape for each in tensors), strict=True)]
-    batch = tensors[0].new_zeros(len(tensors), *shape)
-    for target, each in zip(batch, tensors, strict=True):
-        target[tuple(slice(length) for length in each.shape)] = each
-    return batch
+def _join(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Tensors of equal rank behind each other, the shorter ones filled with zeros."""
+    shape = [max(lengths) for lengths in zip(*(each.shape[1:] for each in tensors), strict=True)]
+    joined = tensors[0].new_zeros(sum(map(len, tensors)), *shape)
+    start = 0
+    for each in tensors:
+        place = (slice(start, start + len(each)), *(slice(length) for length in each.shape[1:]))
+        joined[place] = each
+        start += len(each)
+    return joined
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -20,17 +20,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-import torch
 from torch import nn
-from transformers import AutoModelForImageTextToText
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
 from ..files import read_json
 from ..home import root
-from .activations import RowShape, named_parts
+from .activations import RowShape
+from .anatomy import anatomy_of, photo_tokens
 from .gpus import Gpu
 from .memory import Memory
+from .models import of_shape
 from .run_config import RunConfig
 
 RECORD = root() / "benchmarks/records/forecast.json"
@@ -43,7 +43,7 @@ VALIDATED = 8  # rows at a time
 PUBLISHED_ROWS, PUBLISHED_TOKENS, PHOTO_PX = (819, 82), (153, 364), 800
 PHOTO_PATCHES = (PHOTO_PX // 14) ** 2
 SAMPLED = 32
-# Matrices of a connector that patches pass; image tokens pass the others.
+# Matrices of a connector with latent tokens that patches pass; image tokens pass the others.
 SEEING = ("modality_projection", "k_proj", "v_proj")
 COMPUTE, BANDWIDTH, LAUNCHES = "compute", "memory bandwidth", "launches"
 LINK, CHECKPOINTS, PHOTOS = "link between GPUs", "checkpoints", "photo encoding"
@@ -88,31 +88,31 @@ class Size:
     @classmethod
     def of(cls, config: RunConfig) -> Size:
         """The size of a run's base model, without its weights."""
-        base = config.base_config
-        with torch.device("meta"):
-            model = AutoModelForImageTextToText.from_config(base, dtype=config.dtype)
+        base, model = config.base_config, of_shape(config.profile)
         numbers, matrices = Counter[str](), Counter[str]()
-        for part, module in named_parts(model):
-            kind = "layers" if ".layers." in part else part.rpartition(".")[2]
-            for name, linear in module.named_modules():
-                if isinstance(linear, nn.Linear):
-                    matrices[kind] += 1
-                    of_patches = kind == "connector" and any(each in name for each in SEEING)
-                    numbers["patches" if of_patches else kind] += linear.weight.numel()
-        vision, text = base.vision_config, base.get_text_config()
         latents = getattr(getattr(base, "perceiver_config", None), "resampler_n_latents", 0)
+        for name, linear in model.named_modules():
+            if isinstance(linear, nn.Linear) and (part := anatomy_of(model).part_of(name)):
+                matrices[part] += 1
+                seeing = part == "connector" and (
+                    not latents or any(each in name for each in SEEING)
+                )
+                numbers["patches" if seeing else part] += linear.weight.numel()
+        vision, text = base.vision_config, base.get_text_config()
+        profile = config.profile
+        _, patches, seen = photo_tokens(base, profile.image_size, profile.image_splitting)
         return cls(
             tower=numbers["vision_model"],
             connector_patches=numbers["patches"],
             connector_tokens=numbers["connector"],
-            text=numbers["layers"],
+            text=numbers["text_model"],
             head=numbers["lm_head"],
             all=sum(p.numel() for p in model.parameters()),
             tower_width=vision.hidden_size * vision.num_hidden_layers,
             text_width=text.hidden_size * text.num_hidden_layers,
             tower_depth=matrices["vision_model"],
-            text_depth=matrices["layers"] + matrices["connector"],
-            pooled=getattr(base, "scale_factor", 1) ** 2,
+            text_depth=matrices["text_model"] + matrices["connector"],
+            pooled=1 if latents else patches // seen,
             latents=latents,
         )
 

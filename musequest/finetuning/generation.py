@@ -25,8 +25,9 @@ from ..errors import MuseQuestError
 from ..home import run_dir
 from ..predictions import Journal, OnWords, Rows, System, answers_of
 from ..settings import Profile, load_approach, load_profile
-from .collator import END, DocentCollator
+from .collator import DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
+from .processors import closing_token, special_tokens
 from .records import finished_record
 
 BASE = "base"
@@ -206,20 +207,20 @@ def batches(rows: Rows, size: int, first: int = 0) -> Iterator[list[Mapping[str,
 
 
 def generation_config(processor: ProcessorMixin, max_new_tokens: int) -> GenerationConfig:
-    """Greedy, ended by <end_of_utterance> or the tokenizer's own end, and no other special token.
+    """Greedy, ended as answers are or by the tokenizer's own end, and no other special token.
 
     They replace what a base model brings itself, so that all systems answer by the same rules.
     """
     tokenizer = processor.tokenizer
-    special = {key for key, token in tokenizer.added_tokens_decoder.items() if token.special}
-    ends = {tokenizer.convert_tokens_to_ids(END), tokenizer.eos_token_id} - {None}
+    special = special_tokens(processor)
+    ends = {special[closing_token(processor)], tokenizer.eos_token_id} - {None}
     return GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
         eos_token_id=sorted(ends),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
-        suppress_tokens=sorted(special - ends) or None,
+        suppress_tokens=sorted(set(special.values()) - ends) or None,
     )
 
 

@@ -16,17 +16,18 @@ from typing import Any
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
 from .activations import Activations, RowShape, count_activations
+from .anatomy import anatomy_of
 from .distributed import any_rank
-from .models import TUNINGS
+from .models import TUNINGS, kept_whole, of_shape
 from .optimizer import MASTER_WEIGHTS
 from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
 from .splitting import fullest_here, shares_here
-from .vision import vision_models
+from .vision import vision_model
 
 LOGGER = logging.getLogger("musequest")
 # Bytes of a step with so many rows at a time, with activations recomputed or not.
@@ -103,8 +104,8 @@ def memory_of(config: RunConfig, row: RowShape, kept: Activations | None = None)
     Activations are counted unless they are `kept` of a run that is tuned and computed as this one.
     """
     approach, optimizer = config.approach, config.optimizer
+    model = of_shape(config.profile)
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config.base_config, dtype=config.dtype)
         weights = whole = sum(p.nbytes for p in model.parameters())
         if approach.quantization:
             weights -= quantize(model, approach.quantization)
@@ -131,10 +132,11 @@ def memory_of(config: RunConfig, row: RowShape, kept: Activations | None = None)
 
 def gathered_bytes(model: PreTrainedModel, config: RunConfig) -> int:
     """What a process of FSDP has whole: what is in no layer, the layer at work, and the next."""
-    layers = ("model.text_model.layers.", "model.vision_model.encoder.layers.")
+    anatomy = anatomy_of(model)
+    layers = (f"{anatomy.layers}.", f"{anatomy.vision_layers}.")
     size = config.autocast.itemsize if config.autocast else config.dtype.itemsize
     root = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(layers))
-    layer = sum(p.numel() for p in model.model.text_model.layers[0].parameters())
+    layer = sum(p.numel() for p in model.get_submodule(f"{anatomy.layers}.0").parameters())
     return (root + 2 * layer) * size
 
 
@@ -158,14 +160,14 @@ def quantize(model: nn.Module, quantization: dict[str, Any]) -> int:
     (`models.add_adapter`), and a layer in few bits gives back the dtype that it is given
     (bitsandbytes' `Linear4bit`).
     """
-    skipped = ["lm_head", *(quantization.get("llm_int8_skip_modules") or [])]
+    skipped = quantization.get("llm_int8_skip_modules") or kept_whole(model)
     quantized = [
         module
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and not any(part in name for part in skipped)
     ]
     own = {module.weight for module in quantized}
-    seeing = {p for module in vision_models(model) for p in module.parameters()}
+    seeing = set(vision_model(model).parameters())
     for parameter in model.parameters():
         if parameter not in own and parameter not in seeing:
             parameter.data = parameter.data.float()

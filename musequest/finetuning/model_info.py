@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from peft import PeftModel
 from torch import nn
 from transformers import ProcessorMixin
 
 from ..files import write_text
+from ..settings import PARTS
+from .anatomy import anatomy_of, inner
+from .processors import SPLITTING
 from .splitting import Plan
 
 NAME = "model_info.md"
-PARTS = ("vision_model", "connector", "text_model", "lm_head")
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
@@ -26,9 +27,11 @@ def parameter_counts(model: nn.Module) -> tuple[int, int]:
 
 def trainable_table(model: nn.Module) -> pd.DataFrame:
     """A row a part of the model, and one for all: parameters, trainable ones, share, dtypes."""
-    named = dict(model.named_parameters())
-    parts = {part: [p for name, p in named.items() if part in name.split(".")] for part in PARTS}
-    parts["all"] = list(named.values())
+    parts: dict[str, list[nn.Parameter]] = {part: [] for part in PARTS}
+    for name, parameter in inner(model).named_parameters():
+        if part := anatomy_of(model).part_of(name):
+            parts[part].append(parameter)
+    parts["all"] = list(model.parameters())
     return pd.DataFrame([{"part": part, **_counts(own)} for part, own in parts.items()])
 
 
@@ -51,20 +54,20 @@ def write_model_info(
     """
     photos, tokenizer = processor.image_processor, processor.tokenizer
     special = ", ".join(f"`{token}`" for token in tokenizer.all_special_tokens)
-    shown = {"size": dict(photos.size), "image_splitting": photos.do_image_splitting}
-    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    splitting = any(getattr(photos, name, False) for name in SPLITTING)
+    shown = {"size": dict(photos.size), "image_splitting": splitting}
     parts = trainable_table(model)
     parts["trainable_percent"] = parts["trainable_percent"].map("{:.3f}".format)
     sections = {
         "Parameters by part": _markdown(parts),
-        "Devices": _markdown(plan.table().round(3) if plan else _device_table(model, inner)),
+        "Devices": _markdown(plan.table().round(3) if plan else _device_table(model)),
         "Processor": (
             f"- {type(processor).__name__} with {type(photos).__name__}: {json.dumps(shown)}\n"
             f"- {type(tokenizer).__name__}: {len(tokenizer)} tokens, padded on the "
             f"{tokenizer.padding_side} with `{tokenizer.pad_token}`\n"
             f"- special tokens: {special}"
         ),
-        "Architecture": f"```\n{inner}\n```",
+        "Architecture": f"```\n{inner(model)}\n```",
         "Every parameter": _markdown(_parameter_table(model, plan)),
     }
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items())
@@ -87,9 +90,9 @@ def _parameter_table(model: nn.Module, plan: Plan | None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _device_table(model: nn.Module, inner: nn.Module) -> pd.DataFrame:
+def _device_table(model: nn.Module) -> pd.DataFrame:
     """A row a device: parameters, trained ones, GiB; and which modules, where they are parted."""
-    mapped: dict[str, Any] = getattr(inner, "hf_device_map", None) or {}
+    mapped: dict[str, Any] = getattr(inner(model), "hf_device_map", None) or {}
     rows = []
     for device in sorted({str(parameter.device) for parameter in model.parameters()}):
         own = [parameter for parameter in model.parameters() if str(parameter.device) == device]

@@ -1,4 +1,4 @@
-"""Base models and tuned models, loaded by profile: any model of the Idefics family."""
+"""Base models and tuned models, loaded by profile: any of transformers' for photos and text."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
-    ProcessorMixin,
 )
 from transformers.utils import cached_file
 
@@ -31,39 +30,21 @@ from ..home import collection_dir, run_dir
 from ..hub import of_base_model, of_run
 from ..keys import read_yaml
 from ..settings import Approach, Profile, load_approach
+from .anatomy import anatomy_of
+from .processors import load_processor as load_processor  # a model's, and read with it
 from .records import check_base_files, finished_record
-from .vision import freeze_vision, learns, vision_models
+from .vision import freeze_vision, learns, vision_model
 
-# The projections of text model and connector, by their whole module name; the last alternative is
-# the connector of Idefics3 and SmolVLM, one matrix.
-PROJECTIONS = (
-    r".*\b(text_model|connector)\..*\b((q|k|v|o|gate|up|down)_proj|modality_projection\.proj)"
-)
-# How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is.
+# How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is,
+# and those that take from its weights what can be found in them again, unless they are quantised.
 STARTS = (True, False, "gaussian", "orthogonal")
+TAKING = ("pissa", "olora")
 HASHED_BYTES = 2**30
 # Sizes of the base models of the shipped profiles.
 SHAPES = Path(__file__).with_name("shapes.yaml")
+# Of which a base model has one if its weights are here.
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-
-
-def load_processor(profile: Profile) -> ProcessorMixin:
-    """The base model's processor: left padding, photos of at most `profile.image_size` px.
-
-    Without a padding token of its own the tokenizer pads with another one: padding is masked
-    everywhere, and adding a token would resize the embeddings.
-    """
-    processor = of_base_model(AutoProcessor.from_pretrained, profile, backend="pil")
-    tokenizer, photos = processor.tokenizer, processor.image_processor
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    size = {**dict(photos.size), "longest_edge": profile.image_size}
-    if "shortest_edge" in size:
-        size["shortest_edge"] = min(size["shortest_edge"], profile.image_size)
-    photos.size = size
-    photos.do_image_splitting = profile.image_splitting
-    return processor
 
 
 def load_model(
@@ -82,16 +63,21 @@ def load_model(
     raises MuseQuestError.
     """
     device = device or default_device()
+    check_seeing(model_config(profile), profile)
     options: dict[str, Any] = {"dtype": dtype or profile.dtype, **_straight_to(device)}
     if quantization:
         if options["dtype"] == "auto":
             options["dtype"] = weights_dtype(profile)
-        compute = {"bnb_4bit_compute_dtype": options["dtype"]}
+        compute = {
+            "bnb_4bit_compute_dtype": options["dtype"],
+            "llm_int8_skip_modules": kept_whole(of_shape(profile)),
+        }
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
     options["output_loading_info"] = True
     model, found = of_base_model(AutoModelForImageTextToText.from_pretrained, profile, **options)
     _check_whole(model, found, profile.base_model)
+    anatomy_of(model, profile.anatomy)
     look_once(model, profile)
     for module in model.modules() if quantization else ():
         # Else bitsandbytes repacks 4-bit weights for one processor's bfloat16 instructions, at the
@@ -99,6 +85,32 @@ def load_model(
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model.eval()
+
+
+def of_shape(profile: Profile) -> PreTrainedModel:
+    """The base model without memory for its weights: of their shapes and dtype alone."""
+    config = model_config(profile)
+    check_seeing(config, profile)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config, dtype=weights_dtype(profile))
+    anatomy_of(model, profile.anatomy)
+    return model
+
+
+def check_seeing(config: PretrainedConfig, profile: Profile) -> None:
+    """Raise MuseQuestError unless the model is one that transformers has for photos and text."""
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return
+    raise MuseQuestError(
+        f"The base model '{profile.base_model}' is of the kind {config.model_type}, which is none "
+        "that transformers has for photos and text; choose one of the kind image-text-to-text."
+    )
+
+
+def kept_whole(model: nn.Module) -> list[str]:
+    """What is left as it is where weights are kept in few bits: the vision model, and the head."""
+    anatomy = anatomy_of(model)
+    return [anatomy.vision_model, anatomy.head]
 
 
 def look_once(model: nn.Module, profile: Profile) -> None:
@@ -117,10 +129,12 @@ def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
     if getattr(model, "is_quantized", False):
         dtype = model.dtype
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-        for module in vision_models(model):
-            module.to(dtype)
+        vision_model(model).to(dtype)
+    chosen = {"target_modules": anatomy_of(model).projections, **approach.lora}
+    if model.device.type == "meta" and chosen.get("init_lora_weights") in TAKING:
+        chosen["init_lora_weights"] = True  # there is nothing to take from
     try:
-        config = LoraConfig(**{"target_modules": PROJECTIONS, **approach.lora})
+        config = LoraConfig(**chosen)
         with _peft_calling_old_names():
             return get_peft_model(model, config)
     except (TypeError, ValueError) as error:
@@ -134,31 +148,36 @@ def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
 def check_adapter(approach: Approach) -> None:
     """Raise MuseQuestError if the adapter begins in a way that would be lost when it is kept.
 
-    Several change the base model's weights as they begin (pissa, olora, corda, loftq) and would do
-    so again, otherwise, wherever the adapter is read; others want data first (eva, lora_ga).
+    Several change the base model's weights as they begin, and do so again wherever the adapter is
+    read: the same way, if they take their largest singular values (pissa) or first orthogonal
+    columns (olora), but otherwise by chance (pissa_niter_N), by data (corda, eva, lora_ga) or in
+    weights that are rounded.
     """
     start = approach.lora.get("init_lora_weights", True)
-    if not any(start is known or start == known and isinstance(start, str) for known in STARTS):
+    known = STARTS if approach.quantization else (*STARTS, *TAKING)
+    if not any(start is each or start == each and isinstance(start, str) for each in known):
         raise MuseQuestError(
             f"The adapter of '{approach.name}' is to begin with init_lora_weights: {start}, which "
             "needs more than the adapter to be read back as it was learned (another base model, or "
-            "data to begin with); use true, false, gaussian or orthogonal in the block `lora`."
+            "data to begin with); use true, false, gaussian or orthogonal in the block `lora`"
+            f"{'' if approach.quantization else ', or pissa or olora'}."
         )
 
 
 def free_projections(model: PreTrainedModel, approach: Approach) -> PreTrainedModel:
     """Make the projections of text model and connector trainable and freeze all else.
 
-    A model that has none of that name raises MuseQuestError.
+    Which they are the anatomy says; a model that has none raises MuseQuestError.
     """
+    projections = re.compile(anatomy_of(model).projections)
     for name, parameter in model.named_parameters():
-        chosen = re.fullmatch(PROJECTIONS, name.removesuffix(".weight"))
-        parameter.requires_grad_(chosen is not None)
+        chosen = projections.fullmatch(name.removesuffix(".weight"))
+        parameter.requires_grad_(chosen is not None and parameter.is_floating_point())
     if not learns(model):
         raise MuseQuestError(
-            f"Full tuning finds nothing to learn in a {type(model).__name__}: it looks for modules "
-            f"named {PROJECTIONS}; take a base model of the Idefics family, or an approach with an "
-            "adapter whose `lora.target_modules` names this model's own."
+            f"Full tuning finds nothing to learn in a {type(model).__name__}: no weight is named "
+            f"{projections.pattern!r}; set anatomy.projections in the profile to a regular "
+            "expression of modules that it has."
         )
     return model
 
@@ -209,6 +228,7 @@ def load_kept(
         options["output_loading_info"] = True
         model, found = AutoModelForImageTextToText.from_pretrained(weights, **options)
         _check_whole(model, found, str(weights))
+        anatomy_of(model, profile.anatomy)
         look_once(model, profile)
         return model.eval()
     model = load_model(profile, quantization=approach.quantization, device=device)
@@ -232,7 +252,7 @@ def model_config(profile: Profile) -> PretrainedConfig:
     """
     if shape := shape_alone(profile):
         return AutoConfig.for_model(**{key: shape[key] for key in shape if key != "parameters"})
-    return of_base_model(AutoConfig.from_pretrained, profile)
+    return of_base_model(AutoConfig.from_pretrained, profile, trust_remote_code=False)
 
 
 def shape_alone(profile: Profile) -> dict[str, Any] | None:

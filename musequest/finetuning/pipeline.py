@@ -29,10 +29,11 @@ from transformers import (
 from ..errors import MuseQuestError
 from ..files import write_json
 from ..hub import of_base_model
-from .activations import EMBEDDINGS, named_parts
+from ..settings import Profile
+from .anatomy import anatomy_of
 from .collator import IGNORED
 from .distributed import all_gather, barrier, rank
-from .models import TUNINGS, look_once
+from .models import TUNINGS, look_once, of_shape
 from .run_config import RunConfig
 from .splitting import Plan
 from .trainer import DocentTrainer, predicting
@@ -57,6 +58,7 @@ class Pipeline:
         With `learn` gradients are added to the weights'. Rows are filled up to a multiple of the
         micro-batches with copies of the last, of which nothing is learned.
         """
+        check_plain(batch)
         filled = fill_rows(batch, self.micro_batches)
         schedule = self._schedule(filled, learn)
         losses: list[torch.Tensor] = []
@@ -113,6 +115,22 @@ class Pipeline:
         return self.stage.model.loss_function(
             logits, labels, size, self.tokens, shift_labels=chosen["shift_labels"]
         )
+
+
+def check_plain(batch: Mapping[str, torch.Tensor]) -> None:
+    """Raise MuseQuestError unless tokens and photos are all that the stages have to be told.
+
+    Between stages hidden states pass, and each micro-batch has the photos of its own rows.
+    """
+    rows, tokens = batch["labels"].shape
+    for name, values in batch.items():
+        told = name not in ("input_ids", "labels") and values.shape == (rows, tokens)
+        if told or len(values) != rows:
+            raise MuseQuestError(
+                f"The layers of this base model have to be told {name} too, which does not pass "
+                "from stage to stage; set strategy: sequential under parallel in the approach's "
+                "config.yaml, or choose full_fsdp."
+            )
 
 
 class PipelineTrainer(DocentTrainer):
@@ -243,13 +261,14 @@ class Stage(nn.Module):
             if self.is_first:  # it sees photos and tokens
                 made = self.model.model(input_ids=given, use_cache=False, **context)
             else:
-                made = self.model.model.text_model(inputs_embeds=given, use_cache=False)
+                decoder = self.model.get_submodule(anatomy_of(self.model).decoder)
+                made = decoder(inputs_embeds=given, use_cache=False)
         return made.last_hidden_state.to(self.model.dtype)
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Of hidden states (tokens, width) the logits (tokens, vocabulary)."""
         with torch.autocast(hidden.device.type, self.autocast, enabled=self.autocast is not None):
-            return self.model.lm_head(hidden).to(self.model.dtype)
+            return self.model.get_output_embeddings()(hidden).to(self.model.dtype)
 
     def context(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What of a batch the stage needs besides what it is given: the first one photos."""
@@ -259,7 +278,7 @@ class Stage(nn.Module):
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters that are its own."""
         named = self.model.named_parameters()
-        own = [parameter for name, parameter in named if name.startswith(self.own)]
+        own = [parameter for name, parameter in named if f"{name}.".startswith(self.own)]
         return sum(p.numel() for p in own if p.requires_grad), sum(p.numel() for p in own)
 
     def save(self, folder: Path) -> None:
@@ -272,7 +291,7 @@ class Stage(nn.Module):
         weights = {  # a copy of another stage's is not own
             name: tensor.cpu().contiguous()
             for name, tensor in self.model.state_dict().items()
-            if name.startswith(self.own) and name not in self.model.all_tied_weights_keys
+            if f"{name}.".startswith(self.own) and name not in self.model.all_tied_weights_keys
         }
         save_file(weights, folder / self.file, metadata={"format": "pt"})
         mine = {name: (self.file, tensor.nbytes) for name, tensor in weights.items()}
@@ -295,17 +314,20 @@ class Stage(nn.Module):
 def load_stage(config: RunConfig, plan: Plan, number: int, device: str | torch.device) -> Stage:
     """Read stage `number` of the base model, and nothing of the others, to `device`."""
     profile, approach = config.profile, config.approach
-    own = {part.name for part in plan.stages[number]}
-    if config.base_config.tie_word_embeddings and number == len(plan.stages) - 1:
-        own.add(EMBEDDINGS)
+    own, shape = {part.name for part in plan.stages[number]}, of_shape(profile)
+    tied = shape.get_output_embeddings().weight is shape.get_input_embeddings().weight
+    if tied and number == len(plan.stages) - 1:
+        own.add(anatomy_of(shape).embeddings)
     base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config.base_config)]
     options = {"dtype": profile.dtype, "device_map": {"": device}}
-    model = of_base_model(_of_own_parts(base, own).from_pretrained, profile, **options)
+    model = of_base_model(_of_own_parts(base, own, profile).from_pretrained, profile, **options)
     look_once(model, profile)
     return Stage(TUNINGS[approach.tuning](model.eval(), approach), plan, number)
 
 
-def _of_own_parts(base: type[PreTrainedModel], own: set[str]) -> type[PreTrainedModel]:
+def _of_own_parts(
+    base: type[PreTrainedModel], own: set[str], profile: Profile
+) -> type[PreTrainedModel]:
     """The model's class, its foreign parts left out before there is memory for them."""
 
     class Part(base):
@@ -313,10 +335,11 @@ def _of_own_parts(base: type[PreTrainedModel], own: set[str]) -> type[PreTrained
             super().__init__(config)
             # What a file holds of foreign parts is no surprise.
             self._keys_to_ignore_on_load_unexpected = {".*"}
-            if EMBEDDINGS not in own or "lm_head" not in own:
+            anatomy = anatomy_of(self, profile.anatomy)
+            if not {anatomy.embeddings, anatomy.head} <= own:
                 self.all_tied_weights_keys: dict[str, str] = {}
-            for name, _ in list(named_parts(self)):
-                if name not in own:
+            for _, name, part in list(anatomy.chain(self)):
+                if name not in own and isinstance(part, nn.Module):
                     self.set_submodule(name, Elsewhere())
 
     Part.__name__ = base.__name__

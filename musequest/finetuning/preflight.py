@@ -30,13 +30,12 @@ from .checkpoints import Written, free_gib
 from .forecast import Forecast, Rows, Setting, Size, constants, forecast, seconds_at_peak
 from .gpus import Gpu, find_gpu, gpu_here, known_gpus
 from .memory import Memory, memory_of
-from .models import is_here, model_config, shape_alone
+from .models import WEIGHT_FILES, is_here, model_config, shape_alone
 from .records import GIB, RECOMPUTE, largest_divisor
 from .run_config import RunConfig
 from .splitting import filled, micro_batches_of, parts_of, plan, shares_here
 
 LOGGER = logging.getLogger("musequest")
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 DEVICES = (2, 4, 8)
 ALL = "all"  # of the catalogue, in place of a GPU's name
 SHOWN = ("approach", "gpus", "rows", "most_rows", "peak_gib", "minutes", "usd", "disk_gib")

@@ -120,7 +120,8 @@ def _make_folder(
     processor.save_pretrained(unfinished)
     generation_config(processor, profile.max_new_tokens).save_pretrained(unfinished)
     is_adapter = (weights / "adapter_config.json").exists()
-    card = _card(profile, record, repo_id, is_adapter, license_name)
+    takes_videos = hasattr(processor, "video_settings")
+    card = _card(profile, record, repo_id, is_adapter, takes_videos, license_name)
     write_text(unfinished / "README.md", card)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
@@ -169,6 +170,7 @@ def _card(
     record: dict[str, Any],
     repo_id: str,
     is_adapter: bool,
+    takes_videos: bool,
     license_name: str | None,
 ) -> str:
     """The card as Markdown with a YAML head the Hub reads; scores only if they are this run's."""
@@ -191,6 +193,7 @@ def _card(
         repo=repo_id,
         is_adapter=is_adapter,
         is_local=is_local,
+        takes_videos=takes_videos,
         rows_a_step=rows_a_step(record["training"]),
         scores=scores,
         headings=HEADINGS,

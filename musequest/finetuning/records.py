@@ -32,6 +32,14 @@ LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsand
 UNFINISHED = "the process ended before it could say why"
 ROWS, STEPS = "per_device_train_batch_size", "gradient_accumulation_steps"
 RECOMPUTE = "activation_checkpointing"
+# What the approaches' config.yaml said, until these parts were found in the base model itself: the
+# same as is found in the model of the runs that say so.
+FOUND_NOW = {
+    "lora.target_modules": (
+        r".*\b(text_model|connector)\..*\b((q|k|v|o|gate|up|down)_proj|modality_projection\.proj)"
+    ),
+    "quantization.llm_int8_skip_modules": ["model.vision_model", "lm_head"],
+}
 # Keys of TrainingArguments that part a step's rows otherwise or save memory.
 FITTED_SETTINGS = (
     *(ROWS, STEPS, RECOMPUTE),
@@ -82,6 +90,7 @@ class RunRecord:
         there, here = _decisive(earlier), _decisive(self.asked)
         # Of `earlier` only what was asked counts; a setting left out now counts as a change too.
         there = {key: value for key, value in there.items() if key.split(".")[0] in self.asked}
+        there = {key: value for key, value in there.items() if value != FOUND_NOW.get(key)}
         changes = [
             f"{key} was {_shown(there, key)} and is {_shown(here, key)}"
             for key in sorted({*there, *here})

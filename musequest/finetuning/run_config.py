@@ -27,6 +27,7 @@ from ..keys import keys_of
 from ..settings import Approach, Profile, suited, training_settings
 from ..training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from .activations import RowShape
+from .anatomy import patch_size_of
 from .collator import DocentCollator
 from .models import (
     base_fingerprint,
@@ -117,6 +118,8 @@ class RunConfig:
             "tuning": approach.tuning,
             "training": self.settings,
             "lora": approach.lora,
+            "anatomy": profile.anatomy,
+            "learning_rates": profile.learning_rates,
             "quantization": approach.quantization,
             "parallel": approach.parallel,
             "world_size": self.processes,
@@ -166,7 +169,8 @@ class RunConfig:
     @cached_property
     def collator(self) -> DocentCollator:
         """Makes batches of what the base model takes at most."""
-        longest = self.base_config.get_text_config().max_position_embeddings
+        text = self.base_config.get_text_config()
+        longest = getattr(text, "max_position_embeddings", None)
         return DocentCollator(load_processor(self.profile), max_tokens=longest)
 
     @cached_property
@@ -189,7 +193,7 @@ class RunConfig:
     def row(self) -> RowShape:
         """The shape of the largest row; a guess from its letters where the model is not here."""
         if shape_alone(self.profile) is None:
-            return RowShape.of(self.largest_row, self.base_config.vision_config.patch_size)
+            return RowShape.of(self.largest_row, patch_size_of(self.base_config))
         try:
             dialogs = self.train_rows["dialog"]
         except MuseQuestError:

@@ -20,11 +20,13 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from ..errors import MuseQuestError
 from ..settings import Approach, Profile, load_approach, load_profile, training_settings
-from .activations import Activations, RowShape, count_activations, empty_model, named_parts
+from .activations import Activations, RowShape, count_activations, empty_model
+from .anatomy import anatomy_of, patch_size_of
 from .distributed import world_size
 from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
@@ -56,8 +58,8 @@ class Part:
 
     @property
     def is_layer(self) -> bool:
-        """Whether it is a decoder layer."""
-        return ".layers." in self.name
+        """Whether it is a decoder layer, which has a number for its name."""
+        return self.name.rpartition(".")[2].isdigit()
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Plan:
     def stage_of(self, name: str) -> int:
         """The device that holds a parameter, by its whole name."""
         for number, stage in enumerate(self.stages):
-            if any(name.startswith(f"{part.name}.") for part in stage):
+            if any(f"{name}.".startswith(f"{part.name}.") for part in stage):
                 return number
         raise KeyError(name)
 
@@ -118,22 +120,26 @@ def parts_of(
     autocast: torch.dtype | None = None,
     kept: Activations | None = None,
 ) -> list[Part]:
-    """The chain of an empty model of the Idefics family, in the order in which data passes it.
+    """The chain of an empty model, in the order in which data passes it.
 
     A step has `rows` rows of this shape. With gradient `checkpointing` a decoder layer keeps its
     input alone, and is computed again, one at a time, on its device. `autocast` is the dtype of
     mixed precision. Activations are counted unless they are `kept` of such a model.
     """
     kept, tokens, parts = kept or count_activations(model, autocast), rows * row.tokens, []
-    for name, module in named_parts(model):
-        weights = sum(p.nbytes for p in module.parameters())
-        trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
+    anatomy = anatomy_of(model)
+    connecting = "vision_model" if anatomy.connector_in_vision else "connector"
+    for kind, name, part in anatomy.chain(model):
+        own = list(part.parameters()) if isinstance(part, nn.Module) else [part]
+        weights = sum(p.nbytes for p in own)
+        trained = sum(p.nbytes for p in own if p.requires_grad)
         activations = recomputed = 0.0
-        if name == "model.connector":
+        if kind == connecting:
             activations = kept.of_connector(rows * row.photos, row.patches)
-        elif name == "lm_head":
+            connecting = ""  # all of its modules together
+        elif kind == "lm_head":
             activations = kept.of_head(tokens)
-        elif ".layers." in name:
+        elif kind == "layer":
             activations = kept.of_layer(tokens, checkpointing)
             recomputed = kept.recomputed(tokens) if checkpointing else 0.0
         costs = (weights, trained, ADAM_STATES * trained, round(activations), round(recomputed))
@@ -287,8 +293,7 @@ def _planned(
     lengths = [len(dialog) for dialog in config.train_rows["dialog"]]
     longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-filled(rows, micro_batches) :]
     batch = config.collator([config.train_rows[index] for index in longest])
-    first = {name: values[0] for name, values in batch.items()}
-    row = RowShape.of(first, config.base_config.vision_config.patch_size)
+    row = RowShape.of(batch, patch_size_of(config.base_config), len(longest))
     model = empty_model(config.profile, config.approach)
     parts = parts_of(model, row, len(longest), recompute, config.autocast)
     return parts, plan(parts, devices, micro_batches)

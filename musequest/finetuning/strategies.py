@@ -45,6 +45,7 @@ from ..errors import MuseQuestError
 from ..settings import STRATEGIES, Approach
 from ..training_arguments import FIXED
 from .activations import empty_model
+from .anatomy import layer_classes
 from .callbacks import Clock, ShowProgress, StopOnUnlearned
 from .checkpoints import KeepBestAndLast, RunFolder, check_disk, written_by
 from .collator import EncodedDialogs, FilledRows, loader_settings
@@ -93,7 +94,7 @@ def build_trainer(
         watchers.append(ShowProgress())
     arguments = _arguments(config, folder)
     prepare(approach)
-    scale_learning_rate(arguments, approach)
+    scaled = scale_learning_rate(arguments, approach)
     processes = arguments.world_size
     together = arguments.per_device_train_batch_size, arguments.per_device_eval_batch_size
     multiples = (processes * rows if processes > 1 else 1 for rows in together)
@@ -107,6 +108,7 @@ def build_trainer(
         eval_dataset=validation_rows,
         callbacks=watchers,
     )
+    trainer.rates = {part: rate * scaled for part, rate in profile.learning_rates.items()}
     trainer.remove_callback(PrinterCallback)
     learned_tokens = validation_rows.rows.learned_tokens()
     trainer.validation_tokens_a_row = learned_tokens / len(validation_rows)
@@ -250,23 +252,26 @@ class ShardedTrainer(DocentTrainer):
 def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any]:
     """Keys of FullyShardedDataParallelPlugin: ours, and those that the approach chooses."""
     chosen = {key: value for key, value in (approach.parallel or {}).items() if key not in OURS}
-    inner = model.model
-    layers = (inner.text_model.layers[0], inner.vision_model.encoder.layers[0])
-    wrapped = {"transformer_cls_names_to_wrap": [type(layer).__name__ for layer in layers]}
+    wrapped = {"transformer_cls_names_to_wrap": layer_classes(model)}
     return {**DEFAULTS, **wrapped, **chosen}
 
 
-def scale_learning_rate(arguments: TrainingArguments, approach: Approach) -> None:
+def scale_learning_rate(arguments: TrainingArguments, approach: Approach) -> float:
     """Multiply the learning rate by the square root of the global batch over a given one.
+
+    Returns the factor.
 
     The noise of a gradient falls with the root of the rows it is made of (Krizhevsky, 2014,
     https://arxiv.org/abs/1404.5997). `parallel.square_root_scaling_from` gives the rows a step for
     which the learning rate is meant; without it nothing is scaled.
     """
     meant_for = (approach.parallel or {}).get("square_root_scaling_from")
-    if meant_for:
-        rows = arguments.train_batch_size * arguments.gradient_accumulation_steps
-        arguments.learning_rate *= math.sqrt(rows * arguments.world_size / meant_for)
+    if not meant_for:
+        return 1.0
+    rows = arguments.train_batch_size * arguments.gradient_accumulation_steps
+    factor = math.sqrt(rows * arguments.world_size / meant_for)
+    arguments.learning_rate *= factor
+    return factor
 
 
 def merge_shards(checkpoint: Path, dtype: str) -> None:

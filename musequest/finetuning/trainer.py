@@ -12,9 +12,10 @@ import gc
 import logging
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from transformers import Trainer, TrainingArguments
 
 from ..creation.dataset import load_split
 from ..errors import MuseQuestError
+from .anatomy import anatomy_of, inner
 from .callbacks import broken, rows_learning
 from .collator import IGNORED, DocentCollator, EpochOrder, ignore_signals
 from .distributed import all_gather
@@ -46,9 +48,12 @@ class DocentTrainer(Trainer):
 
     validation_tokens_a_row: float
     plan: Plan | None = None  # where the layers lie, if they are split
+    rates: Mapping[str, float] = MappingProxyType({})  # of parts that have their own
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Some say that they do not take the number of learned tokens, and pass it on all the same.
+        self.model_accepts_loss_kwargs = True
         self.label_smoother = None  # which would not shift the labels of these models
         smooth_labels(self.model, self.args.label_smoothing_factor)
         # The labels of the batches since the last optimizer step, to name the rows of a broken one.
@@ -145,10 +150,38 @@ class DocentTrainer(Trainer):
         return super().training_step(*args, **kwargs)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The library's, or where weights are learned in bfloat16, one that can (optimizer.py)."""
+        """The library's, or where weights are learned in bfloat16, one that can (optimizer.py).
+
+        Parts of the model have their own learning rates where the profile says so.
+        """
         if ours := optimizer_of(self.args):
             self.optimizer_cls_and_kwargs = ours
-        return super().create_optimizer(model)
+        optimizer = super().create_optimizer(model)
+        if self.rates:
+            self._part_rates(optimizer)
+        return optimizer
+
+    def _part_rates(self, optimizer: torch.optim.Optimizer) -> None:
+        """Give the parts of the model that have a learning rate of their own their own groups.
+
+        A part of which nothing is trained raises MuseQuestError.
+        """
+        anatomy, groups = anatomy_of(self.model), optimizer.param_groups
+        named = inner(self.model).named_parameters()
+        parts = {parameter: anatomy.part_of(name) for name, parameter in named}
+        for part, rate in self.rates.items():
+            if not self.plan and not any(p.requires_grad for p in parts if parts[p] == part):
+                raise MuseQuestError(
+                    f"learning_rates names {part}, of which nothing is trained here; leave it out, "
+                    "or have it trained (anatomy.projections for full tuning, lora.target_modules "
+                    "for an adapter)."
+                )
+            for group in list(groups):
+                own = [p for p in group["params"] if parts.get(p) == part]
+                if own:
+                    group["params"] = [p for p in group["params"] if parts.get(p) != part]
+                    optimizer.add_param_group({**group, "params": own, "lr": rate})
+        groups[:] = [group for group in groups if group["params"]]
 
     def padding_share(self) -> float:
         """What share of the tokens in training was padding, over all processes."""

@@ -10,13 +10,16 @@ later epochs, the validation, other approaches, the evaluation and retrieval rea
 another model, photo or processor only has other names, and nothing that is read can be out of date.
 A file that is torn is computed and written anew; where the disk is full, may not be written, or is
 slower than computing, photos are computed as if there were no store. All runs and processes share
-it. The connector behind the tower is trained, and so is computed in every step.
+it. The connector behind the tower is trained, and so is computed in every step. So is a tower that
+holds its connector, is given patches in place of pictures, or is asked for another layer than its
+last; no gradients pass through its layers.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import math
 import os
 import shutil
@@ -38,6 +41,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..errors import LOGGER
 from ..files import clear_temporaries, temporary_name
+from .anatomy import anatomy_of, inner
 from .distributed import all_gather
 from .records import GIB
 
@@ -56,31 +60,50 @@ def freeze_vision(model: nn.Module, folder: Path | None = None, most_gib: float 
     """No gradients for the vision model, nor through it, and eval mode while the rest is training.
 
     Else, where activations are recomputed, the library has its photos learn too, and all its layers
-    keep what that takes (`enable_input_require_grads`). What it makes of photos is kept in a
-    `folder` of at most `most_gib` GiB. All of this ends where something in it is made trainable
-    afterwards, as by an adapter that names its modules.
+    keep what that takes (`enable_input_require_grads`). A connector that is a part of it may learn.
+    What it makes of photos is kept in a `folder` of at most `most_gib` GiB. All of this ends where
+    something in it is made trainable afterwards, as by an adapter that names its modules.
     """
-    for module in vision_models(model):
-        module.requires_grad_(False)
-        module.register_forward_pre_hook(_stay_in_eval_mode)
-        sees = next(module.parameters(), None) is not None  # no other process in its place
-        store = VisionStore(module, folder, most_gib) if folder and most_gib and sees else None
-        module.forward = FrozenTower(module, store)
+    module = vision_model(model)
+    module.requires_grad_(False)
+    module.register_forward_pre_hook(_stay_in_eval_mode)
+    if next(module.parameters(), None) is None:  # another process has it
+        return
+    if takes_patches(module) or anatomy_of(model).connector_in_vision:
+        for layer in inner(model).get_submodule(anatomy_of(model).vision_layers):
+            layer.forward = FrozenLayer(layer)
+        return
+    store = VisionStore(module, folder, most_gib) if folder and most_gib else None
+    module.forward = FrozenTower(module, store)
 
 
-def vision_models(model: nn.Module) -> list[nn.Module]:
-    """The part that sees the photo, of any model of the family."""
-    named = model.named_modules()
-    return [module for name, module in named if name.split(".")[-1] == "vision_model"]
+def vision_model(model: nn.Module) -> nn.Module:
+    """The part that sees the photo."""
+    return inner(model).get_submodule(anatomy_of(model).vision_model)
 
 
 def vision_store(model: nn.Module) -> VisionStore | None:
     """Where the model's vision tower keeps what it saw, if it does."""
-    for module in vision_models(model):
-        frozen = getattr(module, "_old_forward", module.forward)  # behind a hook of Accelerate's
-        if isinstance(frozen, FrozenTower):
-            return frozen.store
-    return None
+    module = vision_model(model)
+    frozen = getattr(module, "_old_forward", module.forward)  # behind a hook of Accelerate's
+    return frozen.store if isinstance(frozen, FrozenTower) else None
+
+
+def takes_patches(module: nn.Module) -> bool:
+    """Whether a vision model is given photos as patches behind each other, and not as pictures."""
+    return "pixel_values" not in inspect.signature(module.forward).parameters
+
+
+class FrozenLayer:
+    """Takes the place of a layer's `forward`: no gradients pass while nothing in it learns."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer, self.forward = layer, layer.forward
+
+    def __call__(self, *given: Any, **options: Any) -> Any:
+        """What the layer makes of it."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns(self.layer)):
+            return self.forward(*given, **options)
 
 
 def learns(module: nn.Module) -> bool:
@@ -121,22 +144,24 @@ class FrozenTower:
         `patch_attention_mask` (photos, rows, columns) is true where a photo is not padded. There
         the outcome is that of the library's forward; elsewhere it is zero.
         """
-        plain = learns(self.module) or options.get("output_hidden_states")
-        if plain or not len(pixel_values):
-            return self.forward(pixel_values, patch_attention_mask, **options)
+        learning, more = learns(self.module), options.get("output_hidden_states")
+        if learning or more or not len(pixel_values) or pixel_values.ndim != 4:
+            masks = () if patch_attention_mask is None else (patch_attention_mask,)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and learning):
+                return self.forward(pixel_values, *masks, **options)
         own, device = _dtype(self.module), pixel_values.device.type
         # One in bfloat16 needs no autocast to bfloat16, which would only pass on float32.
         mixed = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) != own
-        patch = self.module.config.patch_size
-        grid = [side // patch for side in pixel_values.shape[-2:]]
-        sizes = [grid] * len(pixel_values)
+        photos = list(pixel_values.to(own))
+        patch, sizes, grid = self.module.config.patch_size, [], []
         if patch_attention_mask is not None:
+            grid = list(patch_attention_mask.shape[1:])
             sides = (patch_attention_mask[:, :, 0].sum(1), patch_attention_mask[:, 0].sum(1))
             sizes = torch.stack(sides, dim=1).tolist()
-        photos = [
-            photo[:, : rows * patch, : columns * patch]
-            for photo, (rows, columns) in zip(pixel_values.to(own), sizes, strict=True)
-        ]
+            photos = [
+                photo[:, : rows * patch, : columns * patch]
+                for photo, (rows, columns) in zip(photos, sizes, strict=True)
+            ]
         with torch.no_grad(), torch.autocast(device, enabled=mixed):
             seen = self._see(photos)
         if all(size == grid for size in sizes):

@@ -14,6 +14,7 @@ description in its prompt: the model need not know the museum, it has to read.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
@@ -39,7 +40,7 @@ from ..creation.split import dialog_of, exhibit_rows
 from ..creation.texts import as_data, split_sentences
 from ..errors import MuseQuestError
 from ..files import file_digest, write_whole
-from ..finetuning.collator import DocentCollator
+from ..finetuning.collator import PHOTO_MASK, DocentCollator
 from ..finetuning.generation import ModelSystem, batches, find_problems, generate, given
 from ..home import collection_dir, run_dir
 from ..predictions import Rows
@@ -115,15 +116,20 @@ def photo_features(
 
 
 def _feature(model: PreTrainedModel, processor: ProcessorMixin, photo: Image.Image) -> np.ndarray:
-    inputs = processor.image_processor([[photo.convert("RGB")]], return_tensors="pt")
-    pixels = inputs["pixel_values"].to(model.device)  # (1, crops, 3, height, width)
-    patches = model.get_image_features(pixels, return_dict=True).last_hidden_state
-    if len(patches) != pixels.shape[1]:
+    options = {"return_tensors": "pt", **getattr(processor, "images_kwargs", {})}
+    inputs = processor.image_processor([[photo.convert("RGB")]], **options)
+    # A single photo is not padded, so no mask is needed.
+    known = inspect.signature(model.get_image_features).parameters.keys() - {PHOTO_MASK}
+    inputs = {name: held.to(model.device) for name, held in inputs.items() if name in known}
+    patches = model.get_image_features(**inputs, return_dict=True).last_hidden_state
+    pixels = inputs["pixel_values"]  # (1, crops, 3, height, width), of many models
+    if pixels.ndim == 5 and len(patches) != pixels.shape[1]:
         raise MuseQuestError(
             "A photo of nothing but mid-grey is taken for padding by the vision tower; leave "
             "that photo out of the collection."
         )
-    bands = torch.nn.functional.adaptive_avg_pool1d(patches.float().transpose(1, 2), BANDS)
+    crops = patches.float().reshape(-1, *patches.shape[-2:])  # (crops, patches, width)
+    bands = torch.nn.functional.adaptive_avg_pool1d(crops.transpose(1, 2), BANDS)
     return bands.mean(dim=0).T.cpu().numpy()
 
 

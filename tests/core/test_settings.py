@@ -217,3 +217,22 @@ def test_keys_read_from_a_library_s_source_are_those_of_its_class():
     assert quantized == {*inspect.signature(BitsAndBytesConfig).parameters} - {"kwargs"}
     with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere'"):
         keys_in_source("nowhere.config", "Config")
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("anatomy: {eyes: model.eyes}", "unknown key 'eyes'"),
+        ("anatomy: {connector: model.connector}", "connector is 'model.connector'; write a list"),
+        ("anatomy: {template: thinking}", "template is 'thinking'; write 'key: value' lines"),
+        ("anatomy: {head: [lm_head]}", "head is .*; write a name"),
+        ("learning_rates: {eyes: 1e-5}", "unknown key 'eyes'"),
+        (
+            "learning_rates: {connector: 0}",
+            "learning_rates, connector: 'learning_rate' is 0; write",
+        ),
+    ],
+)
+def test_parts_of_a_base_model_are_checked(write, block, said):
+    with pytest.raises(MuseQuestError, match=said):
+        load_profile(write(f"{NEEDED}\n{block}\n"))

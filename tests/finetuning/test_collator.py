@@ -156,16 +156,6 @@ def test_encoded_dialogs_encode_each_row_once_and_stop_keeping_when_full(tiny):
     assert reads == [1, 1]
 
 
-def test_a_processor_without_an_end_token_is_refused(tiny):
-    class Bare:
-        class tokenizer:
-            added_tokens_decoder = {}
-            name_or_path = "somewhere"
-
-    with pytest.raises(MuseQuestError, match="somewhere has no <end_of_utterance>"):
-        DocentCollator(Bare())
-
-
 def test_image_splitting_keeps_the_labels(tiny):
     tiny.image_processor.do_image_splitting = True
     batch = DocentCollator(tiny)([sample(0), sample(3)])

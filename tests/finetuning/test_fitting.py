@@ -67,7 +67,7 @@ def test_the_estimate_of_activations_is_what_autograd_keeps(profile, tuning):
     encoded = collator.encode(sample(2))
     row = RowShape.of(encoded, 24)
     assert row == RowShape(
-        len(encoded["input_ids"]), 1, encoded["pixel_values"][0, 0].numel() // 576
+        len(encoded["input_ids"]), 1, encoded["pixel_values"][0, 0, 0].numel() // 576
     )
     memory = memory_of(RunConfig(profile, approach, {}), row)
     model = TUNINGS[tuning](load_model(profile, device="cpu"), approach).train()

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tiny_dialogs import sample, write_profile
-from tiny_family import KINDS, TILE, save_tiny_relative
+from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
 
 from musequest.finetuning import collator as collating
 from musequest.finetuning.collator import WORKERS, DocentCollator, loader_settings
-from musequest.finetuning.models import load_processor, vision_models
+from musequest.finetuning.models import load_processor, vision_model
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
 from musequest.settings import load_approach
@@ -61,16 +61,16 @@ def test_nothing_is_read_ahead_on_a_processor_or_where_it_is_chosen(machine):
     assert loader_settings({WORKERS: 0}, ROW, GPU) == {}
 
 
-@pytest.mark.parametrize("kind", ["idefics2", *KINDS])
+@pytest.mark.parametrize("kind", ["idefics2", *FAMILIES])
 @pytest.mark.parametrize("approach", ["lora", "full"])
 def test_recomputing_sends_no_gradient_through_the_photo(tmp_path, tiny_docent, kind, approach):
     """For which the library asks all the same; the vision model is frozen, and the dearest part."""
     folder = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
-    profile = write_profile(tmp_path, folder, image_size=2 * TILE)
+    side = TILE if kind == "gemma3" else SIDE  # which knows one size
+    profile = write_profile(tmp_path, folder, image_size=side, image_splitting=True)
     model = whole_model(RunConfig.resolve(profile, load_approach(approach))).train()
     seen = []
-    for module in vision_models(model):
-        module.register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))
+    vision_model(model).register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))
     batch = DocentCollator(load_processor(profile))([sample(0), sample(1)])
     before = model(**batch).loss
     model.activation_checkpointing_enable({"use_reentrant": False})

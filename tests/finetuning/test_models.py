@@ -1,11 +1,12 @@
 """Loading by profile, and what an approach makes trainable."""
 
+import json
 import re
 from dataclasses import replace
 
 import pytest
 import torch
-from tiny import save_tiny_docent
+from tiny import CHAT_TEMPLATE, save_tiny_docent
 from tiny_dialogs import sample, write_profile
 from transformers import (
     AutoConfig,
@@ -16,13 +17,16 @@ from transformers import (
 )
 
 from musequest.errors import MuseQuestError
+from musequest.finetuning import processors
+from musequest.finetuning.anatomy import anatomy_of
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.model_info import trainable_table
 from musequest.finetuning.models import (
-    PROJECTIONS,
+    TAKING,
     TUNINGS,
     add_adapter,
     base_fingerprint,
+    check_adapter,
     free_projections,
     load_model,
     load_processor,
@@ -78,7 +82,7 @@ def test_an_adapter_learns_projections_of_text_model_and_connector_only(profile)
     wanted = {
         name
         for name, module in load_model(profile).named_modules()
-        if isinstance(module, torch.nn.Linear) and re.fullmatch(PROJECTIONS, name)
+        if isinstance(module, torch.nn.Linear) and re.search(r"\b(text_model|connector)\b", name)
     }
     got = {name.removeprefix("base_model.model.").split(".lora_")[0] for name in names}
     assert got == wanted
@@ -99,7 +103,8 @@ def test_a_fresh_adapter_changes_nothing(profile):
 def test_full_tuning_frees_the_same_projections(profile):
     model = TUNINGS["full"](load_model(profile), load_approach("lora"))
     names = [name.removesuffix(".weight") for name in trainable_names(model)]
-    assert names and all(re.fullmatch(PROJECTIONS, name) for name in names)
+    projections = anatomy_of(model).projections
+    assert names and all(re.fullmatch(projections, name) for name in names)
 
 
 def test_the_vision_model_stays_in_eval_mode_while_the_rest_trains(profile):
@@ -130,11 +135,21 @@ def test_a_vision_model_that_is_named_learns_with_the_rest(profile, checkpointin
 
 @pytest.mark.parametrize(
     "start",
-    ["pissa", "pissa_niter_4", "olora", "loftq", "eva", "corda", "lora_ga", "mica", "new", 1],
+    ["pissa_niter_4", "loftq", "eva", "corda", "lora_ga", "mica", "new", 1],
 )
 def test_an_adapter_that_would_not_come_back_as_it_was_learned_is_refused(profile, start):
     with pytest.raises(MuseQuestError, match=f"init_lora_weights: {start}.*use true, false"):
         add_adapter(load_model(profile), with_lora(init_lora_weights=start))
+
+
+@pytest.mark.parametrize("start", TAKING)
+def test_from_weights_in_four_bits_no_adapter_takes_its_beginning(start):
+    qlora = load_approach("qlora")
+    check_adapter(
+        replace(qlora, lora={**qlora.lora, "init_lora_weights": start}, quantization=None)
+    )
+    with pytest.raises(MuseQuestError, match=f"init_lora_weights: {start}.*use true, false"):
+        check_adapter(replace(qlora, lora={**qlora.lora, "init_lora_weights": start}))
 
 
 def test_an_adapter_that_fits_nowhere_is_one_sentence(profile):
@@ -143,14 +158,64 @@ def test_an_adapter_that_fits_nowhere_is_one_sentence(profile):
             add_adapter(load_model(profile), with_lora(**wrong))
 
 
-def test_full_tuning_of_a_model_with_other_names_says_what_it_looked_for():
+def test_full_tuning_of_nothing_is_one_sentence(profile):
+    nothing = load_model(replace(profile, anatomy={"projections": "model.none"}))
+    with pytest.raises(MuseQuestError, match="nothing to learn in a Idefics2.*'model.none'; set"):
+        free_projections(nothing, load_approach("full"))
+
+
+def test_a_model_that_sees_nothing_is_one_sentence(profile, tmp_path):
     shape = LlamaConfig(
         hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, vocab_size=8
     )
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(shape)
-    with pytest.raises(MuseQuestError, match="nothing to learn in a LlamaForCausalLM.*text_model"):
-        free_projections(model, load_approach("full"))
+    AutoModelForCausalLM.from_config(shape).save_pretrained(tmp_path / "blind")
+    blind = replace(profile, base_model=str(tmp_path / "blind"))
+    with pytest.raises(MuseQuestError, match="blind' is of the kind llama.*image-text-to-text"):
+        load_model(blind)
+
+
+def test_a_model_with_code_of_its_own_is_refused_with_the_reason(profile, tmp_path):
+    folder = tmp_path / "own_code"
+    folder.mkdir()
+    classes = {"AutoConfig": "own.Config", "AutoModelForImageTextToText": "own.Model"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": classes}))
+    (folder / "own.py").write_text("raise SystemExit('it was run')")
+    with pytest.raises(MuseQuestError, match="program code of its own, which is never run here"):
+        load_model(replace(profile, base_model=str(folder)))
+
+
+def _with_template(tmp_path, docent, template):
+    folder = tmp_path / "templated"
+    folder.mkdir()
+    for file in docent.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "chat_template.jinja").write_text(template)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for m in messages %}{{ m['role'] }}<end_of_utterance>{% endfor %}", "no place for a"),
+        (CHAT_TEMPLATE.replace("<end_of_utterance>", ""), "holds no special token.*closing_token"),
+    ],
+    ids=["no photo", "no end"],
+)
+def test_a_template_that_does_not_do_is_one_sentence(
+    profile, tmp_path, tiny_docent, template, said
+):
+    changed = _with_template(tmp_path, tiny_docent, template)
+    with pytest.raises(MuseQuestError, match=said):
+        load_processor(replace(profile, base_model=changed))
+
+
+def test_a_processor_that_needs_a_missing_package_names_it(profile, monkeypatch):
+    def missing(*given, **options):
+        raise ImportError("Package `rarely` is required. Install it with `pip install rarely`.")
+
+    monkeypatch.setattr(processors, "_read", missing)
+    with pytest.raises(MuseQuestError, match=r"cannot be loaded \(Package `rarely` is required"):
+        load_processor(profile)
 
 
 def test_the_table_of_trainable_parameters_adds_up(profile):

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tiny_dialogs import write_dataset, write_profile
-from tiny_family import KINDS, save_tiny_relative
+from tiny_family import FAMILIES, save_tiny_relative
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from musequest.errors import MuseQuestError
-from musequest.finetuning.activations import RowShape, empty_model, named_parts
+from musequest.finetuning.activations import RowShape, empty_model
+from musequest.finetuning.anatomy import anatomy_of
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import free_projections, load_model
 from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
@@ -70,9 +71,8 @@ def test_the_recorded_shape_is_the_real_configuration():
 
 
 def test_the_parts_hold_every_parameter_once(idefics2):
-    names = [
-        f"{part}.{name}" for part, m in named_parts(idefics2) for name, _ in m.named_parameters()
-    ]
+    chain = anatomy_of(idefics2).chain(idefics2)
+    names = [f"{part}.{name}" for _, part, m in chain for name, _ in m.named_parameters()]
     assert sorted(names) == sorted(name for name, _ in idefics2.named_parameters())
     parts = parts_of(idefics2, ROW, ROWS)
     assert sum(part.weights for part in parts) == 2 * 8_402_776_304
@@ -234,7 +234,7 @@ def test_one_device_holds_what_is_foreseen_for_a_whole_model(profile, tuning, ch
     assert parts["activations_gib"] == pytest.approx(foreseen)
 
 
-@pytest.mark.parametrize("kind", ["idefics2", *KINDS])
+@pytest.mark.parametrize("kind", ["idefics2", *FAMILIES])
 def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docent):
     """Each holds its own parts alone, read from the file; the last one's logits are the model's."""
     source = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
@@ -253,9 +253,8 @@ def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docen
     assert sum(total for _, total in counts) == sum(p.numel() for p in model.parameters())
     assert all(0 < trained < total for trained, total in counts)
     assert any(isinstance(module, Elsewhere) for module in stages[0].modules())
-    assert not any(
-        "layers.0." in name for name, _ in stages[1].model.model.text_model.named_parameters()
-    )
+    decoder = stages[1].model.get_submodule(anatomy_of(model).decoder)
+    assert not any("layers.0." in name for name, _ in decoder.named_parameters())
     for stage in stages:
         stage.autocast = torch.bfloat16
     with torch.no_grad():

@@ -120,6 +120,10 @@ def test_every_shipped_shape_has_the_numbers_of_its_weights(monkeypatch, tmp_pat
         ("idefics2-8b", RowShape(100 + 66, 1, 70 * 70)),
         ("idefics3-8b", RowShape(100 + 5 * 171, 5, 26 * 26)),
         ("smolvlm-256m", RowShape(100 + 66, 1, 32 * 32)),
+        ("smolvlm2-500m", RowShape(100 + 5 * 66, 5, 32 * 32)),
+        ("qwen3-vl-2b", RowShape(100 + 24 * 24 + 2, 1, 48 * 48)),
+        ("qwen3-vl-4b", RowShape(100 + 24 * 24 + 2, 1, 48 * 48)),
+        ("gemma-3-4b", RowShape(100 + 258, 1, 64 * 64)),
     ],
 )
 def test_a_row_is_supposed_as_the_model_would_take_it(profile, row):

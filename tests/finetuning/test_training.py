@@ -28,11 +28,12 @@ from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialog
 from musequest.finetuning.generation import infer
 from musequest.finetuning.models import (
     STARTS,
+    TAKING,
     base_fingerprint,
     load_model,
     load_processor,
     load_tuned,
-    vision_models,
+    vision_model,
 )
 from musequest.finetuning.publishing import publish
 from musequest.finetuning.records import RunRecord, finished_record
@@ -418,7 +419,7 @@ def test_full_tuning_keeps_a_whole_model(profile):
 @pytest.mark.parametrize(
     "lora",
     [
-        *({"init_lora_weights": start} for start in STARTS),
+        *({"init_lora_weights": start} for start in (*STARTS, *TAKING)),
         {"target_modules": "all-linear", "use_dora": True},
         {"modules_to_save": ["lm_head"]},
         {"bias": "all", "use_rslora": False},
@@ -497,7 +498,7 @@ def test_what_gets_no_gradient_stops_the_first_step_by_name(profile, home, monke
             for name, parameter in model.named_parameters():
                 if "post_layernorm" in name:
                     parameter.requires_grad_(True)
-            for module in vision_models(model):
+            for module in [vision_model(model)]:
                 module.forward = torch.no_grad()(module.forward)
 
     interrupting(monkeypatch, Free())

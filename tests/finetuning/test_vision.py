@@ -17,7 +17,7 @@ from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.distributed import barrier, rank
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.training import train
-from musequest.finetuning.vision import FrozenTower, digests, unkept, vision_models, vision_store
+from musequest.finetuning.vision import FrozenTower, digests, unkept, vision_model, vision_store
 from musequest.home import collection_dir
 from musequest.settings import load_approach
 
@@ -35,7 +35,7 @@ def batch_of(profile, count=8):
 
 def loss(model, batch):
     """The loss, and how many photos the tower was shown for it."""
-    tower = vision_models(model)[0].forward
+    tower = vision_model(model).forward
     assert isinstance(tower, FrozenTower)
     shown, forward = [], type(tower.module).forward
 
@@ -63,7 +63,7 @@ def test_photos_of_many_sizes_are_seen_as_with_padding_and_mask(profile):
         load_model(replace(profile, vision_store_gib=0.0), device="cpu"),
         batch_of(profile),
     )
-    tower = vision_models(model)[0]
+    tower = vision_model(model)
     seen = model.model.get_image_features(batch["pixel_values"], batch["pixel_attention_mask"])
     library = type(tower).forward
     patch, mask = tower.config.patch_size, batch["pixel_attention_mask"][:, 0]
@@ -90,7 +90,7 @@ def test_attention_is_given_no_mask_in_the_tower(kind, tmp_path, home, profile, 
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noting)
     batch = batch_of(profile)
-    tower, masked = vision_models(model)[0], batch["pixel_attention_mask"].flatten(0, 1)
+    tower, masked = vision_model(model), batch["pixel_attention_mask"].flatten(0, 1)
     patch = tower.config.patch_size
     mask = masked.unfold(1, patch, patch).unfold(2, patch, patch).all(-1).all(-1)
     real = mask.flatten(1).any(1)
@@ -133,7 +133,7 @@ def test_what_another_tower_or_photo_left_is_not_read(profile, always, other):
     dtype = "bfloat16" if other == "dtype" else None
     model = load_model(profile, device="cpu", dtype=dtype)
     if other == "weights":
-        vision_models(model)[0].post_layernorm.bias.data[0] += 1e-3
+        vision_model(model).post_layernorm.bias.data[0] += 1e-3
     if other == "pixels":
         batch["pixel_values"][0, 0, 0, 0, 0] += 1e-3
     assert loss(model, batch)[1] == 1
@@ -233,7 +233,7 @@ def seen_in_shards(profile):
     barrier()
     model, collator = load_model(profile, device="cpu"), DocentCollator(load_processor(profile))
     mesh = init_device_mesh("cpu", (2,))
-    for module in (*vision_models(model)[0].encoder.layers, model):
+    for module in (*vision_model(model).encoder.layers, model):
         fully_shard(module, mesh=mesh)
     own = [[sample(index) for index in rows[rank()]] for rows in SHOWN]
     return [loss(model, collator(rows)) for rows in own]

@@ -33,9 +33,12 @@ IMAGE_TOKENS = 8
 
 
 def tiny_tokenizer(
-    special: list[str] = SPECIAL, begin: str = "<s>", size: int = 400
+    special: list[str] = SPECIAL, begin: str | None = "<s>", size: int = 400, **named: str
 ) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer of 400 entries, its special tokens those of Idefics2 unless given."""
+    """A byte-level tokenizer of 400 entries, its special tokens those of Idefics2 unless given.
+
+    `named` are further tokens by their role; without a `begin` texts begin with their words.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -50,17 +53,17 @@ def tiny_tokenizer(
         "Assistant: This is a vase made of clay in 1820.",
     ]
     tokenizer.train_from_iterator(lines * 4, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{begin} $A", special_tokens=[(begin, special.index(begin))]
-    )
+    if begin:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, special.index(begin))]
+        )
+    roles = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", **named}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=begin,
-        eos_token="</s>",
-        unk_token="<unk>",
-        pad_token="<pad>",
         padding_side="left",
         additional_special_tokens=special[3:6],
+        **roles,
     )
 
 

@@ -1,0 +1,265 @@
+"""What a vision-language model consists of, found from the model itself.
+
+    anatomy = anatomy_of(model)
+    anatomy.decoder, anatomy.projections
+
+A photo passes the vision model and the connector, which makes image tokens of it; the decoder reads
+them among the words, layer by layer, and the head says the next word. transformers knows the vision
+model, the decoder, the embeddings and the head of each of its models, and the rest follows from
+where they stand. So no line here, nor elsewhere in the package, names a family of models. What is
+found otherwise than wanted a profile says in its block `anatomy`, whose keys are KEYS.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from peft import PeftModel
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from ..errors import MuseQuestError
+from ..settings import ANATOMY, PARTS
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Names of a model's parts, as `named_modules` has them."""
+
+    vision_model: str
+    vision_layers: str  # the list of its layers
+    connector: tuple[str, ...]  # modules, or single weights, between vision model and decoder
+    decoder: str
+    layers: str  # the list of its layers
+    embeddings: str
+    head: str
+    # Regular expression of what is learned: the matrices of the decoder's layers and the connector.
+    projections: str
+
+    @property
+    def connector_in_vision(self) -> bool:
+        """Whether the connector is a part of the vision model, and not behind it."""
+        return any(name.startswith(f"{self.vision_model}.") for name in self.connector)
+
+    @cached_property
+    def _prefixes(self) -> tuple[tuple[str, str], ...]:
+        """Beginnings of parameters' names, each with its part of PARTS; the first counts."""
+        connector = ((name, "connector") for name in self.connector)
+        own = (self.vision_model, PARTS[0]), (self.decoder, PARTS[2]), (self.head, PARTS[3])
+        return (*connector, *own)
+
+    def part_of(self, name: str) -> str | None:
+        """Which of PARTS a parameter belongs to, by its name; None if to none of them."""
+        for prefix, part in self._prefixes:
+            if name == prefix or name.startswith(f"{prefix}."):
+                return part
+        return None
+
+    def chain(self, model: nn.Module) -> Iterator[tuple[str, str, Any]]:
+        """The parts that hold all parameters, in the order in which data passes them.
+
+        Yields for each its kind (of PARTS, or embeddings or layer), its name, and the module; or
+        a weight where the connector has one of its own.
+        """
+        model = inner(model)
+        decoder, layers = model.get_submodule(self.decoder), model.get_submodule(self.layers)
+        named = [(PARTS[0], self.vision_model)]
+        named += [(PARTS[1], name) for name in self.connector if not self.connector_in_vision]
+        named += [("embeddings", self.embeddings)]
+        named += [("layer", f"{self.layers}.{number}") for number in range(len(layers))]
+        rest = {f"{self.decoder}.{name}": module for name, module in decoder.named_children()}
+        for name in (self.layers, self.embeddings):
+            rest.pop(name, None)
+        named += [(PARTS[2], name) for name, module in rest.items() if _holds(module)]
+        for kind, name in (*named, (PARTS[3], self.head)):
+            yield kind, name, _found(model, name)
+
+
+def anatomy_of(model: nn.Module, chosen: Mapping[str, Any] | None = None) -> Anatomy:
+    """The anatomy of a model, tuned or not; found once, and kept with the model from then on.
+
+    `chosen` is a profile's block `anatomy`. What is neither said there nor found raises
+    MuseQuestError, which names the key to set.
+    """
+    model = inner(model)
+    kept: Anatomy | None = model.__dict__.get("anatomy")
+    if kept is None or chosen:
+        kept = model.__dict__["anatomy"] = _anatomy(model, chosen or {})
+    return kept
+
+
+def inner(model: nn.Module) -> Any:
+    """The model without the adapter around it."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def _anatomy(model: PreTrainedModel, chosen: Mapping[str, Any]) -> Anatomy:
+    modules = dict(model.named_modules(remove_duplicate=False))
+    names = {id(module): name for name, module in reversed(modules.items())}
+
+    def place(key: str, found: Any) -> str:
+        """Where the profile says that a part lies, else where transformers finds it."""
+        name = chosen.get(key, names.get(id(found), ""))
+        if name not in modules or modules[name] in (model, model.base_model):
+            said = f"has no module '{name}'" if key in chosen else f"has no {key} that can be found"
+            raise MuseQuestError(
+                f"A {type(model).__name__} {said}; set anatomy.{key} in the profile to the name of "
+                f"its module ({ANATOMY[key]}), or choose a model that sees photos and speaks."
+            )
+        return name
+
+    vision = place("vision_model", model.get_encoder("image"))
+    decoder = place("decoder", model.get_decoder())
+    head = place("head", model.get_output_embeddings())
+    embeddings = place("embeddings", model.get_input_embeddings())
+    layers = _longest_list(modules, decoder, "decoder", model)
+    vision_layers = _longest_list(modules, vision, "vision_model", model)
+    connector = tuple(chosen.get("connector", ())) or _connector(
+        model, vision, decoder, head, vision_layers
+    )
+    for name in connector:
+        if _found(model, name) is None:
+            raise MuseQuestError(
+                f"A {type(model).__name__} has no module '{name}'; set anatomy.connector in the "
+                f"profile to names that it has ({ANATOMY['connector']})."
+            )
+    projections = chosen.get("projections") or _projections(model, layers, connector)
+    return Anatomy(vision, vision_layers, connector, decoder, layers, embeddings, head, projections)
+
+
+def _longest_list(modules: dict[str, nn.Module], of: str, key: str, model: nn.Module) -> str:
+    """The longest list of modules in a part, which is that of its layers."""
+    lists = [
+        (len(module), name)
+        for name, module in modules.items()
+        if isinstance(module, nn.ModuleList) and name.startswith(f"{of}.")
+    ]
+    if not lists:
+        raise MuseQuestError(
+            f"The {key} of a {type(model).__name__} has no list of layers; set anatomy.{key} in "
+            f"the profile to the module that has ({ANATOMY[key]})."
+        )
+    return max(lists, key=lambda each: each[0])[1]
+
+
+def _connector(
+    model: PreTrainedModel, vision: str, decoder: str, head: str, vision_layers: str
+) -> tuple[str, ...]:
+    """What stands beside vision model and decoder, or else makes the decoder's width in the first.
+
+    Beside them: modules with weights, and single weights.
+    """
+    shared = 0
+    for one, other in zip(vision.split("."), decoder.split("."), strict=False):
+        if one != other:
+            break
+        shared += 1
+    container = ".".join(vision.split(".")[:shared])
+    holder = model.get_submodule(container)
+    beside = [name for name, module in holder.named_children() if _holds(module)]
+    beside += [name for name, _ in holder.named_parameters(recurse=False)]
+    whole = [f"{container}.{name}".lstrip(".") for name in beside]
+    taken = (vision, decoder, head)
+    found = [name for name in whole if not any(f"{each}.".startswith(f"{name}.") for each in taken)]
+    if found:
+        return tuple(found)
+    width = model.config.get_text_config().hidden_size
+    return tuple(
+        f"{vision}.{name}"
+        for name, module in model.get_submodule(vision).named_children()
+        if not vision_layers.startswith(f"{vision}.{name}")
+        and any(
+            isinstance(part, nn.Linear) and part.out_features == width for part in module.modules()
+        )
+    )
+
+
+def _projections(model: nn.Module, layers: str, connector: Iterable[str]) -> str:
+    """All matrices of the layers and of the connector; those of each layer in a list count alike.
+
+    A connector without a module for its matrix has it as a weight of its own.
+    """
+    names = _linear(model, layers)
+    for name in connector:
+        part = _found(model, name)
+        own = _linear(model, name) if isinstance(part, nn.Module) else []
+        if not own and isinstance(part, nn.Module):
+            own = [f"{name}.{key}" for key, weight in part.named_parameters() if weight.ndim > 1]
+        names += own
+    return "|".join(sorted({_general(model, name) for name in names}))
+
+
+def _general(model: nn.Module, name: str) -> str:
+    """A pattern for the name, and for those that differ by their place in a list of layers."""
+    found, pattern = model, []
+    for step in name.split("."):
+        pattern.append(r"\d+" if isinstance(found, nn.ModuleList) else re.escape(step))
+        found = getattr(found, step)
+    return r"\.".join(pattern)
+
+
+def _linear(model: nn.Module, name: str) -> list[str]:
+    part = model.get_submodule(name)
+    return [
+        f"{name}.{key}".rstrip(".")
+        for key, module in part.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+
+
+def _found(model: nn.Module, name: str) -> Any:
+    """The module or weight of that name; None if there is none."""
+    found: Any = model
+    for step in name.split("."):
+        found = getattr(found, step, None)
+    return found
+
+
+def _holds(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
+
+
+def layer_classes(model: nn.Module) -> list[str]:
+    """The classes of a decoder layer and of one of the vision model, by their names."""
+    anatomy, model = anatomy_of(model), inner(model)
+    lists = (model.get_submodule(name) for name in (anatomy.layers, anatomy.vision_layers))
+    return [type(layers[0]).__name__ for layers in lists]
+
+
+def photo_tokens(config: PretrainedConfig, side: int, splitting: bool) -> tuple[int, int, int]:
+    """How a square photo of `side` pixels becomes tokens: photos, patches each, image tokens each.
+
+    By the sizes that configurations give, where there is no processor to count. A photo is taken
+    at its size, and with `splitting` in crops beside it; or in tiles, and once as a whole; or
+    scaled to one size.
+    """
+    vision = config.vision_config
+    patch, whole = (_one(getattr(vision, key, 0)) for key in ("patch_size", "image_size"))
+    if latents := getattr(config, "perceiver_config", None):
+        patches = (min(side, whole) // patch) ** 2
+        return 5 if splitting else 1, patches, latents.resampler_n_latents
+    if merged := getattr(vision, "spatial_merge_size", None):
+        patches = (max(1, side // (patch * merged)) * merged) ** 2
+        return 1, patches, patches // merged**2
+    patches = (whole // patch) ** 2
+    if tokens := getattr(config, "mm_tokens_per_image", None):
+        return 1, patches, tokens
+    shuffled = getattr(config, "scale_factor", None) or 1 / getattr(config, "downsample_ratio", 1)
+    tiles = math.ceil(side / whole) ** 2
+    photos = tiles + 1 if splitting and tiles > 1 else 1
+    return photos, patches, patches // round(shuffled**2)
+
+
+def patch_size_of(config: PretrainedConfig) -> int:
+    """The side of a patch, in pixels."""
+    return _one(config.vision_config.patch_size)
+
+
+def _one(value: Any) -> int:
+    """Of a size for each side, which are alike, one."""
+    return value[0] if isinstance(value, list | tuple) else value
