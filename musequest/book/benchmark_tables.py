@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..evaluation.report_tables import gate_cells
 from .comparison_tables import GPU, RECORDS, Record, block, markdown, spaced, where
 
 TRAINING = RECORDS / "training.json"
@@ -99,6 +100,21 @@ def generation_ways(record: Record) -> str:
         for way, own in record["ways"].items()
     ]
     return f"{where(record)}, `{record['approach']}`:\n\n{markdown(pd.DataFrame(rows))}"
+
+
+@block(RECORDS / "gate.json", UNMEASURED)
+def gate(record: Record) -> str:
+    """What the gate and strangers in training do, each alone and both."""
+    tables = []
+    for strangers, rows in record["without_and_with_strangers"].items():
+        cells = gate_cells(pd.DataFrame(rows)).rename_axis("system").reset_index()
+        tables.append(cells.assign(system=cells["system"] + f", {strangers} strangers in training"))
+    told = record["calibration"]
+    return (
+        f"{where(record)}, track `{record['track']}` and {record['outsiders']} outsiders. The "
+        f"threshold is from {told['validation_photos']} validation photos and promises at most "
+        f"{told['wrong_refusals']:.1%} wrong refusals:\n\n{markdown(pd.concat(tables))}"
+    )
 
 
 @block(RECORDS / "augmentation.json", UNMEASURED)

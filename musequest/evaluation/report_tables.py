@@ -156,9 +156,11 @@ def gate_frame(results: Results) -> pd.DataFrame:
 
     No row where the profile has no gate (retrieval makes its index).
     """
-    scores = results.scores
-    tracks = [on_track(scores, results.main_track), scores[scores.track == OUTSIDERS]]
-    table = gated(pd.concat(tracks))
+    return gate_cells(gated(results.scores, results.main_track))
+
+
+def gate_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `gated` as readers see it."""
     gate = table.gate.map({False: "without", True: "with"})
     labels = [f"{system(n).label}, {g} the gate" for n, g in zip(table.system, gate, strict=True)]
     shares = table.drop(columns=["system", "gate"]).map(lambda share: f"{share:.1%}")

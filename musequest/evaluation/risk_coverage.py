@@ -17,7 +17,16 @@ import numpy as np
 import pandas as pd
 
 from ..json_shapes import Verdicts
-from ..systems.registry import ABLATIONS, CONTROLS, OUTSIDERS, is_system, ordered, system, variant
+from ..systems.registry import (
+    ABLATIONS,
+    CONTROLS,
+    OUTSIDERS,
+    is_system,
+    on_track,
+    ordered,
+    system,
+    variant,
+)
 from .drawing import WIDTH, Picture, grid_lines, picture
 
 RECOGNISED, CONFIDENCE = "recognised", "gate_confidence"  # columns of scores.parquet
@@ -67,17 +76,18 @@ def with_verdicts(scores: pd.DataFrame, verdicts: Verdicts | None) -> pd.DataFra
     )
 
 
-def gated(scores: pd.DataFrame) -> pd.DataFrame:
+def gated(scores: pd.DataFrame, track: str) -> pd.DataFrame:
     """Two rows a system, without and with the gate before it; none where no photo has a verdict.
 
     answered, the share of questions about exhibits; wrong_refusal_rate, of those, by the gate or
     in the system's own words; identity_at_1 of what is answered; false_recognition_rate of the
-    outsiders. `scores` are rows of scores.parquet, of one track of exhibits and of the outsiders.
+    outsiders. `scores` is scores.parquet, of which one track of exhibits counts.
     """
     rows = []
     if RECOGNISED not in scores:
         return pd.DataFrame(columns=GATED)
-    judged = scores[scores.model.map(is_system) & scores[RECOGNISED].notna()]
+    counted = pd.concat([on_track(scores, track), on_track(scores, OUTSIDERS)])
+    judged = counted[counted.model.map(is_system) & counted[RECOGNISED].notna()]
     groups = dict(iter(judged.groupby("model")))
     for name in ordered(groups):
         outside = groups[name].track == OUTSIDERS

@@ -102,13 +102,13 @@ def test_the_gates_verdict_stands_beside_the_answers_given_to_that_photo():
 
 
 def test_what_the_gate_does_is_told_from_what_a_system_does_itself():
-    table = gated(with_verdicts(judged_scores(), VERDICTS)).set_index(["system", "gate"])
+    table = gated(with_verdicts(judged_scores(), VERDICTS), "all").set_index(["system", "gate"])
     assert list(table.index) == [("base", False), ("base", True), ("lora", False), ("lora", True)]
     assert table.answered.tolist() == [1.0, 0.5, 0.5, 0.5]
     assert table.wrong_refusal_rate.tolist() == [0.0, 0.5, 0.5, 0.5]
     assert table.identity_at_1.tolist() == [0.5, 1.0, 1.0, 1.0]
     assert table.false_recognition_rate.tolist() == [1.0, 0.5, 1.0, 0.5]
-    assert gated(judged_scores()).empty
+    assert gated(judged_scores(), "all").empty
 
 
 def test_with_a_gate_all_systems_have_the_curve_of_its_confidence():
