@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import random
 import re
+from collections.abc import Iterable
 
 from musequest.creation.offline_writer import ASKED, QUESTIONS, compose
 from musequest.home import root
@@ -250,7 +251,7 @@ def _stuff(scene: dict) -> str:
     return stuff if plain else f"{stuff} with {scene['second']} {scene['pattern']}"
 
 
-def tokenizer_texts(scenes: list[dict], seed: int = 0, catalogue: int = 6000) -> list[str]:
+def tokenizer_texts(scenes: Iterable[dict], seed: int = 0, catalogue: int = 6000) -> list[str]:
     """Texts on which the tokenizer is trained."""
     rng = random.Random(seed)
     turns = [scene_turn(scene, rng) for scene in scenes for _ in range(3)]

@@ -105,7 +105,8 @@ def build_model(
     config = Idefics2Config(
         vision_config={
             "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 5,
-            "num_attention_heads": 8, "image_size": IMAGE_SIZE, "patch_size": PATCH,
+            "num_attention_heads": 4, "hidden_act": "relu", "image_size": IMAGE_SIZE,
+            "patch_size": PATCH,
         },
         perceiver_config={
             "hidden_size": 256, "resampler_n_latents": LATENTS, "resampler_depth": 2,
@@ -114,7 +115,7 @@ def build_model(
         },
         text_config={
             "model_type": "mistral", "vocab_size": len(tokenizer), "hidden_size": 256,
-            "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 8,
+            "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8,
             "num_key_value_heads": 4, "head_dim": 32, "max_position_embeddings": 1024,
             "rms_norm_eps": 1e-5, "sliding_window": None, "rope_theta": 10000.0,
             "bos_token_id": ids["<s>"], "eos_token_id": ids["</s>"], "pad_token_id": ids["<pad>"],

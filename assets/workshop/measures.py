@@ -54,9 +54,9 @@ def named(scene: dict, sentence: str) -> dict[str, bool]:
 
 
 def measure(model: PreTrainedModel, processor: ProcessorMixin, seen: Scenes, unseen: int) -> dict:
-    """Attributes named right on the last `unseen` renderings, and what a blank photo changes."""
-    scenes = seen.labels[-unseen:]
-    photos = seen.pixels[-unseen:].float() / 127.5 - 1
+    """Attributes named right on the first `unseen` renderings, and what a blank photo changes."""
+    scenes = seen.labels[:unseen]
+    photos = seen.pixels[:unseen].float() / 127.5 - 1
     batches = photos.split(50)
     answers = [a for batch in batches for a in sentences(model, processor, batch, WHOLE[0])]
     found: dict[str, list[bool]] = {}

@@ -16,6 +16,7 @@ from .docent import IMAGE_SIZE
 
 ATTRIBUTES = ("kind", "colour", "material", "pattern", "second", "proportion", "count", "place")
 IGNORED = -100
+ALIKE = 0.5  # weight of knowing two copies of a photo as one, beside naming what it shows
 PATCH_NOISE = 0.05  # variance below which a component of the patches counts as noise
 
 
@@ -27,12 +28,12 @@ class Scenes:
     labels: list[dict]
     classes: dict[str, list] = field(default_factory=dict)
 
-    def targets(self, index: np.ndarray) -> dict[str, torch.Tensor]:
+    def targets(self, labels: list[dict]) -> dict[str, torch.Tensor]:
         """Class number of each attribute, (n,); -100 where the photo does not show it."""
         out = {}
         for name in ATTRIBUTES:
-            hidden = [name == "second" and self.labels[i]["pattern"] == "plain" for i in index]
-            numbers = [self.classes[name].index(self.labels[i][name]) for i in index]
+            hidden = [name == "second" and scene["pattern"] == "plain" for scene in labels]
+            numbers = [self.classes[name].index(scene[name]) for scene in labels]
             out[name] = torch.tensor(
                 [IGNORED if h else n for h, n in zip(hidden, numbers, strict=True)]
             )
@@ -49,35 +50,27 @@ def load_scenes(folder: Path) -> Scenes:
     return Scenes(pixels, labels, classes)
 
 
-def augmented(
-    pixels: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flip, turn, zoom, shift, soften and re-light photos; returns (n, 3, h, w) in -1..1 and flips.
-
-    A flip swaps left and right, so the caller must swap the place.
-    """
+def augmented(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Turn, zoom, shift, soften and re-light photos; uint8 in, (n, 3, h, w) in -1..1 out."""
     n = len(pixels)
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(n, *shape, generator=generator)
 
-    flip = torch.rand(n, generator=generator) < 0.5
     strong = (torch.rand(n, generator=generator) < 0.5).float()
-    angle, zoom = uniform(-0.3, 0.3) * strong, uniform(0.85, 1.15)
-    sign = torch.where(flip, -1.0, 1.0)
+    angle, zoom = uniform(-0.3, 0.3) * strong, uniform(0.8, 1.15)
     rows = [
-        torch.stack([sign * angle.cos() * zoom, -angle.sin() * zoom, uniform(-0.1, 0.1)], 1),
-        torch.stack([sign * angle.sin() * zoom, angle.cos() * zoom, uniform(-0.1, 0.1)], 1),
+        torch.stack([angle.cos() * zoom, -angle.sin() * zoom, uniform(-0.1, 0.1)], 1),
+        torch.stack([angle.sin() * zoom, angle.cos() * zoom, uniform(-0.1, 0.1)], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1), [n, 3, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)
     photos = F.grid_sample(
-        pixels.float() / 255, grid, padding_mode="reflection", align_corners=False
+        pixels.float().div_(127.5).sub_(1), grid, padding_mode="reflection", align_corners=False
     )
     soft = F.avg_pool2d(F.pad(photos, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    share = uniform(0, 1, 1, 1, 1)
-    photos = photos * (1 - share) + soft * share
-    photos = (photos - 0.5) * uniform(0.8, 1.2, 1, 1, 1) + 0.5
-    return ((photos * uniform(0.8, 1.2, 1, 1, 1)).clamp(0, 1) * 2 - 1), flip
+    photos = photos.lerp_(soft, uniform(0, 1, 1, 1, 1))
+    light = uniform(-0.25, 0.25, 1, 1, 1) + uniform(-0.04, 0.04, 3, 1, 1)
+    return photos.mul_(uniform(0.75, 1.25, 1, 1, 1)).add_(light).clamp_(-1, 1)
 
 
 def flipped_place(scene: dict, flip: bool) -> dict:
@@ -89,9 +82,9 @@ def flipped_place(scene: dict, flip: bool) -> dict:
 class Looker(torch.nn.Module):
     """The way of a photo through vision tower and connector, with a linear head an attribute.
 
-    There is a set of heads at both ends: on the tower's patches and on the connector's latents,
-    each side by side rather than pooled, so that where something is need not be written into the
-    features before anything else can be learned.
+    The labels are read off thrice: off the tower's patches side by side, so that where something is
+    need not be written into the features before anything else can be learned; off their mean, by
+    which retrieval knows an exhibit; and off the connector's latents, which the text model sees.
     """
 
     def __init__(
@@ -99,26 +92,50 @@ class Looker(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.tower, self.connector = tower, connector
-        latents = connector.perceiver_resampler.latents
-        patches = tower.config.hidden_size * tower.embeddings.num_patches
-        self.tower_heads, self.connector_heads = (
-            torch.nn.ModuleDict({k: torch.nn.Linear(width, len(v)) for k, v in classes.items()})
-            for width in (patches, latents.numel())
-        )
-        for head in [*self.tower_heads.values(), *self.connector_heads.values()]:
+        self.sizes = [len(classes[name]) for name in ATTRIBUTES]
+        width = tower.config.hidden_size
+        latents = connector.perceiver_resampler.latents.numel()
+        inputs = (width * tower.embeddings.num_patches, width, latents)
+        self.heads = torch.nn.ModuleList(torch.nn.Linear(n, sum(self.sizes)) for n in inputs)
+        for head in (self.heads[0], self.heads[2]):
             torch.nn.init.normal_(head.weight, std=0.002)
 
-    def forward(self, photos: torch.Tensor, carried: bool = False) -> dict[str, torch.Tensor]:
-        """Logits of each attribute, (n, classes), for photos (n, 3, 128, 128).
+    def forward(self, photos: torch.Tensor, first: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Photos (n, 3, 128, 128) -> mean patch (n, width), and the logits of each reading.
 
-        Read off the patches, or, `carried`, off the connector's latents.
+        The connector, which is slower to train, sees the `first` photos alone.
         """
-        features, heads = self.tower(photos).last_hidden_state, self.tower_heads
-        if carried:
-            seen = torch.ones(features.shape[:2], dtype=torch.bool)
-            features, heads = self.connector(features, attention_mask=seen), self.connector_heads
-        flat = F.dropout(features.float().flatten(1), 0.1, self.training)
-        return {name: head(flat) for name, head in heads.items()}
+        patches = self.tower(photos).last_hidden_state
+        seen = torch.ones(patches[:first].shape[:2], dtype=torch.bool)
+        latents = self.connector(patches[:first], attention_mask=seen)
+        mean = patches.mean(1)
+        read = patches.flatten(1), mean, latents.flatten(1)
+        logits = [
+            head(F.dropout(features, 0.1, self.training)).float()
+            for head, features in zip(self.heads, read, strict=True)
+        ]
+        return mean.float(), logits
+
+    def loss(self, photos: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Loss on 2n photos, of which n and n + i show the same scene, and the n scenes' labels."""
+        n = len(photos) // 2
+        mean, readings = self(photos, n)
+        total = ALIKE * alike_loss(mean)
+        for logits in readings:
+            for name, own in zip(ATTRIBUTES, logits.split(self.sizes, 1), strict=True):
+                target = targets[name].repeat(len(own) // n)
+                shown = max(1, int((target != IGNORED).sum()))
+                summed = F.cross_entropy(own, target, ignore_index=IGNORED, reduction="sum")
+                total = total + (2 if name == "kind" else 1) * summed / shown / len(readings)
+        return total
+
+
+def alike_loss(features: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
+    """NT-Xent (Chen et al. 2020) of 2n features, of which i and n + i belong together."""
+    n = len(features) // 2
+    unit = F.normalize(features - features.mean(0), dim=1)
+    cosines = (unit @ unit.T / temperature).fill_diagonal_(float("-inf"))
+    return F.cross_entropy(cosines, torch.arange(2 * n).roll(n))
 
 
 @torch.no_grad()
@@ -154,6 +171,8 @@ def initialise(tower: torch.nn.Module, connector: torch.nn.Module, photos: torch
             torch.nn.init.xavier_uniform_(parameter)
             if "out_proj" in name or "fc2" in name:
                 parameter.mul_(0.3)
+    for layer in tower.encoder.layers:  # a patch attends to its like (Trockman & Kolter 2023)
+        layer.self_attn.q_proj.weight.copy_(layer.self_attn.k_proj.weight)
     for parameter in connector.parameters():
         if parameter.dim() == 2 and parameter is not connector.perceiver_resampler.latents:
             torch.nn.init.xavier_uniform_(parameter)

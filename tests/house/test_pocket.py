@@ -1,20 +1,29 @@
 """How the pocket docent is made: scenes and their labels, the corpus, the lessons, the result."""
 
+import itertools
 import json
 import random
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from assets.workshop.corpus import catalogue_turn, made_up_thing, name, record_turn, scene_turn
+from assets.workshop.corpus import (
+    catalogue_turn,
+    made_up_thing,
+    name,
+    record_turn,
+    scene_turn,
+    tokenizer_texts,
+)
 from assets.workshop.docent import build_model, build_processor, build_tokenizer, count_parameters
 from assets.workshop.measures import named
 from assets.workshop.museum import LOOKS, SHOWN, signature
 from assets.workshop.scenes import MATERIALS, describe, random_look, random_scene
-from assets.workshop.vision_pretraining import load_scenes
+from assets.workshop.vision_pretraining import alike_loss, augmented, load_scenes
 from musequest.home import root
 
 DOCENT = root() / "assets" / "pocket_docent"
@@ -108,8 +117,13 @@ def test_lessons_resume_where_they_stopped(tmp_path, monkeypatch: pytest.MonkeyP
     (tmp_path / "scenes.jsonl").write_text("\n".join(json.dumps(s) for s in scenes))
     monkeypatch.setattr(module, "UNSEEN", 4)
     monkeypatch.setattr(module, "SAVED_EVERY", 2)
-    lessons = tuple(module.Lesson(n, 3, 2, 2, 2, 1e-3) for n in ("look", "carry", "read", "speak"))
+    lessons = tuple(module.Lesson(n, 3, 2, 2, 2, 1e-3) for n in ("read", "look", "speak"))
     monkeypatch.setattr(module, "LESSONS", lessons)
+
+    def few_texts(scenes: Iterable[dict], seed: int) -> list[str]:
+        return tokenizer_texts(itertools.islice(scenes, 100), seed, catalogue=300)
+
+    monkeypatch.setattr(module, "tokenizer_texts", few_texts)
 
     class Stopped(Exception):
         pass
@@ -129,6 +143,21 @@ def test_lessons_resume_where_they_stopped(tmp_path, monkeypatch: pytest.MonkeyP
     assert resumed.losses == whole.losses
     same = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
+
+
+def test_two_copies_of_a_photo_are_to_lie_nearer_than_two_photos() -> None:
+    photos = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
+    noise = 0.1 * torch.randn(6, 32, generator=torch.Generator().manual_seed(1))
+    together = alike_loss(torch.cat([photos, photos + noise]))
+    apart = alike_loss(torch.cat([photos, (photos + noise).roll(1, 0)]))
+    assert together < 0.1 < apart
+
+
+def test_altered_photos_are_bright_in_range_and_the_same_for_the_same_seed() -> None:
+    pixels = torch.randint(0, 256, (3, 3, 128, 128), dtype=torch.uint8)
+    first, second, other = (augmented(pixels, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert first.shape == pixels.shape and first.min() >= -1 and first.max() <= 1
+    assert torch.equal(first, second) and not torch.equal(first, other)
 
 
 def test_a_record_is_about_its_scene_and_says_the_same_each_time() -> None:
@@ -151,8 +180,8 @@ def test_the_committed_docent_is_small_and_looks() -> None:
     assert record["parameters"] == count_parameters(model)
     assert record["proof"]["blank_photo_changes_the_answer"] >= 0.95
     assert record["proof"]["different_sentences"] >= 50
-    chance = 1 / len(MATERIALS)
-    assert record["proof"]["named_right"]["kind"] > 3 * chance
+    right = record["proof"]["named_right"]
+    assert right["kind"] >= 0.6 and min(right["place"], right["count"]) >= 0.95
 
 
 def test_every_exhibit_has_a_look_of_its_own() -> None:
