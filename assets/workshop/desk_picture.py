@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
-import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from musequest.creation import collect_folder, synthesize
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.home import collection_dir, root
 from musequest.serving import open_desk
+from musequest.serving.web import in_thread
 from musequest.tables import read_table, write_table
 
 PICTURE = root() / "assets/figures/curators_desk.png"
@@ -31,17 +31,15 @@ def main() -> None:
     """Write the picture."""
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        playwright = stack.enter_context(sync_playwright())
         os.environ["MUSEQUEST_HOME"] = folder
         _prepare()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        _serve(port)
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_context(viewport=SIZE, color_scheme="light").new_page()
-        page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(stack.enter_context(in_thread(open_desk("pocket"))))
         page.fill("#by-name", "A curator")
         page.keyboard.press("Enter")
         for key in ("a", "a", "w", "a"):
@@ -69,16 +67,6 @@ def _prepare() -> None:
 
 def _dialogs() -> Path:
     return collection_dir("pocket") / "dialogs.parquet"
-
-
-def _serve(port: int) -> None:
-    """The desk, until this program ends; the port is taken when it returns."""
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(open_desk("pocket"), port=port, log_level="warning"))
-    threading.Thread(target=server.run, daemon=True).start()
-    while not server.started:
-        threading.Event().wait(0.05)
 
 
 if __name__ == "__main__":
