@@ -285,8 +285,8 @@ def data_url(photo: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(open_photo(photo), 90)).decode()
 
 
-def docent_page(address: str, photo: Path, question: str = "", width: int = 390) -> Image | str:
-    """A picture of a served docent's page, `width` px wide, after a photo and a question.
+def docent_page(address: str, photo: Path, width: int = 390) -> Image | str:
+    """A picture of a served docent's page, `width` px wide, after it was given a photo.
 
     Chromium is driven as a visitor would (Playwright). Without one, a sentence says so.
     """
@@ -294,25 +294,21 @@ def docent_page(address: str, photo: Path, question: str = "", width: int = 390)
     if browser is None or importlib.util.find_spec("playwright") is None:
         return f"Open {address} yourself: no browser (Chromium, Playwright) is here to draw it."
     with ThreadPoolExecutor(1) as thread:  # beside the loop of the notebook
-        drawn = thread.submit(_draw_page, browser, address, photo, question, width).result()
+        drawn = thread.submit(_draw_page, browser, address, photo, width).result()
     colours = Photo.open(io.BytesIO(drawn)).convert("RGB").quantize(128)
     colours.save(small := io.BytesIO(), "PNG", optimize=True)
     return Image(small.getvalue(), format="png", width=width, alt="The docent's page")
 
 
-def _draw_page(browser: str, address: str, photo: Path, question: str, width: int) -> bytes:
+def _draw_page(browser: str, address: str, photo: Path, width: int) -> bytes:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = chromium.new_page(reduced_motion="reduce", color_scheme="light")
-        page.set_viewport_size({"width": width, "height": 844})
+        page.set_viewport_size({"width": width, "height": 1100})
         page.goto(address)
         page.set_input_files("#file", photo)
         page.wait_for_selector(WHOLE, state="attached", timeout=120_000)
-        if question:
-            page.fill("#question", question)
-            page.press("#question", "Enter")
-            page.wait_for_selector(f"{WHOLE} >> nth=1", state="attached", timeout=120_000)
         page.wait_for_timeout(200)  # until it is drawn
         return page.screenshot()

@@ -232,6 +232,7 @@ class DocentPages:
             raise Refused(f"There is no model {chat['model']!r} here; ask '{self.model}'.", 404)
         text, url = _asked(chat["messages"])
         photo = await to_thread.run_sync(_opened, url, limiter=self.opening)
+        self.batcher.check_room()  # others came meanwhile
         states = self.batcher.ask(self.question(photo, text))
         frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
         frame["model"] = self.model

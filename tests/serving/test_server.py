@@ -22,7 +22,8 @@ from PIL import Image
 from talking import MAKER, NAME, SETTINGS, TITLE, about, as_file, stranger, talking, vase
 
 from musequest.__main__ import main
-from musequest.home import collection_dir, root
+from musequest.files import write_json
+from musequest.home import collection_dir, root, run_dir
 
 MODEL = "pocket/retrieval"
 
@@ -262,6 +263,17 @@ def test_what_cannot_be_served_is_one_sentence(home, typed, sentence, capsys):
     assert main(["serve", "--profile", "pocket", *typed]) == 1
     told = capsys.readouterr()
     assert sentence in told.err and len(told.err.splitlines()) == 1 and not told.out
+
+
+def test_a_run_of_another_base_model_is_one_sentence(home: Path, capsys):
+    record = {"status": "done", "tuning": "lora", "finished_at": "2026-01-01T00:00:00+00:00"}
+    record |= {"dataset_fingerprint": "a", "base_model_fingerprint": "b"}
+    other = {"base_model_sha256": {"config.json": "0" * 64}}
+    write_json(run_dir("pocket", "lora") / "run.json", record | other)
+    assert main(["serve", "--profile", "pocket", "--approach", "lora"]) == 1
+    told = capsys.readouterr()
+    assert "was made from another one, so bring that back, or train again" in told.err
+    assert len(told.err.splitlines()) == 1 and not told.out
 
 
 def test_a_port_in_use_is_told_before_a_model_library_is_loaded(home):
