@@ -66,7 +66,7 @@ def main() -> None:
     told = [(row, answer) for row, answer in zip(rows, answers, strict=True) if answer.title]
     own = [guide.exhibits[row["item_name"]] for row, _ in told]
     cited = [
-        citation_right(sentence, exhibit)
+        (answer.recognition.item_name == exhibit.item_name, citation_right(sentence, exhibit))
         for exhibit, (_, answer) in zip(own, told, strict=True)
         for sentence in answer.sentences
         if sentence.source
@@ -91,7 +91,8 @@ def main() -> None:
         "sentences": len(sentences),
         "without_source": sum(each.source is None for each in sentences),
         "citations": len(cited),
-        "citations_right": round(float(np.mean(cited)), 4) if cited else None,
+        "citations_right": _share([holds for _, holds in cited]),
+        "citations_right_of_recognised": _share([holds for right, holds in cited if right]),
         "shown": {name: shown(texts, truths, own) for name, texts in ways.items()},
         "planted": planted(list(guide.exhibits.values())),
         "ms_an_answer": milliseconds(own, ways["as said"]),
@@ -195,6 +196,10 @@ def milliseconds(own: Sequence[Exhibit], texts: Sequence[str]) -> dict[str, floa
         "median": round(float(np.median(taken)), 1),
         "p95": round(float(np.percentile(taken, 95)), 1),
     }
+
+
+def _share(holds: Sequence[bool]) -> float | None:
+    return round(sum(holds) / len(holds), 4) if holds else None
 
 
 def _words(text: str) -> set[str]:

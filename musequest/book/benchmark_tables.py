@@ -117,6 +117,26 @@ def gate(record: Record) -> str:
     )
 
 
+@block(RECORDS / "sources.json", UNMEASURED)
+def sources(record: Record) -> str:
+    """What the catalogue bears out of a docent's answers, and what `strict` leaves of them."""
+    rows = pd.DataFrame(record["shown"]).map("{:g}".format).rename_axis("of what is shown")
+    planted, taken = record["planted"], record["ms_an_answer"]
+    told = (
+        f"{record['questions']} questions, {record['refused']} photos not recognised, "
+        f"{record['taken_for_another']} taken for another exhibit. Of {record['sentences']} "
+        f"sentences {record['without_source']} have no source. Citations that hold: "
+        f"{record['citations_right']:.1%} of {record['citations']}; where the exhibit is the right "
+        f"one {record['citations_right_of_recognised']:.1%}. Of {planted['true']:,} sentences made "
+        f"of the museum's facts {planted['true_borne_out']:,} have a source, of "
+        f"{planted['false']:,} with another exhibit's fact {planted['false_borne_out']:,}. Finding "
+        f"the sources of an answer takes {taken['median']:g} ms, {taken['p95']:g} at the 95th "
+        "percentile."
+    )
+    table = markdown(spaced(rows.T).T.reset_index())
+    return f"{where(record)}, `{record['approach']}`:\n\n{table}\n{told}\n"
+
+
 @block(RECORDS / "augmentation.json", UNMEASURED)
 def augmentation_speed(record: Record) -> str:
     """Copies a second, by number of processes."""

@@ -63,6 +63,26 @@ def write_dataset(home: Path, collection: str, year_shift: int = 0) -> None:
         write_table("dataset", home / "data" / collection / "dataset" / "data" / name, rows)
 
 
+def write_exhibits(home: Path, texts: dict[str, str]) -> None:
+    """Write the exhibits of the collection "tiny", with these descriptions, by item_name."""
+    rows = [
+        {
+            "item_id": number,
+            "item_name": name,
+            "title": f"The {name}",
+            "link": f"https://example.org/{name}",
+            "record": "",
+            "description": text,
+            "photos": ["photo.jpg"],
+            "license": "CC0",
+            "credit": "A museum",
+        }
+        | {"facts": "{}", "splits": "{}", "photo_credits": "[]", "photo_digests": "[]"}
+        for number, (name, text) in enumerate(texts.items(), 1)
+    ]
+    write_table("exhibits", home / "data/tiny/exhibits.parquet", rows)
+
+
 def write_profile(folder: Path, docent: Path, estimate: bool = False, **changes: Any) -> Profile:
     """A profile that trains the tiny docent for five steps of two rows, twice over the data.
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tiny_dialogs import write_dataset, write_profile
+from tiny_dialogs import write_dataset, write_exhibits, write_profile
 
 from musequest.book import benchmark_tables, comparison_tables
 from musequest.files import read_json, write_json
@@ -219,3 +219,21 @@ def test_what_a_gpu_held_is_what_was_to_be_expected(tmp_path):
         needed = memory_of(RunConfig.resolve(profile, load_approach(run["approach"])), row)
         expected = needed.total(run["rows_a_step"], run["recomputed"]) / GIB
         assert 0.95 * run["held_gib"] < expected < 1.08 * run["held_gib"], run
+
+
+def test_what_the_catalogue_bears_out_is_counted_and_planted_facts_are_found(
+    shown, figures_of, tmp_path, home, tiny_docent
+):
+    write_dataset(home, "tiny")
+    texts = {"red-jug": "Ida made the red jug in 1700.", "blue-bowl": "It was kept dry."}
+    write_exhibits(home, texts | {"green-vase": "The green vase was made in 1702."})
+    write_profile(tmp_path, tiny_docent)
+    typed = ["--profile", tmp_path / "tiny.yaml", "--approach", "retrieval"]
+    record = figures_of("sources", *typed)
+    assert record["questions"] == 3 and record["planted"]["true"] == 0
+    assert 0 < record["without_source"] < record["sentences"]
+    assert record["citations"] == record["sentences"] - record["without_source"]
+    strict, said = record["shown"]["strict"], record["shown"]["as said"]
+    assert strict["words"] < said["words"] and strict["invented_number_rate"] == 0
+    table = shown(benchmark_tables.sources, "sources", record)
+    assert "| words |" in table and f"{record['sentences']} sentences" in table

@@ -2,11 +2,11 @@
 
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from PIL import Image
-from tiny_dialogs import write_dataset, write_profile
+from tiny_dialogs import write_dataset, write_exhibits, write_profile
 
 from musequest.__main__ import main
 from musequest.creation.dataset import load_split
@@ -18,7 +18,6 @@ from musequest.serving import Guide, Question
 from musequest.serving import guide as guides
 from musequest.settings import load_profile
 from musequest.systems.gate import Recognition
-from musequest.tables import write_table
 
 RED, BLUE, GREY = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "grey"))
 COIN = root() / "assets/pocket_outsiders/photos/09.jpg"
@@ -192,12 +191,7 @@ def test_without_a_gate_nothing_is_claimed_silently(home, caplog):
 def test_with_the_gate_itself_a_photo_of_training_is_recognised(home, tmp_path, tiny_docent):
     write_dataset(home, "tiny")
     rows = load_split("tiny", "train")
-    exhibits = [
-        {**asdict(JUG), "item_name": name, "title": f"The {name}", "facts": "{}", "splits": "{}"}
-        | {"photo_credits": "[]", "photo_digests": "[]", "photos": ["a.jpg"]}
-        for name in sorted({*rows["item_name"]})
-    ]
-    write_table("exhibits", home / "data/tiny/exhibits.parquet", exhibits)
+    write_exhibits(home, dict.fromkeys(sorted({*rows["item_name"]}), "It was kept dry."))
     guide = Guide(write_profile(tmp_path, tiny_docent), "retrieval")
     assert not guide.ungated
     answers = guide.answer([Question(row["image"], "Who made it?") for row in rows][:3])
