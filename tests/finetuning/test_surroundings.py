@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import warnings
 from dataclasses import astuple, replace
@@ -117,36 +118,35 @@ def test_a_missing_key_is_named_and_a_given_one_suffices(monkeypatch, chosen, ke
     assert (settings["report_to"], settings["run_name"]) == (others, "a run")
 
 
-def report(python, profile, tracker, **changes):
+def report(profile, tracker, **changes):
     """Two short runs in a process of their own, the first of which fails."""
-    script = profile.with_name("reports.py")
-    script.write_text(
+    code = (
         "import sys\nfrom musequest.finetuning.training import train\n"
         "chosen = {'max_steps': '2', 'eval_steps': '1', 'report_to': sys.argv[2]}\n"
         "for rate in ('1e30', '0.01'):\n"
         "    try: train(sys.argv[1], overrides={**chosen, 'learning_rate': rate}, progress=False)\n"
         "    except Exception as error: print(error)\n"
     )
-    command = [python, str(script), str(profile), tracker]
+    command = [sys.executable, "-c", code, str(profile), tracker]
     environment = {**os.environ, "PYTHONPATH": str(root()), "OMP_NUM_THREADS": "1", **changes}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and "loss became" in done.stdout, done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_each_run_has_its_own_page_in_weights_and_biases(forks, profile, home, tmp_path):
+def test_each_run_has_its_own_page_in_weights_and_biases(profile, home, tmp_path):
     """Without a network, and also if a run of the same process failed before."""
     pytest.importorskip("wandb")
-    report(forks.python, tmp_path / "tiny.yaml", "wandb", WANDB_MODE="offline")
+    report(tmp_path / "tiny.yaml", "wandb", WANDB_MODE="offline")
     pages = sorted((home / RUN).glob("wandb/offline-run-*/*.wandb"), key=os.path.getmtime)
     written = [page.read_bytes() for page in pages]
     assert len(written) == 2 and all(b"tiny-lora" in page for page in written)
     assert b"train/loss" in written[1] and b"eval/loss" in written[1]
 
 
-def test_trackio_keeps_the_curves_of_metrics(forks, profile, home, tmp_path):
+def test_trackio_keeps_the_curves_of_metrics(profile, home, tmp_path):
     pytest.importorskip("trackio")
-    report(forks.python, tmp_path / "tiny.yaml", "trackio", TRACKIO_DIR=str(tmp_path / "trackio"))
+    report(tmp_path / "tiny.yaml", "trackio", TRACKIO_DIR=str(tmp_path / "trackio"))
     with sqlite3.connect(tmp_path / "trackio" / "musequest.db") as curves:
         rows = [json.loads(row) for (row,) in curves.execute("SELECT metrics FROM metrics")]
     shown = [row["eval/loss"] for row in rows if "eval/loss" in row]
