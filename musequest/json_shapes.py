@@ -206,6 +206,7 @@ WRITERS = {
     "summary.json": "report",
     "differences.json": "report",
 }
+_adapter = functools.lru_cache(maxsize=64)(TypeAdapter)
 
 
 def remedy(name: str) -> str:
@@ -226,8 +227,3 @@ def misfit(content: Any, shape: Any) -> str | None:
         told = first["msg"][:1].lower() + first["msg"][1:]
         return f"{place}: {told}" if place else told
     return None
-
-
-@functools.lru_cache(maxsize=64)
-def _adapter(shape: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)

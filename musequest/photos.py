@@ -83,7 +83,9 @@ def read_photo(path: str | Path) -> bytes:
     """Return the bytes of a photo's file, refused on the same grounds as `open_photo` does."""
     absent = f"{path} does not exist as a file; add the photo, or correct its path."
     try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+        # Whoever opens a FIFO waits for its other end, unless told not to.
+        at_once = getattr(os, "O_NONBLOCK", 0)
+        file = open(path, "rb", opener=lambda name, how: os.open(name, how | at_once))  # noqa: SIM115
     except (OSError, ValueError):
         raise MuseQuestError(absent) from None
     with file:
@@ -92,11 +94,6 @@ def read_photo(path: str | Path) -> bytes:
             raise MuseQuestError(absent)
         _check_bytes(found.st_size, str(path))
         return file.read()
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Whoever opens a FIFO waits for its other end, unless told not to."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_bytes(size: int, name: str) -> None:

@@ -214,7 +214,9 @@ def _made(
             return
         # Spawned, since a forked process may hang where the parent has threads, as notebooks do.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(count, context, _leave_interrupts) as pool:
+        # Ctrl-C is for this process alone, which ends the others in order.
+        ignored = (signal.SIGINT, signal.SIG_IGN)
+        with ProcessPoolExecutor(count, context, signal.signal, ignored) as pool:
             running = {pool.submit(make_copy, copy): index for index, copy in jobs.items()}
             try:
                 for job in as_completed(running):
@@ -222,11 +224,6 @@ def _made(
                     bar.update()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the parent process alone, which ends the others in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_copy(copy: Copy) -> str:

@@ -40,7 +40,10 @@ def read_answers(path: Path) -> pd.DataFrame:
         raise MuseQuestError(f"{path} is empty; give the file that holds the answers.")
     if begin.startswith(b"PAR1"):
         return _read_parquet(path)
-    rows = dict(_json_rows(path) if begin[:1] in b"{[" else _csv_rows(path))
+    if begin[:1] in b"{[":
+        rows = dict(_json_rows(path))
+    else:
+        rows = {f"{path}, {row.place}": row.cells for row in read_whole_csv(path, NEEDED)}
     columns: dict[str, pa.Array] = {}
     for field in SCHEMAS["predictions"]:
         values = [_value(row.get(field.name), field, place) for place, row in rows.items()]
@@ -62,13 +65,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return as_kind("predictions", table, path)
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where each row stands, for messages, and its cells."""
-    return ((f"{path}, {row.place}", row.cells) for row in read_whole_csv(path, NEEDED))
-
-
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The same of a JSON list or of JSON lines, which differ in how they begin."""
+    """Where each row stands, for messages, and its cells: of a JSON list or of JSON lines."""
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
         lines = [line for line in text.split("\n") if line.strip()]

@@ -28,7 +28,7 @@ from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK, app
 from musequest.evaluation.report_tables import KEY
 from musequest.home import root
 
-EXHIBITS = 4
+EXHIBITS, OUTSIDERS = 4, 8
 COMMITTED = [root() / name for name in WALK]
 
 
@@ -45,16 +45,30 @@ def states(path: Path) -> list[str]:
 def cut_museum(folder: Path) -> Path:
     """The first exhibits of the pocket museum, photos and all."""
     whole = root() / "assets" / "pocket_museum"
-    with (whole / "exhibits.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:EXHIBITS]
-    for row in rows:
-        name = row["item_name"]
-        shutil.copytree(whole / "photos" / name, folder / "photos" / name)
-    with (folder / "exhibits.csv").open("w", newline="", encoding="utf-8") as file:
+    for row in cut_list(whole / "exhibits.csv", folder, EXHIBITS):
+        shutil.copytree(whole / "photos" / row["item_name"], folder / "photos" / row["item_name"])
+    return folder
+
+
+def cut_outsiders(folder: Path) -> Path:
+    """The first things from outside, photos and all."""
+    whole = root() / "assets" / "pocket_outsiders"
+    (folder / "photos").mkdir(parents=True)
+    for row in cut_list(whole / "outsiders.csv", folder, OUTSIDERS):
+        shutil.copy(whole / row["photo"], folder / row["photo"])
+    return folder
+
+
+def cut_list(whole: Path, folder: Path, count: int) -> list[dict[str, str]]:
+    """The first rows of a list, which are written to `folder` under its name."""
+    with whole.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[:count]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / whole.name).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return folder
+    return rows
 
 
 def write_profile(folder: Path, **changes: object) -> Path:
@@ -115,7 +129,11 @@ class Walk:
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     home = tmp_path_factory.mktemp("walk")
-    profile = write_profile(home, museum=str(cut_museum(home / "museum")), collection="cut")
+    folders = {
+        "museum": str(cut_museum(home / "museum")),
+        "outsiders": str(cut_outsiders(home / "outsiders")),
+    }
+    profile = write_profile(home, collection="cut", **folders)
     return Walk(home, profile, demo(profile, home))
 
 

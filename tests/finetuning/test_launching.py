@@ -194,9 +194,10 @@ def test_a_loss_that_breaks_in_one_process_names_the_rows_of_that_one(tmp_path, 
 def test_the_process_that_failed_gives_the_reason_not_the_one_it_left(tmp_path, tiny_docent):
     """Under torchrun, started by hand, which ends the others."""
     write_run(tmp_path, tiny_docent, 2)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [launched.__file__, str(tmp_path / "tiny.yaml"), "lora_ddp", "3", "fail"]
-    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, timeout=300)
+    command = [distributed.python(), "-m", "torch.distributed.run", "--standalone"]
+    asked = [launched.__file__, str(tmp_path / "tiny.yaml"), "lora_ddp", "3", "fail"]
+    options = {"env": environment(tmp_path), "capture_output": True, "timeout": 300}
+    done = subprocess.run([*command, "--nproc-per-node=2", *asked], **options)
     assert done.returncode != 0
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
     assert (record["status"], record["reason"]) == ("failed", "RuntimeError: a cable broke")
