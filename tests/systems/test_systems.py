@@ -9,11 +9,12 @@ import pytest
 from tiny_dialogs import write_dataset, write_profile
 
 from assets.workshop.museum import LOOKS, SHOWN, signature
-from assets.workshop.outsiders import near_looks, random_scenes
+from assets.workshop.outsiders import look_of, near_looks, random_scenes, strangers
 from assets.workshop.scenes import describe
 from musequest.__main__ import main
 from musequest.creation.dataset import fingerprint, load_split
 from musequest.creation.split import given
+from musequest.creation.strangers import strangers_of
 from musequest.errors import MuseQuestError
 from musequest.files import read_json, write_json
 from musequest.finetuning import generation
@@ -23,7 +24,7 @@ from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.home import root
 from musequest.predictions import keep_answers, kept_answers
-from musequest.settings import Profile
+from musequest.settings import Profile, load_profile
 from musequest.systems import System, ablate, answer, answer_all, open_system
 from musequest.systems.answering import known_systems
 from musequest.systems.conditions import CONDITIONS, outsider_rows, rows_under, wrong_partners
@@ -31,6 +32,7 @@ from musequest.systems.registry import find_answers
 from musequest.systems.retrieval import photo_features
 
 OUTSIDERS = root() / "assets" / "pocket_outsiders"
+STRANGERS = root() / "assets" / "pocket_strangers"
 POCKET_MUSEUM = root() / "assets" / "pocket_museum"
 
 
@@ -277,6 +279,23 @@ def test_the_committed_outsiders_are_what_the_command_draws_and_no_exhibits():
     rows = outsider_rows(OUTSIDERS)
     assert all(row["image"].size == (256, 256) for row in rows)
     assert sum(path.stat().st_size for path in OUTSIDERS.rglob("*.*")) < 1_000_000
+
+
+def test_the_committed_strangers_are_what_the_command_draws_and_no_exhibits_nor_outsiders():
+    scenes, near = strangers()
+    with (STRANGERS / "strangers.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    drawn = [*scenes, *(vars(look) | {"count": 1, "place": "middle"} for _, look in near)]
+    assert [line["description"] for line in lines] == [describe(scene) for scene in drawn]
+    assert {place for place, _ in near} == {*range(len(LOOKS))}
+    outside = {signature(look_of(scene)) for scene in random_scenes()}
+    outside |= {signature(look) for _, look in near_looks()}
+    looks = {signature(look_of(scene)) for scene in scenes} | {signature(look) for _, look in near}
+    assert not looks & (outside | SHOWN) and len(looks) >= len(lines) - 1  # of coins there are few
+    profile = load_profile("pocket")
+    assert len(strangers_of(profile)) == len(lines) == 42
+    assert {line["license"] for line in lines} == {"CC0-1.0"}
+    assert sum(path.stat().st_size for path in STRANGERS.rglob("*.*")) < 1_000_000
 
 
 def test_rows_under_a_condition_are_decoded_when_looked_at(profile):
