@@ -76,7 +76,7 @@ def load_model(
         options["device_map"] = {"": device}
     options["output_loading_info"] = True
     model, found = of_base_model(AutoModelForImageTextToText.from_pretrained, profile, **options)
-    _check_whole(model, found, profile.base_model)
+    check_whole(model, found, profile.base_model)
     anatomy_of(model, profile.anatomy)
     look_once(model, profile)
     for module in model.modules() if quantization else ():
@@ -227,7 +227,7 @@ def load_kept(
         options = {"dtype": profile.dtype, **_straight_to(device or default_device())}
         options["output_loading_info"] = True
         model, found = AutoModelForImageTextToText.from_pretrained(weights, **options)
-        _check_whole(model, found, str(weights))
+        check_whole(model, found, str(weights))
         anatomy_of(model, profile.anatomy)
         look_once(model, profile)
         return model.eval()
@@ -327,7 +327,7 @@ def _peft_calling_old_names() -> Iterator[None]:
         yield
 
 
-def _check_whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> None:
+def check_whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> None:
     """Raise MuseQuestError unless each weight was found; the others would be left to chance."""
     if missing := sorted(found["missing_keys"]):
         raise MuseQuestError(
