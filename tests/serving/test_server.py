@@ -315,7 +315,7 @@ def test_killed_and_started_again_no_photo_is_on_disk(tmp_path: Path):
             address = server.stdout.readline().split()[1].rstrip("/")
             assert posted(address, {"messages": about(photo, marked)}).status_code == 200
             server.send_signal(end)
-            assert server.wait(20) == (-9 if end == signal.SIGKILL else 0)
+            assert server.wait(60) == (-9 if end == signal.SIGKILL else 0)
     assert files_of(tmp_path) == before
     content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert marked.encode() not in content and photo[200:400] not in content
