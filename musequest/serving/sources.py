@@ -45,6 +45,10 @@ NO_NAME = re.compile(
 )
 
 
+# "made in Pellin", "the work of the Marsh people".
+PLACED = re.compile(r"\b(?:in|at|from|by|of)\s+(?:the\s+)?([^\W\d_]+)")
+
+
 @dataclass(frozen=True)
 class Sentence:
     """A sentence of an answer, and what the catalogue says that bears it out; None if nothing."""
@@ -77,6 +81,7 @@ class Entry:
         self.statements = [exhibit.title, *sentences, *fields]
         self.texts = "\n".join([exhibit.title, exhibit.description, *fields])
         self.readings = [read(text, self.language) for text in self.statements]
+        self.title = re.compile(re.escape(exhibit.title.removeprefix("The ")) or r"(?!)", re.I)
         self._vectors: dict[int, np.ndarray] = {}  # meanings of statements, by place
         self.deeds = {deed for each in self.statements for deed in deeds(each)}
 
@@ -101,7 +106,11 @@ class Entry:
         own = list(enumerate(self.readings))
         needs = [
             *({i for i, each in own if any(map(use.borne_out, each.uses))} for use in said.uses),
-            *({i for i, each in own if name & each.folded} for name in names),
+            *(
+                {i for i, each in own[1:] if name & each.folded}
+                or {i for i, each in own[:1] if name & each.folded}
+                for name in names
+            ),
             *({i for i, each in own if word in each.words} for word in said.must - title),
             *([{i for i, each in own if each.negates}] if said.negates else []),
         ]
@@ -147,13 +156,19 @@ class Entry:
         return tuple(chosen) if chosen and not needed else None
 
     def _names(self, text: str) -> list[set[str]] | None:
-        """The forms of each name of a sentence that is not the title's; None if one is unknown."""
+        """The forms of each name that needs a source; None if one is unknown.
+
+        A title's name needs one only where it tells of a place or of somebody.
+        """
         check = check_names(text, "", self.texts)
         if check.invented or (self.language == ENGLISH and self._begins_with_stranger(text)):
             return None
         words = {fold(text[start:end]) for start, end, _ in check.marks}
         names = [{word, *forms_of(word)} for word in sorted(words)]
-        return [name for name in names if name.isdisjoint(self.readings[0].folded)]
+        untitled = self.title.sub(" it ", text)
+        placed = {fold(match[1]) for match in PLACED.finditer(untitled)}
+        title = self.readings[0].folded
+        return [name for name in names if name & placed or name.isdisjoint(title)]
 
     def _begins_with_stranger(self, text: str) -> bool:
         """Whether a sentence begins with an owner or doer whom the catalogue does not know."""

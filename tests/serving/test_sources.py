@@ -101,6 +101,12 @@ def test_facts_that_stand_apart_are_shown_together():
     )
 
 
+def test_a_place_that_the_title_names_is_cited_from_the_text():
+    assert source("The Heron Vase of Lowfen was made in Lowfen in the 1740s.") == (
+        "The Lowfen kilns fired it in 1742 for a ferry house."
+    )
+
+
 def test_the_fields_of_a_record_are_sources_and_deny_what_is_told_otherwise():
     bare = replace(VASE, description="", facts={"date": "1742", "donor": "Ilse Varn"})
     assert source("It dates from 1742.", bare) == "Date: 1742"
