@@ -4,9 +4,9 @@
     from musequest.finetuning import train
 
 Here stands what all stages need. Each stage is a package, `creation`, `finetuning`, `evaluation`,
-and so is `systems`, whatever answers a visitor. They hand each other files (`tables`, `files`), in
-folders that `home` names, as `settings` say. `text` is what all know of texts, `book` walks through
-the notebooks, `cli` holds the commands.
+and so are `systems`, whatever answers a visitor, and `serving`, the pages for visitors and curators.
+They hand each other files (`tables`, `files`), in folders that `home` names, as `settings` say.
+`text` is what all know of texts, `book` walks through the notebooks, `cli` holds the commands.
 """
 
 import logging
@@ -30,7 +30,8 @@ __getattr__, __dir__, __all__ = public(
         "book.display": ["display"],
         "creation.dataset": ["load_split"],
         "errors": ["MuseQuestError"],
-        "home": ["collection_dir", "results_dir", "run_dir"],
+        "home": ["collection_dir", "results_dir", "root", "run_dir"],
+        "photos": ["prepared_photo"],
         "settings": ["load_approach", "load_profile", "suited", "training_settings"],
         "tables": ["read_table"],
     },

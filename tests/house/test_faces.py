@@ -22,6 +22,7 @@ FACES = (
     "musequest.finetuning",
     "musequest.evaluation",
     "musequest.systems",
+    "musequest.serving",
 )
 NOTEBOOKS = sorted(root().glob("[0-9]_*/*/*.ipynb"))
 
