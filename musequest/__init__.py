@@ -4,7 +4,7 @@
     from musequest.finetuning import train
 
 Here stands what all stages need. Each stage is a package, `creation`, `finetuning`, `evaluation`,
-and so are `systems`, whatever answers a visitor, and `serving`, the pages for visitors and curators.
+and so are `systems`, whatever answers a visitor, and `serving`, pages for visitors and curators.
 They hand each other files (`tables`, `files`), in folders that `home` names, as `settings` say.
 `text` is what all know of texts, `book` walks through the notebooks, `cli` holds the commands.
 """
