@@ -35,11 +35,10 @@ from sklearn.decomposition import PCA
 from ..creation.review import withheld
 from ..creation.split import STRANGER, exhibit_rows, load_split
 from ..errors import MuseQuestError
-from ..files import read_remade, write_json
+from ..files import hold, read_remade, write_json
 from ..finetuning.vision import unkept
 from ..home import run_dir
 from ..json_shapes import Calibration, Verdicts
-from ..locks import hold
 from ..settings import Profile
 from .conditions import OUTSIDERS, asked_under, rows_under
 from .retrieval import Retrieval, photo_features
