@@ -1,34 +1,53 @@
-"""Takes the picture of the curator's desk that the readme of stage 1 shows, in a real browser.
+"""Takes the pictures of pages that the readmes show, in a real browser.
 
-python -m assets.workshop.desk_picture
+    python -m assets.workshop.pictures desk      # the curator's desk, stage 1
+    python -m assets.workshop.pictures docent    # the visitors' page, after `make demo`
 
-It reviews a few dialogs of the pocket museum in a folder of its own, one of them spoilt with a date
-that is not in the museum's text, so that the picture shows a flag. Needs requirements-dev.txt and
-Chromium.
+The desk reviews a few dialogs of the pocket museum in a folder of its own, one of them spoilt with
+a date that is not in the museum's text, so that the picture shows a flag. The docent's page is that
+of the finished LoRA run, asked about a test photo. Needs requirements-dev.txt and Chromium.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from musequest import display, load_profile
 from musequest.creation import collect_folder, synthesize
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.home import collection_dir, root
-from musequest.serving import open_desk
-from musequest.serving.web import in_thread
+from musequest.serving import DocentPages, Guide, in_thread, open_desk
 from musequest.tables import read_table, write_table
 
-PICTURE = root() / "assets/figures/curators_desk.png"
+DESK, DOCENT = (root() / f"assets/figures/{name}.png" for name in ("curators_desk", "docent_page"))
+SHOWN = "assets/pocket_museum/photos/heron_vase/00.jpg"
 SIZE = {"width": 1240, "height": 900}  # px
 SPOILT = ("pilot_coin", 4, "1487", "1478")  # exhibit, pair, a year of its text and a wrong one
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write one of the pictures."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("page", choices=["desk", "docent"])
+    picture = take_desk() if parser.parse_args().page == "desk" else take_docent()
+    print(f"{picture} is written, {picture.stat().st_size / 1024:.0f} KiB.")
+
+
+def take_docent() -> Path:
+    """The visitors' page, as wide as a phone."""
+    profile = load_profile("pocket")
+    with in_thread(DocentPages(profile, "lora").site(Guide(profile, "lora"))) as address:
+        DOCENT.write_bytes(display.docent_page(address, root() / SHOWN).data)
+    return DOCENT
+
+
+def take_desk() -> Path:
+    """The desk, with a flag."""
     from playwright.sync_api import sync_playwright
 
     with ExitStack() as stack:
@@ -49,9 +68,9 @@ def main() -> None:
         page.evaluate(f"location.hash = '{SPOILT[0]}-{SPOILT[1]:02d}'")
         page.reload()
         page.wait_for_selector("#sentences td:last-child:not(.waits)")
-        page.screenshot(path=PICTURE)
+        page.screenshot(path=DESK)
         browser.close()
-    print(f"{PICTURE} is written, {PICTURE.stat().st_size / 1024:.0f} KiB.")
+    return DESK
 
 
 def _prepare() -> None:
