@@ -12,6 +12,7 @@ exhibit better, of the second one that claims an exhibit.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,9 @@ from ..systems.registry import (
     system,
     variant,
 )
-from .drawing import WIDTH, Picture, grid_lines, picture
+
+if TYPE_CHECKING:
+    from .drawing import Picture
 
 RECOGNISED, CONFIDENCE = "recognised", "gate_confidence"  # columns of scores.parquet
 GATED = (
@@ -128,6 +131,8 @@ def by_system(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def risk_coverage_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
     """A step line a system: the share of wrong answers over the share of photos answered."""
+    from .drawing import WIDTH, grid_lines, picture  # scores are told without a library of figures
+
     with picture(WIDTH, 3.6, layout="constrained") as figure:
         axes = figure.subplots()
         for name, curve in curves.items():

@@ -36,7 +36,7 @@ from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trainer import predicting, reference_loss
 from musequest.finetuning.training import train
 from musequest.settings import load_approach
-from musequest.systems.retrieval import photo_features
+from musequest.systems.retrieval import BANDS, photo_features
 
 # Those that know one size of photos, and no tiles beside it.
 ONE_SIZE = ("gemma3",)
@@ -285,7 +285,7 @@ def test_photos_have_features_by_which_they_are_found(split_profile):
     model, processor = load_model(split_profile, device="cpu"), load_processor(split_profile)
     photos = [Image.new("RGB", (60, 40), colour) for colour in ("red", "red", "blue")]
     features = photo_features(model, processor, photos)
-    assert features.shape[0] == 3 and features.ndim == 2
+    assert features.shape[:2] == (3, BANDS) and features.ndim == 3
     assert (features[0] == features[1]).all() and not (features[0] == features[2]).all()
 
 

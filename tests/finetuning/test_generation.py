@@ -306,11 +306,11 @@ def test_rows_that_do_not_fit_are_answered_in_halves(profile, monkeypatch):
     model, processor = lively_model(profile), load_processor(profile)
     rows, answer, tried = [sample(index, "test") for index in range(7)], generation._answer, []
 
-    def small(model, collator, batch, config):
+    def small(model, collator, batch, *more):
         tried.append(len(batch))
         if len(batch) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
-        return answer(model, collator, batch, config)
+        return answer(model, collator, batch, *more)
 
     expected = generate(model, processor, rows, profile, progress=False)
     monkeypatch.setattr(generation, "_answer", small)

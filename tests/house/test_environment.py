@@ -167,6 +167,7 @@ def test_make_keeps_off_the_network_unless_the_file_says_otherwise(clone, line: 
     for name in (
         "requirements.txt",
         "requirements-dev.txt",
+        "requirements-notebooks.txt",
         "requirements-serve.txt",
         "constraints.txt",
         ".ready",

@@ -10,7 +10,7 @@ import pytest
 from musequest.home import root
 
 # Bought by whoever wants it, and named in a sentence where it is missing.
-WANTED_ONLY = {"wandb", "trackio"}
+WANTED_ONLY = {"wandb", "trackio", "playwright"}
 FILES = [root() / f"requirements{name}.txt" for name in ("", "-notebooks", "-serve")]
 
 

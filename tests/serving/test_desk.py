@@ -135,6 +135,7 @@ def test_an_exhibit_is_withheld_after_a_question_and_shown_again(window):
     page.keyboard.press("x")
     page.keyboard.type("on loan")
     page.keyboard.press("Escape")
+    page.wait_for_selector("#hold:not([open])", state="attached")
     page.keyboard.press("x")
     page.keyboard.type("asked for by the town")
     page.keyboard.press("Enter")
