@@ -12,6 +12,7 @@ import argparse
 import csv
 import random
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,15 @@ def render_exhibit(item_name: str, look: Look, photos: list[Path]) -> None:
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        photo = photograph(
-            [Placed(look)], setting, view, pixels=PIXELS, samples=SAMPLES, passes=PASSES, seed=i
-        )
+        lamp = random.Random(f"{item_name} {i}")
+        while True:
+            photo = photograph(
+                [Placed(look)], setting, view, pixels=PIXELS, samples=SAMPLES, passes=PASSES, seed=i
+            )
+            if np.asarray(photo).any():
+                break
+            # The lamp stood before the camera, which saw nothing but its black back.
+            setting = replace(setting, light_azimuth=lamp.uniform(-60, 60))
         # Few light paths leave grain; non-local means takes it away and keeps the edges.
         clean = cv2.fastNlMeansDenoisingColored(np.asarray(photo), None, 4, 6, 5, 15)
         Image.fromarray(clean).save(path, quality=90)

@@ -179,3 +179,13 @@ def test_photos_are_whole_large_and_different(row: dict[str, str]) -> None:
             assert min(photo.size) >= MIN_PHOTO_PX
             seen.add(photo.tobytes())
     assert len(seen) == len(photos(row))
+
+
+@pytest.mark.parametrize("folder", ["pocket_museum", "pocket_outsiders", "pocket_strangers"])
+def test_every_photo_shows_something(folder: str):
+    photos = sorted((root() / "assets" / folder).rglob("*.jpg"))
+    assert photos
+    for path in photos:
+        with Image.open(path) as photo:
+            darkest, brightest = photo.convert("L").getextrema()
+        assert brightest - darkest > 60, path
