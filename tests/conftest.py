@@ -30,7 +30,8 @@ settings.load_profile("same")
 # The files that take longest, which workers begin with, so that none ends alone with one of them.
 LONGEST = [
     *("test_sweep", "test_notebooks", "test_parallel", "test_launching", "test_training"),
-    *("test_six", "test_benchmarks", "test_hosted_writer", "test_fitting", "test_batches"),
+    *("test_family", "test_six", "test_benchmarks", "test_hosted_writer", "test_fitting"),
+    "test_batches",
 ]
 
 

@@ -42,6 +42,9 @@ from musequest.systems.retrieval import BANDS, photo_features
 ONE_SIZE = ("gemma3",)
 
 
+pytestmark = pytest.mark.usefixtures("home")  # nothing is kept in the folder of whoever tests
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def kind(request):
     return request.param
