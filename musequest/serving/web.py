@@ -5,7 +5,7 @@
 Scripts and styles come from the package alone, the strict policy of content lets a page ask nobody
 but this server, and nobody else's page may ask it anything. No visit is written down.
 
-Gradio was tried: its page weighs more and asks fifty times before it stands, needs scripts within
+Gradio was tried: its page weighs more and asks many times before it stands, needs scripts within
 the page, which the policy forbids, and reports its launch to its makers. FastAPI is Starlette and
 schemas for interfaces, of which there is one here.
 """
