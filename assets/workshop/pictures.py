@@ -48,7 +48,7 @@ def take_docent() -> Path:
 
 def take_desk() -> Path:
     """The desk, with a flag."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -62,9 +62,9 @@ def take_desk() -> Path:
         page.fill("#by-name", "A curator")
         page.keyboard.press("Enter")
         for key in ("a", "a", "w", "a"):
-            before = page.evaluate("location.hash")
+            before = page.url
             page.keyboard.press(key)
-            page.wait_for_function("before => location.hash !== before", arg=before)
+            expect(page).not_to_have_url(before)
         page.evaluate(f"location.hash = '{SPOILT[0]}-{SPOILT[1]:02d}'")
         page.reload()
         page.wait_for_selector("#sentences td:last-child:not(.waits)")

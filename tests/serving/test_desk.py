@@ -1,6 +1,7 @@
 """The curator's desk in a browser: by keyboard, in two windows, over changes and a kill."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from musequest.creation.dialogs import synthesize
 from musequest.creation.offline_writer import OfflineWriter
@@ -50,8 +52,6 @@ def where(address: tuple[str, Path]) -> str:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser for all tests."""
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -84,7 +84,7 @@ def window(chromium: Any, where: str) -> Iterator[Any]:
 
 def shows(page: Any, dialog_id: str) -> None:
     """Wait until a dialog is shown."""
-    page.wait_for_function("id => location.hash === '#' + id", arg=dialog_id)
+    expect(page).to_have_url(re.compile(f"#{re.escape(dialog_id)}$"), timeout=20_000)
 
 
 def states() -> dict[str, str]:
@@ -177,10 +177,8 @@ def test_a_text_written_anew_meanwhile_is_told_and_shown(window, address):
         assert "was written anew meanwhile" in page.text_content("#trouble")
         assert states() == {}
         answer = read_table("dialogs", path)["answer"][0]
-        page.wait_for_function(
-            "text => text.startsWith(document.querySelector('#sentences td').textContent)",
-            arg=answer,
-        )
+        cell = page.locator("#sentences td").first
+        expect(cell).to_have_text(re.compile(f"^{re.escape(answer.partition('. ')[0])}"))
         page.keyboard.press("a")
         shows(page, f"{LANTERN}-01")
         assert states() == {f"{LANTERN}-00": "approved"}

@@ -124,7 +124,7 @@ def test_the_camera_of_a_kiosk_takes_the_photo(opened: Opened):
     page = opened("/", DESK)
     page.get_by_role("button", name="Take a photo").click()
     expect(page.locator("video")).to_be_visible()
-    page.wait_for_function("document.querySelector('video').videoWidth > 0")
+    expect(page.locator("video")).to_have_js_property("readyState", 4)
     page.get_by_role("button", name="Take this photo").click()
     answered(page)
     expect(page.locator("video")).to_be_hidden()
