@@ -16,6 +16,7 @@ from .docent import IMAGE_SIZE
 
 ATTRIBUTES = ("kind", "colour", "material", "pattern", "second", "proportion", "count", "place")
 IGNORED = -100
+WEIGHTS = {"kind": 2, "colour": 2}  # of an attribute's loss; else 1
 ALIKE = 0.5  # weight of knowing two copies of a photo as one, beside naming what it shows
 PATCH_NOISE = 0.05  # variance below which a component of the patches counts as noise
 
@@ -69,8 +70,8 @@ def augmented(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     )
     soft = F.avg_pool2d(F.pad(photos, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     photos = photos.lerp_(soft, uniform(0, 1, 1, 1, 1))
-    light = uniform(-0.25, 0.25, 1, 1, 1) + uniform(-0.04, 0.04, 3, 1, 1)
-    return photos.mul_(uniform(0.75, 1.25, 1, 1, 1)).add_(light).clamp_(-1, 1)
+    light = uniform(-0.2, 0.2, 1, 1, 1) + uniform(-0.03, 0.03, 3, 1, 1)
+    return photos.mul_(uniform(0.8, 1.2, 1, 1, 1)).add_(light).clamp_(-1, 1)
 
 
 def flipped_place(scene: dict, flip: bool) -> dict:
@@ -126,7 +127,7 @@ class Looker(torch.nn.Module):
                 target = targets[name].repeat(len(own) // n)
                 shown = max(1, int((target != IGNORED).sum()))
                 summed = F.cross_entropy(own, target, ignore_index=IGNORED, reduction="sum")
-                total = total + (2 if name == "kind" else 1) * summed / shown / len(readings)
+                total = total + WEIGHTS.get(name, 1) * summed / shown / len(readings)
         return total
 
 
