@@ -25,11 +25,11 @@ import numpy as np
 from PIL import Image
 from synthesis import write_exhibits
 
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.photos import save_photo
 from musequest.creation.augmentation import augment, pipeline
-from musequest.files import write_json
 from musequest.finetuning.records import hardware, versions
-from musequest.home import root
-from musequest.photos import save_photo
 
 RECORD = root() / "benchmarks/records/augmentation.json"
 COLLECTION = "benchmark"

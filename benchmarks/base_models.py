@@ -19,14 +19,14 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 
-from musequest.files import write_json, write_text
+from musequest.core.files import write_json, write_text
+from musequest.core.home import root
+from musequest.core.keys import read_yaml
+from musequest.core.settings import load_profile
 from musequest.finetuning.gpus import find_gpu
 from musequest.finetuning.models import SHAPES
 from musequest.finetuning.preflight import needs_of
 from musequest.finetuning.records import GIB, versions
-from musequest.home import root
-from musequest.keys import read_yaml
-from musequest.settings import load_profile
 
 RECORD = root() / "benchmarks" / "records" / "base_models.json"
 CARDS, GB = (16, 24, 48, 80), 10**9

@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from musequest.files import write_json
-from musequest.home import WAITING, root
+from musequest.core.files import write_json
+from musequest.core.home import WAITING, root
 
 RECORD = root() / "benchmarks/records/busy_machine.json"
 STEPS, WARM_UP = 8, 2
@@ -39,8 +39,8 @@ def measure() -> float:
     import torch
     from PIL import Image
 
+    from musequest.core.settings import load_profile
     from musequest.finetuning.models import load_model, load_processor
-    from musequest.settings import load_profile
 
     profile = load_profile("pocket")
     processor, model = load_processor(profile), load_model(profile).train()

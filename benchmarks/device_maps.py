@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
-from musequest.files import write_json
+from musequest.core.files import write_json
+from musequest.core.settings import load_approach
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.anatomy import anatomy_of
 from musequest.finetuning.models import free_projections
 from musequest.finetuning.records import GIB
 from musequest.finetuning.splitting import Part, Plan, parts_of, plan
-from musequest.settings import load_approach
 
 HERE = Path(__file__).resolve().parent
 PUBLISHED = HERE / "records" / "published_device_maps.csv"

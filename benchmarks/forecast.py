@@ -30,7 +30,9 @@ from PIL import Image
 from scipy.optimize import nnls
 from transformers import Idefics2ImageProcessorPil
 
-from musequest.files import read_json, write_json
+from musequest.core.files import read_json, write_json
+from musequest.core.home import root
+from musequest.core.settings import Profile, load_profile
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.forecast import (
     OURS,
@@ -48,8 +50,6 @@ from musequest.finetuning.forecast import (
 from musequest.finetuning.gpus import find_gpu
 from musequest.finetuning.preflight import Need, needs_of
 from musequest.finetuning.records import GIB, ROWS, hardware
-from musequest.home import root
-from musequest.settings import Profile, load_profile
 
 RUNS = root() / "benchmarks/records/published_runs.csv"
 GPU = root() / "benchmarks/records/gpu_training.json"

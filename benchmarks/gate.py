@@ -19,17 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.settings import Profile, load_profile
 from musequest.creation import audit, augment, build_dataset, synthesize
 from musequest.creation.stage import collect, writer_of
-from musequest.errors import MuseQuestError
 from musequest.evaluation.results import load_results
 from musequest.evaluation.risk_coverage import gated
 from musequest.evaluation.scoring import evaluate
-from musequest.files import write_json
 from musequest.finetuning import train
 from musequest.finetuning.records import hardware, versions
-from musequest.home import root
-from musequest.settings import Profile, load_profile
 from musequest.systems import answer
 from musequest.systems.registry import OUTSIDERS
 

@@ -25,15 +25,15 @@ from typing import Any
 
 import torch
 
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.settings import load_profile
 from musequest.creation.dataset import load_split
-from musequest.files import write_json
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import Docent, generate
 from musequest.finetuning.models import load_processor, load_tuned
 from musequest.finetuning.records import hardware, versions
-from musequest.home import root
-from musequest.settings import load_profile
 
 RECORD = root() / "benchmarks/records/generation.json"
 

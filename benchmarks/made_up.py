@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PretrainedConfig
 
+from musequest.core.home import root
+from musequest.core.settings import Profile
+from musequest.core.tables import write_table
 from musequest.finetuning.models import default_device, load_processor
-from musequest.home import root
-from musequest.settings import Profile
-from musequest.tables import write_table
 
 POCKET = root() / "assets/pocket_docent"  # whose processor gives the tokens
 TEXT_TOKENS = (153, 364)  # of a published sequence, without its image tokens

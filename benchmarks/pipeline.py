@@ -29,14 +29,14 @@ from typing import Any
 from made_up import TEXT_TOKENS, Dialogs, make_base_model, write_dataset
 from training import COLLECTION, SHAPES, Steps, profile_of
 
-from musequest.files import write_json
+from musequest.core.files import write_json
+from musequest.core.home import root, run_dir
+from musequest.core.settings import load_approach
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.distributed import python, rank
 from musequest.finetuning.records import ROWS, RunRecord, hardware, peak_memory_gib, versions
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import build_trainer
-from musequest.home import root, run_dir
-from musequest.settings import load_approach
 
 RECORD = root() / "benchmarks/records/pipeline.json"
 APPROACH, DEVICES = "full_mp", 2

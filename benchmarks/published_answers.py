@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import write_json, write_whole
+from musequest.core.home import root
+from musequest.core.tables import write_table
 from musequest.evaluation.drawing import Picture, picture
 from musequest.evaluation.intervals import Clustered, PairedDifference
 from musequest.evaluation.scoring import score
-from musequest.files import write_json, write_whole
-from musequest.home import root
 from musequest.systems.registry import system
-from musequest.tables import write_table
 
 RECORDS = root() / "benchmarks/records"
 FIGURE = root() / "assets/figures/published_answers.png"

@@ -31,8 +31,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from musequest.files import read_json, write_json
-from musequest.home import root
+from musequest.core.files import read_json, write_json
+from musequest.core.home import root
 
 RECORD = root() / "benchmarks/records/scale.json"
 MUSEUM = root() / "assets/pocket_museum/exhibits.csv"

@@ -31,18 +31,18 @@ from typing import Any
 
 import numpy as np
 
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.settings import load_profile
+from musequest.core.tables import write_table
 from musequest.evaluation.answers import gather
 from musequest.evaluation.base_model import BaseModel
 from musequest.evaluation.differences import compare, summarize
 from musequest.evaluation.metrics import metrics_of
 from musequest.evaluation.scoring import compute_scores
 from musequest.evaluation.scoring_batch import References, ScoringBatch
-from musequest.files import write_json
 from musequest.finetuning.distributed import python
 from musequest.finetuning.records import hardware
-from musequest.home import root
-from musequest.settings import load_profile
-from musequest.tables import write_table
 from musequest.text.encoder import load_encoder
 
 RECORD = root() / "benchmarks/records/scoring.json"

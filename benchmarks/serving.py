@@ -30,13 +30,13 @@ import httpx
 import numpy as np
 import psutil
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.settings import load_profile
 from musequest.creation.dataset import load_split
 from musequest.creation.split import given
-from musequest.errors import MuseQuestError
-from musequest.files import write_json
 from musequest.finetuning.records import hardware, versions
-from musequest.home import root
-from musequest.settings import load_profile
 
 RECORD = root() / "benchmarks/records/serving.json"
 WARM_UP = 3

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from musequest.book.demo_record import where_and_when
-from musequest.files import write_json
+from musequest.core.files import write_json
+from musequest.core.home import root
 from musequest.finetuning.records import disk_gib
-from musequest.home import root
 
 RECORD = root() / "benchmarks/records/setup.json"
 BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}

@@ -27,17 +27,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.settings import load_profile
 from musequest.creation.exhibits import Exhibit
 from musequest.creation.offline_writer import WORDINGS, Facts
 from musequest.creation.split import exhibit_rows, given
-from musequest.evaluation.claims import check_claims, facts_of
-from musequest.files import write_json
 from musequest.finetuning.records import hardware, versions
-from musequest.home import root
 from musequest.serving import Entry, Guide, Question, Sentence, reading
 from musequest.serving.sources import GAP
-from musequest.settings import load_profile
 from musequest.text import encoder, facts, numbers
+from musequest.text.claims import check_claims, facts_of
 
 RECORD = root() / "benchmarks/records/sources.json"
 TOGETHER = 16  # questions of a batch

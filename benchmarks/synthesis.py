@@ -32,14 +32,14 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from musequest.core.files import read_json, write_json
+from musequest.core.home import root
+from musequest.core.photos import save_photo
+from musequest.core.tables import write_table
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset
 from musequest.creation.dialogs import TEMPERATURES, synthesize
 from musequest.creation.hosted import HostedWriter
-from musequest.files import read_json, write_json
-from musequest.home import root
-from musequest.photos import save_photo
-from musequest.tables import write_table
 
 sys.path.insert(0, str(root() / "tests/helpers"))
 from killed import Custody, kill, pairs_in

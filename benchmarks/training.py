@@ -53,8 +53,10 @@ from transformers import (
     set_seed,
 )
 
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.settings import Profile, load_approach, load_profile
 from musequest.creation.dataset import load_split
-from musequest.files import write_json
 from musequest.finetuning.collator import EncodedDialogs, FilledRows, loader_settings
 from musequest.finetuning.distributed import python
 from musequest.finetuning.models import TUNINGS, default_device
@@ -74,8 +76,6 @@ from musequest.finetuning.strategies import whole_model
 from musequest.finetuning.trainer import DocentTrainer
 from musequest.finetuning.training import train
 from musequest.finetuning.vision import vision_model
-from musequest.home import root
-from musequest.settings import Profile, load_approach, load_profile
 
 RECORDS = {
     "scaled": root() / "benchmarks/records/training.json",

@@ -3,17 +3,17 @@
     from musequest import load_profile
     from musequest.finetuning import train
 
-Here stands what all stages need. Each stage is a package, `creation`, `finetuning`, `evaluation`,
-and so are `systems`, whatever answers a visitor, and `serving`, pages for visitors and curators.
-They hand each other files (`tables`, `files`), in folders that `home` names, as `settings` say.
-`text` is what all know of texts, `book` walks through the notebooks, `cli` holds the commands.
+Each stage is a package, `creation`, `finetuning`, `evaluation`, and so are `systems`, whatever
+answers a visitor, and `serving`, pages for visitors and curators. They hand each other files
+(`core.tables`), in folders that `core.home` names, as `core.settings` say. `text` is what all know
+of texts, `book` walks through the notebooks, and each package's `commands` are what one types.
 """
 
 import logging
 import sys
 
-from .home import read_env, use_memory_well, wait_politely
-from .lazy import Moved, public
+from .core.home import read_env, use_memory_well, wait_politely
+from .core.lazy import Moved, public
 
 __version__ = "0.1.0"
 
@@ -29,11 +29,11 @@ __getattr__, __dir__, __all__ = public(
     {
         "book.display": ["display"],
         "creation.dataset": ["load_split"],
-        "errors": ["MuseQuestError"],
-        "home": ["collection_dir", "results_dir", "root", "run_dir"],
-        "photos": ["prepared_photo"],
-        "settings": ["load_approach", "load_profile", "suited", "training_settings"],
-        "tables": ["read_table"],
+        "core.errors": ["MuseQuestError"],
+        "core.home": ["collection_dir", "results_dir", "root", "run_dir"],
+        "core.photos": ["prepared_photo"],
+        "core.settings": ["load_approach", "load_profile", "suited", "training_settings"],
+        "core.tables": ["read_table"],
     },
 )
 
@@ -41,35 +41,54 @@ __getattr__, __dir__, __all__ = public(
 sys.meta_path.append(
     Moved(
         {
+            "musequest.clean": "musequest clean",
+            "musequest.cli": "musequest.core.command_line",
+            "musequest.cli.commands": "musequest.core.command_line",
             "musequest.creation.audit": "musequest.creation",
             "musequest.creation.auditing": "musequest.creation",
             "musequest.creation.card": "musequest.creation.publishing",
+            "musequest.creation.catalogue": "musequest.creation",
+            "musequest.creation.chosen": "musequest.creation",
             "musequest.creation.exhibit": "musequest.creation.exhibits",
             "musequest.creation.hosted.batch_writer": "musequest.creation.hosted",
             "musequest.creation.hosted.prices": "musequest.creation.hosted.requests",
             "musequest.creation.hosted.prompts": "musequest.creation.hosted.requests",
             "musequest.creation.smithsonian_records": "musequest.creation.smithsonian",
-            "musequest.credentials": "musequest.errors",
-            "musequest.digests": "musequest.files",
+            "musequest.creation.writers": "musequest.creation.dialogs",
+            "musequest.credentials": "musequest.core.errors",
+            "musequest.digests": "musequest.core.files",
             "musequest.display": "musequest.book.display",
-            "musequest.environment": "musequest.home",
+            "musequest.environment": "musequest.core.home",
+            "musequest.errors": "musequest.core.errors",
+            "musequest.evaluation.claims": "musequest.text.claims",
             "musequest.evaluation.encoder": "musequest.text.encoder",
             "musequest.evaluation.metrics.registry": "musequest.evaluation.metrics",
             "musequest.evaluation.rows": "musequest.evaluation",
             "musequest.evaluation.systems": "musequest.systems.registry",
+            "musequest.files": "musequest.core.files",
             "musequest.finetuning.fsdp": "musequest.finetuning",
             "musequest.finetuning.launching": "musequest.finetuning",
             "musequest.finetuning.rank_process": "musequest.finetuning",
-            "musequest.finetuning.training_arguments": "musequest.training_arguments",
-            "musequest.locks": "musequest.files",
+            "musequest.finetuning.training_arguments": "musequest.core.training_arguments",
+            "musequest.home": "musequest.core.home",
+            "musequest.hub": "musequest.core.hub",
+            "musequest.json_shapes": "musequest.core.json_shapes",
+            "musequest.keys": "musequest.core.keys",
+            "musequest.languages": "musequest.core.languages",
+            "musequest.lazy": "musequest.core.lazy",
+            "musequest.locks": "musequest.core.files",
+            "musequest.notebooks": "musequest demo",
             "musequest.numbers": "musequest.text.numbers",
+            "musequest.photos": "musequest.core.photos",
+            "musequest.pocket": "assets.workshop",
+            "musequest.predictions": "musequest.core.predictions",
+            "musequest.readme_figures": "musequest readme",
+            "musequest.settings": "musequest.core.settings",
             "musequest.systems.system": "musequest.systems",
+            "musequest.tables": "musequest.core.tables",
             "musequest.text.names": "musequest.text.facts",
             "musequest.text.numerals": "musequest.text.numbers",
-            "musequest.creation.catalogue": "musequest.creation",
-            "musequest.creation.chosen": "musequest.creation",
-            "musequest.creation.writers": "musequest.creation.dialogs",
-            "musequest.pocket": "assets.workshop",
+            "musequest.training_arguments": "musequest.core.training_arguments",
         }
     )
 )

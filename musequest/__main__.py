@@ -16,10 +16,17 @@ import logging
 import sys
 
 from . import __version__
-from .cli import Command, commands, exit_code
+from .book import commands as book
+from .core.command_line import Command, exit_code
+from .creation import commands as creation
+from .evaluation import commands as evaluation
+from .finetuning import commands as finetuning
+from .serving import commands as serving
 
 # Loggers of libraries that warn, whenever they are imported, of what nobody asked for.
 LOUD = ("torchao", "torch.utils._pytree")
+# In the order in which a museum becomes a docent.
+PACKAGES = creation, finetuning, evaluation, serving, book
 # Commands that have others below them.
 GROUPS = {"collect": "Read exhibits and photos into data/<collection>/."}
 
@@ -44,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     for group, meaning in GROUPS.items():
         above = groups[""].add_parser(group, help=meaning, description=meaning)
         groups[group] = above.add_subparsers(required=True, metavar="SOURCE")
-    for each in vars(commands).values():
+    for each in (each for stage in PACKAGES for each in vars(stage).values()):
         if isinstance(each, Command):
             group, _, name = each.name.rpartition(" ")
             made = groups[group].add_parser(name, help=each.help, description=each.help)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from musequest.home import root
+from musequest.core.home import root
 
 FOLDER = root() / "assets/another_domain"
 PHOTOS, PX, FINER = 5, 224, 3  # a flaw; of a photo; drawn so many times larger, for smooth edges

@@ -14,8 +14,8 @@ import random
 import re
 from collections.abc import Iterable
 
+from musequest.core.home import root
 from musequest.creation.offline_writer import ASKED, QUESTIONS, compose
-from musequest.home import root
 
 from .english import ADJECTIVES, NOUNS, TOWNS, Speaker
 from .scenes import MATERIALS, describe, words

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from musequest.home import root
+from musequest.core.home import root
 
 from .drawing import NORMAL, Drawing
 

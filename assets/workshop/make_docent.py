@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from musequest.home import root
+from musequest.core.home import root
 
 from .docent import count_parameters
 from .measures import measure

@@ -99,7 +99,7 @@ def render_exhibit(item_name: str, look: Look, photos: list[Path]) -> None:
 
 def main() -> None:
     """Photograph every exhibit of assets/pocket_museum/exhibits.csv."""
-    from musequest.home import root
+    from musequest.core.home import root
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--only", help="item_name of a single exhibit")

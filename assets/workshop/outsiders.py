@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from musequest.files import write_csv, write_whole
+from musequest.core.files import write_csv, write_whole
 
 from .appearance import Look
 from .museum import LOOKS, SHOWN, render_exhibit, signature
@@ -123,7 +123,7 @@ def strangers() -> tuple[list[dict], list[tuple[int, Look]]]:
 
 def main() -> None:
     """Photograph the outsiders, or the strangers, and write what they are."""
-    from musequest.home import root
+    from musequest.core.home import root
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--strangers", action="store_true")

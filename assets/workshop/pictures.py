@@ -18,11 +18,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from musequest import display, load_profile
+from musequest.core.home import collection_dir, root
+from musequest.core.tables import read_table, write_table
 from musequest.creation import collect_folder, synthesize
 from musequest.creation.offline_writer import OfflineWriter
-from musequest.home import collection_dir, root
 from musequest.serving import DocentPages, Guide, in_thread, open_desk
-from musequest.tables import read_table, write_table
 
 DESK, DOCENT = (root() / f"assets/figures/{name}.png" for name in ("curators_desk", "docent_page"))
 SHOWN = "assets/pocket_museum/photos/heron_vase/00.jpg"

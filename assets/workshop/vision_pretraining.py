@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from musequest.photos import open_photo
+from musequest.core.photos import open_photo
 
 from .docent import IMAGE_SIZE
 

@@ -14,7 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import MuseQuestError
+from ..core.errors import MuseQuestError
+from ..core.files import read_json, write_json
+from ..core.home import results_dir, root, run_dir
+from ..core.settings import approach_names, load_profile
 from ..evaluation.metrics import METRICS
 from ..evaluation.report_tables import (
     cell,
@@ -25,10 +28,7 @@ from ..evaluation.report_tables import (
     key_rows,
 )
 from ..evaluation.results import load_results
-from ..files import read_json, write_json
 from ..finetuning.records import hardware
-from ..home import results_dir, root, run_dir
-from ..settings import approach_names, load_profile
 from ..systems.registry import OUTSIDERS, system
 from .notebooks import SCORES, comparison_frame
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
+from ..core.files import write_json
+from ..core.home import collection_dir, results_dir, run_dir
+from ..core.settings import Profile
 from ..evaluation.differences import Summary
-from ..files import write_json
-from ..home import collection_dir, results_dir, run_dir
-from ..settings import Profile
 
 # What makes a docent: how it has to answer about photos never seen in training.
 TRACK, APPROACH = "unseen_photo", "lora"

@@ -23,10 +23,10 @@ from IPython.display import HTML, Image
 from PIL import Image as Photo
 from PIL import ImageDraw, ImageFont, ImageOps
 
+from ..core.home import collection_dir, root
+from ..core.photos import open_photo
 from ..creation.exhibits import Exhibit
 from ..evaluation.report_tables import score_frame
-from ..home import collection_dir, root
-from ..photos import open_photo
 
 THUMBNAIL, TILE = 72, 128
 ANSWERS = ("answer_1", "answer_2", "answer_3")  # the names that exercises give to answers

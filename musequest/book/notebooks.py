@@ -26,13 +26,13 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
+from ..core.errors import MuseQuestError, sentence_of_text
+from ..core.files import read_json, write_json, write_whole
+from ..core.home import results_dir, root, run_dir
+from ..core.settings import Profile, approach_names, load_approach, load_profile
 from ..creation import check_reach
 from ..creation.dataset import split_path
-from ..errors import MuseQuestError, sentence_of_text
 from ..evaluation.report_tables import score_frame
-from ..files import read_json, write_json, write_whole
-from ..home import results_dir, root, run_dir
-from ..settings import Profile, approach_names, load_approach, load_profile
 from .demo_record import DemoRecord, time_to_docent, where_and_when
 
 WALK = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..home import root
+from ..core.home import root
 from .comparison_tables import BLOCKS, RECORDS, Record, block, markdown, spaced
 
 ANSWERS = RECORDS / "published_answers.json"

@@ -16,7 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import MuseQuestError
+from ..core.errors import MuseQuestError
+from ..core.files import read_json, write_csv, write_json, write_text
+from ..core.home import results_dir, root, run_dir
+from ..core.settings import Profile, load_profile
+from ..core.tables import read_table
 from ..evaluation.differences import looking
 from ..evaluation.metrics import METRICS
 from ..evaluation.report_tables import (
@@ -27,11 +31,7 @@ from ..evaluation.report_tables import (
     recognising,
     score_frame,
 )
-from ..files import read_json, write_csv, write_json, write_text
-from ..home import results_dir, root, run_dir
-from ..settings import Profile, load_profile
 from ..systems.registry import OUTSIDERS
-from ..tables import read_table
 from . import benchmark_tables  # noqa: F401, whose tables are registered
 from .comparison_tables import (
     BLOCKS,

@@ -14,7 +14,7 @@ what to look at, `dataset` joins photos and pairs by the rule of `split` and loo
 elsewhere; `stage` does what a profile says.
 """
 
-from ..lazy import public
+from ..core.lazy import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from ..files import dig
+from ..core.files import dig
 from . import museum_records as records
 from .museum_http import NotFound
 from .museum_records import CC0, Entry, Museum, MuseumPhoto, MuseumRecord, plain_text

@@ -24,8 +24,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ..errors import MuseQuestError
-from ..files import (
+from ..core.errors import MuseQuestError
+from ..core.files import (
     check_digests,
     clear_temporaries,
     file_digest,
@@ -33,9 +33,9 @@ from ..files import (
     json_lines,
     parse_json,
 )
-from ..home import collection_dir
-from ..photos import open_photo, save_photo
-from ..tables import read_table, write_table
+from ..core.home import collection_dir
+from ..core.photos import open_photo, save_photo
+from ..core.tables import read_table, write_table
 from .exhibits import Exhibit, load_exhibits
 
 # Changes when `pipeline` does, so that copies made by an older one are made again.

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import LOGGER, MuseQuestError, leave_out
-from ..files import clear_temporaries, holds_collection, write_csv, write_json
-from ..home import collection_dir
-from ..photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
-from ..settings import Profile
-from ..tables import SCHEMAS, iterate_table, read_table, table_writer
+from ..core.errors import LOGGER, MuseQuestError, leave_out
+from ..core.files import clear_temporaries, holds_collection, write_csv, write_json
+from ..core.home import collection_dir
+from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
+from ..core.settings import Profile
+from ..core.tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
 from .exhibits import Exhibit, load_exhibits, write_credits
 from .publishing import write_card

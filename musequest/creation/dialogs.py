@@ -22,11 +22,11 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from ..errors import MuseQuestError, leave_out
-from ..files import holds_collection
-from ..home import collection_dir
-from ..languages import count_words
-from ..tables import SCHEMAS, read_table, write_table
+from ..core.errors import MuseQuestError, leave_out
+from ..core.files import holds_collection
+from ..core.home import collection_dir
+from ..core.languages import count_words
+from ..core.tables import SCHEMAS, read_table, write_table
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS
 from .texts import flaw_of, names_title

@@ -21,9 +21,9 @@ from unicodedata import normalize
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import MuseQuestError
-from ..files import parse_json
-from ..photos import photo_suffixes
+from ..core.errors import MuseQuestError
+from ..core.files import parse_json
+from ..core.photos import photo_suffixes
 
 SEPARATORS = (",", ";", "\t", "|")
 # What Excel reads, and some programs write, as a first line.

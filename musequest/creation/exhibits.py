@@ -20,12 +20,12 @@ from unicodedata import normalize
 import pandas as pd
 from tqdm import tqdm
 
-from ..errors import LOGGER, MuseQuestError, leave_out
-from ..files import file_digest, holds_collection, parse_json, write_csv, write_whole
-from ..home import collection_dir
-from ..languages import ENGLISH, checked_language
-from ..photos import likeness, prepared_photo, same_photo, save_photo
-from ..tables import read_table, write_table
+from ..core.errors import LOGGER, MuseQuestError, leave_out
+from ..core.files import file_digest, holds_collection, parse_json, write_csv, write_whole
+from ..core.home import collection_dir
+from ..core.languages import ENGLISH, checked_language
+from ..core.photos import likeness, prepared_photo, same_photo, save_photo
+from ..core.tables import read_table, write_table
 from .exhibit_lists import (
     Row,
     flaw_of_name,

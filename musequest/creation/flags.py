@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import MuseQuestError
-from ..home import collection_dir
-from ..languages import count_words, is_unparted, language_name, other_language
+from ..core.errors import MuseQuestError
+from ..core.home import collection_dir
+from ..core.languages import count_words, is_unparted, language_name, other_language
 from ..text.facts import check_names, check_numbers
 from .dialogs import LONGEST, SHORTEST
 from .exhibits import SENSITIVE, Exhibit

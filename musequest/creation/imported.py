@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..errors import LOGGER, MuseQuestError
-from ..files import holds_collection, parse_json, write_text
-from ..home import check_hub, collection_dir
-from ..json_shapes import Dialog, misfit
-from ..photos import open_photo, read_photo
-from ..tables import table_writer
+from ..core.errors import LOGGER, MuseQuestError
+from ..core.files import holds_collection, parse_json, write_text
+from ..core.home import check_hub, collection_dir
+from ..core.json_shapes import Dialog, misfit
+from ..core.photos import open_photo, read_photo
+from ..core.tables import table_writer
 from .split import SPLITS, split_path
 from .texts import half_sign_of
 

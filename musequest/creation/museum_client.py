@@ -22,8 +22,8 @@ import httpx
 import webencodings
 
 from .. import __version__
-from ..errors import MuseQuestError, hidden
-from ..files import parse_json, write_text, write_whole
+from ..core.errors import MuseQuestError, hidden
+from ..core.files import parse_json, write_text, write_whole
 from .museum_http import Addresses, Again, NotFound, Unanswered, judge, pieces_of
 
 T = TypeVar("T")

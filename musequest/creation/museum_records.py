@@ -20,8 +20,8 @@ import httpx
 from bs4 import BeautifulSoup, NavigableString, PageElement, Tag
 from bs4.exceptions import ParserRejectedMarkup
 
-from ..errors import MuseQuestError
-from ..home import root
+from ..core.errors import MuseQuestError
+from ..core.home import root
 from .exhibit_lists import flaw_of_name, read_whole_csv
 from .museum_client import MuseumClient
 from .texts import UNFIT

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 import pandas as pd
 from tqdm import tqdm
 
-from ..errors import LOGGER, MuseQuestError
-from ..files import holds_collection, write_csv
-from ..home import collection_dir
-from ..languages import ENGLISH
-from ..photos import open_photo, photo_suffixes
+from ..core.errors import LOGGER, MuseQuestError
+from ..core.files import holds_collection, write_csv
+from ..core.home import collection_dir
+from ..core.languages import ENGLISH
+from ..core.photos import open_photo, photo_suffixes
 from . import museum_records as records
 from .artic import ArtInstitute
 from .exhibits import CREDIT_COLUMNS, RIGHTS, collect_folder

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from ..errors import MuseQuestError
-from ..languages import ENGLISH, IN_SIGNS, count_words, language_name
+from ..core.errors import MuseQuestError
+from ..core.languages import ENGLISH, IN_SIGNS, count_words, language_name
 from .dialogs import TEMPERATURES, Pair, Writer, sha256_of
 from .exhibits import Exhibit
 from .texts import names_title, shortened, title_words, told_sentences

@@ -19,8 +19,8 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 
-from ..errors import MuseQuestError
-from ..files import (
+from ..core.errors import MuseQuestError
+from ..core.files import (
     clear_temporaries,
     holds_collection,
     is_temporary,
@@ -29,10 +29,10 @@ from ..files import (
     read_remade,
     write_text,
 )
-from ..home import check_hub, collection_dir
-from ..hub import fill_card, hub_api
-from ..languages import language_name
-from ..tables import read_table
+from ..core.home import check_hub, collection_dir
+from ..core.hub import fill_card, hub_api
+from ..core.languages import language_name
+from ..core.tables import read_table
 from .exhibit_lists import read_csv
 from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
 from .hosted.ledger import paid_usd_of

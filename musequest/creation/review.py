@@ -31,12 +31,12 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ..errors import MuseQuestError
-from ..files import parse_json, sync_folder, write_csv
-from ..home import collection_dir
-from ..json_shapes import DecisionLine
-from ..settings import Profile
-from ..tables import read_table
+from ..core.errors import MuseQuestError
+from ..core.files import parse_json, sync_folder, write_csv
+from ..core.home import collection_dir
+from ..core.json_shapes import DecisionLine
+from ..core.settings import Profile
+from ..core.tables import read_table
 from .dialogs import sha256_of
 from .exhibit_lists import read_whole_csv
 from .split import SPLITS, STRANGER, check_dataset, given, split_path

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import LOGGER, MuseQuestError, unsafe_way
-from ..files import dig
+from ..core.errors import LOGGER, MuseQuestError, unsafe_way
+from ..core.files import dig
 from . import museum_records as records
 from .museum_client import MuseumClient
 from .museum_http import NotFound, Refused

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MuseQuestError
-from ..files import file_digest, parse_json
-from ..home import collection_dir
-from ..json_shapes import Dialog
-from ..photos import open_photo
-from ..tables import iterate_table
+from ..core.errors import MuseQuestError
+from ..core.files import file_digest, parse_json
+from ..core.home import collection_dir
+from ..core.json_shapes import Dialog
+from ..core.photos import open_photo
+from ..core.tables import iterate_table
 
 if TYPE_CHECKING:
     import datasets

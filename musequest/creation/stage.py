@@ -7,9 +7,9 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import MuseQuestError
-from ..home import collection_dir, root
-from ..settings import Profile, load_profile
+from ..core.errors import MuseQuestError
+from ..core.home import collection_dir, root
+from ..core.settings import Profile, load_profile
 from .augmentation import augment
 from .dialogs import Writer
 from .exhibits import Exhibit, collect_folder, load_exhibits

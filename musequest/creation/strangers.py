@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from ..errors import MuseQuestError
-from ..home import root
-from ..languages import ENGLISH
-from ..photos import JPEG_QUALITY, Likeness, likeness, open_photo, prepared_photo, same_photo
-from ..settings import Profile
+from ..core.errors import MuseQuestError
+from ..core.home import root
+from ..core.languages import ENGLISH
+from ..core.photos import JPEG_QUALITY, Likeness, likeness, open_photo, prepared_photo, same_photo
+from ..core.settings import Profile
 from .augmentation import pipeline
 from .exhibit_lists import read_whole_csv
 from .offline_writer import QUESTIONS

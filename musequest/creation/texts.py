@@ -17,8 +17,8 @@ from typing import Any
 
 from sentencex import segment
 
-from ..errors import LOGGER
-from ..languages import ENGLISH, count_words, is_unparted, language_name, other_language
+from ..core.errors import LOGGER
+from ..core.languages import ENGLISH, count_words, is_unparted, language_name, other_language
 
 # The chat template's and the writers' own words; in a text they would end a turn early.
 MARKER = re.compile(

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..core.errors import MuseQuestError
+from ..core.tables import SCHEMAS, as_kind, read_table
 from ..creation.exhibit_lists import read_whole_csv
-from ..errors import MuseQuestError
-from ..tables import SCHEMAS, as_kind, read_table
 
 NEEDED = ("data_id", "item_name", "ground_truth", "answer")
 IDS = NEEDED[:2]

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.errors import BAD_SHARE_LIMIT, MuseQuestError
+from ..core.files import file_digest, parse_json
+from ..core.home import plain_name
+from ..core.languages import ENGLISH
+from ..core.tables import read_table
 from ..creation.texts import is_blank
-from ..errors import BAD_SHARE_LIMIT, MuseQuestError
-from ..files import file_digest, parse_json
-from ..home import plain_name
-from ..languages import ENGLISH
 from ..systems.registry import (
     CONTROLS,
     ITEM_TRACKS,
@@ -26,10 +27,9 @@ from ..systems.registry import (
     ordered,
     variant,
 )
-from ..tables import read_table
+from ..text.claims import facts_of
 from ..text.titles import untold
 from .answer_files import read_answers
-from .claims import facts_of
 from .differences import asked_alike
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MuseQuestError
-from ..files import read_remade, write_json
-from ..json_shapes import Similarity
-from ..settings import Profile
+from ..core.errors import MuseQuestError
+from ..core.files import read_remade, write_json
+from ..core.json_shapes import Similarity
+from ..core.settings import Profile
 from ..text.encoder import DECIMALS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from ..files import write_whole
-from ..photos import open_photo
+from ..core.files import write_whole
+from ..core.photos import open_photo
 from ..systems.registry import system
 
 INK, QUIET, LINE, PAPER = "#22262b", "#666c75", "#d9dce0", "#ffffff"

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..core.errors import LOGGER, MuseQuestError
+from ..core.files import write_csv
+from ..core.settings import Profile
 from ..creation.hosted.requests import price_of
 from ..creation.hosted.server import ServerConfig, address_of, key_of
 from ..creation.texts import as_data
-from ..errors import LOGGER, MuseQuestError
-from ..files import write_csv
-from ..settings import Profile
 from ..systems.hosted import PhotoRequest, responses, said
 from .raters import COLUMNS, ERRORS, JUDGE, LABELS, read_sheet
 from .report import PHOTO_EDGE

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..files import file_digest, read_remade
+from ..core.files import file_digest, read_remade
+from ..core.tables import read_table
 from ..systems.registry import OUTSIDERS
-from ..tables import read_table
 from ..text.encoder import SHA256
 from .answers import Answers, Given
 from .base_model import BaseModel

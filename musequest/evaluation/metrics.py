@@ -18,9 +18,9 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from ..systems.registry import OUTSIDERS
+from ..text.claims import Verdict
 from ..text.encoder import DECIMALS
 from ..text.titles import claims, telling_titles
-from .claims import Verdict
 from .scoring_batch import ScoringBatch
 
 Compute = Callable[[ScoringBatch], np.ndarray]

@@ -21,12 +21,12 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
+from ..core.errors import MuseQuestError
+from ..core.files import read_json, write_csv, write_json, write_text
+from ..core.keys import nearest_of
+from ..core.settings import Profile
 from ..creation.dialogs import sha256_of
 from ..creation.exhibit_lists import read_csv
-from ..errors import MuseQuestError
-from ..files import read_json, write_csv, write_json, write_text
-from ..keys import nearest_of
-from ..settings import Profile
 from .report import PHOTO_EDGE, digest, inlined_jpeg, printable, templates
 from .results import Results, load_results
 

@@ -21,10 +21,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from ..core.files import write_text
+from ..core.photos import open_photo
+from ..core.settings import Profile
 from ..creation.texts import is_blank
-from ..files import write_text
-from ..photos import open_photo
-from ..settings import Profile
 from ..systems.registry import OUTSIDERS, TRACK_LABELS, on_track, system
 from ..text.facts import Mark, check_names, check_numbers
 from ..text.titles import claims, telling_titles

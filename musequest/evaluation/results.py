@@ -20,15 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from ..core.errors import MuseQuestError
+from ..core.files import read_json
+from ..core.home import results_dir, root, run_dir
+from ..core.json_shapes import Scored
+from ..core.photos import open_photo
+from ..core.settings import Profile, load_profile
+from ..core.tables import read_table
 from ..creation.split import STRANGER, given, split_path
-from ..errors import MuseQuestError
-from ..files import read_json
-from ..home import results_dir, root, run_dir
-from ..json_shapes import Scored
-from ..photos import open_photo
-from ..settings import Profile, load_profile
 from ..systems.registry import OUTSIDERS, PREDICTIONS, exhibits_path, ordered, record_beside
-from ..tables import read_table
 from .answers import Answers, gather
 from .differences import Differences, Summary
 from .metrics import METRICS

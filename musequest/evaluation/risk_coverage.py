@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..json_shapes import Verdicts
+from ..core.json_shapes import Verdicts
 from ..systems.registry import (
     ABLATIONS,
     CONTROLS,

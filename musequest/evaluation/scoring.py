@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.errors import LOGGER, MuseQuestError
+from ..core.files import write_json
+from ..core.home import results_dir, run_dir
+from ..core.json_shapes import Calibration, Verdicts
+from ..core.settings import Profile, load_profile
+from ..core.tables import write_table
 from ..creation.split import fingerprint
-from ..errors import LOGGER, MuseQuestError
-from ..files import write_json
-from ..home import results_dir, run_dir
-from ..json_shapes import Calibration, Verdicts
-from ..settings import Profile, load_profile
 from ..systems.registry import (
     ABLATIONS,
     CONTROLS,
@@ -36,7 +37,6 @@ from ..systems.registry import (
     variant,
     why_unusable,
 )
-from ..tables import write_table
 from ..text.encoder import DECIMALS, SHA256, load_encoder
 from ..text.titles import untold
 from .answers import Answers, Given, gather

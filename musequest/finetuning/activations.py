@@ -22,7 +22,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PreTrainedModel
 
-from ..settings import Approach, Profile
+from ..core.settings import Approach, Profile
 from .anatomy import anatomy_of, inner, photo_tokens
 from .models import TUNINGS, model_config, of_shape
 from .vision import freeze_vision, vision_model

@@ -23,8 +23,8 @@ from peft import PeftModel
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from ..errors import MuseQuestError
-from ..settings import ANATOMY, PARTS
+from ..core.errors import MuseQuestError
+from ..core.settings import ANATOMY, PARTS
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerState
 
-from ..errors import MuseQuestError
+from ..core.errors import MuseQuestError
 from .collator import IGNORED, EncodedDialogs
 from .distributed import all_gather, any_rank, launched
 from .model_info import weights_in

@@ -26,9 +26,9 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainerCallback, TrainerState
 
-from ..errors import MuseQuestError, refusal
-from ..files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
-from ..tables import write_table
+from ..core.errors import MuseQuestError, refusal
+from ..core.files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
+from ..core.tables import write_table
 from .distributed import barrier
 from .memory import as_trained, optimizer_bytes
 from .records import GIB, disk_gib

@@ -23,9 +23,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from transformers import ProcessorMixin, Trainer
 
-from ..errors import MuseQuestError
-from ..files import parse_json
-from ..json_shapes import Dialog
+from ..core.errors import MuseQuestError
+from ..core.files import parse_json
+from ..core.json_shapes import Dialog
 from .distributed import all_gather, local_world_size
 from .processors import closing_token, render, special_tokens
 from .records import GIB, ROWS

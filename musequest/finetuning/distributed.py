@@ -35,10 +35,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..errors import MuseQuestError
-from ..files import read_json, write_json
-from ..home import root
-from ..settings import Approach, Profile
+from ..core.errors import MuseQuestError
+from ..core.files import read_json, write_json
+from ..core.home import root
+from ..core.settings import Approach, Profile
 
 # How long processes wait for one that writes a large checkpoint; by itself NCCL gives up sooner.
 PATIENCE = timedelta(hours=2)

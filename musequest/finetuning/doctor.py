@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 
+from ..core.errors import MuseQuestError
+from ..core.settings import Profile, load_approach, suited
 from ..creation.dataset import messages
-from ..errors import MuseQuestError
-from ..settings import Profile, load_approach, suited
 from .anatomy import anatomy_of, inner
 from .collator import DocentCollator, coloured_tokens
 from .generation import generate

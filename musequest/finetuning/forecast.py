@@ -22,10 +22,10 @@ from typing import Any, TypedDict
 
 from torch import nn
 
+from ..core.errors import MuseQuestError
+from ..core.files import read_json
+from ..core.home import root
 from ..creation.dataset import load_split
-from ..errors import MuseQuestError
-from ..files import read_json
-from ..home import root
 from .activations import RowShape
 from .anatomy import anatomy_of, photo_tokens
 from .gpus import Gpu

@@ -18,13 +18,13 @@ from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin, StoppingCriteria
 from transformers.utils import logging as transformers_logging
 
+from ..core.errors import MuseQuestError
+from ..core.home import run_dir
+from ..core.predictions import Journal, OnWords, Rows, System, answers_of
+from ..core.settings import Profile, load_approach, load_profile
 from ..creation.dataset import fingerprint
 from ..creation.split import exhibit_rows, given
 from ..creation.texts import is_blank
-from ..errors import MuseQuestError
-from ..home import run_dir
-from ..predictions import Journal, OnWords, Rows, System, answers_of
-from ..settings import Profile, load_approach, load_profile
 from .collator import DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
 from .processors import closing_token, special_tokens

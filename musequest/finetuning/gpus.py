@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..errors import MuseQuestError
-from ..keys import nearest_of, read_yaml
+from ..core.errors import MuseQuestError
+from ..core.keys import nearest_of, read_yaml
 from .records import GIB, USABLE
 
 BY_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*Gi?B", re.IGNORECASE)

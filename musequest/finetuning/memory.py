@@ -18,7 +18,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..errors import MuseQuestError
+from ..core.errors import MuseQuestError
 from .activations import Activations, RowShape, count_activations
 from .anatomy import anatomy_of
 from .distributed import any_rank

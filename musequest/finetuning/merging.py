@@ -17,11 +17,11 @@ import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from ..core.errors import LOGGER, MuseQuestError
+from ..core.files import check_digests, digests_of, hold, read_remade, write_json
+from ..core.home import run_dir
+from ..core.settings import Profile, load_approach, load_profile
 from ..creation.dataset import load_split
-from ..errors import LOGGER, MuseQuestError
-from ..files import check_digests, digests_of, hold, read_remade, write_json
-from ..home import run_dir
-from ..settings import Profile, load_approach, load_profile
 from .checkpoints import RunFolder, check_room, move_into_place
 from .collator import DocentCollator
 from .generation import generate

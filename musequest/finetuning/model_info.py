@@ -10,8 +10,8 @@ import pandas as pd
 from torch import nn
 from transformers import ProcessorMixin
 
-from ..files import write_text
-from ..settings import PARTS
+from ..core.files import write_text
+from ..core.settings import PARTS
 from .anatomy import anatomy_of, inner
 from .processors import SPLITTING
 from .splitting import Plan

@@ -24,12 +24,12 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from ..errors import MuseQuestError
-from ..files import digests_of, read_json, write_json
-from ..home import collection_dir, run_dir
-from ..hub import of_base_model, of_run
-from ..keys import read_yaml
-from ..settings import Approach, Profile, load_approach
+from ..core.errors import MuseQuestError
+from ..core.files import digests_of, read_json, write_json
+from ..core.home import collection_dir, run_dir
+from ..core.hub import of_base_model, of_run
+from ..core.keys import read_yaml
+from ..core.settings import Approach, Profile, load_approach
 from .anatomy import anatomy_of
 from .processors import load_processor as load_processor  # a model's, and read with it
 from .records import check_base_files, finished_record

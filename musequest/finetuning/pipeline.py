@@ -26,10 +26,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ..errors import MuseQuestError
-from ..files import write_json
-from ..hub import of_base_model
-from ..settings import Profile
+from ..core.errors import MuseQuestError
+from ..core.files import write_json
+from ..core.hub import of_base_model
+from ..core.settings import Profile
 from .anatomy import anatomy_of
 from .collator import IGNORED
 from .distributed import all_gather, barrier, rank

@@ -21,10 +21,10 @@ import psutil
 from huggingface_hub import constants as hub
 from transformers import PreTrainedModel
 
+from ..core.errors import MuseQuestError
+from ..core.home import home, run_dir
+from ..core.settings import Profile, approach_names, load_approach, load_profile
 from ..creation.dataset import split_path
-from ..errors import MuseQuestError
-from ..home import home, run_dir
-from ..settings import Profile, approach_names, load_approach, load_profile
 from .activations import Activations, empty_model
 from .checkpoints import Written, free_gib
 from .forecast import Forecast, Rows, Setting, Size, constants, forecast, seconds_at_peak

@@ -15,10 +15,10 @@ from transformers import PROCESSOR_MAPPING, AutoConfig, AutoProcessor, Processor
 from transformers.models.auto.processing_auto import processor_class_from_name
 from transformers.utils import cached_file
 
-from ..errors import MuseQuestError
-from ..files import read_json
-from ..hub import of_base_model
-from ..settings import Profile
+from ..core.errors import MuseQuestError
+from ..core.files import read_json
+from ..core.hub import of_base_model
+from ..core.settings import Profile
 
 VIDEO = "video_processor"
 # Files that may name the processor's class, and those with its video part, with its key there.

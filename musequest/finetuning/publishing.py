@@ -15,8 +15,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
-from ..errors import MuseQuestError
-from ..files import (
+from ..core.errors import MuseQuestError
+from ..core.files import (
     check_digests,
     file_digest,
     hold,
@@ -25,10 +25,10 @@ from ..files import (
     read_remade,
     write_text,
 )
-from ..home import check_hub, results_dir, run_dir
-from ..hub import fill_card, hub_api
-from ..settings import Profile, load_approach, load_profile
-from ..tables import read_table
+from ..core.home import check_hub, results_dir, run_dir
+from ..core.hub import fill_card, hub_api
+from ..core.settings import Profile, load_approach, load_profile
+from ..core.tables import read_table
 from .generation import generation_config
 from .merging import AGREEMENT, MERGED
 from .model_info import NAME as MODEL_INFO

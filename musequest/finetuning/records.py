@@ -17,11 +17,11 @@ from typing import Any
 
 import psutil
 
-from ..errors import MuseQuestError
-from ..files import check_digests, read_json, read_remade, write_json
-from ..home import root, run_dir
-from ..json_shapes import FinishedRun
-from ..settings import Profile, approach_names
+from ..core.errors import MuseQuestError
+from ..core.files import check_digests, read_json, read_remade, write_json
+from ..core.home import root, run_dir
+from ..core.json_shapes import FinishedRun
+from ..core.settings import Profile, approach_names
 from .distributed import local_world_size, rank
 from .trackers import TRACKER_SETTINGS
 

@@ -21,11 +21,11 @@ from PIL import Image
 from transformers import PretrainedConfig, TrainingArguments, get_scheduler
 from transformers.utils import is_torch_tf32_available
 
+from ..core.errors import MuseQuestError
+from ..core.keys import keys_of
+from ..core.settings import Approach, Profile, suited, training_settings
+from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
-from ..errors import MuseQuestError
-from ..keys import keys_of
-from ..settings import Approach, Profile, suited, training_settings
-from ..training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from .activations import RowShape
 from .anatomy import patch_size_of
 from .collator import DocentCollator

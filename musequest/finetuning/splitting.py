@@ -23,8 +23,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..errors import MuseQuestError
-from ..settings import Approach, Profile, load_approach, load_profile, training_settings
+from ..core.errors import MuseQuestError
+from ..core.settings import Approach, Profile, load_approach, load_profile, training_settings
 from .activations import Activations, RowShape, count_activations, empty_model
 from .anatomy import anatomy_of, patch_size_of
 from .distributed import world_size

@@ -40,10 +40,10 @@ from transformers import (
 from transformers.trainer import FSDP_MODEL_NAME
 from transformers.utils import logging as transformers_logging
 
+from ..core.errors import MuseQuestError
+from ..core.settings import STRATEGIES, Approach
+from ..core.training_arguments import FIXED
 from ..creation.dataset import load_split
-from ..errors import MuseQuestError
-from ..settings import STRATEGIES, Approach
-from ..training_arguments import FIXED
 from .activations import empty_model
 from .anatomy import layer_classes
 from .callbacks import Clock, ShowProgress, StopOnUnlearned

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MuseQuestError
+from ..core.errors import MuseQuestError
 from .distributed import rank
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from ..core.errors import MuseQuestError
 from ..creation.dataset import load_split
-from ..errors import MuseQuestError
 from .anatomy import anatomy_of, inner
 from .callbacks import broken, rows_learning
 from .collator import IGNORED, DocentCollator, EpochOrder, ignore_signals

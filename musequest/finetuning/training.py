@@ -16,11 +16,11 @@ from typing import Any
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerState
 
+from ..core.errors import MuseQuestError, chain
+from ..core.files import clear_temporaries, digests_of, hold
+from ..core.home import run_dir
+from ..core.settings import Profile, load_approach, load_profile
 from ..creation.review import check_learned
-from ..errors import MuseQuestError, chain
-from ..files import clear_temporaries, digests_of, hold
-from ..home import run_dir
-from ..settings import Profile, load_approach, load_profile
 from .activations import empty_model
 from .callbacks import MemoryStats, StopOnSignal
 from .checkpoints import RunFolder, free_gib, is_full

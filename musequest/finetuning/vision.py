@@ -39,8 +39,8 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ..errors import LOGGER
-from ..files import clear_temporaries, temporary_name
+from ..core.errors import LOGGER
+from ..core.files import clear_temporaries, temporary_name
 from .anatomy import anatomy_of, inner
 from .distributed import all_gather
 from .records import GIB

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MuseQuestError
+from ..core.errors import MuseQuestError
 from .web import Refused
 
 if TYPE_CHECKING:

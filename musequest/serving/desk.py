@@ -25,15 +25,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from typing_extensions import TypedDict
 
+from ..core.errors import MuseQuestError
+from ..core.files import parse_json
+from ..core.home import collection_dir
+from ..core.json_shapes import DecisionLine
+from ..core.tables import read_table
 from ..creation.exhibits import SENSITIVE, Exhibit, load_exhibits
 from ..creation.flags import KINDS, Flag, SensitiveWords, flags_of, sensitive_words
 from ..creation.review import Conflict, Decision, Review, decide, read_review, text_digest
 from ..creation.split import SLOTS
-from ..errors import MuseQuestError
-from ..files import parse_json
-from ..home import collection_dir
-from ..json_shapes import DecisionLine
-from ..tables import read_table
 from . import web
 from .sources import Entry
 

@@ -20,14 +20,14 @@ from typing import Any
 
 from PIL import Image
 
+from ..core.errors import LOGGER, MuseQuestError
+from ..core.languages import ENGLISH, IN_SIGNS
+from ..core.predictions import OnWords, System
+from ..core.settings import Profile
 from ..creation.exhibits import Exhibit, load_exhibits
 from ..creation.review import withheld
 from ..creation.texts import split_sentences
-from ..errors import LOGGER, MuseQuestError
 from ..finetuning.records import check_ready
-from ..languages import ENGLISH, IN_SIGNS
-from ..predictions import OnWords, System
-from ..settings import Profile
 from ..systems.answering import open_local, question_row, spoken
 from ..systems.gate import Gate, Recognition, open_gate
 from .sources import Entry, Sentence

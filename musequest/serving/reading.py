@@ -17,8 +17,8 @@ from typing import Any
 
 import snowballstemmer
 
-from ..evaluation import claims
-from ..languages import ENGLISH, is_unparted, language_name
+from ..core.languages import ENGLISH, is_unparted, language_name
+from ..text import claims
 from ..text.facts import FUNCTION_WORDS, WORD, fold, forms_of
 from ..text.numbers import find_numbers
 from ..text.quantities import UNITS, Number

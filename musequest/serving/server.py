@@ -36,16 +36,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from typing_extensions import TypedDict
 
+from ..core.errors import MuseQuestError
+from ..core.files import parse_json
+from ..core.home import collection_dir
+from ..core.photos import prepared_photo
+from ..core.settings import Profile
+from ..core.tables import read_table
 from ..creation.exhibits import Exhibit, load_exhibits
 from ..creation.review import withheld
 from ..creation.texts import flaw_of
-from ..errors import MuseQuestError
-from ..files import parse_json
-from ..home import collection_dir
-from ..photos import prepared_photo
-from ..settings import Profile
 from ..systems.answering import LABEL, LONGEST_QUESTION, QUESTION
-from ..tables import read_table
 from .batching import Batcher, State
 from .web import MOST_BYTES, Refused, page, run, site
 

@@ -21,10 +21,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..core.languages import ENGLISH
 from ..creation.exhibits import Exhibit
 from ..creation.texts import is_blank, split_sentences
-from ..evaluation import claims
-from ..languages import ENGLISH
+from ..text import claims
 from ..text.encoder import load_encoder
 from ..text.facts import FUNCTION_WORDS, check_names, fold, forms_of
 from .reading import EVENT_OF, deeds, read

@@ -38,7 +38,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from ..errors import MuseQuestError
+from ..core.errors import MuseQuestError
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -16,14 +16,14 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from ..core.errors import LOGGER, MuseQuestError
+from ..core.home import run_dir
+from ..core.photos import prepared_photo
+from ..core.predictions import OnWords, Rows, System, answers_of
+from ..core.settings import Profile, load_profile
 from ..creation.dataset import messages
 from ..creation.split import exhibit_rows
 from ..creation.texts import flaw_of
-from ..errors import LOGGER, MuseQuestError
-from ..home import run_dir
-from ..photos import prepared_photo
-from ..predictions import OnWords, Rows, System, answers_of
-from ..settings import Profile, load_profile
 from .conditions import CONDITIONS, asked_under, rows_under
 from .registry import check_name, finished_runs, ordered, runs_dir
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ..core.errors import MuseQuestError
+from ..core.home import root
+from ..core.photos import open_photo
+from ..core.settings import Profile
 from ..creation.dataset import messages
 from ..creation.split import dialog_of
-from ..errors import MuseQuestError
-from ..home import root
-from ..photos import open_photo
-from ..settings import Profile
 from .registry import ABLATIONS, OUTSIDERS
 
 if TYPE_CHECKING:

@@ -32,14 +32,14 @@ from PIL import Image
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
+from ..core.errors import MuseQuestError
+from ..core.files import hold, read_remade, write_json
+from ..core.home import run_dir
+from ..core.json_shapes import Calibration, Verdicts
+from ..core.settings import Profile
 from ..creation.review import withheld
 from ..creation.split import STRANGER, exhibit_rows, load_split
-from ..errors import MuseQuestError
-from ..files import hold, read_remade, write_json
 from ..finetuning.vision import unkept
-from ..home import run_dir
-from ..json_shapes import Calibration, Verdicts
-from ..settings import Profile
 from .conditions import OUTSIDERS, asked_under, rows_under
 from .retrieval import Retrieval, photo_features
 

@@ -21,6 +21,10 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 from tqdm import tqdm
 
+from ..core.errors import BAD_SHARE_LIMIT, MuseQuestError
+from ..core.home import collection_dir
+from ..core.predictions import Rows, System
+from ..core.settings import Profile
 from ..creation.dataset import fingerprint
 from ..creation.dialogs import WriterStopped, sha256_of
 from ..creation.hosted.ledger import Ledger
@@ -29,10 +33,6 @@ from ..creation.hosted.requests import Estimate, Request, count_tokens, price_of
 from ..creation.hosted.server import ServerConfig, address_of, key_of
 from ..creation.hosted.session import Session
 from ..creation.split import given
-from ..errors import BAD_SHARE_LIMIT, MuseQuestError
-from ..home import collection_dir
-from ..predictions import Rows, System
-from ..settings import Profile
 
 ANSWER = "answer"  # the form by which the ledger tells these requests from a writer's
 PHOTO_EDGE = 768  # px; OpenAI scales a photo's shorter edge down to this

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from colorsys import hls_to_rgb
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..errors import MuseQuestError
-from ..files import file_digest, read_json
-from ..home import collection_dir, home, plain_name
-from ..predictions import System, vouched
-from ..settings import Profile, load_approach
+from ..core.errors import MuseQuestError
+from ..core.files import file_digest, read_json
+from ..core.home import collection_dir, home, plain_name
+from ..core.predictions import System, vouched
+from ..core.settings import Profile, load_approach, seed_profile
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,6 @@ def find_answers(
         )
     more, without = _find_seeds(profile, [*found], fingerprint, seeds)
     return found | more, left_out + without
-
-
-def seed_profile(profile: Profile, seed: int) -> Profile:
-    """The profile whose runs are those of another seed: runs/<profile>__seed<n>/<approach>/."""
-    return replace(profile, name=f"{profile.name}__seed{seed}")
 
 
 def seed_profiles(profile: Profile, approach: str, count: int) -> list[Profile]:

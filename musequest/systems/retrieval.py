@@ -33,17 +33,17 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
+from ..core.errors import MuseQuestError
+from ..core.files import file_digest, write_whole
+from ..core.home import collection_dir, run_dir
+from ..core.predictions import Rows
 from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
 from ..creation.review import withheld
 from ..creation.split import dialog_of, exhibit_rows
 from ..creation.texts import as_data, split_sentences
-from ..errors import MuseQuestError
-from ..files import file_digest, write_whole
 from ..finetuning.collator import PHOTO_MASK, DocentCollator
 from ..finetuning.generation import ModelSystem, batches, find_problems, generate, given
-from ..home import collection_dir, run_dir
-from ..predictions import Rows
 from ..text import encoder as encoders
 
 AT_ONCE = 8  # photos that go through the vision tower where nobody says how many

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from ..errors import MuseQuestError
-from ..files import check_digests
+from ..core.errors import MuseQuestError
+from ..core.files import check_digests
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -11,7 +11,7 @@ from spellchecker import SpellChecker
 
 from musequest.book.notebooks import WALK
 from musequest.book.readme_tables import readmes
-from musequest.home import root
+from musequest.core.home import root
 
 GUIDES = [
     path

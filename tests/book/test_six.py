@@ -10,10 +10,10 @@ from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.book import comparison_tables, notebooks
-from musequest.errors import MuseQuestError
-from musequest.files import read_json, write_json
-from musequest.home import root
-from musequest.settings import approach_names, load_approach
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_json
+from musequest.core.home import root
+from musequest.core.settings import approach_names, load_approach
 
 APPROACHES = approach_names()
 

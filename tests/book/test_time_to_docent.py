@@ -8,11 +8,11 @@ from tiny_dialogs import write_dataset, write_profile
 
 from musequest.book import readme_tables
 from musequest.book.demo_record import DemoRecord, time_to_docent
-from musequest.files import write_json
-from musequest.home import root
-from musequest.settings import load_profile
+from musequest.core.files import write_json
+from musequest.core.home import root
+from musequest.core.settings import load_profile
+from musequest.core.tables import write_table
 from musequest.systems.conditions import outsider_rows
-from musequest.tables import write_table
 
 MACHINE = {"cpu_cores": 2, "threads": 2, "memory_gib": 23.5, "gpus": []}
 

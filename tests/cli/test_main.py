@@ -11,7 +11,7 @@ import pytest
 from tiny_dialogs import write_dataset
 
 from musequest.__main__ import main
-from musequest.home import root
+from musequest.core.home import root
 
 
 def test_the_commands_of_stage_one_walk_from_folder_to_dataset(

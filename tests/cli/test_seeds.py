@@ -7,7 +7,7 @@ import pytest
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.__main__ import main
-from musequest.files import read_json
+from musequest.core.files import read_json
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from hosted import run, write_exhibits
 from openai_server import OpenAIServer
 
+from musequest.core.errors import LOGGER, MuseQuestError, hidden, hidden_text, unsafe_way
 from musequest.creation.hosted import HostedWriter
 from musequest.creation.hosted.ledger import Ledger
 from musequest.creation.hosted.server import key_of
 from musequest.creation.smithsonian import Smithsonian
-from musequest.errors import LOGGER, MuseQuestError, hidden, hidden_text, unsafe_way
 
 KEY = "sk-ab$cd/very+secret"
 

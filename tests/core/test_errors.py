@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from sweeping import MOUNTS, Disk, in_child
 
-from musequest.errors import MuseQuestError, leave_out, sentence_of, sentence_of_text
-from musequest.files import write_whole
+from musequest.core.errors import MuseQuestError, leave_out, sentence_of, sentence_of_text
+from musequest.core.files import write_whole
 
 FULL = Path("/dev/full")  # takes nothing; opened only, since a rename would replace it
 needs_mount = pytest.mark.skipif(not MOUNTS, reason="no disk can be mounted here")
@@ -97,7 +97,10 @@ def test_the_file_that_was_being_written_is_named(write, full, tmp_path: Path):
 
 @needs_full
 def test_output_that_nobody_takes_is_a_sentence(tmp_path: Path):
-    code = "from musequest.cli import exit_code; exit(exit_code(lambda: print('x' * 99)))"
+    code = (
+        "from musequest.core.command_line import exit_code\n"
+        "exit(exit_code(lambda: print('x' * 99)))"
+    )
     command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-c", code]
     with FULL.open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)

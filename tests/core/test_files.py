@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from musequest.errors import MuseQuestError
-from musequest.files import (
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import (
     clear_temporaries,
     read_json,
     read_remade,
@@ -14,7 +14,7 @@ from musequest.files import (
     write_text,
     write_whole,
 )
-from musequest.json_shapes import SHAPES
+from musequest.core.json_shapes import SHAPES
 
 
 def test_a_written_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from musequest import home as places
-from musequest.errors import MuseQuestError
+from musequest.core import home as places
+from musequest.core.errors import MuseQuestError
 
 
 def test_root_holds_the_profiles():

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from forked import can_mount
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import HELD, hold
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import audit, build_dataset
 from musequest.creation.dialogs import synthesize
@@ -16,14 +18,12 @@ from musequest.creation.imported import collect_dataset
 from musequest.creation.museums import collect_museum
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.publishing import push_to_hub
-from musequest.errors import MuseQuestError
-from musequest.files import HELD, hold
 
 HOLD = """
 import subprocess, sys
 from pathlib import Path
-from musequest.errors import MuseQuestError
-from musequest.files import hold
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import hold
 try:
     with hold(Path(sys.argv[1])):
         if len(sys.argv) > 2:

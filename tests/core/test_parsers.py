@@ -12,15 +12,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_json
+from musequest.core.keys import read_yaml
+from musequest.core.settings import Profile, load_profile, profile_keys
+from musequest.core.tables import SCHEMAS
 from musequest.creation.exhibit_lists import read_csv, read_list
 from musequest.creation.exhibits import read_folder
 from musequest.creation.hosted.ledger import Ledger
-from musequest.errors import MuseQuestError
 from musequest.evaluation.answer_files import read_answers
-from musequest.files import read_json, write_json
-from musequest.keys import read_yaml
-from musequest.settings import Profile, load_profile, profile_keys
-from musequest.tables import SCHEMAS
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 ANYTHING = st.recursive(

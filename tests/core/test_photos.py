@@ -10,10 +10,10 @@ import pytest
 from conftest import draw_photo
 from PIL import Image, ImageCms
 
-from musequest import photos
-from musequest.errors import MuseQuestError
-from musequest.home import root
-from musequest.photos import likeness, open_photo, read_photo, same_photo, save_photo
+from musequest.core import photos
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.photos import likeness, open_photo, read_photo, same_photo, save_photo
 
 # Four plain quarters, 40 x 30 px: red, green / blue, grey.
 COLOURS = [[(200, 30, 30), (30, 160, 60)], [(40, 60, 200), (128, 128, 128)]]
@@ -202,4 +202,4 @@ def test_no_other_module_opens_an_image():
     own = root() / "musequest"
     opening = re.compile(r"\bImage\.open\(|\bimread\(|\bImageFile\b|\bload_img\(")
     modules = {path for path in own.rglob("*.py") if opening.search(path.read_text())}
-    assert modules == {own / "photos.py"}
+    assert modules == {own / "core/photos.py"}

@@ -8,11 +8,11 @@ from accelerate import FullyShardedDataParallelPlugin
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig
 
-from musequest import settings
+from musequest.core import settings
+from musequest.core.errors import MuseQuestError
+from musequest.core.keys import keys_in_source, keys_of
+from musequest.core.settings import load_approach, load_profile, suited, training_settings
 from musequest.creation.museums import MUSEUMS
-from musequest.errors import MuseQuestError
-from musequest.keys import keys_in_source, keys_of
-from musequest.settings import load_approach, load_profile, suited, training_settings
 
 NEEDED = "base_model: a\ncollection: c\nimage_size: 64\n"
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from musequest.errors import MuseQuestError
-from musequest.tables import SCHEMAS, iterate_table, read_table, write_table
+from musequest.core.errors import MuseQuestError
+from musequest.core.tables import SCHEMAS, iterate_table, read_table, write_table
 
 ROW = {
     "data_id": "bowl-00",

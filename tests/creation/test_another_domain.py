@@ -5,6 +5,7 @@ import yaml
 from PIL import Image, ImageChops
 
 from assets.workshop.bearing_rings import FLAWS, FOLDER, PHOTOS, photo
+from musequest.core.settings import load_profile
 from musequest.creation import (
     audit,
     augment,
@@ -15,7 +16,6 @@ from musequest.creation import (
 )
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.finetuning import infer, train
-from musequest.settings import load_profile
 
 
 def test_a_folder_of_flaws_becomes_a_docent_tested_on_rings_it_never_saw(

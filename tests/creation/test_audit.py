@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.tables import read_table, write_table
 from musequest.creation.dataset import audit, build_dataset, fingerprint, split_path
-from musequest.errors import MuseQuestError
-from musequest.tables import read_table, write_table
 
 
 @pytest.fixture

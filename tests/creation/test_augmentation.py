@@ -13,12 +13,12 @@ import pytest
 from forked import in_child
 from PIL import Image
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.tables import read_table, write_table
 from musequest.creation import augmentation
 from musequest.creation.augmentation import augment, pipeline
 from musequest.creation.exhibits import collect_folder
 from musequest.creation.split import assign
-from musequest.errors import MuseQuestError
-from musequest.tables import read_table, write_table
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from batch_server import BatchServer
 from hosted import NAMES, write_exhibits
 from hosted import run as run_one_by_one
 
+from musequest.core.errors import MuseQuestError
 from musequest.creation.dialogs import synthesize
 from musequest.creation.hosted import BatchWriter
 from musequest.creation.hosted.ledger import Ledger
-from musequest.errors import MuseQuestError
 
 
 @pytest.fixture

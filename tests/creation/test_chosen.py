@@ -8,12 +8,12 @@ from hosted import run, write_exhibits
 from museum_server import artwork, running
 from openai_server import OpenAIServer
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.settings import load_profile
 from musequest.creation.hosted import BatchWriter, HostedWriter
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.stage import collect, cost_of, sample, within_reach, writer_of
-from musequest.errors import MuseQuestError
-from musequest.home import root
-from musequest.settings import load_profile
 from musequest.systems import outsiders_folder
 
 POCKET = load_profile("pocket")

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.tables import SCHEMAS, read_table, write_table
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import (
     audit,
@@ -24,8 +26,6 @@ from musequest.creation.dataset import (
 from musequest.creation.dialogs import synthesize
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.split import SPLITS
-from musequest.errors import MuseQuestError
-from musequest.tables import SCHEMAS, read_table, write_table
 
 
 @pytest.fixture

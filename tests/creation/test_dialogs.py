@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from musequest.core.errors import MuseQuestError
 from musequest.creation.dialogs import TEMPERATURES, Pair, Writer, sha256_of, synthesize
 from musequest.creation.exhibits import Exhibit, collect_folder
 from musequest.creation.offline_writer import OfflineWriter
-from musequest.errors import MuseQuestError
 
 LONG = " ".join(["word"] * 50)
 

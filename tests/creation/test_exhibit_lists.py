@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from musequest.core.errors import MuseQuestError
 from musequest.creation.exhibits import collect_folder, load_exhibits, read_folder
-from musequest.errors import MuseQuestError
 
 
 def as_parquet(museum: Path) -> Path:

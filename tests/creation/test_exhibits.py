@@ -17,9 +17,9 @@ from conftest import draw_photo
 from folder_museum import read_rows, write_rows
 from PIL import Image
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
 from musequest.creation.exhibits import collect_folder, load_exhibits, read_folder
-from musequest.errors import MuseQuestError
-from musequest.home import root
 
 
 def changed(museum: Path, number: int, **cells: str) -> Path:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from musequest.core.errors import MuseQuestError
 from musequest.creation.exhibits import Exhibit, collect_folder
 from musequest.creation.flags import KINDS, flags_of, sensitive_words
-from musequest.errors import MuseQuestError
 
 TEXT = (
     "The Sela Bowl was thrown by Tomas Reke in Sela in 1741. It is 23 cm high and made of clay. It "

@@ -13,8 +13,8 @@ from hosted import run, write_exhibits
 from killed import Custody, kill, paid_in
 from openai_server import OpenAIServer
 
+from musequest.core.tables import read_table, write_table
 from musequest.creation.hosted.ledger import Ledger
-from musequest.tables import read_table, write_table
 
 CONCURRENCY = 3
 

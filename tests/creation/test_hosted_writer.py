@@ -8,13 +8,13 @@ import pytest
 from hosted import run, write_exhibits
 from openai_server import OpenAIServer, choice
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.tables import read_table, write_table
 from musequest.creation.dialogs import TEMPERATURES
 from musequest.creation.exhibits import load_exhibits
 from musequest.creation.hosted import BatchWriter, HostedWriter, expected_cost
 from musequest.creation.hosted.ledger import Ledger, paid_usd_of
 from musequest.creation.hosted.requests import FORMS
-from musequest.errors import MuseQuestError
-from musequest.tables import read_table, write_table
 
 
 @pytest.fixture

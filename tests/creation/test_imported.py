@@ -16,11 +16,11 @@ from conftest import draw_photo
 from PIL import Image
 
 from musequest.__main__ import main
+from musequest.core.errors import MuseQuestError
+from musequest.core.tables import read_table
 from musequest.creation import imported
 from musequest.creation.dataset import audit, fingerprint, load_split, messages, split_path
 from musequest.creation.imported import collect_dataset
-from musequest.errors import MuseQuestError
-from musequest.tables import read_table
 
 NO_QUESTION = messages("What?", "A bowl.").replace(', "text": "What?"', "")
 HALF_A_SIGN = messages("What?", "A bowl.").replace("bowl", r"\ud800")

@@ -8,6 +8,10 @@ import pytest
 import yaml
 from folder_museum import ABROAD, read_rows, write_rows
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.languages import checked_language, count_words
+from musequest.core.settings import load_profile
+from musequest.core.tables import read_table
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import build_dataset, split_path
 from musequest.creation.dialogs import synthesize
@@ -16,10 +20,6 @@ from musequest.creation.hosted.requests import base_prompt
 from musequest.creation.offline_writer import PHRASES, OfflineWriter
 from musequest.creation.stage import collect
 from musequest.creation.texts import names_title, split_sentences
-from musequest.errors import MuseQuestError
-from musequest.languages import checked_language, count_words
-from musequest.settings import load_profile
-from musequest.tables import read_table
 
 NAMES = {"de": "German", "ja": "Japanese"}
 

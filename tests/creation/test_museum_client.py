@@ -13,11 +13,11 @@ import pytest
 from museum_server import MuseumServer, bomb, running
 from PIL import Image
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.photos import open_photo
 from musequest.creation import museum_client, museum_http
 from musequest.creation.museum_client import MuseumClient
 from musequest.creation.museum_http import NotFound, Refused, Unanswered
-from musequest.errors import MuseQuestError
-from musequest.photos import open_photo
 
 REQUEST = httpx.Request("GET", "https://example.org/")
 SECRET = {"api_key": "a-very-secret-key"}

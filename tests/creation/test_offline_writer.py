@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from folder_museum import ABROAD
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.languages import count_words
 from musequest.creation.dialogs import TEMPERATURES, flaw_of_pair
 from musequest.creation.exhibits import Exhibit
 from musequest.creation.offline_writer import (
@@ -22,9 +25,6 @@ from musequest.creation.offline_writer import (
     describe,
 )
 from musequest.creation.texts import shortened, split_sentences, told_sentences
-from musequest.errors import MuseQuestError
-from musequest.home import root
-from musequest.languages import count_words
 
 TITLE = "The Sparrow Jar of Imla"
 FACTS = {

@@ -7,14 +7,14 @@ import pytest
 from hub_server import HubServer
 
 from musequest.__main__ import main
+from musequest.core.errors import MuseQuestError
+from musequest.core.hub import hub_api
 from musequest.creation.augmentation import augment
 from musequest.creation.dataset import audit, build_dataset
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import collect_folder
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.publishing import push_to_hub
-from musequest.errors import MuseQuestError
-from musequest.hub import hub_api
 
 NAME = "ours/museum"
 

@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 
 from musequest.__main__ import main
+from musequest.core.errors import MuseQuestError
+from musequest.core.settings import Profile
+from musequest.core.tables import read_table
 from musequest.creation import review as reviewed
 from musequest.creation.dataset import audit, build_dataset, fingerprint, split_path
 from musequest.creation.dialogs import synthesize
@@ -26,9 +29,6 @@ from musequest.creation.review import (
     text_digest,
     withheld,
 )
-from musequest.errors import MuseQuestError
-from musequest.settings import Profile
-from musequest.tables import read_table
 
 STRICT = Profile("strict", "", "t", 64, require_review=True)
 BOWL, CASKET = "the-sela-bowl", "the-orme-casket"

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.settings import load_profile
+from musequest.core.tables import read_table
 from musequest.creation.dataset import audit, build_dataset, fingerprint, load_split, split_table
 from musequest.creation.imported import collect_dataset
 from musequest.creation.split import SPLITS, STRANGER, split_path
 from musequest.creation.strangers import WORDINGS, dialogs_table
-from musequest.errors import MuseQuestError
 from musequest.evaluation.metrics import REFUSAL
-from musequest.settings import load_profile
-from musequest.tables import read_table
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.settings import Profile
 from musequest.evaluation import base_model
 from musequest.evaluation.base_model import BaseModel, count_parameters
 from musequest.finetuning.models import load_model, load_processor
-from musequest.settings import Profile
 
 
 @pytest.fixture

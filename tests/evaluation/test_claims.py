@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from musequest.core.home import root
 from musequest.creation.museum_records import details_text
 from musequest.creation.offline_writer import compose
-from musequest.evaluation.claims import check_claims, facts_of
-from musequest.home import root
+from musequest.text.claims import check_claims, facts_of
 
 CATALOGUE = Path(__file__).with_name("catalogue_claims.txt")
 FACTS = {"maker": "Ilse Varn", "date": "1742", "material": "oak and iron", "measures": "47 cm high"}

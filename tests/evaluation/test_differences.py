@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
 from musequest.evaluation.differences import compare, looking, margins_of, sentence, summarize
 from musequest.evaluation.figures import fact_bars
 from musequest.evaluation.metrics import metrics_of

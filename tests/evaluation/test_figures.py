@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scored_museum import answered_museum, make_metrics
 
+from musequest.core.files import write_json
 from musequest.evaluation.drawing import TALLEST_PX, Picture
 from musequest.evaluation.figures import (
     fact_bars,
@@ -32,7 +33,6 @@ from musequest.evaluation.results import (
     published_costs,
     rent_usd,
 )
-from musequest.files import write_json
 from musequest.systems.registry import SYSTEMS, ordered, system
 
 

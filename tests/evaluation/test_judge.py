@@ -11,11 +11,11 @@ from openai_server import OpenAIServer
 from scored_museum import answered_museum
 from test_raters import labels_of
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.settings import Profile
 from musequest.evaluation.judge import judge, verdict_in
 from musequest.evaluation.raters import ERRORS, annotate, read_labels
 from musequest.evaluation.scoring import evaluate
-from musequest.settings import Profile
 
 NO = dict.fromkeys(ERRORS, "no")
 ROWS = 6

@@ -10,12 +10,12 @@ import pytest
 from browser import CHROMIUM, browser
 from scored_museum import answered_museum
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.settings import Profile
+from musequest.core.tables import read_table, write_table
 from musequest.evaluation.raters import ERRORS, annotate, kappa, read_labels
 from musequest.evaluation.scoring import evaluate
-from musequest.files import read_json
-from musequest.settings import Profile
-from musequest.tables import read_table, write_table
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import pytest
 from browser import CHROMIUM, Browser, browser
 from scored_museum import answered_museum, make_exhibit, reported
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_json
+from musequest.core.settings import Profile
+from musequest.core.tables import read_table, write_table
 from musequest.evaluation.report import build_report, segments
 from musequest.evaluation.scoring import evaluate
-from musequest.files import read_json, write_json
-from musequest.settings import Profile
-from musequest.tables import read_table, write_table
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 

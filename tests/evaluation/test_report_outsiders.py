@@ -9,10 +9,10 @@ import pytest
 from browser import CHROMIUM, browser
 from scored_museum import answer_outsiders, answered_museum, reported
 
-from musequest.files import read_json, write_json
-from musequest.settings import Profile
+from musequest.core.files import read_json, write_json
+from musequest.core.settings import Profile
+from musequest.core.tables import read_table, write_table
 from musequest.systems.registry import exhibits_path
-from musequest.tables import read_table, write_table
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 

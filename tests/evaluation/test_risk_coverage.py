@@ -6,6 +6,7 @@ import pytest
 from scored_museum import answer_outsiders, answered_museum
 from tiny_dialogs import write_dataset, write_profile
 
+from musequest.core.tables import read_table, write_table
 from musequest.evaluation.alt_texts import figures_in_words
 from musequest.evaluation.report import build_report
 from musequest.evaluation.report_tables import gate_frame
@@ -20,7 +21,6 @@ from musequest.evaluation.risk_coverage import (
 )
 from musequest.evaluation.scoring import evaluate
 from musequest.systems import answer, open_gate
-from musequest.tables import read_table, write_table
 
 
 def test_the_surest_answers_are_given_first():

@@ -17,15 +17,15 @@ import pytest
 from scored_museum import answered_museum, make_exhibit, write_exhibits, write_predictions
 
 from musequest.__main__ import main
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_json
+from musequest.core.tables import read_table, write_table
 from musequest.evaluation.answers import LONGEST_ANSWER
 from musequest.evaluation.metrics import METRICS
 from musequest.evaluation.report import build_report
 from musequest.evaluation.results import load_results
 from musequest.evaluation.scoring import evaluate, score
-from musequest.files import read_json, write_json
 from musequest.systems.registry import CONTROLS
-from musequest.tables import read_table, write_table
 from musequest.text.encoder import Encoder
 
 

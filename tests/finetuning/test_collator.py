@@ -10,7 +10,9 @@ from tiny_dialogs import dialog, sample, write_profile
 from tiny_family import save_tiny_relative
 from transformers import AutoProcessor
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.settings import load_approach
 from musequest.finetuning.collator import (
     IGNORED,
     DocentCollator,
@@ -21,8 +23,6 @@ from musequest.finetuning.collator import (
 )
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.trainer import predicting, smooth_labels
-from musequest.home import root
-from musequest.settings import load_approach
 
 REAL = root().parent / "shared" / "idefics2_processor"
 

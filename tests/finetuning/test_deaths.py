@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from sweeping import MOUNTS, Disk
 from tiny_dialogs import write_dataset, write_profile
 
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
 from musequest.finetuning import training
 from musequest.finetuning.training import train
 

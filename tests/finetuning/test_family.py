@@ -14,8 +14,9 @@ from tiny_dialogs import dialog, sample, write_dataset, write_profile
 from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
 from transformers import AutoModelForImageTextToText
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.settings import load_approach
 from musequest.creation.dataset import load_split
-from musequest.errors import MuseQuestError
 from musequest.finetuning import training
 from musequest.finetuning.anatomy import anatomy_of
 from musequest.finetuning.collator import IGNORED, DocentCollator
@@ -35,7 +36,6 @@ from musequest.finetuning.publishing import publish
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trainer import predicting, reference_loss
 from musequest.finetuning.training import train
-from musequest.settings import load_approach
 from musequest.systems.retrieval import BANDS, photo_features
 
 # Those that know one size of photos, and no tiles beside it.

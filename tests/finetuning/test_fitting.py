@@ -12,8 +12,11 @@ from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_dataset, write_profile
 from torch.utils._pytree import tree_leaves
 
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.home import root
+from musequest.core.settings import Profile, load_approach
+from musequest.core.tables import read_table
 from musequest.finetuning import memory as memory_module
 from musequest.finetuning import strategies
 from musequest.finetuning.activations import RowShape, empty_model
@@ -25,9 +28,6 @@ from musequest.finetuning.records import USABLE, available_bytes
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import split
 from musequest.finetuning.training import explained, train
-from musequest.home import root
-from musequest.settings import Profile, load_approach
-from musequest.tables import read_table
 
 RUN = Path("runs/tiny/lora")
 REAL = root().parent / "shared" / "idefics2_processor"

@@ -11,8 +11,10 @@ from peft import PeftModel
 from tiny_dialogs import COLOURS, sample, write_dataset, write_profile
 from transformers import PreTrainedModel
 
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.settings import load_approach
+from musequest.core.tables import read_table
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import (
@@ -24,9 +26,7 @@ from musequest.finetuning.generation import (
 )
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
 from musequest.finetuning.training import train
-from musequest.settings import load_approach
 from musequest.systems import answer
-from musequest.tables import read_table
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ from tiny_dialogs import write_dataset, write_profile
 from torch.distributed.distributed_c10d import _get_default_group
 
 from musequest.__main__ import main
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.home import root
+from musequest.core.settings import load_approach
+from musequest.core.tables import read_table
 from musequest.finetuning import distributed
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.training import train
-from musequest.home import root
-from musequest.settings import load_approach
-from musequest.tables import read_table
 
 FIVE_STEPS = {
     **{"num_train_epochs": 2, "eval_steps": 1, "seed": 1, "learning_rate": 0.01},

@@ -9,12 +9,12 @@ import torch
 from tiny_dialogs import sample, write_profile
 from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
 
+from musequest.core.settings import load_approach
 from musequest.finetuning import collator as collating
 from musequest.finetuning.collator import WORKERS, DocentCollator, loader_settings
 from musequest.finetuning.models import load_processor, vision_model
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import whole_model
-from musequest.settings import load_approach
 
 ROW = {"pixel_values": torch.empty(1, 3, 800, 800), "input_ids": torch.empty(400, dtype=torch.long)}
 GPU = torch.device("cuda")  # named, not used

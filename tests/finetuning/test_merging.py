@@ -9,8 +9,9 @@ from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_dataset, write_profile
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.settings import load_approach
 from musequest.finetuning import merging
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.merging import merge
@@ -22,7 +23,6 @@ from musequest.finetuning.models import (
     load_tuned,
 )
 from musequest.finetuning.training import train
-from musequest.settings import load_approach
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,9 @@ from transformers import (
     LlamaConfig,
 )
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.settings import load_approach
 from musequest.finetuning import processors
 from musequest.finetuning.anatomy import anatomy_of
 from musequest.finetuning.collator import DocentCollator
@@ -32,8 +34,6 @@ from musequest.finetuning.models import (
     load_processor,
     load_tuned,
 )
-from musequest.home import root
-from musequest.settings import load_approach
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from tiny_dialogs import write_dataset, write_profile
 from transformers import TrainerCallback
 
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
 from musequest.finetuning.callbacks import broken, rows_learning
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
 from musequest.finetuning.models import load_processor

@@ -10,8 +10,10 @@ from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 from transformers import AutoModelForImageTextToText, TrainerCallback
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.settings import load_approach, load_profile
 from musequest.creation.dataset import load_split
-from musequest.errors import MuseQuestError
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
@@ -21,8 +23,6 @@ from musequest.finetuning.optimizer import LEFT_OVER, MASTER_WEIGHTS, join, spli
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trainer import reference_loss
 from musequest.finetuning.training import train
-from musequest.home import root
-from musequest.settings import load_approach, load_profile
 
 # As in the published runs, but that the rate does not fall.
 TRIAL = {

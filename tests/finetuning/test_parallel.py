@@ -20,8 +20,11 @@ from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForImageTextToText, TrainingArguments
 
 from musequest.__main__ import main
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.settings import Approach, load_approach
+from musequest.core.tables import read_table
+from musequest.core.training_arguments import ARGUMENTS
 from musequest.finetuning import memory, strategies, training
 from musequest.finetuning.activations import empty_model
 from musequest.finetuning.checkpoints import RECORDS, RunFolder, written_by
@@ -30,9 +33,6 @@ from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import devices_here
 from musequest.finetuning.strategies import build_trainer, prepare, scale_learning_rate
 from musequest.finetuning.training import train
-from musequest.settings import Approach, load_approach
-from musequest.tables import read_table
-from musequest.training_arguments import ARGUMENTS
 
 # All that changes what is learned, none of it as it would be by itself.
 SETTINGS = {

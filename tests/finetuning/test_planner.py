@@ -12,7 +12,9 @@ from tiny_dialogs import write_dataset, write_profile
 from tiny_family import FAMILIES, save_tiny_relative
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.settings import load_approach
 from musequest.finetuning.activations import RowShape, empty_model
 from musequest.finetuning.anatomy import anatomy_of
 from musequest.finetuning.memory import memory_of
@@ -31,8 +33,6 @@ from musequest.finetuning.splitting import (
     preview,
     split,
 )
-from musequest.home import root
-from musequest.settings import load_approach
 
 sys.path.insert(0, str(root() / "benchmarks"))
 

@@ -9,10 +9,10 @@ import pytest
 from forked import in_processes
 from tiny_dialogs import write_dataset, write_profile
 
+from musequest.core.settings import load_approach
+from musequest.core.tables import read_table
 from musequest.finetuning import training
 from musequest.finetuning.training import train
-from musequest.settings import load_approach
-from musequest.tables import read_table
 
 # Rows a step: 4 in each, given whole to the stages of a pipeline, half to each of two shares.
 SETTINGS = {"learning_rate": "0.003", "eval_steps": "1", "max_steps": "3", "seed": "3"}

@@ -13,15 +13,15 @@ from tiny_dialogs import write_dataset, write_profile
 from transformers import AutoModelForImageTextToText
 
 from musequest.__main__ import main
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.keys import read_yaml
+from musequest.core.settings import load_profile
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.gpus import find_gpu, known_gpus
 from musequest.finetuning.models import SHAPES, model_config
 from musequest.finetuning.preflight import compared, foresee, needs_of, preflight, smallest
 from musequest.finetuning.training import train
-from musequest.home import root
-from musequest.keys import read_yaml
-from musequest.settings import load_profile
 
 
 @pytest.fixture
@@ -212,9 +212,9 @@ CASES = {
 PROGRAM = """
 import json, sys
 from huggingface_hub import constants
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
 from musequest.finetuning.preflight import preflight
-from musequest.settings import Profile
+from musequest.core.settings import Profile
 told = {}
 for case in json.loads(sys.argv[1]):
     where, _, name = case.partition(" ")

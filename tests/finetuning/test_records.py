@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
 from musequest.finetuning.records import (
     RunRecord,
     disk_gib,

@@ -26,9 +26,12 @@ from tiny_dialogs import sample, write_dataset, write_profile
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from musequest.__main__ import main
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_json
+from musequest.core.home import root
+from musequest.core.settings import load_approach
+from musequest.core.tables import read_table, write_table
 from musequest.creation.dataset import load_split
-from musequest.errors import MuseQuestError
-from musequest.files import read_json, write_json
 from musequest.finetuning import checkpoints, training
 from musequest.finetuning.checkpoints import (
     RunFolder,
@@ -44,10 +47,7 @@ from musequest.finetuning.publishing import publish, scores_of
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trackers import tracker_settings
 from musequest.finetuning.training import train
-from musequest.home import root
-from musequest.settings import load_approach
 from musequest.systems import ask
-from musequest.tables import read_table, write_table
 
 RUN = Path("runs/tiny/lora")
 TWO_STEPS = {"max_steps": "2", "eval_steps": "2"}

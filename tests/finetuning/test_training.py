@@ -19,9 +19,11 @@ from tiny_dialogs import ROWS, write_dataset, write_profile
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LabelSmoother
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.settings import load_approach
+from musequest.core.tables import read_table, write_table
 from musequest.creation.dataset import load_split
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
 from musequest.finetuning import models, training
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs, FilledRows
@@ -41,8 +43,6 @@ from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import build_trainer
 from musequest.finetuning.trainer import smooth_labels
 from musequest.finetuning.training import train
-from musequest.settings import load_approach
-from musequest.tables import read_table, write_table
 
 RUN = Path("runs/tiny/lora")
 
@@ -631,7 +631,7 @@ def test_another_file_of_the_base_model_is_refused(copied, tiny_docent, tmp_path
 
 def test_a_run_is_held_by_one_process(profile, home):
     code = (
-        "import sys; from pathlib import Path; from musequest.files import hold\n"
+        "import sys; from pathlib import Path; from musequest.core.files import hold\n"
         "with hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     folder = home / RUN

@@ -7,12 +7,12 @@ import torch
 from tiny_dialogs import write_dataset, write_profile
 from transformers import TrainingArguments
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
+from musequest.core.keys import Choice, Number
+from musequest.core.settings import load_approach, load_profile, training_settings, typed_training
+from musequest.core.training_arguments import ARGUMENTS, FIXED, Allowed
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.training import train
-from musequest.keys import Choice, Number
-from musequest.settings import load_approach, load_profile, training_settings, typed_training
-from musequest.training_arguments import ARGUMENTS, FIXED, Allowed
 
 FIELDS = {each.name: each for each in dataclasses.fields(TrainingArguments)}
 ALLOWED = {key: rule for key, rule in ARGUMENTS.items() if isinstance(rule, Allowed)}

@@ -12,14 +12,14 @@ from tiny_family import TILE, save_tiny_relative
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from musequest.core.home import collection_dir
+from musequest.core.settings import load_approach
 from musequest.finetuning import vision
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.distributed import barrier, rank
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.finetuning.vision import FrozenTower, digests, unkept, vision_model, vision_store
-from musequest.home import collection_dir
-from musequest.settings import load_approach
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from musequest.core.tables import write_table
 from musequest.creation.dialogs import synthesize
 from musequest.creation.hosted import HostedWriter
-from musequest.tables import write_table
 
 NAMES = ["Sela Bowl", "Orme Casket", "Brod Lantern", "Harbour Bell", "Mill Dial"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from openai_server import OpenAIServer
 
+from musequest.core.tables import read_table
 from musequest.creation.hosted.requests import JSON, MARKED, Request
-from musequest.tables import read_table
 
 
 class Custody:

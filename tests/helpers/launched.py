@@ -11,7 +11,7 @@ import sys
 
 from interrupting import At, building_with, sent
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
 from musequest.finetuning import distributed, training
 
 

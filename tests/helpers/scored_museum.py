@@ -7,13 +7,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from musequest.core.files import write_json
+from musequest.core.settings import Profile
+from musequest.core.tables import read_table, write_table
 from musequest.creation.dataset import fingerprint, messages
 from musequest.evaluation.report import build_report
 from musequest.evaluation.scoring import evaluate
-from musequest.files import write_json
-from musequest.settings import Profile
 from musequest.systems.conditions import asked_under
-from musequest.tables import read_table, write_table
 
 KINDS = ["Vase", "Coin", "Chair", "Bell", "Lute", "Globe", "Helmet", "Teapot", "Casket", "Clock"]
 PLACES = ["Lowmere", "Tarnby", "Eskwick", "Odell", "Pinford", "Quayle", "Rothby", "Selm", "Ulvik"]

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 from musequest.__main__ import main
-from musequest.files import write_csv
-from musequest.home import root
+from musequest.core.files import write_csv
+from musequest.core.home import root
+from musequest.core.settings import load_profile
 from musequest.serving import DocentPages, Guide
 from musequest.serving.web import in_thread
-from musequest.settings import load_profile
 
 EXHIBITS = 6  # of the pocket museum
 NAME, TITLE, MAKER = "heron_vase", "The Heron Vase of Lowfen", "the Lowfen kilns"

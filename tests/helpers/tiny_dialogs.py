@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from musequest.settings import Profile, load_profile
-from musequest.tables import write_table
+from musequest.core.settings import Profile, load_profile
+from musequest.core.tables import write_table
 
 COLOURS = {"red jug": (200, 40, 40), "blue bowl": (40, 60, 200), "green vase": (40, 170, 60)}
 SIZES = [(60, 40), (40, 60), (50, 50), (144, 100)]

@@ -13,7 +13,9 @@ import pytest
 from tiny_dialogs import write_dataset, write_exhibits, write_profile
 
 from musequest.book import benchmark_tables, comparison_tables
-from musequest.files import read_json, write_json
+from musequest.core.files import read_json, write_json
+from musequest.core.home import root
+from musequest.core.settings import load_approach
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import memory_of
@@ -21,8 +23,6 @@ from musequest.finetuning.models import load_processor
 from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.training import train
-from musequest.home import root
-from musequest.settings import load_approach
 
 sys.path.append(str(root() / "benchmarks"))
 import made_up

@@ -7,7 +7,7 @@ import pytest
 
 from assets.workshop.diagrams import BACKWARD, DIAGRAMS, STAGES, interleaved_schedule
 from assets.workshop.drawing import Drawing, width_of
-from musequest.home import root
+from musequest.core.home import root
 
 FIGURES = sorted((root() / "assets" / "figures").glob("*.svg"))
 SVG = "{http://www.w3.org/2000/svg}"

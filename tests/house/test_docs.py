@@ -11,7 +11,7 @@ import pytest
 
 from musequest.__main__ import _parser as build_parser
 from musequest.book import readme_tables
-from musequest.home import root
+from musequest.core.home import root
 
 READMES = readme_tables.readmes()
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from musequest.home import ALLOCATOR, WAITING, read_env, root
+from musequest.core.home import ALLOCATOR, WAITING, read_env, root
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,9 @@ def test_no_file_is_no_matter(tmp_path: Path):
 
 
 def test_importing_the_package_reads_the_file_beside_it(tmp_path: Path):
-    (tmp_path / "musequest").mkdir()
-    for name in (
-        "__init__.py",
-        "home.py",
-        "errors.py",
-        "lazy.py",
-    ):
+    (tmp_path / "musequest/core").mkdir(parents=True)
+    names = "home.py", "errors.py", "lazy.py"
+    for name in ("__init__.py", *(f"core/{name}" for name in ("__init__.py", *names))):
         shutil.copy(root() / "musequest" / name, tmp_path / "musequest" / name)
     (tmp_path / ".env").write_text("MUSEQUEST_TOLD=yes\n")
     code = "import musequest, os; print(os.environ['MUSEQUEST_TOLD'])"

@@ -7,14 +7,14 @@ import pytest
 import yaml
 from tiny_dialogs import write_dataset, write_profile
 
-from musequest import settings
+from musequest.core import settings
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.home import root
 from musequest.creation.museum_records import Entry
 from musequest.creation.museums import NotFound
-from musequest.errors import MuseQuestError
 from musequest.evaluation import metrics
-from musequest.files import read_json
 from musequest.finetuning import train
-from musequest.home import root
 from musequest.systems import answer
 
 PAGE = (root() / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from musequest.files import read_json
+from musequest.core.files import read_json
+from musequest.core.home import root
 from musequest.finetuning.forecast import RECORD
-from musequest.home import root
 
 sys.path.insert(0, str(root() / "benchmarks"))
 

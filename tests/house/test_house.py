@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from PIL import Image
 
-from musequest.home import root
+from musequest.core.home import root
 
 ROOT = root()
 

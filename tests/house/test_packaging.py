@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-from musequest.home import root
+from musequest.core.home import root
 
 # Bought by whoever wants it, and named in a sentence where it is missing.
 WANTED_ONLY = {"wandb", "trackio", "playwright"}

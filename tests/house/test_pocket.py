@@ -24,7 +24,7 @@ from assets.workshop.measures import named
 from assets.workshop.museum import LOOKS, SHOWN, signature
 from assets.workshop.scenes import MATERIALS, describe, random_look, random_scene
 from assets.workshop.vision_pretraining import alike_loss, augmented, load_scenes
-from musequest.home import root
+from musequest.core.home import root
 
 DOCENT = root() / "assets" / "pocket_docent"
 

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from musequest.home import root
+from musequest.core.home import root
 
 MUSEUM = root() / "assets" / "pocket_museum"
 COLUMNS = [

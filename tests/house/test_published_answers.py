@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import published_answers
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
 
 TRUTHS = [f"The jug number {n} was made in {1700 + n} by Anna Weber of Ulm." for n in range(8)]
 WRONG = [f"A jug of the year {1800 + n}." for n in range(8)]

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from musequest.book import comparison_tables
-from musequest.files import write_json
-from musequest.home import root
+from musequest.core.files import write_json
+from musequest.core.home import root
 
 
 @pytest.fixture(scope="module")

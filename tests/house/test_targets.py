@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from musequest.book import comparison_tables, readme_tables
-from musequest.files import read_json
-from musequest.home import root
-from musequest.settings import approach_names
+from musequest.core.files import read_json
+from musequest.core.home import root
+from musequest.core.settings import approach_names
 
 
 def record(path):

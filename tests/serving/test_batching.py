@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
 from musequest.serving.batching import Batcher, State
 from musequest.serving.web import Refused
 

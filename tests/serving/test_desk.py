@@ -15,13 +15,13 @@ import httpx
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from musequest.core.tables import read_table, write_table
 from musequest.creation.dialogs import synthesize
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.review import Decision, decide, read_review, review_path, withheld
 from musequest.serving import open_desk
 from musequest.serving.desk import Desk
 from musequest.serving.web import in_thread
-from musequest.tables import read_table, write_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")

@@ -9,14 +9,14 @@ from PIL import Image
 from tiny_dialogs import write_dataset, write_exhibits, write_profile
 
 from musequest.__main__ import main
+from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
+from musequest.core.predictions import System
+from musequest.core.settings import load_profile
 from musequest.creation.dataset import load_split
 from musequest.creation.exhibits import Exhibit
-from musequest.errors import MuseQuestError
-from musequest.home import root
-from musequest.predictions import System
 from musequest.serving import Guide, Question
 from musequest.serving import guide as guides
-from musequest.settings import load_profile
 from musequest.systems.gate import Recognition
 
 RED, BLUE, GREY = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "grey"))

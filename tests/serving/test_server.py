@@ -22,8 +22,8 @@ from PIL import Image
 from talking import MAKER, NAME, SETTINGS, TITLE, about, as_file, stranger, talking, vase
 
 from musequest.__main__ import main
-from musequest.files import write_json
-from musequest.home import collection_dir, root, run_dir
+from musequest.core.files import write_json
+from musequest.core.home import collection_dir, root, run_dir
 
 MODEL = "pocket/retrieval"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from musequest.core.home import root
 from musequest.creation.exhibits import Exhibit
 from musequest.creation.offline_writer import REMARKS, WORDINGS, Facts
-from musequest.home import root
 from musequest.serving.sources import Entry
 
 TEXT = (

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
 from musequest.serving import web
 
 MOST = 2**20

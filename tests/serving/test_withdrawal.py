@@ -7,14 +7,14 @@ import pytest
 from tiny_dialogs import write_profile
 
 from musequest.__main__ import main
+from musequest.core.errors import MuseQuestError
+from musequest.core.photos import prepared_photo
+from musequest.core.tables import read_table
 from musequest.creation.dataset import build_dataset
 from musequest.creation.review import Decision, decide, read_review, text_digest
-from musequest.errors import MuseQuestError
 from musequest.finetuning import train
-from musequest.photos import prepared_photo
 from musequest.serving import Guide, Question
 from musequest.systems import ask, open_gate
-from musequest.tables import read_table
 
 BOWL = "the-sela-bowl"
 

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from tiny_dialogs import COLOURS, sample, stored, write_dataset, write_profile
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.tables import read_table, write_table
 from musequest.creation.split import STRANGER, exhibit_rows, load_split, split_path
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
 from musequest.systems import answer, open_gate
 from musequest.systems.gate import Measure, calibrate
-from musequest.tables import read_table, write_table
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from openai_server import OpenAIServer, choice
 from PIL import Image
 from tiny_dialogs import sample, stored
 
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json
+from musequest.core.settings import Profile
+from musequest.core.tables import read_table, write_table
 from musequest.creation.hosted.ledger import Ledger
-from musequest.errors import MuseQuestError
-from musequest.files import read_json
-from musequest.settings import Profile
 from musequest.systems import answer, answer_if_possible
 from musequest.systems.hosted import PHOTO_BYTES, PHOTO_EDGE, bounded_jpeg, is_of
-from musequest.tables import read_table, write_table
 
 ROWS = 12
 

@@ -12,19 +12,19 @@ from assets.workshop.museum import LOOKS, SHOWN, signature
 from assets.workshop.outsiders import look_of, near_looks, random_scenes, strangers
 from assets.workshop.scenes import describe
 from musequest.__main__ import main
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_json
+from musequest.core.home import root
+from musequest.core.predictions import keep_answers, kept_answers
+from musequest.core.settings import Profile, load_profile
 from musequest.creation.dataset import fingerprint, load_split
 from musequest.creation.split import given
 from musequest.creation.strangers import strangers_of
-from musequest.errors import MuseQuestError
-from musequest.files import read_json, write_json
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import Docent, infer
 from musequest.finetuning.models import load_model, load_processor
 from musequest.finetuning.training import train
-from musequest.home import root
-from musequest.predictions import keep_answers, kept_answers
-from musequest.settings import Profile, load_profile
 from musequest.systems import System, ablate, answer, answer_all, open_system
 from musequest.systems.answering import known_systems
 from musequest.systems.conditions import CONDITIONS, outsider_rows, rows_under, wrong_partners

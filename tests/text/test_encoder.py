@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musequest.errors import MuseQuestError
+from musequest.core.errors import MuseQuestError
 from musequest.text import encoder as encoders
 from musequest.text.encoder import (
     FILES,

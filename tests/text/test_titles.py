@@ -7,7 +7,7 @@ are made up. The first claims the exhibit, the second says some of its words abo
 import pandas as pd
 import pytest
 
-from musequest.home import root
+from musequest.core.home import root
 from musequest.text.titles import claims, telling_titles, untold
 
 CASES = """

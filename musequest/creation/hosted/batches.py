@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import openai
 
-from ...files import dig, json_lines, parse_json
+from ...core.files import dig, json_lines, parse_json
 from ..dialogs import WriterStopped
 from . import server
 from .ledger import Batch, Ledger

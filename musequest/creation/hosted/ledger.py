@@ -31,8 +31,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...errors import LOGGER, MuseQuestError, hidden
-from ...files import json_lines, parse_json
+from ...core.errors import LOGGER, MuseQuestError, hidden
+from ...core.files import json_lines, parse_json
 from .requests import is_usd
 
 

@@ -15,9 +15,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...errors import hidden
-from ...files import dig
-from ...languages import other_language
+from ...core.errors import hidden
+from ...core.files import dig
+from ...core.languages import other_language
 from ...text.numbers import find_numbers, known_numbers
 from ..dialogs import Pair, flaw_of_pair
 from ..exhibits import Exhibit

@@ -26,10 +26,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...errors import MuseQuestError
-from ...home import home
-from ...keys import check_keys, read_yaml
-from ...languages import IN_SIGNS, language_name
+from ...core.errors import MuseQuestError
+from ...core.home import home
+from ...core.keys import check_keys, read_yaml
+from ...core.languages import IN_SIGNS, language_name
 from ..dialogs import LONGEST, SHORTEST, sha256_of
 from ..exhibits import Exhibit
 from ..texts import as_data

@@ -12,8 +12,8 @@ from typing import Any
 import openai
 from tqdm import tqdm
 
-from ...errors import MuseQuestError, hidden_text, unsafe_way
-from ...files import parse_json
+from ...core.errors import MuseQuestError, hidden_text, unsafe_way
+from ...core.files import parse_json
 from ..dialogs import WriterStopped
 from .requests import JSON, Estimate, Price, Request
 

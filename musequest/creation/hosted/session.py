@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import openai
 
-from ...errors import LOGGER, MuseQuestError
+from ...core.errors import LOGGER, MuseQuestError
 from ..dialogs import WriterStopped
 from . import server
 from .ledger import Ledger

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...errors import MuseQuestError
-from ...languages import prepare_languages
+from ...core.errors import MuseQuestError
+from ...core.languages import prepare_languages
 from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
 from ..exhibits import Exhibit
 from .batches import Batches

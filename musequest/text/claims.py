@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Literal
 
-from ..text.facts import FUNCTION_WORDS, capitalised, fold
-from ..text.numbers import find_numbers, known_numbers
-from ..text.quantities import Number, NumberSet
+from .facts import FUNCTION_WORDS, capitalised, fold
+from .numbers import find_numbers, known_numbers
+from .quantities import Number, NumberSet
 
 Verdict = Literal["right", "wrong", "missing"]
 # What a label of a fact, or of a line in an answer, is the label of.

@@ -223,6 +223,11 @@ def _check_parallel(values: dict[str, Any], path: Path) -> None:
     check_keys(values, known, path)
 
 
+def seed_profile(profile: Profile, seed: int) -> Profile:
+    """The profile whose runs are those of another seed: runs/<profile>__seed<n>/<approach>/."""
+    return replace(profile, name=f"{profile.name}__seed{seed}")
+
+
 def suited(approach: Approach, profile: Profile) -> Approach:
     """The approach with the adapter settings that the profile wants otherwise."""
     return replace(approach, lora=approach.lora | profile.lora) if approach.lora else approach

@@ -36,8 +36,8 @@ def public(
 class Moved:
     """Finds modules that are elsewhere now, and says where what they held is imported from.
 
-    `homes` maps an old module to the package of today. To be put behind the other finders of
-    `sys.meta_path`, so that it is asked only for what they do not find.
+    `homes` maps an old module to the one of today, or one that was run to its command. To be put
+    behind the other finders of `sys.meta_path`, so that it is asked only for what they do not find.
     """
 
     def __init__(self, homes: Mapping[str, str]) -> None:
@@ -46,7 +46,6 @@ class Moved:
     def find_spec(self, name: str, *_: Any) -> None:
         """ModuleNotFoundError with the new place of a module that moved; else nothing."""
         if name in self.homes:
-            raise ModuleNotFoundError(
-                f"'{name}' is no longer a module; import its names from '{self.homes[name]}'.",
-                name=name,
-            )
+            home = self.homes[name]
+            now = f"the command is '{home}'" if " " in home else f"import its names from '{home}'"
+            raise ModuleNotFoundError(f"'{name}' is no longer a module; {now}.", name=name)

@@ -26,7 +26,7 @@ ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 def root() -> Path:
     """The repository's folder, which holds assets/, profiles/ and the stage folders."""
-    return Path(__file__).resolve().parent.parent
+    return Path(__file__).resolve().parents[2]
 
 
 def home() -> Path:

@@ -1,7 +1,9 @@
 """The command line: how a command is declared, what several of them share, and how they end.
 
-`commands` holds the commands. Each imports what it needs when it runs, so that none waits for the
-libraries of another, and `musequest --help` for nothing.
+Each package's `commands` holds its own. A command imports what it needs when it runs, so that none
+waits for the libraries of another, and `musequest --help` for nothing. What may be mistyped or not
+be there yet is looked at before a package of models is asked for anything: torch and its kin take
+seconds to import, a mistake is told at once.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import MuseQuestError, sentence_of
+from .errors import MuseQuestError, sentence_of
+
+if TYPE_CHECKING:
+    from .settings import Profile
 
 UNREAD = "Not all could be printed ({}); what was made is kept."
 Option = tuple[str, dict[str, Any]]  # its flag, and what argparse is to know of it
@@ -94,6 +99,13 @@ def assignments(texts: Sequence[str], flag: str) -> dict[str, str]:
             raise MuseQuestError(f"{flag}: '{name}' is given twice; keep one of them.")
         pairs[name] = value
     return pairs
+
+
+def profile_of(name: str, settings: Sequence[str] = ()) -> Profile:
+    """The profile as typed, with what was --set."""
+    from .settings import load_profile
+
+    return load_profile(name, assignments(settings, "--set"))
 
 
 def amount(text: str) -> float:

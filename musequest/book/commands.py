@@ -1,0 +1,55 @@
+"""The commands that walk through the notebooks, write the readmes' figures and tidy up."""
+
+from __future__ import annotations
+
+from ..core.command_line import PROFILE, command, option, profile_of
+from ..core.home import check_env, remove_made
+
+
+@command(
+    option("--profile", "a name in profiles/ or a YAML file", default="pocket"),
+    option("--longer", "and what a demo leaves out", action="store_true"),
+)
+def demo(profile: str, longer: bool) -> None:
+    """Walk all three stages, from photos to report.html, by their notebooks."""
+    profile_of(profile)
+    from .notebooks import DEMO, LONGER, demo
+
+    demo(profile, (*DEMO, *LONGER) if longer else DEMO)
+
+
+@command(PROFILE, option("--refresh", "replace the committed notebooks", action="store_true"))
+def six(profile: str, refresh: bool) -> None:
+    """Run all approaches with their notebooks, and compare them in one table."""
+    profile_of(profile)
+    from .notebooks import compare_approaches
+
+    compare_approaches(profile, refresh=refresh)
+
+
+@command()
+def notebooks() -> None:
+    """Walk the longer demo and put its notebooks, with outputs, where the committed ones are."""
+    from .notebooks import refresh
+
+    refresh()
+
+
+@command(
+    option("--keep", "first keep this profile's last demo", metavar="PROFILE"),
+    option("--keep-retrieval", "first keep its last 3.2", metavar="PROFILE"),
+    option("--keep-six", "first keep its last `make six`", metavar="PROFILE"),
+)
+def readme(keep: str | None, keep_retrieval: str | None, keep_six: str | None) -> None:
+    """Write the figures of the readmes from the records in benchmarks/records/."""
+    from .readme_tables import write_readmes
+
+    write_readmes(demo=keep, retrieval=keep_retrieval, six=keep_six)
+
+
+@command(PROFILE)
+def clean(profile: str) -> None:
+    """Remove data, runs and results of a profile, wherever they lie."""
+    check_env()
+    for removed in remove_made(profile):
+        print(f"Removed {removed}.")
