@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from ..core.settings import Profile, load_approach, load_profile
 from ..creation.dataset import fingerprint
 from ..creation.split import exhibit_rows, given
 from ..creation.texts import is_blank
+from .activations import empty_model
 from .collator import DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
 from .processors import closing_token, special_tokens
 from .records import finished_record
+from .vision import learns, vision_model
 
 BASE = "base"
 MOST_ROWS = 64  # answered together where nobody says how many
@@ -76,6 +79,22 @@ class ModelSystem(System):
         model = load_tuned(self.profile, self.approach)
         exact = model.dtype == torch.float32 and not getattr(model, "is_quantized", False)
         return model.merge_and_unload() if isinstance(model, PeftModel) and exact else model
+
+    @cached_property
+    def sees_as_base(self) -> bool:
+        """Whether its vision model is the base model's: no run tuned it, and it is in no few bits.
+
+        What the run was asked, as run.json says it, tells what was tuned.
+        """
+        if self.approach is None:
+            return True
+        approach = load_approach(self.approach)
+        record = finished_record(run_dir(self.profile.name, approach.name))
+        asked = replace(approach, tuning=record["tuning"], lora=record["lora"])
+        profile = replace(self.profile, anatomy=record.get("anatomy") or {})
+        if learns(vision_model(empty_model(profile, asked))):
+            return False
+        return all(p.is_floating_point() for p in vision_model(self.model).parameters())
 
     @cached_property
     def processor(self) -> ProcessorMixin:

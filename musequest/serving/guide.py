@@ -154,7 +154,7 @@ class Guide:
         self._entries: dict[str, Entry] = {}
         try:
             self.exhibits = {each.item_name: each for each in load_exhibits(profile.collection)}
-            self.gate = open_gate(profile)
+            self.gate = open_gate(profile, self.system)
         except MuseQuestError as error:
             self.ungated = str(error)
 

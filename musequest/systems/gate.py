@@ -36,9 +36,11 @@ from ..core.errors import MuseQuestError
 from ..core.files import hold, read_remade, write_json
 from ..core.home import run_dir
 from ..core.json_shapes import Calibration, Verdicts
+from ..core.predictions import System
 from ..core.settings import Profile
 from ..creation.review import withheld
 from ..creation.split import STRANGER, exhibit_rows, load_split
+from ..finetuning.generation import ModelSystem
 from ..finetuning.vision import unkept
 from .conditions import OUTSIDERS, asked_under, rows_under
 from .retrieval import Retrieval, photo_features
@@ -92,10 +94,15 @@ class Measure:
 
 
 class Gate:
-    """Recognises the exhibits of one profile; keeps model and index."""
+    """Recognises the exhibits of one profile; keeps model and index.
 
-    def __init__(self, profile: Profile, finder: Retrieval | None = None) -> None:
-        self.profile, self.finder = profile, finder or Retrieval(profile)
+    A `docent` whose run left the vision model as it was lends its own: memory holds one model.
+    """
+
+    def __init__(self, profile: Profile, docent: System | None = None) -> None:
+        self.profile, self.finder = profile, Retrieval(profile)
+        if isinstance(docent, ModelSystem) and docent.profile == profile and docent.sees_as_base:
+            self.finder.model = docent.model
         self.folder = run_dir(profile.name, "retrieval")
         index = self.finder.index
         self.measure = Measure(index.photo_vectors, index.item_names)
@@ -206,9 +213,11 @@ def calibrate(photos: pd.DataFrame, made_for: dict[str, Any]) -> Calibration:
     )
 
 
-def open_gate(profile: Profile) -> Gate:
-    """The gate of a profile, calibrated or read from what was kept.
+def open_gate(profile: Profile, docent: System | None = None) -> Gate:
+    """The gate of a profile, calibrated or read from what was kept; it looks with the base model.
 
-    A dataset that is not there, or of which no distances can be learned, raises MuseQuestError.
+    Of a `docent` that sees as the base model does it takes the loaded model, whose vision model
+    is the same, and loads none. A dataset that is not there, or of which no distances can be
+    learned, raises MuseQuestError.
     """
-    return Gate(profile)
+    return Gate(profile, docent)

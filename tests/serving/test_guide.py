@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 from tiny_dialogs import write_dataset, write_exhibits, write_profile
+from transformers import AutoModelForImageTextToText
 
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
@@ -15,8 +16,10 @@ from musequest.core.predictions import System
 from musequest.core.settings import load_profile
 from musequest.creation.dataset import load_split
 from musequest.creation.exhibits import Exhibit
+from musequest.finetuning import train
 from musequest.serving import Guide, Question
 from musequest.serving import guide as guides
+from musequest.systems import open_gate
 from musequest.systems.gate import Recognition
 
 RED, BLUE, GREY = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "grey"))
@@ -79,7 +82,7 @@ def opened(home, monkeypatch):
     """A guide through two exhibits, and what a curator withholds of them."""
     hidden = set()
     monkeypatch.setattr(guides, "load_exhibits", lambda collection: [JUG, BOWL])
-    monkeypatch.setattr(guides, "open_gate", lambda profile: ByColour())
+    monkeypatch.setattr(guides, "open_gate", lambda profile, system: ByColour())
     monkeypatch.setattr(guides, "withheld", lambda collection: frozenset(hidden))
     profile = load_profile("pocket")
 
@@ -197,6 +200,48 @@ def test_with_the_gate_itself_a_photo_of_training_is_recognised(home, tmp_path, 
     answers = guide.answer([Question(row["image"], "Who made it?") for row in rows][:3])
     assert [each.recognition.item_name for each in answers] == rows["item_name"][:3]
     assert all(each.text and each.sentences and each.record_url for each in answers)
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The sources from which model weights were read since."""
+    read, sources = AutoModelForImageTextToText.from_pretrained.__func__, []
+
+    def counted(cls, source, *args, **options):
+        sources.append(str(source))
+        return read(cls, source, *args, **options)
+
+    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", classmethod(counted))
+    return sources
+
+
+@pytest.mark.parametrize(
+    ("approach", "changes", "expected"),
+    [
+        ("lora", {}, 1),
+        ("full", {}, 1),
+        ("lora", {"lora": {"target_modules": r".*vision_model.*q_proj"}}, 2),
+        ("full", {"anatomy": {"projections": r".*vision_model.*q_proj|.*text_model.*proj"}}, 2),
+    ],
+)
+def test_a_tower_that_no_run_tuned_is_loaded_once(
+    home, tmp_path, tiny_docent, loads, approach, changes, expected
+):
+    write_dataset(home, "tiny")
+    rows = load_split("tiny", "train")
+    write_exhibits(home, dict.fromkeys(sorted({*rows["item_name"]}), "It was kept dry."))
+    few = {"learning_rate": 0.01, "max_steps": 2, "eval_steps": 2, "seed": 1}
+    few |= {"per_device_train_batch_size": 2, "activation_checkpointing": False}
+    profile = write_profile(tmp_path, tiny_docent, training=few, **changes)
+    train(profile, approach, progress=False)
+    apart = open_gate(profile).recognise([rows[0]["image"]])
+    loads.clear()
+    guide = Guide(profile, approach)
+    assert not guide.ungated
+    (answer,) = guide.answer([Question(rows[0]["image"], "Who made it?")])
+    assert len(loads) == expected, loads
+    assert answer.recognition.item_name == rows["item_name"][0] == apart[0].item_name
+    assert answer.recognition.confidence == apart[0].confidence
 
 
 @pytest.mark.parametrize("text", ["", "<image>What?", "What is this? " * 300])
