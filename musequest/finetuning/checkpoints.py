@@ -18,21 +18,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
-from torch import nn
 from transformers import TrainerCallback, TrainerState
 
 from ..core.errors import MuseQuestError, refusal
 from ..core.files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
 from ..core.tables import write_table
 from .distributed import barrier
-from .memory import as_trained, optimizer_bytes
+from .memory import Written
 from .records import GIB, disk_gib
-from .run_config import RunConfig
 
 DIGESTS = "digests.json"  # SHA-256 of the files of a state
 TRAINER_STATE = "trainer_state.json"
@@ -41,8 +37,6 @@ STATE_FILES = (
     *("optimizer.*", "optimizer_*", "scheduler.*", "scaler.*", "rng_state*", "training_args.bin"),
     *(TRAINER_STATE, "asked.json", DIGESTS, "README.md"),
 )
-# Bytes of records, metrics, tracker's files, the tokenizer's share of a checkpoint.
-RECORDS = 32 * 2**20
 
 
 class RunFolder:
@@ -200,47 +194,6 @@ def _link(source: str, target: str) -> str:
     except OSError:
         shutil.copy2(source, target)
     return target
-
-
-@dataclass(frozen=True)
-class Written:
-    """Bytes that a run writes: weights (an adapter's alone, if there is one) and state of a
-    checkpoint, and the model merged of shards.
-
-    Weights that are both the best and the last lie on the disk once, under two names; here they
-    are counted as two.
-    """
-
-    weights: int
-    state: int
-    merged: int = 0
-
-    @property
-    def peak(self) -> int:
-        """The most there is at a time.
-
-        That is the last state, the best weights and the checkpoint being written; or, when shards
-        are merged, the last state, the best shards, the whole of them in one file, and the model.
-        """
-        return 3 * self.weights + self.state + max(self.state, self.merged) + RECORDS
-
-    @property
-    def end(self) -> int:
-        """The most that is left of a run that is done: the best weights and the last ones."""
-        return self.weights + (self.merged or self.weights) + RECORDS
-
-
-def written_by(model: nn.Module, config: RunConfig) -> Written:
-    """What a run that trains `model` will write; a sharded one's has to be without memory."""
-    loaded = sum(p.nbytes for p in model.parameters())
-    model = as_trained(model, config)
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    saved = trainable if isinstance(model, PeftModel) else model.parameters()
-    return Written(
-        weights=sum(p.nbytes for p in saved),
-        state=optimizer_bytes(trainable, config.optimizer),
-        merged=loaded if config.approach.strategy == "fsdp" else 0,
-    )
 
 
 def check_disk(folder: RunFolder, written: Written) -> float:

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..core.errors import MuseQuestError
-from .activations import Activations, RowShape, count_activations
+from .activations import Activations, RowShape
 from .anatomy import anatomy_of
 from .distributed import any_rank
 from .models import TUNINGS, kept_whole, of_shape
@@ -50,7 +50,37 @@ PAGED = "paged_"
 TOGETHER = "adamw_torch"
 # One that takes weights to float32 has weight, gradient and sum of the largest so for a moment.
 ONE_BY_ONE = 12
+# Bytes of records, metrics, tracker's files, the tokenizer's share of a checkpoint.
+RECORDS = 32 * 2**20
 BLOCK, BLOCKS = 64, 256  # weights that share a scale, and scales that share one (arXiv:2305.14314)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Bytes that a run writes: weights (an adapter's alone, if there is one) and state of a
+    checkpoint, and the model merged of shards.
+
+    Weights that are both the best and the last lie on the disk once, under two names; here they
+    are counted as two.
+    """
+
+    weights: int
+    state: int
+    merged: int = 0
+
+    @property
+    def peak(self) -> int:
+        """The most there is at a time.
+
+        That is the last state, the best weights and the checkpoint being written; or, when shards
+        are merged, the last state, the best shards, the whole of them in one file, and the model.
+        """
+        return 3 * self.weights + self.state + max(self.state, self.merged) + RECORDS
+
+    @property
+    def end(self) -> int:
+        """The most that is left of a run that is done: the best weights and the last ones."""
+        return self.weights + (self.merged or self.weights) + RECORDS
 
 
 @dataclass(frozen=True)
@@ -71,9 +101,15 @@ class Memory:
     accumulates: bool = False
     # Where devices share weights: what a device gathers of them to compute, in full.
     gathered: int = 0
-    # Of a checkpoint: weights, and states of the optimizer.
+    # Of a checkpoint: weights, states of the optimizer, and the model that is merged of shards.
     saved: int = 0
     states: int = 0
+    merged: int = 0
+
+    @property
+    def written(self) -> Written:
+        """What the run writes to the disk."""
+        return Written(self.saved, self.states, self.merged)
 
     @property
     def fixed(self) -> int:
@@ -98,22 +134,26 @@ class Memory:
         return max(0, room // self.activations.of_row(self.row, checkpointing))
 
 
-def memory_of(config: RunConfig, row: RowShape, kept: Activations | None = None) -> Memory:
+def memory_of(config: RunConfig, row: RowShape) -> Memory:
     """The memory of a run on rows of this shape, from configurations alone: no weight is loaded.
 
-    Activations are counted unless they are `kept` of a run that is tuned and computed as this one.
+    Under mixed precision Accelerate shards the trained weights in float32 (`fsdp2_prepare_model`),
+    so their gradients and states are float32 too, and so they are saved.
     """
     approach, optimizer = config.approach, config.optimizer
+    sharded = approach.strategy == "fsdp"
     model = of_shape(config.profile)
     with torch.device("meta"):
         weights = whole = sum(p.nbytes for p in model.parameters())
         if approach.quantization:
             weights -= quantize(model, approach.quantization)
         model = TUNINGS[approach.tuning](model, approach)
-    activations = kept or count_activations(model, config.autocast)
-    model = as_trained(model, config)
-    weights += sum(p.nbytes for p in model.parameters()) - whole
+    activations = config.activations(model)
+    loaded = sum(p.nbytes for p in model.parameters())
     trainable = [p for p in model.parameters() if p.requires_grad]
+    for parameter in trainable if sharded and config.autocast else ():
+        parameter.data = parameter.data.float()
+    weights += sum(p.nbytes for p in model.parameters()) - whole
     gradients, states = sum(p.nbytes for p in trainable), optimizer_bytes(trainable, optimizer)
     return Memory(
         # DDP sums gradients in buckets, which hold them once more (torch's own default).
@@ -124,9 +164,10 @@ def memory_of(config: RunConfig, row: RowShape, kept: Activations | None = None)
         row=row,
         activations=activations,
         accumulates=int(config.settings.get(STEPS, 1)) > 1,
-        gathered=gathered_bytes(model, config) if approach.strategy == "fsdp" else 0,
+        gathered=gathered_bytes(model, config) if sharded else 0,
         saved=gradients if approach.tuning == "lora" else weights,
         states=states,
+        merged=loaded if sharded else 0,
     )
 
 
@@ -138,19 +179,6 @@ def gathered_bytes(model: PreTrainedModel, config: RunConfig) -> int:
     root = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(layers))
     layer = sum(p.numel() for p in model.get_submodule(f"{anatomy.layers}.0").parameters())
     return (root + 2 * layer) * size
-
-
-def as_trained(model: nn.Module, config: RunConfig) -> nn.Module:
-    """The model, in which what a sharded run trains has the dtype that it is trained and saved in.
-
-    Under mixed precision Accelerate shards the trained weights in float32 (`fsdp2_prepare_model`),
-    so their gradients and states are float32 too.
-    """
-    if config.approach.strategy == "fsdp" and config.autocast:
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-    return model
 
 
 def quantize(model: nn.Module, quantization: dict[str, Any]) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ from ..core.errors import MuseQuestError
 from ..core.home import home, run_dir
 from ..core.settings import Profile, approach_names, load_approach, load_profile
 from ..creation.dataset import split_path
-from .activations import Activations, empty_model
-from .checkpoints import Written, free_gib
+from .activations import empty_model
+from .checkpoints import free_gib
 from .forecast import Forecast, Rows, Setting, Size, constants, forecast, seconds_at_peak
 from .gpus import Gpu, find_gpu, gpu_here, known_gpus
-from .memory import Memory, memory_of
+from .memory import Memory, Written, memory_of
 from .models import WEIGHT_FILES, is_here, model_config, shape_alone
 from .records import GIB, RECOMPUTE, largest_divisor
 from .run_config import RunConfig
@@ -47,7 +47,6 @@ class Need:
 
     config: RunConfig
     memory: Memory
-    written: Written
     size: Size
     rows: Rows
     known: dict[tuple[int, bool, int], int] = field(default_factory=dict, repr=False)
@@ -56,6 +55,11 @@ class Need:
     def name(self) -> str:
         """The approach's."""
         return self.config.approach.name
+
+    @property
+    def written(self) -> Written:
+        """What a run writes to the disk."""
+        return self.memory.written
 
     @property
     def devices(self) -> tuple[int, ...]:
@@ -84,8 +88,8 @@ class Need:
         if not approach.layered:
             return memory.total(rows, recompute, devices if approach.parted else 1)
         pieces = micro_batches_of(approach, devices)
-        whole, autocast = filled(rows, pieces), self.config.autocast
-        parts = parts_of(self._model, memory.row, whole, recompute, autocast, memory.activations)
+        whole = filled(rows, pieces)
+        parts = parts_of(self._model, memory.row, whole, recompute, memory.activations)
         return max(plan(parts, devices, pieces).bytes())
 
     def fitting(self, gpu: Gpu, recompute: bool, devices: int) -> int:
@@ -167,14 +171,15 @@ def foresee(profile: str | Path | Profile, approach: str) -> dict[str, Any]:
     return {str(name): value for name, value in line.items()}
 
 
-def foreseen_here(config: RunConfig) -> dict[str, float | None]:
+def foreseen_here(config: RunConfig, memory: Memory) -> dict[str, float | None]:
     """What a run that begins is foreseen to take: minutes, peak memory (GiB a device), disk (GiB).
 
+    `memory` is what was counted of it.
     `seconds_at_peak` are those that a GPU which never waits would take.
     On a processor, whose speed no record says, minutes are None, and memory is what the process,
     its model loaded, holds already and what a step adds.
     """
-    [need] = needs_of(config.profile, bool(config.autocast), [config])
+    need = Need(config, memory, Size.of(config), Rows.of(config))
     gpu, devices = gpu_here(), max(config.processes, shares_here(config.approach))
     recompute = bool(config.recompute)
     peak = need.bytes(config.rows, recompute, devices)
@@ -228,27 +233,16 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return named[[*SHOWN, "bottleneck"]].round(2)
 
 
-def needs_of(
-    profile: Profile, bf16: bool = True, runs: Sequence[str | RunConfig] | None = None
-) -> list[Need]:
-    """What runs need on a GPU that has bfloat16, or has not: all approaches, or those given."""
-    configs = [
-        RunConfig.resolve(profile, load_approach(run)) if isinstance(run, str) else run
-        for run in runs or approach_names()
-    ]
-    row, rows, size = configs[0].row, Rows.of(configs[0]), Size.of(configs[0])
-    kept: dict[str, Activations] = {}
-    needs = []
+def needs_of(profile: Profile, bf16: bool = True, runs: Sequence[str] | None = None) -> list[Need]:
+    """What runs need on a GPU that has bfloat16, or has not: all approaches, or those named."""
+    configs = [RunConfig.resolve(profile, load_approach(run)) for run in runs or approach_names()]
+    first, needs = configs[0], []
+    row, rows, size = first.row, Rows.of(first), Size.of(first)
     for config in configs:
+        config = replace(config, counted=first.counted)  # of approaches that learn alike, once
         if config.settings.get("bf16") is None and config.settings.get("fp16") is None:
             config = config.fitted({"bf16": bf16})  # as training chooses where that is left open
-        approach = config.approach
-        alike = repr((approach.tuning, approach.lora, approach.quantization, config.autocast))
-        memory = memory_of(config, row, kept.get(alike))
-        kept[alike] = memory.activations
-        merged = size.all * config.dtype.itemsize if approach.strategy == "fsdp" else 0
-        written = Written(memory.saved, memory.states, merged)
-        needs.append(Need(config, memory, written, size, rows))
+        needs.append(Need(config, memory_of(config, row), size, rows))
     return needs
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from PIL import Image
-from transformers import PretrainedConfig, TrainingArguments, get_scheduler
+from transformers import PretrainedConfig, PreTrainedModel, TrainingArguments, get_scheduler
 from transformers.utils import is_torch_tf32_available
 
 from ..core.errors import MuseQuestError
@@ -26,7 +26,7 @@ from ..core.keys import keys_of
 from ..core.settings import Approach, Profile, suited, training_settings
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
-from .activations import RowShape
+from .activations import Activations, RowShape, count_activations
 from .anatomy import patch_size_of
 from .collator import DocentCollator
 from .models import (
@@ -66,6 +66,8 @@ class RunConfig:
     approach: Approach  # as it suits the profile
     settings: dict[str, Any]  # keys of TrainingArguments
     processes: int = 1
+    # Activations by what decides them; those that are `fitted` of this one share it.
+    counted: dict[str, Activations] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def resolve(
@@ -155,6 +157,14 @@ class RunConfig:
         if self.settings.get("bf16"):
             return torch.bfloat16
         return torch.float16 if self.settings.get("fp16") else None
+
+    def activations(self, model: PreTrainedModel) -> Activations:
+        """What training keeps of the tuned `model`, one without memory; it is counted once."""
+        approach = self.approach
+        decisive = (approach.tuning, approach.lora, approach.quantization, self.autocast)
+        if (key := repr(decisive)) not in self.counted:
+            self.counted[key] = count_activations(model, self.autocast)
+        return self.counted[key]
 
     @cached_property
     def base_config(self) -> PretrainedConfig:

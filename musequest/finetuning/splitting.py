@@ -117,16 +117,15 @@ def parts_of(
     row: RowShape,
     rows: int,
     checkpointing: bool = False,
-    autocast: torch.dtype | None = None,
     kept: Activations | None = None,
 ) -> list[Part]:
     """The chain of an empty model, in the order in which data passes it.
 
     A step has `rows` rows of this shape. With gradient `checkpointing` a decoder layer keeps its
-    input alone, and is computed again, one at a time, on its device. `autocast` is the dtype of
-    mixed precision. Activations are counted unless they are `kept` of such a model.
+    input alone, and is computed again, one at a time, on its device. Activations are counted, and
+    without mixed precision, unless they are `kept` of such a model.
     """
-    kept, tokens, parts = kept or count_activations(model, autocast), rows * row.tokens, []
+    kept, tokens, parts = kept or count_activations(model), rows * row.tokens, []
     anatomy = anatomy_of(model)
     connecting = "vision_model" if anatomy.connector_in_vision else "connector"
     for kind, name, part in anatomy.chain(model):
@@ -295,7 +294,7 @@ def _planned(
     batch = config.collator([config.train_rows[index] for index in longest])
     row = RowShape.of(batch, patch_size_of(config.base_config), len(longest))
     model = empty_model(config.profile, config.approach)
-    parts = parts_of(model, row, len(longest), recompute, config.autocast)
+    parts = parts_of(model, row, len(longest), recompute, config.activations(model))
     return parts, plan(parts, devices, micro_batches)
 
 

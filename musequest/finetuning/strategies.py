@@ -44,13 +44,12 @@ from ..core.errors import MuseQuestError
 from ..core.settings import STRATEGIES, Approach
 from ..core.training_arguments import FIXED
 from ..creation.dataset import load_split
-from .activations import empty_model
 from .anatomy import layer_classes
 from .callbacks import Clock, ShowProgress, StopOnUnlearned
-from .checkpoints import KeepBestAndLast, RunFolder, check_disk, written_by
+from .checkpoints import KeepBestAndLast, RunFolder, check_disk
 from .collator import EncodedDialogs, FilledRows, loader_settings
 from .distributed import rank
-from .memory import fit
+from .memory import fit, memory_of
 from .models import TUNINGS, load_model
 from .optimizer import as_arguments
 from .pipeline import PipelineTrainer, disable_data_parallel, load_stage
@@ -86,8 +85,8 @@ def build_trainer(
     model = None if approach.parted else whole_model(config)
     fitted = record.fitted or fit(config, model)
     config = config.fitted(fitted)
-    written = written_by(empty_model(profile, approach) if model is None else model, config)
-    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, written))
+    memory = memory_of(config, config.row)
+    record.note(fitted=fitted, disk_needed_gib=check_disk(folder, memory.written))
     watchers = [Clock(), KeepBestAndLast(folder, record.asked), StopOnUnlearned()]
     watchers += tracker_callbacks(config.settings, folder.folder)
     if progress and rank() == 0:
@@ -108,6 +107,7 @@ def build_trainer(
         eval_dataset=validation_rows,
         callbacks=watchers,
     )
+    trainer.memory = memory
     trainer.rates = {part: rate * scaled for part, rate in profile.learning_rates.items()}
     trainer.remove_callback(PrinterCallback)
     learned_tokens = validation_rows.rows.learned_tokens()

@@ -31,6 +31,7 @@ from .anatomy import anatomy_of, inner
 from .callbacks import broken, rows_learning
 from .collator import IGNORED, DocentCollator, EpochOrder, ignore_signals
 from .distributed import all_gather
+from .memory import Memory
 from .model_info import parameter_counts
 from .models import WEIGHTS, load_kept
 from .optimizer import optimizer_of
@@ -46,6 +47,7 @@ TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
 class DocentTrainer(Trainer):
     """The library's trainer, with a validation loss that is the mean over all answer tokens."""
 
+    memory: Memory  # of the run, as it is counted
     validation_tokens_a_row: float
     plan: Plan | None = None  # where the layers lie, if they are split
     rates: Mapping[str, float] = MappingProxyType({})  # of parts that have their own

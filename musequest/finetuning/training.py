@@ -197,7 +197,8 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
     trainer.add_callback(stop)
     trainer.add_callback(counted)
     trainable, total = trainer.parameter_counts()
-    foreseen = run_on_rank0(lambda: foreseen_here(config))
+    memory = trainer.memory
+    foreseen = run_on_rank0(lambda: foreseen_here(config, memory))
     batch = {
         "per_device_train_batch_size": trainer.args.per_device_train_batch_size,
         "gradient_accumulation_steps": trainer.args.gradient_accumulation_steps,

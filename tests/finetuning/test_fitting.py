@@ -20,7 +20,7 @@ from musequest.core.tables import read_table
 from musequest.finetuning import memory as memory_module
 from musequest.finetuning import strategies
 from musequest.finetuning.activations import RowShape, empty_model
-from musequest.finetuning.checkpoints import RunFolder, written_by
+from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import Memory, fit, memory_of, optimizer_bytes, what_fits
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
@@ -103,10 +103,11 @@ def test_optimizers_differ_in_their_states():
 def test_paged_states_take_disk_and_no_memory_of_the_device(profile):
     approach, paged = load_approach("full"), {"optim": "paged_adamw_32bit"}
     config = RunConfig(profile, approach, paged)
-    assert memory_of(config, RowShape(40, 1, 36)).optimizer == 0
+    memory = memory_of(config, RowShape(40, 1, 36))
+    assert memory.optimizer == 0
     model = empty_model(profile, approach)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert written_by(model, config).state == 8 * trained
+    assert memory.written.state == 8 * trained
 
 
 def test_without_a_gpu_a_paged_optimizer_in_8_bits_trains_unpaged(home, tmp_path, monkeypatch):
@@ -155,7 +156,7 @@ def test_what_is_sharded_under_mixed_precision_is_counted_in_float32(profile):
     assert many.gradients == 2 * one.gradients and many.optimizer == 2 * one.optimizer
     assert many.weights - one.weights == one.gradients
     assert memory_of(RunConfig(half, sharded, {}), row).fixed == one.fixed
-    written = written_by(empty_model(half, sharded), RunConfig(half, sharded, mixed))
+    written = many.written
     assert (written.weights, written.state) == (many.weights, many.optimizer)
     assert written.merged == one.weights
     # While shards are merged: last state, best shards, all in one file, and the model.
@@ -169,7 +170,7 @@ def test_full_fine_tuning_of_8b_ends_within_four_times_its_weights(name):
     model = empty_model(real, load_approach(name))
     weights = sum(p.nbytes for p in model.parameters())
     config = RunConfig(real, load_approach(name), {"bf16": True})
-    assert written_by(model, config).end < 4 * weights
+    assert memory_of(config, RowShape(40, 1, 36)).written.end < 4 * weights
 
 
 class Small:

@@ -26,8 +26,9 @@ from musequest.core.settings import Approach, load_approach
 from musequest.core.tables import read_table
 from musequest.core.training_arguments import ARGUMENTS
 from musequest.finetuning import memory, strategies, training
-from musequest.finetuning.activations import empty_model
-from musequest.finetuning.checkpoints import RECORDS, RunFolder, written_by
+from musequest.finetuning.activations import RowShape
+from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.memory import RECORDS, memory_of
 from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import devices_here
@@ -358,7 +359,8 @@ def test_what_mixed_precision_keeps_in_float32_is_foreseen(runs, tmp_path, monke
     in_processes(in_half, half)
     done = tmp_path / "runs/tiny/full_fsdp"
     approach = load_approach("full_fsdp")
-    written = written_by(empty_model(half, approach), RunConfig(half, approach, {"bf16": True}))
+    config = RunConfig(half, approach, {"bf16": True})
+    written = memory_of(config, RowShape(40, 1, 36)).written
     state = done / "state" / "checkpoint-1"
     assert bytes_of_shards(state / "pytorch_model_fsdp_0", tmp_path) == written.weights
     assert bytes_of_shards(state / "optimizer_0", tmp_path) == written.state

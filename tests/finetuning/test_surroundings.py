@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -33,16 +33,17 @@ from musequest.core.settings import load_approach
 from musequest.core.tables import read_table, write_table
 from musequest.creation.dataset import load_split
 from musequest.finetuning import checkpoints, training
-from musequest.finetuning.checkpoints import (
-    RunFolder,
-    Written,
-    check_disk,
-    is_full,
-    written_by,
-)
+from musequest.finetuning.checkpoints import RunFolder, check_disk, is_full
 from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.memory import memory_of
 from musequest.finetuning.merging import merge
-from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
+from musequest.finetuning.models import (
+    add_adapter,
+    free_projections,
+    load_model,
+    load_processor,
+    load_tuned,
+)
 from musequest.finetuning.publishing import publish, scores_of
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trackers import tracker_settings
@@ -177,8 +178,8 @@ def test_model_info_lists_every_parameter(run, finished):
 
 
 def test_the_disk_of_a_run_is_foreseen(run, finished):
-    model = add_adapter(load_model(finished[1], device="cpu"), load_approach("lora"))
-    weights = written_by(model, RunConfig(finished[1], load_approach("lora"), {})).weights
+    config = RunConfig(finished[1], load_approach("lora"), {})
+    weights = memory_of(config, config.row).written.weights
     written = run / "state" / "checkpoint-10"
     tensors = load_file(written / "adapter_model.safetensors").values()
     assert weights == sum(tensor.nbytes for tensor in tensors)
@@ -197,12 +198,9 @@ def test_the_optimizers_states_are_foreseen_and_go_when_the_run_is_done(profile,
 
     monkeypatch.setattr(RunFolder, "drop_optimizer", look_and_drop)
     record = train(profile, overrides=TWO_STEPS, progress=False)
-    model = add_adapter(load_model(profile, device="cpu"), load_approach("lora"))
-    assert (
-        written_by(model, RunConfig(profile, load_approach("lora"), {})).state
-        == sum(each.nbytes for each in seen)
-        > 0
-    )
+    config = RunConfig(profile, load_approach("lora"), {})
+    foreseen = memory_of(config, config.row).written.state
+    assert foreseen == sum(each.nbytes for each in seen) > 0
     assert not list((home / RUN).rglob("optimizer*"))
     assert train(profile, overrides=TWO_STEPS, progress=False) == record
 
@@ -215,9 +213,9 @@ def test_a_disk_too_small_is_said_before_the_first_step(profile, home, monkeypat
     assert record["status"] == "failed" and not (home / RUN / "state").exists()
     model = load_model(profile, device="cpu")
     config = RunConfig(profile, load_approach("full"), {})
-    weights, state = astuple(written_by(model.requires_grad_(True), config))[:2]
-    assert weights == sum(p.nbytes for p in model.parameters()) and state == 2 * weights
-    written = Written(weights, state)
+    written = memory_of(config, config.row).written
+    learned = sum(p.nbytes for p in free_projections(model, config.approach).parameters())
+    assert written.weights == learned and 0 < written.state < 2 * learned
     needed = written.peak / 2**30
     monkeypatch.setattr(checkpoints, "free_gib", lambda folder: needed)
     assert check_disk(RunFolder(home / RUN), written) == pytest.approx(needed, abs=1e-3)
