@@ -25,7 +25,7 @@ from musequest.core.keys import read_yaml
 from musequest.core.settings import load_profile
 from musequest.finetuning.gpus import find_gpu
 from musequest.finetuning.models import SHAPES
-from musequest.finetuning.preflight import needs_of
+from musequest.finetuning.needs import needs_of
 from musequest.finetuning.records import GIB, versions
 
 RECORD = root() / "benchmarks" / "records" / "base_models.json"

@@ -48,7 +48,7 @@ from musequest.finetuning.forecast import (
     amounts_of,
 )
 from musequest.finetuning.gpus import find_gpu
-from musequest.finetuning.preflight import Need, needs_of
+from musequest.finetuning.needs import Need, needs_of
 from musequest.finetuning.records import GIB, ROWS, hardware
 
 RUNS = root() / "benchmarks/records/published_runs.csv"

@@ -57,7 +57,7 @@ from musequest.core.files import write_json
 from musequest.core.home import root
 from musequest.core.settings import Profile, load_approach, load_profile
 from musequest.creation.dataset import load_split
-from musequest.finetuning.collator import EncodedDialogs, FilledRows, loader_settings
+from musequest.finetuning.collator import EncodedDialogs, FilledRows
 from musequest.finetuning.distributed import python
 from musequest.finetuning.models import TUNINGS, default_device
 from musequest.finetuning.optimizer import as_arguments
@@ -72,7 +72,7 @@ from musequest.finetuning.records import (
     versions,
 )
 from musequest.finetuning.run_config import RunConfig
-from musequest.finetuning.strategies import whole_model
+from musequest.finetuning.strategies import loader_settings, whole_model
 from musequest.finetuning.trainer import DocentTrainer
 from musequest.finetuning.training import train
 from musequest.finetuning.vision import vision_model

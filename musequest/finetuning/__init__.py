@@ -16,12 +16,11 @@ __getattr__, __dir__, __all__ = public(
     {
         "activations": ["empty_model"],
         "collator": ["DocentCollator", "coloured_tokens"],
-        "anatomy": ["anatomy_of"],
+        "anatomy": ["anatomy_of", "trainable_table"],
         "doctor": ["examine"],
         "distributed": ["processes_here", "train_rank"],
         "generation": ["infer"],
         "merging": ["merge"],
-        "model_info": ["trainable_table"],
         "models": [
             "add_adapter",
             "free_projections",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +21,10 @@ import torch
 from peft import PeftModel
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from ..core.settings import Approach, Profile
-from .anatomy import anatomy_of, inner, photo_tokens
+from .anatomy import anatomy_of, inner
 from .models import TUNINGS, model_config, of_shape
 from .vision import freeze_vision, vision_model
 
@@ -62,6 +63,40 @@ class RowShape:
         side = min(side or profile.image_size, profile.image_size)
         photos, patches, seen = photo_tokens(model_config(profile), side, profile.image_splitting)
         return cls(text_tokens + photos * (seen + 2), photos, patches)  # and a mark on each side
+
+
+def photo_tokens(config: PretrainedConfig, side: int, splitting: bool) -> tuple[int, int, int]:
+    """How a square photo of `side` pixels becomes tokens: photos, patches each, image tokens each.
+
+    By the sizes that configurations give, where there is no processor to count. A photo is taken
+    at its size, and with `splitting` in crops beside it; or in tiles, and once as a whole; or
+    scaled to one size.
+    """
+    vision = config.vision_config
+    patch, whole = (_one(getattr(vision, key, 0)) for key in ("patch_size", "image_size"))
+    if latents := getattr(config, "perceiver_config", None):
+        patches = (min(side, whole) // patch) ** 2
+        return 5 if splitting else 1, patches, latents.resampler_n_latents
+    if merged := getattr(vision, "spatial_merge_size", None):
+        patches = (max(1, side // (patch * merged)) * merged) ** 2
+        return 1, patches, patches // merged**2
+    patches = (whole // patch) ** 2
+    if tokens := getattr(config, "mm_tokens_per_image", None):
+        return 1, patches, tokens
+    shuffled = getattr(config, "scale_factor", None) or 1 / getattr(config, "downsample_ratio", 1)
+    tiles = math.ceil(side / whole) ** 2
+    photos = tiles + 1 if splitting and tiles > 1 else 1
+    return photos, patches, patches // round(shuffled**2)
+
+
+def patch_size_of(config: PretrainedConfig) -> int:
+    """The side of a patch, in pixels."""
+    return _one(config.vision_config.patch_size)
+
+
+def _one(value: Any) -> int:
+    """Of a size for each side, which are alike, one."""
+    return value[0] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)

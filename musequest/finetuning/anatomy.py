@@ -7,24 +7,31 @@ A photo passes the vision model and the connector, which makes image tokens of i
 them among the words, layer by layer, and the head says the next word. transformers knows the vision
 model, the decoder, the embeddings and the head of each of its models, and the rest follows from
 where they stand. So no line here, nor elsewhere in the package, names a family of models. What is
-found otherwise than wanted a profile says in its block `anatomy`, whose keys are KEYS.
+found otherwise than wanted a profile says in its block `anatomy`, whose keys are KEYS. A table
+counts each part's parameters, and model_info.md tells a person all of it.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from peft import PeftModel
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel, ProcessorMixin
 
 from ..core.errors import MuseQuestError
+from ..core.files import write_text
 from ..core.settings import ANATOMY, PARTS
+from .processors import SPLITTING
+
+MODEL_INFO = "model_info.md"
 
 
 @dataclass(frozen=True)
@@ -231,35 +238,112 @@ def layer_classes(model: nn.Module) -> list[str]:
     return [type(layers[0]).__name__ for layers in lists]
 
 
-def photo_tokens(config: PretrainedConfig, side: int, splitting: bool) -> tuple[int, int, int]:
-    """How a square photo of `side` pixels becomes tokens: photos, patches each, image tokens each.
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Trainable parameters and all."""
+    counts = _counts(list(model.parameters()))
+    return counts["trainable"], counts["parameters"]
 
-    By the sizes that configurations give, where there is no processor to count. A photo is taken
-    at its size, and with `splitting` in crops beside it; or in tiles, and once as a whole; or
-    scaled to one size.
+
+def trainable_table(model: nn.Module) -> pd.DataFrame:
+    """A row a part of the model, and one for all: parameters, trainable ones, share, dtypes."""
+    parts: dict[str, list[nn.Parameter]] = {part: [] for part in PARTS}
+    for name, parameter in inner(model).named_parameters():
+        if part := anatomy_of(model).part_of(name):
+            parts[part].append(parameter)
+    parts["all"] = list(model.parameters())
+    return pd.DataFrame([{"part": part, **_counts(own)} for part, own in parts.items()])
+
+
+def weights_in(parameter: nn.Parameter) -> int:
+    """How many weights a parameter holds; of those in 4 bits, two lie in a byte."""
+    packed = getattr(parameter, "quant_state", None)
+    return packed.shape.numel() if packed is not None else parameter.numel()
+
+
+def write_model_info(
+    folder: Path,
+    model: nn.Module,
+    processor: ProcessorMixin,
+    title: str,
+    plan: Any | None = None,
+) -> None:
+    """Write <run>/model_info.md: architecture, devices, processor, a line a parameter.
+
+    Where a `plan` splits the model, devices are numbers, those of its stages.
     """
-    vision = config.vision_config
-    patch, whole = (_one(getattr(vision, key, 0)) for key in ("patch_size", "image_size"))
-    if latents := getattr(config, "perceiver_config", None):
-        patches = (min(side, whole) // patch) ** 2
-        return 5 if splitting else 1, patches, latents.resampler_n_latents
-    if merged := getattr(vision, "spatial_merge_size", None):
-        patches = (max(1, side // (patch * merged)) * merged) ** 2
-        return 1, patches, patches // merged**2
-    patches = (whole // patch) ** 2
-    if tokens := getattr(config, "mm_tokens_per_image", None):
-        return 1, patches, tokens
-    shuffled = getattr(config, "scale_factor", None) or 1 / getattr(config, "downsample_ratio", 1)
-    tiles = math.ceil(side / whole) ** 2
-    photos = tiles + 1 if splitting and tiles > 1 else 1
-    return photos, patches, patches // round(shuffled**2)
+    photos, tokenizer = processor.image_processor, processor.tokenizer
+    special = ", ".join(f"`{token}`" for token in tokenizer.all_special_tokens)
+    splitting = any(getattr(photos, name, False) for name in SPLITTING)
+    shown = {"size": dict(photos.size), "image_splitting": splitting}
+    parts = trainable_table(model)
+    parts["trainable_percent"] = parts["trainable_percent"].map("{:.3f}".format)
+    sections = {
+        "Parameters by part": _markdown(parts),
+        "Devices": _markdown(plan.table().round(3) if plan else _device_table(model)),
+        "Processor": (
+            f"- {type(processor).__name__} with {type(photos).__name__}: {json.dumps(shown)}\n"
+            f"- {type(tokenizer).__name__}: {len(tokenizer)} tokens, padded on the "
+            f"{tokenizer.padding_side} with `{tokenizer.pad_token}`\n"
+            f"- special tokens: {special}"
+        ),
+        "Architecture": f"```\n{inner(model)}\n```",
+        "Every parameter": _markdown(_parameter_table(model, plan)),
+    }
+    body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items())
+    write_text(folder / MODEL_INFO, f"# {title}\n\n{body}\n")
 
 
-def patch_size_of(config: PretrainedConfig) -> int:
-    """The side of a patch, in pixels."""
-    return _one(config.vision_config.patch_size)
+def _parameter_table(model: nn.Module, plan: Any | None) -> pd.DataFrame:
+    """A row a parameter: name, shape, number, dtype, device, whether it is trained."""
+    rows = [
+        {
+            "parameter": name,
+            "shape": " x ".join(map(str, parameter.shape)),
+            "numbers": parameter.numel(),
+            "dtype": _dtype(parameter),
+            "device": str(plan.stage_of(name) if plan else parameter.device),
+            "trainable": "yes" if parameter.requires_grad else "",
+        }
+        for name, parameter in model.named_parameters()
+    ]
+    return pd.DataFrame(rows)
 
 
-def _one(value: Any) -> int:
-    """Of a size for each side, which are alike, one."""
-    return value[0] if isinstance(value, list | tuple) else value
+def _device_table(model: nn.Module) -> pd.DataFrame:
+    """A row a device: parameters, trained ones, GiB; and which modules, where they are parted."""
+    mapped: dict[str, Any] = getattr(inner(model), "hf_device_map", None) or {}
+    rows = []
+    for device in sorted({str(parameter.device) for parameter in model.parameters()}):
+        own = [parameter for parameter in model.parameters() if str(parameter.device) == device]
+        places = [name or "all" for name, it in mapped.items() if device in (str(it), f"cuda:{it}")]
+        rows.append(
+            {
+                "device": device,
+                "parameters": sum(parameter.numel() for parameter in own),
+                "trainable": sum(each.numel() for each in own if each.requires_grad),
+                "gib": round(sum(parameter.nbytes for parameter in own) / 2**30, 3),
+                "modules": ", ".join(places) or "all",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown; pandas' own needs one package more."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _dtype(parameter: nn.Parameter) -> str:
+    return str(parameter.dtype).removeprefix("torch.")
+
+
+def _counts(parameters: list[nn.Parameter]) -> dict[str, Any]:
+    total = sum(map(weights_in, parameters))
+    trainable = sum(weights_in(p) for p in parameters if p.requires_grad)
+    return {
+        "parameters": total,
+        "trainable": trainable,
+        "trainable_percent": 100 * trainable / total if total else 0.0,
+        "dtype": ", ".join(sorted(set(map(_dtype, parameters)))),
+    }

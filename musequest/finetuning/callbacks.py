@@ -1,31 +1,36 @@
 """What the trainer is told between its steps: to stop and save, to keep time, to show progress.
 
-A loss or gradient that is no finite number is said with its step and rows (`broken`), and what each
-process really held is counted in it, not read from a setting (`MemoryStats`).
+What each process really held is counted in it, not read from a setting (`MemoryStats`). Curves go
+to TensorBoard beside the record, to Weights & Biases or to trackio: one setting, `report_to`,
+chooses, and keys come from the environment or .env alone.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerState
+from transformers.integrations import TensorBoardCallback
 
 from ..core.errors import MuseQuestError
-from .collator import IGNORED, EncodedDialogs
-from .distributed import all_gather, any_rank, launched
-from .model_info import weights_in
+from .anatomy import weights_in
+from .distributed import all_gather, any_rank, launched, rank
 from .records import peak_memory_gib
 
 SHARE_SHOWN = 0.05
 ECHO_SECONDS = 2.0
 NAMED = 3  # parameters in a sentence
-MOST_NAMED = 8  # rows
+PROJECT = "musequest"
+TRACKERS = ("tensorboard", "wandb", "trackio", "none")
 
 
 class StopOnSignal(TrainerCallback):
@@ -170,27 +175,78 @@ class MemoryStats(TrainerCallback):
         ]
 
 
-def broken(what: str, value: float, step: int, names: Sequence[str] = ()) -> MuseQuestError:
-    """What to say of a `what` (training loss, gradient) of the rows that became `value`."""
-    shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-    where = f" with the rows {shown}" if names else ""
-    return MuseQuestError(
-        f"The {what} became {value} at step {step}{where}; the last good state is kept, but with "
-        "these settings it would come to the same: lower learning_rate or max_grad_norm, or look "
-        "at those rows, and train again with fresh=True (--fresh)."
-    )
+def tracker_settings(settings: dict[str, Any], run: str) -> dict[str, Any]:
+    """Keys of TrainingArguments for the trackers of `run`, TensorBoard's callback left to us.
 
-
-def rows_learning(labels: Iterable[torch.Tensor], dataset: EncodedDialogs) -> list[str]:
-    """The data_id of every row whose answer is among the learned tokens of these batches.
-
-    `labels`: those of each batch, (rows, tokens).
+    Raises MuseQuestError for a tracker that is unknown, not installed or lacks its key.
     """
-    learned = {
-        tuple(row[row != IGNORED].tolist()) for batch in labels for row in batch.detach().cpu()
-    }
-    return [
-        row["data_id"]
-        for row in dataset.texts()
-        if tuple(dataset.collator.learned_ids(row)) in learned
-    ]
+    chosen = chosen_trackers(settings)
+    for tracker in chosen:
+        if flaw := _flaw(tracker, settings):
+            raise MuseQuestError(flaw)
+    others = [tracker for tracker in chosen if tracker not in ("tensorboard", "none")]
+    return {"report_to": others or "none", "project": PROJECT, "run_name": run}
+
+
+def tracker_callbacks(settings: dict[str, Any], folder: Path) -> list[TrainerCallback]:
+    """TensorBoard's callback if it is chosen, writing to <run>/tensorboard/."""
+    if "tensorboard" not in chosen_trackers(settings):
+        return []
+    callback = TensorBoardCallback()
+    callback.logging_dir = str(folder / "tensorboard")
+    return [callback]
+
+
+@contextmanager
+def wandb_run(settings: dict[str, Any], folder: Path) -> Iterator[None]:
+    """Give the run in the block a page of its own in Weights & Biases, its files in <run>/wandb/.
+
+    The library's callback never closes one: the next run of the same process would draw its curves
+    on it too.
+    """
+    if "wandb" not in chosen_trackers(settings) or rank() != 0:
+        yield
+        return
+    import wandb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    project, name = os.environ.get("WANDB_PROJECT", PROJECT), "-".join(folder.parts[-2:])
+    opened = wandb.init(project=project, name=name, dir=folder, reinit="finish_previous")
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        opened.finish(exit_code=int(failed))
+
+
+def chosen_trackers(settings: dict[str, Any]) -> list[str]:
+    """The names under `report_to`, one or a list."""
+    chosen = settings.get("report_to") or "none"
+    return [chosen] if isinstance(chosen, str) else list(chosen)
+
+
+def _flaw(tracker: str, settings: dict[str, Any]) -> str | None:
+    """Why a tracker cannot be used, in a sentence."""
+    if tracker not in TRACKERS:
+        return (
+            f"There is no tracker '{tracker}' (report_to); the known ones are "
+            f"{', '.join(TRACKERS)}."
+        )
+    if tracker != "none" and find_spec(tracker) is None:
+        return (
+            f"The tracker '{tracker}' (report_to) is not installed; run `pip install {tracker}`, "
+            "or choose tensorboard or none."
+        )
+    local = os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")
+    if tracker == "wandb" and not (local or os.environ.get("WANDB_API_KEY")):
+        return (
+            "The tracker 'wandb' (report_to) needs the key WANDB_API_KEY in the environment or in "
+            ".env; or set WANDB_MODE=offline, or choose tensorboard."
+        )
+    if tracker == "trackio" and settings.get("trackio_space_id") and not os.environ.get("HF_TOKEN"):
+        return (
+            "The tracker 'trackio' (report_to) needs HF_TOKEN in the environment or in .env to "
+            "write to a Space; or remove trackio_space_id, and it keeps its curves here."
+        )
+    return None

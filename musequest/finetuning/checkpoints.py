@@ -10,7 +10,8 @@
 A folder is written under unfinished/ and then renamed, so it is there whole or not at all. Best
 weights are put in place before the state that names them: a process killed between the two goes
 on from the older state, whose best weights are still there. Whether the disk holds all that is
-asked before the first step.
+asked before the first step. When a run is done, what it keeps is read back: its validation loss
+must be what was learned.
 """
 
 from __future__ import annotations
@@ -21,15 +22,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerState
+import torch
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
-from ..core.errors import MuseQuestError, refusal
+from ..core.errors import LOGGER, MuseQuestError, refusal
 from ..core.files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
 from ..core.tables import write_table
+from ..creation.dataset import load_split
+from .collator import IGNORED, DocentCollator
 from .distributed import barrier
 from .memory import Written
+from .models import WEIGHTS, load_kept
 from .records import GIB, disk_gib
+from .run_config import RunConfig
+from .trainer import free_memory, predicting
 
+EVAL_ROWS = "per_device_eval_batch_size"
+# By how much the validation loss may differ from the recorded one: rounding of what is computed in.
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
 DIGESTS = "digests.json"  # SHA-256 of the files of a state
 TRAINER_STATE = "trainer_state.json"
 # What a checkpoint of the trainer holds besides weights and their configuration.
@@ -232,3 +242,65 @@ def is_full(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that the disk or its quota is used up."""
     refused = refusal(error)
     return refused is not None and refused.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:
+    """The validation loss of the weights in `folder`, as whoever uses them will load them.
+
+    It is that of all validation rows, computed once more as the run did, on one device; where a
+    GPU is too small for the whole model, on the processor. One further from `recorded` than
+    rounding explains raises MuseQuestError.
+    """
+    if not (folder / WEIGHTS[config.approach.tuning]).is_dir():
+        raise MuseQuestError(
+            f"The best weights of the run in {folder} are gone, though its state is there; bring "
+            "them back, or train anew with fresh=True (--fresh)."
+        )
+    free_memory()
+    loss = _loss(config, folder, str(config.device))
+    tolerance = TOLERANCES[config.autocast or config.dtype]
+    if not abs(loss - recorded) <= tolerance:
+        raise MuseQuestError(
+            f"The weights kept in {folder} are not those that were learned: read back from disk, "
+            f"their validation loss is {loss:.5f} where {recorded:.5f} was recorded (by rounding "
+            f"it may differ by {tolerance:g}); check the disk, and train anew with fresh=True "
+            "(--fresh)."
+        )
+    return loss
+
+
+def _loss(config: RunConfig, folder: Path, device: str) -> float:
+    rows = load_split(config.profile.collection, "validation")
+    at_once = int(config.settings.get(EVAL_ROWS, TrainingArguments.per_device_eval_batch_size))
+    try:
+        model = load_kept(config.profile, config.approach, folder, device=device)
+        return reference_loss(model, config.collator, rows, at_once, config.autocast)
+    except torch.OutOfMemoryError:
+        if device == "cpu":
+            raise
+    LOGGER.warning("%s is too small to read the model back; the processor does it.", device)
+    free_memory()
+    return _loss(config, folder, "cpu")
+
+
+@torch.inference_mode()
+def reference_loss(
+    model: Any,
+    collator: DocentCollator,
+    rows: Any,
+    at_once: int = 1,
+    autocast: torch.dtype | None = None,
+) -> float:
+    """The mean loss over all tokens of the reference answers, `at_once` rows at a time.
+
+    `autocast` is the dtype of mixed precision, if there is any.
+    """
+    total, count = 0.0, 0
+    for first in range(0, len(rows), at_once):
+        chosen = [rows[index] for index in range(first, min(first + at_once, len(rows)))]
+        batch = {name: values.to(model.device) for name, values in collator(chosen).items()}
+        tokens = int((batch["labels"] != IGNORED).sum())
+        with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
+            total += float(model(**batch, **predicting(batch["labels"])).loss) * tokens
+        count += tokens
+    return total / count

@@ -42,7 +42,7 @@ from ..core.settings import Approach, Profile
 
 # How long processes wait for one that writes a large checkpoint; by itself NCCL gives up sooner.
 PATIENCE = timedelta(hours=2)
-# Without GPUs a parallel approach is rehearsed in two processes.
+# Without GPUs a parallel approach is rehearsed in two processes, or on the processor twice.
 REHEARSAL = 2
 # One process gives its layers to many devices.
 ONE_PROCESS = {"sequential"}

@@ -24,10 +24,9 @@ from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrain
 from ..core.errors import MuseQuestError
 from ..core.settings import Profile, load_approach, suited
 from ..creation.dataset import messages
-from .anatomy import anatomy_of, inner
+from .anatomy import anatomy_of, inner, parameter_counts, trainable_table
 from .collator import DocentCollator, coloured_tokens
 from .generation import generate
-from .model_info import parameter_counts, trainable_table
 from .models import TUNINGS, WEIGHT_FILES, is_here, load_model, load_processor, model_config
 from .processors import closing_token
 from .trainer import predicting

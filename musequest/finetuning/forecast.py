@@ -26,8 +26,8 @@ from ..core.errors import MuseQuestError
 from ..core.files import read_json
 from ..core.home import root
 from ..creation.dataset import load_split
-from .activations import RowShape
-from .anatomy import anatomy_of, photo_tokens
+from .activations import RowShape, photo_tokens
+from .anatomy import anatomy_of
 from .gpus import Gpu
 from .memory import Memory
 from .models import of_shape
@@ -291,7 +291,7 @@ def amounts_of(
         None: 0.0,
         "ddp": steps * 2 * memory.gradients,
         # Weights are gathered twice, gradients summed.
-        "fsdp": batches * (2 * size.all * _itemsize(config) + memory.gradients),
+        "fsdp": batches * (2 * size.all * config.itemsize + memory.gradients),
     }.get(strategy, learned * 2 * learning.tokens * kept.boundary * devices)
     written = evaluations * (memory.saved + memory.states)
     bandwidth = (gpu.bandwidth_gb_s or math.inf) * 1e9
@@ -355,7 +355,3 @@ def seconds_at_peak(
     flops = processes * learned * (seen + layers)
     flops += evaluations * rows.validation * sum(size.flops(rows.padded(VALIDATED)))
     return flops / (devices * gpu.bf16_tflops * 1e12)
-
-
-def _itemsize(config: RunConfig) -> int:
-    return (config.autocast or config.dtype).itemsize

@@ -126,13 +126,6 @@ class Memory:
         learning = rows * self.activations.of_row(self.row, checkpointing)
         return max(self.fixed // shares, self._beside(shares) + learning)
 
-    def fitting(self, available: int, checkpointing: bool, shares: int = 1) -> int:
-        """The most rows whose step takes at most `available` bytes; 0 if not one does."""
-        if available < self.fixed // shares:
-            return 0
-        room = available - self._beside(shares)
-        return max(0, room // self.activations.of_row(self.row, checkpointing))
-
 
 def memory_of(config: RunConfig, row: RowShape) -> Memory:
     """The memory of a run on rows of this shape, from configurations alone: no weight is loaded.
@@ -175,10 +168,9 @@ def gathered_bytes(model: PreTrainedModel, config: RunConfig) -> int:
     """What a process of FSDP has whole: what is in no layer, the layer at work, and the next."""
     anatomy = anatomy_of(model)
     layers = (f"{anatomy.layers}.", f"{anatomy.vision_layers}.")
-    size = config.autocast.itemsize if config.autocast else config.dtype.itemsize
     root = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(layers))
     layer = sum(p.numel() for p in model.get_submodule(f"{anatomy.layers}.0").parameters())
-    return (root + 2 * layer) * size
+    return (root + 2 * layer) * config.itemsize
 
 
 def quantize(model: nn.Module, quantization: dict[str, Any]) -> int:

@@ -22,12 +22,12 @@ from ..core.files import check_digests, digests_of, hold, read_remade, write_jso
 from ..core.home import run_dir
 from ..core.settings import Profile, load_approach, load_profile
 from ..creation.dataset import load_split
-from .checkpoints import RunFolder, check_room, move_into_place
+from .checkpoints import RunFolder, check_room, move_into_place, reference_loss
 from .collator import DocentCollator
 from .generation import generate
 from .models import default_device, load_processor, load_tuned
 from .records import finished_record
-from .trainer import free_memory, reference_loss
+from .trainer import free_memory
 
 MERGED, AGREEMENT = "merged", "agreement.json"
 # By how much the mean loss of the reference answers may differ, relatively: rounding of the dtype.

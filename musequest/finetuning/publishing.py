@@ -29,9 +29,9 @@ from ..core.home import check_hub, results_dir, run_dir
 from ..core.hub import fill_card, hub_api
 from ..core.settings import Profile, load_approach, load_profile
 from ..core.tables import read_table
+from .anatomy import MODEL_INFO
 from .generation import generation_config
 from .merging import AGREEMENT, MERGED
-from .model_info import NAME as MODEL_INFO
 from .models import WEIGHTS, load_processor
 from .records import finished_record, rows_a_step
 

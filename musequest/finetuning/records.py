@@ -23,7 +23,6 @@ from ..core.home import root, run_dir
 from ..core.json_shapes import FinishedRun
 from ..core.settings import Profile, approach_names
 from .distributed import local_world_size, rank
-from .trackers import TRACKER_SETTINGS
 
 GIB = 1024**3
 # Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
@@ -44,6 +43,11 @@ FOUND_NOW = {
 FITTED_SETTINGS = (
     *(ROWS, STEPS, RECOMPUTE),
     *("activation_checkpointing_kwargs", "auto_find_batch_size"),
+)
+# Keys of TrainingArguments that only say where curves go: a run may go on with others.
+TRACKER_SETTINGS = (
+    *("report_to", "run_name", "project"),
+    *("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
 )
 # Keys of TrainingArguments that say how rows are read, not which.
 READING_SETTINGS = (

@@ -26,8 +26,8 @@ from ..core.keys import keys_of
 from ..core.settings import Approach, Profile, suited, training_settings
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
-from .activations import Activations, RowShape, count_activations
-from .anatomy import patch_size_of
+from .activations import Activations, RowShape, count_activations, patch_size_of
+from .callbacks import chosen_trackers
 from .collator import DocentCollator
 from .models import (
     base_fingerprint,
@@ -39,7 +39,6 @@ from .models import (
 )
 from .optimizer import MASTER_WEIGHTS
 from .records import RECOMPUTE, ROWS, rows_a_step
-from .trackers import chosen_trackers
 
 ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")
@@ -203,13 +202,22 @@ class RunConfig:
     def row(self) -> RowShape:
         """The shape of the largest row; a guess from its letters where the model is not here."""
         if shape_alone(self.profile) is None:
-            return RowShape.of(self.largest_row, patch_size_of(self.base_config))
+            return self.shape_of(self.largest_row)
         try:
             dialogs = self.train_rows["dialog"]
         except MuseQuestError:
             dialogs = [SUPPOSED]
         longest = max(map(len, dialogs))
         return RowShape.supposed(self.profile, math.ceil(longest / LETTERS_A_TOKEN))
+
+    def shape_of(self, encoded: dict[str, torch.Tensor], rows: int = 1) -> RowShape:
+        """The shape of an encoded row, or of each in a batch of `rows`."""
+        return RowShape.of(encoded, patch_size_of(self.base_config), rows)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number in what is computed."""
+        return (self.autocast or self.dtype).itemsize
 
     @property
     def device(self) -> torch.device:

@@ -26,15 +26,13 @@ from transformers import PreTrainedModel
 from ..core.errors import MuseQuestError
 from ..core.settings import Approach, Profile, load_approach, load_profile, training_settings
 from .activations import Activations, RowShape, count_activations, empty_model
-from .anatomy import anatomy_of, patch_size_of
-from .distributed import world_size
+from .anatomy import anatomy_of
+from .distributed import REHEARSAL, world_size
 from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
 
 # Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
 ADAM_STATES = 2
-# Without several GPUs the layers are split over the processor, twice, to rehearse.
-REHEARSED_DEVICES = 2
 
 
 @dataclass(frozen=True)
@@ -252,9 +250,9 @@ def micro_batches_of(approach: Approach, stages: int) -> int | None:
 def devices_here() -> list[Any]:
     """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
     if not torch.cuda.is_available():
-        return [torch.device("cpu")] * REHEARSED_DEVICES
+        return [torch.device("cpu")] * REHEARSAL
     number = torch.cuda.device_count()
-    if number < REHEARSED_DEVICES:
+    if number < REHEARSAL:
         raise MuseQuestError(
             "Layers can be split over two GPUs or more, and here is one; choose 'full' instead."
         )
@@ -292,7 +290,7 @@ def _planned(
     lengths = [len(dialog) for dialog in config.train_rows["dialog"]]
     longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-filled(rows, micro_batches) :]
     batch = config.collator([config.train_rows[index] for index in longest])
-    row = RowShape.of(batch, patch_size_of(config.base_config), len(longest))
+    row = config.shape_of(batch, len(longest))
     model = empty_model(config.profile, config.approach)
     parts = parts_of(model, row, len(longest), recompute, config.activations(model))
     return parts, plan(parts, devices, micro_batches)

@@ -16,8 +16,10 @@ al., 2023, https://arxiv.org/abs/2304.11277). Accelerate and `fully_shard` of to
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +47,23 @@ from ..core.settings import STRATEGIES, Approach
 from ..core.training_arguments import FIXED
 from ..creation.dataset import load_split
 from .anatomy import layer_classes
-from .callbacks import Clock, ShowProgress, StopOnUnlearned
+from .callbacks import (
+    Clock,
+    ShowProgress,
+    StopOnUnlearned,
+    tracker_callbacks,
+    tracker_settings,
+)
 from .checkpoints import KeepBestAndLast, RunFolder, check_disk
-from .collator import EncodedDialogs, FilledRows, loader_settings
-from .distributed import rank
+from .collator import EncodedDialogs, FilledRows
+from .distributed import local_world_size, rank
 from .memory import fit, memory_of
 from .models import TUNINGS, load_model
 from .optimizer import as_arguments
 from .pipeline import PipelineTrainer, disable_data_parallel, load_stage
-from .records import RECOMPUTE, RunRecord
+from .records import RECOMPUTE, ROWS, RunRecord
 from .run_config import RunConfig
 from .splitting import devices_here, shares_here, split
-from .trackers import tracker_callbacks, tracker_settings
 from .trainer import DocentTrainer
 
 # Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.
@@ -67,6 +74,10 @@ DEFAULTS = {
     "state_dict_type": "SHARDED_STATE_DICT",
 }
 SHARDS = f"{FSDP_MODEL_NAME}_0"
+WORKERS = "dataloader_num_workers"
+MOST = 4  # of one process that trains; more are not faster than the GPU they feed
+AHEAD = 2  # batches that each of them prepares ahead, as the library has it
+SHARED_MEMORY = Path("/dev/shm")
 
 
 def build_trainer(
@@ -294,3 +305,23 @@ def merge_shards(checkpoint: Path, dtype: str) -> None:
         model.generation_config = GenerationConfig.from_pretrained(checkpoint)
         model.save_pretrained(checkpoint)
     shutil.rmtree(shards)
+
+
+def loader_settings(
+    settings: dict[str, Any], row: Mapping[str, torch.Tensor], device: torch.device
+) -> dict[str, Any]:
+    """Keys of TrainingArguments for reading ahead, where the settings leave that open.
+
+    A photo of 800 px takes a processor core about as long to encode as a large GPU to learn from.
+    Batches come through shared memory, of which containers may have little: `row`, the largest one,
+    says what they take. On a processor, whose cores all compute, nothing is read ahead.
+    """
+    if device.type != "cuda" or settings.get(WORKERS) is not None:
+        return {}
+    together = local_world_size()
+    batch = int(settings.get(ROWS, 8)) * sum(tensor.nbytes for tensor in row.values())
+    counted = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if counted else os.cpu_count() or 1
+    room = shutil.disk_usage(SHARED_MEMORY).free // 2 if SHARED_MEMORY.is_dir() else 0
+    workers = min(MOST, cores // together - 1, room // (together * AHEAD * batch))
+    return {WORKERS: workers, "dataloader_persistent_workers": True} if workers > 0 else {}

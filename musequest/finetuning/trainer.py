@@ -2,8 +2,7 @@
 
 Every approach computes its loss through `model.loss_function`, a pipeline's last stage too, so that
 `smooth_labels` is the one place where a setting can change it. What several devices change of a
-step stands in `strategies` and `pipeline`, which build on this. What a run keeps is read back from
-disk before the run is done: its validation loss must be what was learned.
+step stands in `strategies` and `pipeline`, which build on this.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ import gc
 import logging
 import math
 import random
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -23,25 +23,18 @@ import torch
 from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer
 
 from ..core.errors import MuseQuestError
-from ..creation.dataset import load_split
-from .anatomy import anatomy_of, inner
-from .callbacks import broken, rows_learning
-from .collator import IGNORED, DocentCollator, EpochOrder, ignore_signals
+from .anatomy import anatomy_of, inner, parameter_counts
+from .collator import IGNORED, EncodedDialogs, EpochOrder
 from .distributed import all_gather
 from .memory import Memory
-from .model_info import parameter_counts
-from .models import WEIGHTS, load_kept
 from .optimizer import optimizer_of
-from .run_config import RunConfig
 from .splitting import Plan
 
 LOGGER = logging.getLogger("musequest")
-EVAL_ROWS = "per_device_eval_batch_size"
-# By how much the validation loss may differ from the recorded one: rounding of what is computed in.
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
+MOST_NAMED = 8  # rows in a sentence
 
 
 class DocentTrainer(Trainer):
@@ -262,31 +255,6 @@ def own_random_numbers(model: nn.Module) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:
-    """The validation loss of the weights in `folder`, as whoever uses them will load them.
-
-    It is that of all validation rows, computed once more as the run did, on one device; where a
-    GPU is too small for the whole model, on the processor. One further from `recorded` than
-    rounding explains raises MuseQuestError.
-    """
-    if not (folder / WEIGHTS[config.approach.tuning]).is_dir():
-        raise MuseQuestError(
-            f"The best weights of the run in {folder} are gone, though its state is there; bring "
-            "them back, or train anew with fresh=True (--fresh)."
-        )
-    free_memory()
-    loss = _loss(config, folder, str(config.device))
-    tolerance = TOLERANCES[config.autocast or config.dtype]
-    if not abs(loss - recorded) <= tolerance:
-        raise MuseQuestError(
-            f"The weights kept in {folder} are not those that were learned: read back from disk, "
-            f"their validation loss is {loss:.5f} where {recorded:.5f} was recorded (by rounding "
-            f"it may differ by {tolerance:g}); check the disk, and train anew with fresh=True "
-            "(--fresh)."
-        )
-    return loss
-
-
 def free_memory() -> None:
     """Let go of what nobody refers to any more, as a trainer that has done its work."""
     gc.collect()
@@ -294,38 +262,45 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _loss(config: RunConfig, folder: Path, device: str) -> float:
-    rows = load_split(config.profile.collection, "validation")
-    at_once = int(config.settings.get(EVAL_ROWS, TrainingArguments.per_device_eval_batch_size))
-    try:
-        model = load_kept(config.profile, config.approach, folder, device=device)
-        return reference_loss(model, config.collator, rows, at_once, config.autocast)
-    except torch.OutOfMemoryError:
-        if device == "cpu":
-            raise
-    LOGGER.warning("%s is too small to read the model back; the processor does it.", device)
-    free_memory()
-    return _loss(config, folder, "cpu")
+def broken(what: str, value: float, step: int, names: Sequence[str] = ()) -> MuseQuestError:
+    """What to say of a `what` (training loss, gradient) of the rows that became `value`."""
+    shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    where = f" with the rows {shown}" if names else ""
+    return MuseQuestError(
+        f"The {what} became {value} at step {step}{where}; the last good state is kept, but with "
+        "these settings it would come to the same: lower learning_rate or max_grad_norm, or look "
+        "at those rows, and train again with fresh=True (--fresh)."
+    )
 
 
-@torch.inference_mode()
-def reference_loss(
-    model: Any,
-    collator: DocentCollator,
-    rows: Any,
-    at_once: int = 1,
-    autocast: torch.dtype | None = None,
-) -> float:
-    """The mean loss over all tokens of the reference answers, `at_once` rows at a time.
+def rows_learning(labels: Iterable[torch.Tensor], dataset: EncodedDialogs) -> list[str]:
+    """The data_id of every row whose answer is among the learned tokens of these batches.
 
-    `autocast` is the dtype of mixed precision, if there is any.
+    `labels`: those of each batch, (rows, tokens).
     """
-    total, count = 0.0, 0
-    for first in range(0, len(rows), at_once):
-        chosen = [rows[index] for index in range(first, min(first + at_once, len(rows)))]
-        batch = {name: values.to(model.device) for name, values in collator(chosen).items()}
-        tokens = int((batch["labels"] != IGNORED).sum())
-        with torch.autocast(model.device.type, dtype=autocast, enabled=autocast is not None):
-            total += float(model(**batch, **predicting(batch["labels"])).loss) * tokens
-        count += tokens
-    return total / count
+    learned = {
+        tuple(row[row != IGNORED].tolist()) for batch in labels for row in batch.detach().cpu()
+    }
+    return [
+        row["data_id"]
+        for row in dataset.texts()
+        if tuple(dataset.collator.learned_ids(row)) in learned
+    ]
+
+
+def ignore_signals(loader: DataLoader) -> DataLoader:
+    """The loader, whose processes ignore what is to stop the run.
+
+    A terminal and `timeout` tell all processes at once; but the one that trains wants its rows
+    until a state is saved, and ends the others itself.
+    """
+    own = getattr(loader, "base_dataloader", loader)  # of that which Accelerate deals rows with
+    own.worker_init_fn = partial(_begin_ignoring_signals, own.worker_init_fn)
+    return loader
+
+
+def _begin_ignoring_signals(begin: Callable[[int], None] | None, number: int) -> None:
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+    if begin:
+        begin(number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from ..core.home import run_dir
 from ..core.settings import Profile, load_approach, load_profile
 from ..creation.review import check_learned
 from .activations import empty_model
-from .callbacks import MemoryStats, StopOnSignal
-from .checkpoints import RunFolder, free_gib, is_full
-from .collator import rows_by_rank
+from .anatomy import write_model_info
+from .callbacks import MemoryStats, StopOnSignal, tracker_settings, wandb_run
+from .checkpoints import RunFolder, check_kept, free_gib, is_full
+from .collator import BLANK
 from .distributed import (
     all_gather,
     launch,
@@ -35,15 +37,13 @@ from .distributed import (
     run_on_rank0,
 )
 from .memory import out_of_memory
-from .model_info import write_model_info
 from .models import WEIGHTS, base_digests, check_adapter, check_base_model, name_base_model
-from .preflight import compared, foreseen_here
+from .needs import compared, foreseen_here
 from .records import RunRecord, check_weights, disk_gib, finished_record, peak_memory_gib
 from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards
-from .trackers import tracker_settings, wandb_run
-from .trainer import DocentTrainer, check_kept, free_memory
-from .vision import vision_store
+from .trainer import DocentTrainer, free_memory
+from .vision import store_of
 
 LOGGER = logging.getLogger("musequest")
 
@@ -210,7 +210,7 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
         train_rows=len(trainer.train_dataset.rows),
         validation_rows=len(trainer.eval_dataset.rows),
         global_batch={"rows_a_step": math.prod(batch.values()), **batch},
-        rows_by_rank=rows_by_rank(trainer),
+        rows_by_rank=_rows_by_rank(trainer),
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
         base_model_sha256=run_on_rank0(lambda: base_digests(config.profile)),
     )
@@ -250,7 +250,7 @@ def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
     seconds = state.log_history[-1]["seconds"]
     rows = state.epoch * len(trainer.train_dataset.rows)
     peaks = all_gather(peak_memory_gib())
-    store = vision_store(trainer.model)
+    store = store_of(trainer.model)
     return {
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),
@@ -290,3 +290,27 @@ def _finish(
     outcome["mfu"] = least and round(least / (60 * outcome["minutes"]), 4)
     outcome["foreseen"] = compared(outcome["foreseen"], was)
     return record.finish(**outcome)
+
+
+def _rows_by_rank(trainer: DocentTrainer) -> list[dict[str, Any]]:
+    """What each process reads in the first epoch: how many rows, and the names of its first batch.
+
+    `shared` counts the rows that another process reads too. All processes have to ask.
+    """
+    batches = [list(batch) for batch in trainer.get_train_dataloader().batch_sampler]
+    rows = trainer.train_dataset
+    mine = {
+        "rows": [index for batch in batches for index in batch if rows.name(index) != BLANK],
+        "first_batch": [rows.name(index) for index in batches[0]],
+    }
+    everybody = all_gather(mine)
+    readers = Counter(index for each in everybody for index in each["rows"])
+    return [
+        {
+            "rank": number,
+            "rows": len(each["rows"]),
+            "shared": sum(readers[index] > 1 for index in each["rows"]),
+            "first_batch": each["first_batch"],
+        }
+        for number, each in enumerate(everybody)
+    ]

@@ -97,7 +97,7 @@ def spoken(system: System, rows: Rows, on_words: OnWords | None = None) -> list[
 
     Systems that make their answers word by word call `on_words`.
     """
-    from ..finetuning.vision import unkept
+    from ..finetuning.vision_store import unkept
 
     system.problems, system.on_words = [], on_words
     try:

@@ -41,7 +41,7 @@ from ..core.settings import Profile
 from ..creation.review import withheld
 from ..creation.split import STRANGER, exhibit_rows, load_split
 from ..finetuning.generation import ModelSystem
-from ..finetuning.vision import unkept
+from ..finetuning.vision_store import unkept
 from .conditions import OUTSIDERS, asked_under, rows_under
 from .retrieval import Retrieval, photo_features
 

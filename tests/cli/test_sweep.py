@@ -25,7 +25,7 @@ from sweeping import (
 from tiny import save_tiny_docent
 from tiny_dialogs import write_profile
 
-from musequest.finetuning import preflight
+from musequest.finetuning import needs, preflight
 from musequest.text.encoder import load_encoder
 
 EXHIBITS, DATA, RUN = "data/t/exhibits.parquet", "data/t/dataset/data", "runs/tiny/lora"
@@ -123,7 +123,7 @@ def walk(tmp_path_factory) -> Walk:
     walked = Walk(home, {}, {}, {}, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))
-        patch.setattr(preflight, "memory_of", remembered(preflight.memory_of))
+        patch.setattr(needs, "memory_of", remembered(needs.memory_of))
         for name, step in STEPS.items():
             walked.before[name] = shutil.copytree(home, folder / "before" / name)
             if name == "preflight":

@@ -18,13 +18,13 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.settings import load_approach
 from musequest.creation.dataset import load_split
 from musequest.finetuning import training
-from musequest.finetuning.anatomy import anatomy_of
+from musequest.finetuning.anatomy import anatomy_of, trainable_table
+from musequest.finetuning.checkpoints import reference_loss
 from musequest.finetuning.collator import IGNORED, DocentCollator
 from musequest.finetuning.doctor import examine
 from musequest.finetuning.generation import generate
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.merging import merge
-from musequest.finetuning.model_info import trainable_table
 from musequest.finetuning.models import (
     TUNINGS,
     WEIGHT_FILES,
@@ -34,7 +34,7 @@ from musequest.finetuning.models import (
 )
 from musequest.finetuning.publishing import publish
 from musequest.finetuning.run_config import RunConfig
-from musequest.finetuning.trainer import predicting, reference_loss
+from musequest.finetuning.trainer import predicting
 from musequest.finetuning.training import train
 from musequest.systems.retrieval import BANDS, photo_features
 

@@ -22,9 +22,11 @@ from musequest.finetuning import strategies
 from musequest.finetuning.activations import RowShape, empty_model
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.memory import Memory, fit, memory_of, optimizer_bytes, what_fits
+from musequest.finetuning.gpus import Gpu
+from musequest.finetuning.memory import fit, memory_of, optimizer_bytes, what_fits
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
-from musequest.finetuning.records import USABLE, available_bytes
+from musequest.finetuning.needs import needs_of
+from musequest.finetuning.records import GIB, USABLE, available_bytes
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import split
 from musequest.finetuning.training import explained, train
@@ -140,8 +142,7 @@ def test_a_step_is_as_large_as_the_higher_of_its_two_peaks(profile):
     states = foreach.weights + foreach.optimizer
     assert foreach.total(1, False) == foreach.fixed == states + 2 * foreach.gradients
     assert foreach.total(many, False) == states + many * a_row > foreach.fixed
-    assert foreach.fitting(foreach.fixed - 1, False) == 0
-    assert foreach.fitting(foreach.fixed, False) == many - 1
+    assert foreach.total(many - 1, False) == foreach.fixed
     parts = {"optim": "adamw_torch", "gradient_accumulation_steps": 2}
     accumulating = memory_of(RunConfig(profile, approach, parts), row)
     assert accumulating.total(many, False) == foreach.total(many, False) + foreach.gradients
@@ -360,10 +361,13 @@ def test_out_of_memory_a_split_model_is_told_what_its_fullest_device_takes(
     assert "auto_find_batch_size" not in told
 
 
-def test_fitting_and_total_agree(profile):
+def test_the_most_rows_that_fit_are_those_whose_step_is_no_larger(profile):
+    for need in needs_of(profile):
+        for rows in (1, 5):
+            whole = need.bytes(rows, True, need.devices[0])
+            enough, less = (Gpu("x", size / GIB / USABLE, True) for size in (whole + 1, whole - 1))
+            assert need.fitting(enough, True, need.devices[0]) >= rows, need.name
+            assert need.fitting(less, True, need.devices[0]) < rows, need.name
+        assert need.fitting(Gpu("none", 0.0, True), True, need.devices[0]) == 0
     memory = memory_of(RunConfig(profile, load_approach("lora"), {}), RowShape(40, 1, 36))
-    assert isinstance(memory, Memory) and memory.fitting(memory.fixed, False) == 0
-    for rows in (1, 5):
-        assert memory.fitting(memory.total(rows, True), True) == rows
-        assert memory.fitting(memory.total(rows, True) - 1, True) == rows - 1
     assert memory.total(1, False, shares=2) < memory.total(1, False)

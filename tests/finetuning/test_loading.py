@@ -10,11 +10,11 @@ from tiny_dialogs import sample, write_profile
 from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
 
 from musequest.core.settings import load_approach
-from musequest.finetuning import collator as collating
-from musequest.finetuning.collator import WORKERS, DocentCollator, loader_settings
+from musequest.finetuning import strategies
+from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.models import load_processor, vision_model
 from musequest.finetuning.run_config import RunConfig
-from musequest.finetuning.strategies import whole_model
+from musequest.finetuning.strategies import WORKERS, loader_settings, whole_model
 
 ROW = {"pixel_values": torch.empty(1, 3, 800, 800), "input_ids": torch.empty(400, dtype=torch.long)}
 GPU = torch.device("cuda")  # named, not used
@@ -25,7 +25,7 @@ def machine(monkeypatch, tmp_path):
     """16 cores, and so many GiB of shared memory as are asked for."""
 
     def having(shared_gib, processes=1):
-        monkeypatch.setattr(collating, "SHARED_MEMORY", tmp_path)
+        monkeypatch.setattr(strategies, "SHARED_MEMORY", tmp_path)
         free = SimpleNamespace(free=int(shared_gib * 2**30))
         monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)

@@ -13,9 +13,9 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.settings import load_approach
 from musequest.finetuning import merging
+from musequest.finetuning.anatomy import trainable_table
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.merging import merge
-from musequest.finetuning.model_info import trainable_table
 from musequest.finetuning.models import (
     add_adapter,
     load_model,

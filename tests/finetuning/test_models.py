@@ -20,9 +20,8 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
 from musequest.core.settings import load_approach
 from musequest.finetuning import processors
-from musequest.finetuning.anatomy import anatomy_of
+from musequest.finetuning.anatomy import anatomy_of, trainable_table
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.model_info import trainable_table
 from musequest.finetuning.models import (
     TAKING,
     TUNINGS,

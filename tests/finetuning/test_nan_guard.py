@@ -11,10 +11,9 @@ from transformers import TrainerCallback
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
-from musequest.finetuning.callbacks import broken, rows_learning
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs
 from musequest.finetuning.models import load_processor
-from musequest.finetuning.trainer import DocentTrainer
+from musequest.finetuning.trainer import DocentTrainer, broken, rows_learning
 from musequest.finetuning.training import train
 
 RUN = Path("runs/tiny/lora")

@@ -20,7 +20,8 @@ from musequest.core.settings import load_profile
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.gpus import find_gpu, known_gpus
 from musequest.finetuning.models import SHAPES, model_config
-from musequest.finetuning.preflight import compared, foresee, needs_of, preflight, smallest
+from musequest.finetuning.needs import compared, needs_of, smallest
+from musequest.finetuning.preflight import foresee, preflight
 from musequest.finetuning.training import train
 
 

@@ -33,6 +33,7 @@ from musequest.core.settings import load_approach
 from musequest.core.tables import read_table, write_table
 from musequest.creation.dataset import load_split
 from musequest.finetuning import checkpoints, training
+from musequest.finetuning.callbacks import tracker_settings
 from musequest.finetuning.checkpoints import RunFolder, check_disk, is_full
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import memory_of
@@ -46,7 +47,6 @@ from musequest.finetuning.models import (
 )
 from musequest.finetuning.publishing import publish, scores_of
 from musequest.finetuning.run_config import RunConfig
-from musequest.finetuning.trackers import tracker_settings
 from musequest.finetuning.training import train
 from musequest.systems import ask
 
@@ -110,7 +110,7 @@ def test_a_tracker_that_cannot_start_is_one_sentence(monkeypatch, chosen, senten
 def test_a_missing_key_is_named_and_a_given_one_suffices(monkeypatch, chosen, key):
     for name in ("WANDB_API_KEY", "WANDB_MODE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("musequest.finetuning.trackers.find_spec", lambda name: object())
+    monkeypatch.setattr("musequest.finetuning.callbacks.find_spec", lambda name: object())
     with pytest.raises(MuseQuestError, match=key):
         tracker_settings(chosen, "a run")
     monkeypatch.setenv(key, "x")

@@ -14,12 +14,13 @@ from torch.distributed.fsdp import fully_shard
 
 from musequest.core.home import collection_dir
 from musequest.core.settings import load_approach
-from musequest.finetuning import vision
+from musequest.finetuning import vision_store
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.distributed import barrier, rank
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.training import train
-from musequest.finetuning.vision import FrozenTower, digests, unkept, vision_model, vision_store
+from musequest.finetuning.vision import FrozenTower, store_of, vision_model
+from musequest.finetuning.vision_store import digests, unkept
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def files(profile):
 @pytest.fixture
 def always(monkeypatch):
     """Reading pays, however small the tower of a test is."""
-    monkeypatch.setattr(vision, "WORTH", float("inf"))
+    monkeypatch.setattr(vision_store, "WORTH", float("inf"))
 
 
 def test_photos_of_many_sizes_are_seen_as_with_padding_and_mask(profile):
@@ -163,7 +164,7 @@ def test_where_nothing_can_be_written_photos_are_computed(profile, monkeypatch, 
 
     batch = batch_of(profile)
     expected, seen = loss(load_model(replace(profile, vision_store_gib=0.0), device="cpu"), batch)
-    monkeypatch.setattr(vision, "save_file", refusing)
+    monkeypatch.setattr(vision_store, "save_file", refusing)
     model = load_model(profile, device="cpu")
     for _ in range(2):
         assert loss(model, batch)[0] == pytest.approx(expected, abs=1e-5)
@@ -180,18 +181,18 @@ def test_the_store_ends_at_its_bound_and_lets_go_of_other_towers_first(profile, 
     loss(model, batch)
     assert not {*other} & {*files(profile)}
     assert 0 < sum(path.stat().st_size for path in files(profile)) <= 1.2 * size
-    assert vision_store(model).figures()["stopped"] == "is full"
+    assert store_of(model).figures()["stopped"] == "is full"
 
 
 def test_a_tower_as_quick_as_the_disk_is_not_kept(profile, monkeypatch):
-    monkeypatch.setattr(vision, "WORTH", 0.0)
+    monkeypatch.setattr(vision_store, "WORTH", 0.0)
     model = load_model(profile, device="cpu")
     for first in range(0, 24, 8):
         rows = [sample(index) for index in range(first, first + 8)]
         for row in rows:
             row["image"].putpixel((0, 0), (first, 0, 0))
         loss(model, DocentCollator(load_processor(profile))(rows))
-    figures = vision_store(model).figures()
+    figures = store_of(model).figures()
     assert figures["pays"] is False and figures["stopped"] == "does not pay"
     assert figures["photos"] < figures["photos_computed"]
 
