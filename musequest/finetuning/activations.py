@@ -24,9 +24,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..core.settings import Approach, Profile
-from .anatomy import anatomy_of, inner
+from .anatomy import Anatomy, anatomy_of, inner
 from .models import TUNINGS, model_config, of_shape
-from .vision import freeze_vision, vision_model
+from .vision import freeze_vision
 
 # Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is
 # next to nothing in a large model, and would be much in a small one.
@@ -155,8 +155,9 @@ def count_activations(
     `autocast` is the dtype of mixed precision, if there is any.
     """
     text, vision = model.config.get_text_config(), model.config.vision_config
-    dtype, layers = model.dtype, len(inner(model).get_submodule(anatomy_of(model).layers))
-    one, two = (_shallow(model, layers) for layers in (1, 2))
+    anatomy = anatomy_of(model)
+    dtype, layers = model.dtype, len(inner(model).get_submodule(anatomy.layers))
+    one, two = (_shallow(model, anatomy, layers) for layers in (1, 2))
     with FakeTensorMode():
         for each in (one, two):
             _make_fake(each)
@@ -165,13 +166,13 @@ def count_activations(
 
         def of_photo(side: int) -> int:
             seen = torch.empty(1, side * side, vision.hidden_size, dtype=dtype)
-            return _kept_bytes(one, lambda: _connect(one, seen), autocast)
+            return _kept_bytes(one, lambda: _connect(one, anatomy, seen), autocast)
 
         try:
             side = vision.image_size // vision.patch_size
             small, large = of_photo(side), of_photo(2 * side)
         except (AttributeError, TypeError, ValueError, RuntimeError):
-            patch, photo = _of_matrices(model, vision.hidden_size, dtype), 0.0
+            patch, photo = _of_matrices(model, anatomy, vision.hidden_size, dtype), 0.0
         else:
             patch = (large - small) / (3 * side * side)
             photo = small - patch * side * side
@@ -186,12 +187,12 @@ def count_activations(
     )
 
 
-def _of_matrices(model: nn.Module, width: int, dtype: torch.dtype) -> float:
+def _of_matrices(model: nn.Module, anatomy: Anatomy, width: int, dtype: torch.dtype) -> float:
     """Bytes that a patch keeps of a connector: what its matrices are given, and make.
 
     The first matrix says how many patches of this `width` become an image token.
     """
-    connector = tuple(f"{name}." for name in anatomy_of(model).connector)
+    connector = tuple(f"{name}." for name in anatomy.connector)
     shapes = [
         module.weight.shape
         for name, module in inner(model).named_modules()
@@ -215,11 +216,10 @@ def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> floa
     return 2 * (of_tokens(PROBED) - of_tokens(PROBED // 2)) / PROBED
 
 
-def _shallow(model: nn.Module, layers: int) -> nn.Module:
+def _shallow(model: nn.Module, anatomy: Anatomy, layers: int) -> nn.Module:
     """A copy of the model in training, its first decoder layers alone; it is shown no photo."""
-    anatomy = anatomy_of(model)
     whole = inner(model).get_submodule(anatomy.layers)
-    left_out = [*whole[layers:], vision_model(model)]
+    left_out = [*whole[layers:], inner(model).get_submodule(anatomy.vision_model)]
     copied = copy.deepcopy(model, {id(module): nn.Identity() for module in left_out})
     inner(copied).set_submodule(
         anatomy.layers, inner(copied).get_submodule(anatomy.layers)[:layers]
@@ -272,9 +272,9 @@ def _kept_bytes(model: nn.Module, forward: Callable[[], Any], autocast: torch.dt
     return size
 
 
-def _connect(model: nn.Module, seen: torch.Tensor) -> torch.Tensor:
+def _connect(model: nn.Module, anatomy: Anatomy, seen: torch.Tensor) -> torch.Tensor:
     """The connector alone: what it sees of one photo, (1, patches, width), becomes image tokens."""
-    [name] = anatomy_of(model).connector
+    [name] = anatomy.connector
     connector = inner(model).get_submodule(name)
     options = {}
     if "attention_mask" in inspect.signature(connector.forward).parameters:

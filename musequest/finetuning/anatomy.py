@@ -95,7 +95,7 @@ def anatomy_of(model: nn.Module, chosen: Mapping[str, Any] | None = None) -> Ana
     """
     model = inner(model)
     kept: Anatomy | None = model.__dict__.get("anatomy")
-    if kept is None or chosen:
+    if kept is None:
         kept = model.__dict__["anatomy"] = _anatomy(model, chosen or {})
     return kept
 

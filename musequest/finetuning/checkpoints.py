@@ -19,8 +19,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import TrainerCallback, TrainerState, TrainingArguments
@@ -32,7 +33,7 @@ from ..creation.dataset import load_split
 from .collator import IGNORED, DocentCollator
 from .distributed import barrier
 from .memory import Written
-from .models import WEIGHTS, load_kept
+from .models import WEIGHTS, default_device, load_kept
 from .records import GIB, disk_gib
 from .run_config import RunConfig
 from .trainer import free_memory, predicting
@@ -40,6 +41,7 @@ from .trainer import free_memory, predicting
 EVAL_ROWS = "per_device_eval_batch_size"
 # By how much the validation loss may differ from the recorded one: rounding of what is computed in.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 5e-3}
+Result = TypeVar("Result")
 DIGESTS = "digests.json"  # SHA-256 of the files of a state
 TRAINER_STATE = "trainer_state.json"
 # What a checkpoint of the trainer holds besides weights and their configuration.
@@ -74,7 +76,7 @@ class RunFolder:
             weights = self.unfinished / "best"
             shutil.rmtree(weights, ignore_errors=True)
             ignored = shutil.ignore_patterns(*STATE_FILES)
-            shutil.copytree(written, weights, ignore=ignored, copy_function=_link)
+            shutil.copytree(written, weights, ignore=ignored, copy_function=link_or_copy)
             move_into_place(weights, self.best / written.name)
         move_into_place(written, self.state / written.name)
         _drop_others(self.state, step)
@@ -197,7 +199,7 @@ def _drop_others(folder: Path, step: int | None) -> None:
             shutil.rmtree(checkpoint)
 
 
-def _link(source: str, target: str) -> str:
+def link_or_copy(source: str | Path, target: str | Path) -> str | Path:
     """One file under two names where the disk can do that, else a copy."""
     try:
         os.link(source, target)
@@ -256,8 +258,15 @@ def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:
             f"The best weights of the run in {folder} are gone, though its state is there; bring "
             "them back, or train anew with fresh=True (--fresh)."
         )
+    rows = load_split(config.profile.collection, "validation")
+    at_once = int(config.settings.get(EVAL_ROWS, TrainingArguments.per_device_eval_batch_size))
+
+    def loss_on(device: str) -> float:
+        model = load_kept(config.profile, config.approach, folder, device=device)
+        return reference_loss(model, config.collator, rows, at_once, config.autocast)
+
     free_memory()
-    loss = _loss(config, folder, str(config.device))
+    loss = on_gpu_or_cpu(loss_on, "%s is too small to read the model back; the processor does it.")
     tolerance = TOLERANCES[config.autocast or config.dtype]
     if not abs(loss - recorded) <= tolerance:
         raise MuseQuestError(
@@ -269,18 +278,20 @@ def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:
     return loss
 
 
-def _loss(config: RunConfig, folder: Path, device: str) -> float:
-    rows = load_split(config.profile.collection, "validation")
-    at_once = int(config.settings.get(EVAL_ROWS, TrainingArguments.per_device_eval_batch_size))
+def on_gpu_or_cpu(work: Callable[[str], Result], warning: str) -> Result:
+    """What `work` returns on this process's device; where a GPU is too small, on the processor.
+
+    Then `warning` is logged, with the device's name.
+    """
+    device = default_device()
     try:
-        model = load_kept(config.profile, config.approach, folder, device=device)
-        return reference_loss(model, config.collator, rows, at_once, config.autocast)
+        return work(device)
     except torch.OutOfMemoryError:
         if device == "cpu":
             raise
-    LOGGER.warning("%s is too small to read the model back; the processor does it.", device)
+    LOGGER.warning(warning, device)
     free_memory()
-    return _loss(config, folder, "cpu")
+    return work("cpu")
 
 
 @torch.inference_mode()

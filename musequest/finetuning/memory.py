@@ -7,7 +7,6 @@ them follow one another.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..core.errors import MuseQuestError
+from ..core.errors import LOGGER, MuseQuestError
 from .activations import Activations, RowShape
 from .anatomy import anatomy_of
 from .distributed import any_rank
@@ -29,7 +28,6 @@ from .run_config import RunConfig
 from .splitting import fullest_here, shares_here
 from .vision import vision_model
 
-LOGGER = logging.getLogger("musequest")
 # Bytes of a step with so many rows at a time, with activations recomputed or not.
 BytesOfStep = Callable[[int, bool], int]
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,17 @@ from ..core.files import check_digests, digests_of, hold, read_remade, write_jso
 from ..core.home import run_dir
 from ..core.settings import Profile, load_approach, load_profile
 from ..creation.dataset import load_split
-from .checkpoints import RunFolder, check_room, move_into_place, reference_loss
+from .checkpoints import (
+    RunFolder,
+    check_room,
+    move_into_place,
+    on_gpu_or_cpu,
+    reference_loss,
+)
 from .collator import DocentCollator
 from .generation import generate
-from .models import default_device, load_processor, load_tuned
+from .models import load_processor, load_tuned
 from .records import finished_record
-from .trainer import free_memory
 
 MERGED, AGREEMENT = "merged", "agreement.json"
 # By how much the mean loss of the reference answers may differ, relatively: rounding of the dtype.
@@ -59,7 +65,10 @@ def merge(
     with hold(folder):
         written = folder / "unfinished" / MERGED
         shutil.rmtree(written, ignore_errors=True)  # what a killed one left is not this one's
-        agreement = _merge(profile, approach_name, written, rows)
+        agreement = on_gpu_or_cpu(
+            partial(_merge_on, profile, approach_name, written, rows),
+            "%s has too little memory to merge; the processor does it, slower.",
+        )
         agreement["run_finished_at"] = record["finished_at"]
         agreement["weights_sha256"] = digests_of(written)
         write_json(written / AGREEMENT, agreement)
@@ -89,21 +98,8 @@ def merged_model(
     return tuned.merge_and_unload(safe_merge=True)
 
 
-def _merge(profile: Profile, approach_name: str, target: Path, count: int) -> dict[str, Any]:
-    """Merge on the GPU if there is one, or where that is full, on the processor."""
-    device = default_device()
-    try:
-        return _merge_on(device, profile, approach_name, target, count)
-    except torch.OutOfMemoryError:
-        if device == "cpu":
-            raise
-    LOGGER.warning("%s has too little memory to merge; the processor does it, slower.", device)
-    free_memory()
-    return _merge_on("cpu", profile, approach_name, target, count)
-
-
 def _merge_on(
-    device: str, profile: Profile, approach_name: str, target: Path, count: int
+    profile: Profile, approach_name: str, target: Path, count: int, device: str
 ) -> dict[str, Any]:
     """Write the merged model to `target`, and compare it with the model as it was trained."""
     split = load_split(profile.collection, profile.evaluation_split)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,8 @@ def load_model(
         }
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
-    options["output_loading_info"] = True
-    model, found = of_base_model(AutoModelForImageTextToText.from_pretrained, profile, **options)
-    check_whole(model, found, profile.base_model)
-    anatomy_of(model, profile.anatomy)
-    look_once(model, profile)
+    read = AutoModelForImageTextToText.from_pretrained
+    model = read_whole(partial(of_base_model, read, profile), profile, profile.base_model, options)
     for module in model.modules() if quantization else ():
         # Else bitsandbytes repacks 4-bit weights for one processor's bfloat16 instructions, at the
         # first validation, and from then on no gradient passes through these layers.
@@ -111,11 +109,6 @@ def kept_whole(model: nn.Module) -> list[str]:
     """What is left as it is where weights are kept in few bits: the vision model, and the head."""
     anatomy = anatomy_of(model)
     return [anatomy.vision_model, anatomy.head]
-
-
-def look_once(model: nn.Module, profile: Profile) -> None:
-    """Freeze the vision model; what it makes of a photo is kept beside the profile's collection."""
-    freeze_vision(model, collection_dir(profile.collection) / "vision", profile.vision_store_gib)
 
 
 def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
@@ -225,12 +218,8 @@ def load_kept(
     weights = folder / WEIGHTS[approach.tuning]
     if approach.tuning == "full":
         options = {"dtype": profile.dtype, **_straight_to(device or default_device())}
-        options["output_loading_info"] = True
-        model, found = AutoModelForImageTextToText.from_pretrained(weights, **options)
-        check_whole(model, found, str(weights))
-        anatomy_of(model, profile.anatomy)
-        look_once(model, profile)
-        return model.eval()
+        read = partial(AutoModelForImageTextToText.from_pretrained, weights)
+        return read_whole(read, profile, str(weights), options).eval()
     model = load_model(profile, quantization=approach.quantization, device=device)
     if approach.quantization and dequantized:
         model = model.dequantize(getattr(torch, profile.dtype, model.dtype))
@@ -327,13 +316,28 @@ def _peft_calling_old_names() -> Iterator[None]:
         yield
 
 
-def check_whole(model: PreTrainedModel, found: dict[str, Any], source: str) -> None:
-    """Raise MuseQuestError unless each weight was found; the others would be left to chance."""
-    if missing := sorted(found["missing_keys"]):
+def read_whole(
+    read: Callable[..., Any],
+    profile: Profile,
+    source: str,
+    options: dict[str, Any],
+    absent: Collection[str] = (),
+) -> PreTrainedModel:
+    """The model that `read` makes with `options`, its parts found and its vision model frozen.
+
+    A weight that its `source` has not raises MuseQuestError, for it would be left to chance, but
+    for those that are to be `absent`. What the vision model makes of a photo is kept beside the
+    profile's collection.
+    """
+    model, found = read(**options, output_loading_info=True)
+    if missing := sorted({*found["missing_keys"]} - {*absent}):
         raise MuseQuestError(
             f"The weights in '{source}' are not those of a {type(model).__name__}: {len(missing)} "
             f"are missing, first {missing[0]}; bring back the files that belong together."
         )
+    anatomy_of(model, profile.anatomy)
+    freeze_vision(model, collection_dir(profile.collection) / "vision", profile.vision_store_gib)
+    return model
 
 
 def _straight_to(device: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ What a run that begins is foreseen to take is noted in run.json, with what it to
 from __future__ import annotations
 
 import bisect
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 import psutil
 from transformers import PreTrainedModel
 
+from ..core.errors import LOGGER
 from ..core.settings import Profile, approach_names, load_approach
 from .activations import empty_model
 from .forecast import Forecast, Rows, Setting, Size, constants, forecast, seconds_at_peak
@@ -27,7 +27,6 @@ from .records import GIB, largest_divisor
 from .run_config import RunConfig
 from .splitting import filled, micro_batches_of, parts_of, plan, shares_here
 
-LOGGER = logging.getLogger("musequest")
 DEVICES = (2, 4, 8)
 
 

@@ -10,6 +10,7 @@ the trainer of every approach: each process believes to be alone and reads the s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from ..core.settings import Profile
 from .anatomy import anatomy_of
 from .collator import IGNORED
 from .distributed import all_gather, barrier, rank
-from .models import TUNINGS, check_whole, look_once, of_shape
+from .models import TUNINGS, of_shape, read_whole
 from .run_config import RunConfig
 from .splitting import Plan
 from .trainer import DocentTrainer, predicting
@@ -319,14 +320,11 @@ def load_stage(config: RunConfig, plan: Plan, number: int, device: str | torch.d
     if tied and number == len(plan.stages) - 1:
         own.add(anatomy_of(shape).embeddings)
     base = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config.base_config)]
-    options = {"dtype": profile.dtype, "device_map": {"": device}, "output_loading_info": True}
-    read = _of_own_parts(base, own, profile).from_pretrained
-    model, found = of_base_model(read, profile, **options)
+    options = {"dtype": profile.dtype, "device_map": {"": device}}
+    read = partial(of_base_model, _of_own_parts(base, own, profile).from_pretrained, profile)
     # A head that shares the embeddings' weights has none of its own in the file.
-    own_head = {f"{anatomy_of(shape).head}.weight"} if tied else set()
-    found["missing_keys"] = {*found["missing_keys"]} - own_head
-    check_whole(model, found, profile.base_model)
-    look_once(model, profile)
+    absent = {f"{anatomy_of(shape).head}.weight"} if tied else set()
+    model = read_whole(read, profile, profile.base_model, options, absent)
     return Stage(TUNINGS[approach.tuning](model.eval(), approach), plan, number)
 
 

@@ -8,7 +8,6 @@ are kept for whoever uses the model elsewhere.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from transformers import PROCESSOR_MAPPING, AutoConfig, AutoProcessor, ProcessorMixin
@@ -161,7 +160,8 @@ def closing_token(processor: ProcessorMixin) -> str:
     A template without a place for a photo, or that ends no answer, raises MuseQuestError.
     """
     source = processor.tokenizer.name_or_path
-    shown, unseen = (render(processor, messages) for messages in (PROBE, _without_photo()))
+    unillustrated = [{**PROBE[0], "content": PROBE[0]["content"][1:]}, PROBE[1]]
+    shown, unseen = (render(processor, messages) for messages in (PROBE, unillustrated))
     if shown == unseen:
         raise MuseQuestError(
             f"The chat template of {source} writes no place for a photo; choose a base model that "
@@ -201,9 +201,3 @@ def special_tokens(processor: ProcessorMixin) -> dict[str, int]:
     """The tokens that mean more to the model than their letters do, with their numbers."""
     tokens = processor.tokenizer.added_tokens_decoder
     return {token.content: number for number, token in tokens.items() if token.special}
-
-
-def _without_photo() -> list[dict[str, Any]]:
-    messages = copy.deepcopy(PROBE)
-    messages[0]["content"] = messages[0]["content"][1:]
-    return messages

@@ -30,6 +30,7 @@ from ..core.hub import fill_card, hub_api
 from ..core.settings import Profile, load_approach, load_profile
 from ..core.tables import read_table
 from .anatomy import MODEL_INFO
+from .checkpoints import link_or_copy
 from .generation import generation_config
 from .merging import AGREEMENT, MERGED
 from .models import WEIGHTS, load_processor
@@ -115,7 +116,9 @@ def _make_folder(
     for folder, names in ((weights, FILES), (run, RECORDS)):
         for path in plain_files(folder, names)[0]:
             if path.parent == folder:
-                _copy(path, unfinished / path.name)
+                # Weights under two names, for they are large and stay as they are.
+                copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2
+                copy(path, unfinished / path.name)
     processor = load_processor(profile)
     processor.save_pretrained(unfinished)
     generation_config(processor, profile.max_new_tokens).save_pretrained(unfinished)
@@ -152,17 +155,6 @@ def _upload(folder: Path, repo_id: str, private: bool) -> None:
             f"The Hub did not take '{repo_id}' ({reason}); {folder} is whole, so check the name "
             "and what HF_TOKEN may write, and publish again."
         ) from error
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Weights under two names, for they are large and stay as they are; a copy of the rest."""
-    if source.suffix == ".safetensors":
-        try:
-            os.link(source, target)
-            return
-        except OSError:
-            pass  # a disk without hard links
-    shutil.copy2(source, target)
 
 
 def _card(

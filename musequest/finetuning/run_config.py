@@ -27,7 +27,7 @@ from ..core.settings import Approach, Profile, suited, training_settings
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
 from .activations import Activations, RowShape, count_activations, patch_size_of
-from .callbacks import chosen_trackers
+from .callbacks import chosen_trackers, tracker_settings
 from .collator import DocentCollator
 from .models import (
     base_fingerprint,
@@ -225,7 +225,8 @@ class RunConfig:
         return torch.device(default_device())
 
     def check_here(self) -> None:
-        """Raise MuseQuestError if numbers are asked for that cannot be learned or computed here."""
+        """Raise MuseQuestError if a tracker, or numbers, are asked for that cannot be had here."""
+        tracker_settings(self.settings, self.profile.name)
         approach, settings, gpu = self.approach, self.settings, torch.cuda.is_available()
         if approach.tuning == "full" and self.dtype == torch.float16:
             raise MuseQuestError(

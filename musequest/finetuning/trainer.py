@@ -8,7 +8,6 @@ step stands in `strategies` and `pipeline`, which build on this.
 from __future__ import annotations
 
 import gc
-import logging
 import math
 import random
 import signal
@@ -33,7 +32,6 @@ from .memory import Memory
 from .optimizer import optimizer_of
 from .splitting import Plan
 
-LOGGER = logging.getLogger("musequest")
 MOST_NAMED = 8  # rows in a sentence
 
 

@@ -7,7 +7,6 @@ _run           trainer, steps, weights in their place, read back from disk, reco
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from contextlib import ExitStack, suppress
@@ -17,14 +16,14 @@ from typing import Any
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import TrainerState
 
-from ..core.errors import MuseQuestError, chain
+from ..core.errors import LOGGER, MuseQuestError, chain
 from ..core.files import clear_temporaries, digests_of, hold
 from ..core.home import run_dir
 from ..core.settings import Profile, load_approach, load_profile
 from ..creation.review import check_learned
 from .activations import empty_model
 from .anatomy import write_model_info
-from .callbacks import MemoryStats, StopOnSignal, tracker_settings, wandb_run
+from .callbacks import MemoryStats, StopOnSignal, wandb_run
 from .checkpoints import RunFolder, check_kept, free_gib, is_full
 from .collator import BLANK
 from .distributed import (
@@ -44,8 +43,6 @@ from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards
 from .trainer import DocentTrainer, free_memory
 from .vision import store_of
-
-LOGGER = logging.getLogger("musequest")
 
 
 def train(
@@ -68,7 +65,6 @@ def train(
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     approach = load_approach(approach_name)
     config = RunConfig.resolve(profile, approach, overrides, processes_for(approach, processes))
-    tracker_settings(config.settings, profile.name)  # a missing key is said before any loading
     config.check_here()
     check_learned(profile.collection, profile)
     folder = RunFolder(run_dir(profile.name, approach.name))

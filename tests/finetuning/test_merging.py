@@ -12,7 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.settings import load_approach
-from musequest.finetuning import merging
+from musequest.finetuning import checkpoints, merging
 from musequest.finetuning.anatomy import trainable_table
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.merging import merge
@@ -114,7 +114,7 @@ def test_where_the_gpu_is_full_the_processor_merges(runs, monkeypatch, caplog, n
             raise full[0]
         return load_tuned(*arguments, device=device, **options)
 
-    monkeypatch.setattr(merging, "default_device", lambda: "cuda:0")
+    monkeypatch.setattr(checkpoints, "default_device", lambda: "cuda:0")
     monkeypatch.setattr(merging, "load_tuned", load)
     agreement = merge(profile, name)
     assert agreement["equal_answers"] == agreement["rows"]
