@@ -68,6 +68,7 @@ sys.meta_path.append(
             "musequest.files": "musequest.core.files",
             "musequest.finetuning.fsdp": "musequest.finetuning",
             "musequest.finetuning.launching": "musequest.finetuning",
+            "musequest.finetuning.merging": "musequest.finetuning",
             "musequest.finetuning.model_info": "musequest.finetuning.anatomy",
             "musequest.finetuning.rank_process": "musequest.finetuning",
             "musequest.finetuning.trackers": "musequest.finetuning.callbacks",

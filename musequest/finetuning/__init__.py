@@ -20,7 +20,6 @@ __getattr__, __dir__, __all__ = public(
         "doctor": ["examine"],
         "distributed": ["processes_here", "train_rank"],
         "generation": ["infer"],
-        "merging": ["merge"],
         "models": [
             "add_adapter",
             "free_projections",
@@ -28,7 +27,7 @@ __getattr__, __dir__, __all__ = public(
             "load_processor",
         ],
         "preflight": ["foresee"],
-        "publishing": ["publish"],
+        "publishing": ["merge", "publish"],
         "records": ["finished_record"],
         "splitting": ["fullest_by_devices", "preview"],
         "strategies": ["plugin_settings"],

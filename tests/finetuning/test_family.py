@@ -24,7 +24,6 @@ from musequest.finetuning.collator import IGNORED, DocentCollator
 from musequest.finetuning.doctor import examine
 from musequest.finetuning.generation import generate
 from musequest.finetuning.memory import memory_of
-from musequest.finetuning.merging import merge
 from musequest.finetuning.models import (
     TUNINGS,
     WEIGHT_FILES,
@@ -32,7 +31,7 @@ from musequest.finetuning.models import (
     load_processor,
     load_tuned,
 )
-from musequest.finetuning.publishing import publish
+from musequest.finetuning.publishing import merge, publish
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trainer import predicting
 from musequest.finetuning.training import train

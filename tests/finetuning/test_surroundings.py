@@ -37,7 +37,6 @@ from musequest.finetuning.callbacks import tracker_settings
 from musequest.finetuning.checkpoints import RunFolder, check_disk, is_full
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import memory_of
-from musequest.finetuning.merging import merge
 from musequest.finetuning.models import (
     add_adapter,
     free_projections,
@@ -45,7 +44,7 @@ from musequest.finetuning.models import (
     load_processor,
     load_tuned,
 )
-from musequest.finetuning.publishing import publish, scores_of
+from musequest.finetuning.publishing import merge, publish, scores_of
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.training import train
 from musequest.systems import ask

@@ -12,16 +12,16 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.settings import load_approach
-from musequest.finetuning import checkpoints, merging
+from musequest.finetuning import checkpoints, publishing
 from musequest.finetuning.anatomy import trainable_table
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.merging import merge
 from musequest.finetuning.models import (
     add_adapter,
     load_model,
     load_processor,
     load_tuned,
 )
+from musequest.finetuning.publishing import merge
 from musequest.finetuning.training import train
 
 
@@ -94,7 +94,7 @@ def test_a_merged_model_that_answers_otherwise_is_not_kept(runs, monkeypatch, tm
     shutil.copytree(home / "data", tmp_path / "data")
     shutil.rmtree(tmp_path / "runs/tiny/lora/merged", ignore_errors=True)
     monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
-    monkeypatch.setattr(merging, "merged_model", lambda profile, *_: load_model(profile))
+    monkeypatch.setattr(publishing, "merged_model", lambda profile, *_: load_model(profile))
     with pytest.raises(MuseQuestError, match="does not answer as it did.*adapter is untouched"):
         merge(profile, "lora")
     assert not (tmp_path / "runs/tiny/lora/merged").exists()
@@ -115,7 +115,7 @@ def test_where_the_gpu_is_full_the_processor_merges(runs, monkeypatch, caplog, n
         return load_tuned(*arguments, device=device, **options)
 
     monkeypatch.setattr(checkpoints, "default_device", lambda: "cuda:0")
-    monkeypatch.setattr(merging, "load_tuned", load)
+    monkeypatch.setattr(publishing, "load_tuned", load)
     agreement = merge(profile, name)
     assert agreement["equal_answers"] == agreement["rows"]
     assert tried == ["cuda:0", "cpu", "cpu"]
@@ -131,7 +131,7 @@ def test_a_run_without_adapter_or_end_cannot_be_merged(runs, monkeypatch):
     profile = runs[1]
     with pytest.raises(MuseQuestError, match="not started"):
         merge(profile, "full")
-    monkeypatch.setattr(merging, "finished_record", lambda folder: {"tuning": "full"})
+    monkeypatch.setattr(publishing, "finished_record", lambda folder: {"tuning": "full"})
     with pytest.raises(MuseQuestError, match="'full' trains the model itself"):
         merge(profile, "full")
 
