@@ -102,7 +102,9 @@ def published_needs() -> dict[str, Need]:
             turns = replace(config.approach, parallel={"strategy": "sequential"})
             config = replace(config, approach=turns)
         if config.approach.strategy == "fsdp":  # what is frozen lies in float32 as well
-            memory = replace(memory, weights=4 * need.size.all, saved=4 * need.size.all)
+            whole = 4 * need.size.all
+            written = replace(memory.written, weights=whole)
+            memory = replace(memory, weights=whole, written=written)
         needs[need.name] = replace(need, config=config, memory=memory, rows=rows, known={})
     return needs
 

@@ -293,7 +293,7 @@ def amounts_of(
         # Weights are gathered twice, gradients summed.
         "fsdp": batches * (2 * size.all * config.itemsize + memory.gradients),
     }.get(strategy, learned * 2 * learning.tokens * kept.boundary * devices)
-    written = evaluations * (memory.saved + memory.states)
+    written = evaluations * (memory.written.weights + memory.written.state)
     bandwidth = (gpu.bandwidth_gb_s or math.inf) * 1e9
     link = LINK_SHARE * (gpu.link_gb_s or math.inf) * 1e9
     return Amounts(

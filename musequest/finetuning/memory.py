@@ -96,18 +96,10 @@ class Memory:
     scratch: int
     row: RowShape
     activations: Activations
+    written: Written  # to the disk
     accumulates: bool = False
     # Where devices share weights: what a device gathers of them to compute, in full.
     gathered: int = 0
-    # Of a checkpoint: weights, states of the optimizer, and the model that is merged of shards.
-    saved: int = 0
-    states: int = 0
-    merged: int = 0
-
-    @property
-    def written(self) -> Written:
-        """What the run writes to the disk."""
-        return Written(self.saved, self.states, self.merged)
 
     @property
     def fixed(self) -> int:
@@ -154,11 +146,13 @@ def memory_of(config: RunConfig, row: RowShape) -> Memory:
         scratch=scratch_bytes(trainable, optimizer),
         row=row,
         activations=activations,
+        written=Written(
+            weights=gradients if approach.tuning == "lora" else weights,
+            state=states,
+            merged=loaded if sharded else 0,
+        ),
         accumulates=int(config.settings.get(STEPS, 1)) > 1,
         gathered=gathered_bytes(model, config) if sharded else 0,
-        saved=gradients if approach.tuning == "lora" else weights,
-        states=states,
-        merged=loaded if sharded else 0,
     )
 
 

@@ -11,18 +11,15 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import psutil
-from transformers import PreTrainedModel
 
 from ..core.errors import LOGGER
 from ..core.settings import Profile, approach_names, load_approach
-from .activations import empty_model
 from .forecast import Forecast, Rows, Setting, Size, constants, forecast, seconds_at_peak
 from .gpus import Gpu, gpu_here, known_gpus
-from .memory import Memory, Written, memory_of
+from .memory import Memory, memory_of
 from .records import GIB, largest_divisor
 from .run_config import RunConfig
 from .splitting import filled, micro_batches_of, parts_of, plan, shares_here
@@ -46,11 +43,6 @@ class Need:
         return self.config.approach.name
 
     @property
-    def written(self) -> Written:
-        """What a run writes to the disk."""
-        return self.memory.written
-
-    @property
     def devices(self) -> tuple[int, ...]:
         """Numbers of GPUs on which it may run: each has a layer and a micro-batch, or its rows."""
         approach = self.config.approach
@@ -61,25 +53,17 @@ class Need:
         )
         return tuple(number for number in DEVICES if number <= most) or DEVICES[:1]
 
-    @cached_property
-    def _model(self) -> PreTrainedModel:
-        return empty_model(self.config.profile, self.config.approach)
-
     def bytes(self, rows: int, recompute: bool, devices: int) -> int:
         """What the fullest of so many GPUs holds at the peak of a step."""
-        key = (rows, recompute, devices)
-        if key not in self.known:
-            self.known[key] = self._bytes(*key)
-        return self.known[key]
-
-    def _bytes(self, rows: int, recompute: bool, devices: int) -> int:
         approach, memory = self.config.approach, self.memory
         if not approach.layered:
             return memory.total(rows, recompute, devices if approach.parted else 1)
-        pieces = micro_batches_of(approach, devices)
-        whole = filled(rows, pieces)
-        parts = parts_of(self._model, memory.row, whole, recompute, memory.activations)
-        return max(plan(parts, devices, pieces).bytes())
+        if (key := (rows, recompute, devices)) not in self.known:
+            pieces = micro_batches_of(approach, devices)
+            whole = filled(rows, pieces)
+            parts = parts_of(self.config.empty, memory.row, whole, recompute, memory.activations)
+            self.known[key] = max(plan(parts, devices, pieces).bytes())
+        return self.known[key]
 
     def fitting(self, gpu: Gpu, recompute: bool, devices: int) -> int:
         """The most rows at a time on so many of these GPUs."""
@@ -175,7 +159,7 @@ def foreseen_here(config: RunConfig, memory: Memory) -> dict[str, float | None]:
     return {
         "minutes": minutes,
         "peak_memory_gib": round(held / GIB, 3),
-        "disk_gib": round(need.written.end / GIB, 4),
+        "disk_gib": round(need.memory.written.end / GIB, 4),
         "seconds_at_peak": least and round(least, 3),
     }
 

@@ -98,7 +98,7 @@ def _line(need: Need, gpu: Gpu | None, setting: Setting | None) -> dict[str, Any
         "row_recomputed_gib": memory.activations.of_row(memory.row, True) / GIB,
         "rows": setting.rows if setting else rows,
         "total_gib": memory.total(rows, True) / GIB,
-        "disk_gib": need.written.peak / GIB,
+        "disk_gib": need.memory.written.peak / GIB,
         "gpu": gpu.name if gpu else "none known",
         "devices": setting.devices if setting else need.devices[-1],
         "fits": setting is not None,
@@ -151,11 +151,11 @@ def _findings(
             "for approaches with adapters, dtype: float32 for full tuning."
         )
     yield from _costs(gpu, table)
-    free, most = free_gib(home()), max(needs, key=lambda need: need.written.peak)
-    if free < most.written.peak / GIB:
+    free, most = free_gib(home()), max(needs, key=lambda need: need.memory.written.peak)
+    if free < most.memory.written.peak / GIB:
         yield (
             f"{home()} has {free:.1f} GiB free; '{most.name}' needs up to "
-            f"{most.written.peak / GIB:.1f} GiB for its checkpoints."
+            f"{most.memory.written.peak / GIB:.1f} GiB for its checkpoints."
         )
     for need in needs:
         if (run_dir(profile.name, need.name) / "state").exists():

@@ -26,7 +26,13 @@ from ..core.keys import keys_of
 from ..core.settings import Approach, Profile, suited, training_settings
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
-from .activations import Activations, RowShape, count_activations, patch_size_of
+from .activations import (
+    Activations,
+    RowShape,
+    count_activations,
+    empty_model,
+    patch_size_of,
+)
 from .callbacks import chosen_trackers, tracker_settings
 from .collator import DocentCollator
 from .models import (
@@ -164,6 +170,11 @@ class RunConfig:
         if (key := repr(decisive)) not in self.counted:
             self.counted[key] = count_activations(model, self.autocast)
         return self.counted[key]
+
+    @cached_property
+    def empty(self) -> PreTrainedModel:
+        """The model as it is tuned, without memory for its weights."""
+        return empty_model(self.profile, self.approach)
 
     @cached_property
     def base_config(self) -> PretrainedConfig:

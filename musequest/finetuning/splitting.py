@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from ..core.errors import MuseQuestError
 from ..core.settings import Approach, Profile, load_approach, load_profile, training_settings
-from .activations import Activations, RowShape, count_activations, empty_model
+from .activations import Activations, RowShape, count_activations
 from .anatomy import anatomy_of
 from .distributed import REHEARSAL, world_size
 from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
@@ -291,8 +291,8 @@ def _planned(
     longest = sorted(range(len(lengths)), key=lengths.__getitem__)[-filled(rows, micro_batches) :]
     batch = config.collator([config.train_rows[index] for index in longest])
     row = config.shape_of(batch, len(longest))
-    model = empty_model(config.profile, config.approach)
-    parts = parts_of(model, row, len(longest), recompute, config.activations(model))
+    kept = config.activations(config.empty)
+    parts = parts_of(config.empty, row, len(longest), recompute, kept)
     return parts, plan(parts, devices, micro_batches)
 
 

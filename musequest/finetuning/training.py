@@ -21,7 +21,6 @@ from ..core.files import clear_temporaries, digests_of, hold
 from ..core.home import run_dir
 from ..core.settings import Profile, load_approach, load_profile
 from ..creation.review import check_learned
-from .activations import empty_model
 from .anatomy import write_model_info
 from .callbacks import MemoryStats, StopOnSignal, wandb_run
 from .checkpoints import RunFolder, check_kept, free_gib, is_full
@@ -213,7 +212,7 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
     if trainer.is_world_process_zero():
         write_model_info(
             folder.folder,
-            empty_model(config.profile, config.approach) if trainer.plan else trainer.model,
+            config.empty if trainer.plan else trainer.model,
             config.collator.processor,
             f"What was trained: {config.profile.name}, {config.approach.name}",
             trainer.plan,
