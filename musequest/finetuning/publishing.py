@@ -196,11 +196,11 @@ def publish(
     """
     profile = profile if isinstance(profile, Profile) else load_profile(profile)
     _check_repository(repo_id)
-    if upload and not os.environ.get("HF_TOKEN"):
-        raise MuseQuestError(
-            "Publishing needs HF_TOKEN, a token that may write, in the environment or in .env."
-        )
     if upload:
+        if not os.environ.get("HF_TOKEN"):
+            raise MuseQuestError(
+                "Publishing needs HF_TOKEN, a token that may write, in the environment or in .env."
+            )
         check_hub()
     with hold(run_dir(profile.name, approach_name)):
         folder = _make_folder(profile, approach_name, repo_id, merged, license_name)
