@@ -24,7 +24,7 @@ from ..core.errors import LOGGER, MuseQuestError, leave_out
 from ..core.files import file_digest, holds_collection, parse_json, write_csv, write_whole
 from ..core.home import collection_dir
 from ..core.languages import ENGLISH, checked_language
-from ..core.photos import likeness, prepared_photo, same_photo, save_photo
+from ..core.photos import collected_photo, likeness, same_photo, save_photo
 from ..core.tables import read_table, write_table
 from .exhibit_lists import (
     Row,
@@ -317,7 +317,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     rights: list[Any] = []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = prepared_photo(folder / photo)
+        image = collected_photo(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)

@@ -24,7 +24,7 @@ from ..core.errors import LOGGER, MuseQuestError
 from ..core.files import holds_collection, write_csv
 from ..core.home import collection_dir
 from ..core.languages import ENGLISH
-from ..core.photos import open_photo, photo_suffixes
+from ..core.photos import collected_photo, photo_suffixes
 from . import museum_records as records
 from .artic import ArtInstitute
 from .exhibits import CREDIT_COLUMNS, RIGHTS, collect_folder
@@ -223,7 +223,7 @@ class Collector:
         for photo in photos:
             path = photo_path(entry.item_name, photo.url)
             try:
-                self.client.download(photo.url, self.folder / "museum" / path, open_photo)
+                self.client.download(photo.url, self.folder / "museum" / path, collected_photo)
             except MuseQuestError as error:
                 name = entry.item_name
                 LOGGER.warning("A photo of '%s' is left for the next run: %s", name, error)
