@@ -110,6 +110,18 @@ class Review:
             name for (name, dialog), last in ends if dialog is None and last == "withheld"
         )
 
+    @property
+    def withheld_texts(self) -> frozenset[str]:
+        """The digests (`text_digest`) of the dialogs that are withheld, edited ones included."""
+        found = set()
+        for (_, dialog), own in self.history.items():
+            last = {each.text_sha256: each.decision for each in own if dialog}
+            hidden = (each for each in own if last.get(each.text_sha256) == "withheld")
+            found |= {
+                text_digest(vars(each)) if each.answer else each.text_sha256 for each in hidden
+            }
+        return frozenset(digest for digest in found if digest)
+
     def decided(self, dialog: Mapping[str, Any]) -> dict[str, Any]:
         """A row of dialogs.parquet with its texts as edited, and what was decided, by whom, when.
 
