@@ -12,8 +12,8 @@ of texts, `book` walks through the notebooks, and each package's `commands` are 
 import logging
 import sys
 
+from .core import Moved, public
 from .core.home import read_env, use_memory_well, wait_politely
-from .core.lazy import Moved, public
 
 __version__ = "0.1.0"
 
@@ -54,7 +54,10 @@ sys.meta_path.append(
             "musequest.creation.hosted.prices": "musequest.creation.hosted.requests",
             "musequest.creation.hosted.prompts": "musequest.creation.hosted.requests",
             "musequest.creation.smithsonian_records": "musequest.creation.smithsonian",
+            "musequest.creation.texts": "musequest.text.sentences",
             "musequest.creation.writers": "musequest.creation.dialogs",
+            "musequest.core.languages": "musequest.text.sentences",
+            "musequest.core.lazy": "musequest.core",
             "musequest.credentials": "musequest.core.errors",
             "musequest.digests": "musequest.core.files",
             "musequest.display": "musequest.book.display",
@@ -74,8 +77,8 @@ sys.meta_path.append(
             "musequest.hub": "musequest.core.hub",
             "musequest.json_shapes": "musequest.core.json_shapes",
             "musequest.keys": "musequest.core.keys",
-            "musequest.languages": "musequest.core.languages",
-            "musequest.lazy": "musequest.core.lazy",
+            "musequest.languages": "musequest.text.sentences",
+            "musequest.lazy": "musequest.core",
             "musequest.locks": "musequest.core.files",
             "musequest.notebooks": "musequest demo",
             "musequest.numbers": "musequest.text.numbers",

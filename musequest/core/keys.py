@@ -1,6 +1,7 @@
 """YAML files and their keys: read, compared with the known ones, and held to their kinds.
 
-Also what values a setting may have (`Values`): read as typed, checked, and named in a sentence.
+Also what values a setting may have (`Values`): read as typed, checked, and named in a sentence; and
+the languages of collections by their codes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .errors import MuseQuestError
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 INTEGER = re.compile(r"[-+]?\d{1,18}")
 DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
+ENGLISH = "en"
 FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -120,6 +122,29 @@ def _check_kind(key: str, value: Any, kind: Any, path: Path) -> None:
     least = 0 if key == "seed" else 1
     if isinstance(value, int) and not isinstance(value, bool) and value < least:
         raise MuseQuestError(f"{path}: '{key}' is {value}; write a number of {least} or more.")
+
+
+def checked_language(code: object, where: object) -> str:
+    """Return a code of ISO 639-1 in small letters; another one raises MuseQuestError."""
+    language = str(code).strip().lower()
+    if language not in _names():
+        raise MuseQuestError(
+            f"{where}: 'language' is {code!r}; write a code of ISO 639-1, such as en, de or ja."
+        )
+    return language
+
+
+def language_name(code: str) -> str:
+    """Return the English name of a language: "German" for "de"."""
+    return _names()[code]
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    from babel import Locale
+
+    names = Locale(ENGLISH).languages
+    return {code: name for code, name in names.items() if len(code) == 2}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ what to look at, `dataset` joins photos and pairs by the rule of `split` and loo
 elsewhere; `stage` does what a profile says.
 """
 
-from ..core.lazy import public
+from ..core import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,

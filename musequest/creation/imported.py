@@ -23,8 +23,8 @@ from ..core.home import check_hub, collection_dir
 from ..core.json_shapes import Dialog, misfit
 from ..core.photos import collected_photo, read_photo
 from ..core.tables import table_writer
+from ..text.sentences import half_sign_of
 from .split import SPLITS, split_path
-from .texts import half_sign_of
 
 if TYPE_CHECKING:
     import datasets

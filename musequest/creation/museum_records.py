@@ -22,9 +22,9 @@ from bs4.exceptions import ParserRejectedMarkup
 
 from ..core.errors import MuseQuestError
 from ..core.home import root
+from ..text.sentences import UNFIT
 from .exhibit_lists import flaw_of_name, read_whole_csv
 from .museum_client import MuseumClient
-from .texts import UNFIT
 
 CC0 = "CC0-1.0"
 NOT_STATED = "not stated"

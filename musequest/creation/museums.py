@@ -23,8 +23,9 @@ from tqdm import tqdm
 from ..core.errors import LOGGER, MuseQuestError
 from ..core.files import holds_collection, write_csv
 from ..core.home import collection_dir
-from ..core.languages import ENGLISH
+from ..core.keys import ENGLISH
 from ..core.photos import collected_photo, photo_suffixes
+from ..text.sentences import flaw_of
 from . import museum_records as records
 from .artic import ArtInstitute
 from .exhibits import CREDIT_COLUMNS, RIGHTS, collect_folder
@@ -33,7 +34,6 @@ from .museum_http import NotFound, Refused, Unanswered
 from .museum_records import CC0, NOT_STATED, Entry, Museum, MuseumPhoto, MuseumRecord
 from .smithsonian import Smithsonian
 from .split import SLOTS
-from .texts import flaw_of
 
 MUSEUMS: dict[str, type[Museum]] = {museum.name: museum for museum in (Smithsonian, ArtInstitute)}
 # Matches of a query looked at for each exhibit that is wanted.

@@ -31,7 +31,7 @@ from ..core.files import (
 )
 from ..core.home import check_hub, collection_dir
 from ..core.hub import fill_card, hub_api
-from ..core.languages import language_name
+from ..core.keys import language_name
 from ..core.tables import read_table
 from .exhibit_lists import read_csv
 from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits

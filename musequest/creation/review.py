@@ -37,10 +37,10 @@ from ..core.home import collection_dir
 from ..core.json_shapes import DecisionLine
 from ..core.settings import Profile
 from ..core.tables import read_table
+from ..text.sentences import flaw_of
 from .dialogs import sha256_of
 from .exhibit_lists import read_whole_csv
 from .split import SPLITS, STRANGER, check_dataset, given, split_path
-from .texts import flaw_of
 
 TAKEN = ("approved", "edited")
 DECISIONS = (*TAKEN, "withheld", "open")

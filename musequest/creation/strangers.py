@@ -26,14 +26,14 @@ from PIL import Image
 
 from ..core.errors import MuseQuestError
 from ..core.home import root
-from ..core.languages import ENGLISH
+from ..core.keys import ENGLISH
 from ..core.photos import JPEG_QUALITY, Likeness, likeness, open_photo, prepared_photo, same_photo
 from ..core.settings import Profile
+from ..text.sentences import flaw_of
 from .augmentation import pipeline
 from .exhibit_lists import read_whole_csv
 from .offline_writer import QUESTIONS
 from .split import SPLITS, STRANGER, given, split_path
-from .texts import flaw_of
 
 WORDINGS = tuple(
     yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))["answers"]

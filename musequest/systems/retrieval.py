@@ -41,10 +41,10 @@ from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
 from ..creation.review import Review, read_review, text_digest
 from ..creation.split import dialog_of, exhibit_rows
-from ..creation.texts import as_data, split_sentences
 from ..finetuning.collator import PHOTO_MASK, DocentCollator
 from ..finetuning.generation import ModelSystem, batches, find_problems, generate, given
 from ..text import encoder as encoders
+from ..text.sentences import as_data, split_sentences
 
 AT_ONCE = 8  # photos that go through the vision tower where nobody says how many
 BANDS = 4  # of a photo, from top to bottom; a flip, which is no other exhibit, changes none
