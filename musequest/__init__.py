@@ -90,7 +90,6 @@ sys.meta_path.append(
             "musequest.systems.system": "musequest.systems",
             "musequest.tables": "musequest.core.tables",
             "musequest.text.names": "musequest.text.facts",
-            "musequest.text.numerals": "musequest.text.numbers",
             "musequest.training_arguments": "musequest.core.training_arguments",
         }
     )

@@ -38,8 +38,8 @@ from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
 from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
 from .review import check_learned
-from .split import SPLITS, STRANGER, fingerprint, split_path
-from .strangers import dialogs_table, told
+from .split import SPLITS, STRANGER, dialogs_table, fingerprint, split_path
+from .strangers import told
 
 # What a dataset consists of. Whatever else lies in its folder stays there.
 FILES = ("README.md", "credits.csv", "provenance.csv", *(
