@@ -16,10 +16,10 @@ from PIL import Image
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
-from musequest.creation import museum_client
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.museum_records import published_catalogue, read_catalogue
+from musequest.creation.museums import client as museum_client
 from musequest.creation.museums import collect_museum, missing_exhibits
+from musequest.creation.museums.records import published_catalogue, read_catalogue
 
 
 @pytest.fixture
