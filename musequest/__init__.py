@@ -12,8 +12,8 @@ of texts, `book` walks through the notebooks, and each package's `commands` are 
 import logging
 import sys
 
+from .core import Moved, public
 from .core.home import read_env, use_memory_well, wait_politely
-from .core.lazy import Moved, public
 
 __version__ = "0.1.0"
 
@@ -44,6 +44,7 @@ sys.meta_path.append(
             "musequest.clean": "musequest clean",
             "musequest.cli": "musequest.core.command_line",
             "musequest.cli.commands": "musequest.core.command_line",
+            "musequest.creation.artic": "musequest.creation.museums.artic",
             "musequest.creation.audit": "musequest.creation",
             "musequest.creation.auditing": "musequest.creation",
             "musequest.creation.card": "musequest.creation.publishing",
@@ -53,8 +54,15 @@ sys.meta_path.append(
             "musequest.creation.hosted.batch_writer": "musequest.creation.hosted",
             "musequest.creation.hosted.prices": "musequest.creation.hosted.requests",
             "musequest.creation.hosted.prompts": "musequest.creation.hosted.requests",
-            "musequest.creation.smithsonian_records": "musequest.creation.smithsonian",
+            "musequest.creation.museum_client": "musequest.creation.museums.client",
+            "musequest.creation.museum_http": "musequest.creation.museums.http",
+            "musequest.creation.museum_records": "musequest.creation.museums.records",
+            "musequest.creation.smithsonian": "musequest.creation.museums.smithsonian",
+            "musequest.creation.smithsonian_records": "musequest.creation.museums.smithsonian",
+            "musequest.creation.texts": "musequest.text.sentences",
             "musequest.creation.writers": "musequest.creation.dialogs",
+            "musequest.core.languages": "musequest.text.sentences",
+            "musequest.core.lazy": "musequest.core",
             "musequest.credentials": "musequest.core.errors",
             "musequest.digests": "musequest.core.files",
             "musequest.display": "musequest.book.display",
@@ -77,8 +85,8 @@ sys.meta_path.append(
             "musequest.hub": "musequest.core.hub",
             "musequest.json_shapes": "musequest.core.json_shapes",
             "musequest.keys": "musequest.core.keys",
-            "musequest.languages": "musequest.core.languages",
-            "musequest.lazy": "musequest.core.lazy",
+            "musequest.languages": "musequest.text.sentences",
+            "musequest.lazy": "musequest.core",
             "musequest.locks": "musequest.core.files",
             "musequest.notebooks": "musequest demo",
             "musequest.numbers": "musequest.text.numbers",
@@ -90,7 +98,6 @@ sys.meta_path.append(
             "musequest.systems.system": "musequest.systems",
             "musequest.tables": "musequest.core.tables",
             "musequest.text.names": "musequest.text.facts",
-            "musequest.text.numerals": "musequest.text.numbers",
             "musequest.training_arguments": "musequest.core.training_arguments",
         }
     )

@@ -1,6 +1,7 @@
 """YAML files and their keys: read, compared with the known ones, and held to their kinds.
 
-Also what values a setting may have (`Values`): read as typed, checked, and named in a sentence.
+Also what values a setting may have (`Values`): read as typed, checked, and named in a sentence; and
+the languages of collections by their codes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import importlib.util
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .errors import MuseQuestError
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 INTEGER = re.compile(r"[-+]?\d{1,18}")
 DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
+ENGLISH = "en"
 FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -122,6 +124,29 @@ def _check_kind(key: str, value: Any, kind: Any, path: Path) -> None:
         raise MuseQuestError(f"{path}: '{key}' is {value}; write a number of {least} or more.")
 
 
+def checked_language(code: object, where: object) -> str:
+    """Return a code of ISO 639-1 in small letters; another one raises MuseQuestError."""
+    language = str(code).strip().lower()
+    if language not in _names():
+        raise MuseQuestError(
+            f"{where}: 'language' is {code!r}; write a code of ISO 639-1, such as en, de or ja."
+        )
+    return language
+
+
+def language_name(code: str) -> str:
+    """Return the English name of a language: "German" for "de"."""
+    return _names()[code]
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    from babel import Locale
+
+    names = Locale(ENGLISH).languages
+    return {code: name for code, name in names.items() if len(code) == 2}
+
+
 @dataclass(frozen=True)
 class Number:
     """From `least` (`above` it: not itself) to `most`; `also` are single values beside these.
@@ -178,63 +203,54 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Flag:
-    """true or false."""
+class Kind:
+    """Values of one kind, which a sentence calls `told`."""
 
-    def holds(self, value: Any) -> bool:
-        """Whether the value is one of them."""
-        return isinstance(value, bool)
-
-    def read(self, text: str) -> Any:
-        """As typed; any other text as it is."""
-        return FLAGS.get(text.lower(), text)
+    told: str
+    holds: Callable[[Any], bool]  # whether a value is one of them
+    read: Callable[[str], Any] = str  # a value as typed; any other text as it is
 
     def __str__(self) -> str:
-        return "true or false"
+        return self.told
 
 
-@dataclass(frozen=True)
-class Names:
-    """A name, or if there may be `many` a list of names."""
-
-    many: bool = True
-
-    def holds(self, value: Any) -> bool:
-        """Whether the value is text, or a list of it."""
-        names = value if self.many and isinstance(value, list) else [value]
-        return bool(names) and all(isinstance(name, str) and name for name in names)
-
-    def read(self, text: str) -> Any:
-        """A list as YAML has it, else the name."""
-        return typed_value(text) if text.startswith("[") else text
-
-    def __str__(self) -> str:
-        return "a name or a list of names" if self.many else "text"
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
-@dataclass(frozen=True)
-class Block:
-    """Keys with values of their own; `only`: all that may be said. Else they are numbers."""
-
-    only: Mapping[str, Any] | None = None
-
-    def holds(self, value: Any) -> bool:
-        """Whether the value is such a block."""
-        if not isinstance(value, dict):
-            return False
-        if self.only is not None:
-            return all(key in self.only and value[key] is self.only[key] for key in value)
-        return all(isinstance(key, str) and isinstance(value[key], int | float) for key in value)
-
-    def read(self, text: str) -> Any:
-        """A block as YAML has it."""
-        return typed_value(text)
-
-    def __str__(self) -> str:
-        if self.only is None:
-            return "keys with numbers, as in {min_lr: 1e-6}"
-        pairs = ", ".join(f"{key}: {str(value).lower()}" for key, value in self.only.items())
-        return f"{{{pairs}}}"
+def _are_names(value: Any) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(map(_is_name, names))
 
 
-Values = Number | Choice | Flag | Names | Block
+def _are_numbers(value: Any) -> bool:
+    pairs = value.items() if isinstance(value, dict) else [(None, None)]
+    return all(isinstance(key, str) and isinstance(each, int | float) for key, each in pairs)
+
+
+FLAG = Kind(
+    "true or false",
+    lambda value: isinstance(value, bool),
+    lambda text: FLAGS.get(text.lower(), text),
+)
+NAME = Kind("text", _is_name)
+NAMES = Kind(
+    "a name or a list of names",
+    _are_names,
+    lambda text: typed_value(text) if text.startswith("[") else text,
+)
+NUMBERS = Kind("keys with numbers, as in {min_lr: 1e-6}", _are_numbers, typed_value)
+
+
+def only(key: str, value: bool) -> Kind:
+    """A block of keys in which nothing may be said but this."""
+    return Kind(
+        f"{{{key}: {str(value).lower()}}}",
+        lambda block: (
+            isinstance(block, dict) and all(own == key and block[own] is value for own in block)
+        ),
+        typed_value,
+    )
+
+
+Values = Number | Choice | Kind

@@ -28,6 +28,11 @@ LARGEST_FILE_MIB = 512
 # Longest edge of a collected photo, px: as much as any Idefics model looks at.
 LONGEST_EDGE = 1536
 JPEG_QUALITY = 90
+# Of 255, between the lightest and the darkest of 64 x 64 parts of a photo, in the colour that
+# differs most. What a covered lens takes stays below it, its noise included; a thing on white that
+# fills a part by a tenth does not.
+LEAST_CONTRAST = 6
+PARTS = 64
 # Copies scaled to a third, or saved as JPEG of quality 50, differ from a photo by up to about this
 # much; other views of one object by far more.
 SAME_BITS = 24  # of 256
@@ -108,6 +113,23 @@ def _check_bytes(size: int, name: str) -> None:
 def prepared_photo(photo: str | Path | bytes) -> Image.Image:
     """The photo as a docent is shown it: opened by `open_photo`, at most 1536 px long or wide."""
     image = open_photo(photo)
+    image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
+    return image
+
+
+def collected_photo(photo: str | Path | bytes, *, name: str = "the photo") -> Image.Image:
+    """The photo of an exhibit, as `prepared_photo` gives it.
+
+    One that shows nothing, but is all black or of one colour, raises MuseQuestError, as do those
+    that `open_photo` refuses.
+    """
+    image = open_photo(photo, name=name)
+    parts = np.asarray(image.resize((PARTS, PARTS), Image.Resampling.BOX), dtype=int)
+    if np.ptp(parts, axis=(0, 1)).max() < LEAST_CONTRAST:
+        name = name if isinstance(photo, bytes) else str(photo)
+        raise MuseQuestError(
+            f"{name} shows nothing, for it is of one colour all over; take the photo again."
+        )
     image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
     return image
 

@@ -8,8 +8,16 @@ from typing import Any
 
 from .errors import MuseQuestError
 from .home import plain_name, root
-from .keys import check_keys, check_kinds, keys_in_source, keys_of, read_yaml, typed_value
-from .languages import ENGLISH, checked_language
+from .keys import (
+    ENGLISH,
+    check_keys,
+    check_kinds,
+    checked_language,
+    keys_in_source,
+    keys_of,
+    read_yaml,
+    typed_value,
+)
 from .training_arguments import ARGUMENTS, RENAMED, check, read
 
 # How several devices share the work, each with its keys; fsdp has those of Accelerate's plugin too.

@@ -100,22 +100,24 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
-def read_table(kind: str, path: str | Path) -> pd.DataFrame:
+def read_table(kind: str, path: str | Path, without: str | None = None) -> pd.DataFrame:
     """Read a parquet file of `kind` (a key of SCHEMAS) with its columns checked.
 
-    An absent or damaged file, a missing or mistyped column raises MuseQuestError.
+    The column `without` is not read. An absent or damaged file, a missing or mistyped column
+    raises MuseQuestError.
     """
     with _open(kind, Path(path)) as file:
-        return as_kind(kind, file.read(), Path(path))
+        columns = [name for name in file.schema_arrow.names if name != without]
+        return as_kind(kind, file.read(columns), Path(path), without)
 
 
-def as_kind(kind: str, table: pa.Table, path: Path) -> pd.DataFrame:
+def as_kind(kind: str, table: pa.Table, path: Path, without: str | None = None) -> pd.DataFrame:
     """A table read otherwise from `path`, its columns checked as by `read_table`."""
     try:
         table.validate(full=True)  # texts that are no UTF-8, too
     except pa.ArrowException as error:
         raise _unreadable(kind, path, error) from None
-    return _checked(kind, table, path).to_pandas()
+    return _checked(kind, table, path, without).to_pandas()
 
 
 def iterate_table(kind: str, path: str | Path, rows_at_once: int = 100) -> Iterator[dict[str, Any]]:
@@ -216,13 +218,13 @@ def _as_table(schema: pa.Schema, rows: list[dict[str, Any]] | pd.DataFrame) -> p
     return pa.table(columns)
 
 
-def _checked(kind: str, table: pa.Table, path: Path) -> pa.Table:
+def _checked(kind: str, table: pa.Table, path: Path, without: str | None = None) -> pa.Table:
     schema, columns = SCHEMAS[kind], {}
     again = f"{_remedy(kind)} again{OR_ELSE.get(kind, '')}"
     for name in table.column_names:
         if table.column_names.count(name) > 1:
             raise MuseQuestError(f"{path} has the column '{name}' more than once; {again}.")
-    for field in schema:
+    for field in (each for each in schema if each.name != without):
         if field.name in table.column_names:
             columns[field.name] = _cast(table[field.name], field, path, again)
         elif field.metadata == OPTIONAL:

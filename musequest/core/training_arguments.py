@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import MuseQuestError
-from .keys import Block, Choice, Flag, Names, Number, Values, nearest_of
+from .keys import FLAG, NAME, NAMES, NUMBERS, Choice, Number, Values, nearest_of, only
 
 SHOWN = 40  # characters of a value in a sentence
 
@@ -33,28 +33,20 @@ class Allowed:
 
 
 # Optimizers, and what each reads of optim_args; those with an Adam in them read the adam_ keys.
-_RMSPROP: dict[str, Values] = {
-    "momentum": Number(0, 1),
-    "alpha": Number(0, 1),
-    "eps": Number(0, 1, above=True),
-    "centered": Flag(),
-}
+# Of the first ones, adamw_8bit_master_weights is our own, in optimizer.py.
+_PART, _SMALL = Number(0, 1), Number(0, 1, above=True)
+_RMSPROP: dict[str, Values] = {"momentum": _PART, "alpha": _PART, "eps": _SMALL, "centered": FLAG}
+_FIRST = "adamw_torch adamw_torch_fused adamw_8bit_master_weights adafactor"
+_OF_BITSANDBYTES = (
+    "adamw_bnb_8bit adamw_8bit paged_adamw_32bit paged_adamw_8bit lion_32bit lion_8bit "
+    "paged_lion_32bit paged_lion_8bit"
+)
 OPTIMIZERS: dict[str, dict[str, Values]] = {
-    "adamw_torch": {},
-    "adamw_torch_fused": {},
-    "adamw_8bit_master_weights": {},  # our own, in optimizer.py
-    "adafactor": {},
-    "sgd": {"momentum": Number(0, 1)},
-    "adagrad": {"lr_decay": Number(0, 1), "eps": Number(0, 1, above=True)},
+    **{name: {} for name in _FIRST.split()},
+    "sgd": {"momentum": _PART},
+    "adagrad": {"lr_decay": _PART, "eps": _SMALL},
     "rmsprop": _RMSPROP,
-    "adamw_bnb_8bit": {},
-    "adamw_8bit": {},
-    "paged_adamw_32bit": {},
-    "paged_adamw_8bit": {},
-    "lion_32bit": {},
-    "lion_8bit": {},
-    "paged_lion_32bit": {},
-    "paged_lion_8bit": {},
+    **{name: {} for name in _OF_BITSANDBYTES.split()},
 }
 # Schedules that follow the validation loss are none of them: see eval_steps below.
 SCHEDULES = (
@@ -64,9 +56,9 @@ SCHEDULES = (
 )
 _ROWS = Number(1, 4096, whole=True)
 _SEED = Number(0, 2**32 - 1, whole=True)
-_CHECKPOINTING = Allowed(Flag())
+_CHECKPOINTING = Allowed(FLAG)
 # With the older form nothing is learned before the first trained weight.
-_CHECKPOINTING_HOW = Allowed(Block({"use_reentrant": False}))
+_CHECKPOINTING_HOW = Allowed(only("use_reentrant", False))
 
 ALLOWED = {
     # How long, and from how many rows a step.
@@ -74,15 +66,15 @@ ALLOWED = {
     "max_steps": Allowed(Number(1, 10**9, whole=True, also=(-1,)), learned=True),
     "per_device_train_batch_size": Allowed(_ROWS, learned=True),
     "gradient_accumulation_steps": Allowed(Number(1, 10**6, whole=True), learned=True),
-    "auto_find_batch_size": Allowed(Flag()),
+    "auto_find_batch_size": Allowed(FLAG),
     # How a step is made.
     # However large: one at which the loss breaks stops the run there.
     "learning_rate": Allowed(Number(0, 1e30, above=True), learned=True),
     "lr_scheduler_type": Allowed(Choice(SCHEDULES), learned=True),
-    "lr_scheduler_kwargs": Allowed(Block(), learned=True),
+    "lr_scheduler_kwargs": Allowed(NUMBERS, learned=True),
     "warmup_steps": Allowed(Number(0, 10**9, share=True), learned=True),
     "optim": Allowed(Choice(tuple(OPTIMIZERS)), learned=True),
-    "optim_args": Allowed(Names(many=False), learned=True),
+    "optim_args": Allowed(NAME, learned=True),
     "weight_decay": Allowed(Number(0, 1), learned=True),
     "adam_beta1": Allowed(Number(0, 0.999999), learned=True),
     "adam_beta2": Allowed(Number(0, 0.999999), learned=True),
@@ -90,9 +82,9 @@ ALLOWED = {
     "max_grad_norm": Allowed(Number(0, 10**6), learned=True),
     "label_smoothing_factor": Allowed(Number(0, 0.999), learned=True),
     # In which numbers, and with how much memory.
-    "bf16": Allowed(Flag()),
-    "fp16": Allowed(Flag()),
-    "tf32": Allowed(Flag()),
+    "bf16": Allowed(FLAG),
+    "fp16": Allowed(FLAG),
+    "tf32": Allowed(FLAG),
     "activation_checkpointing": _CHECKPOINTING,
     "activation_checkpointing_kwargs": _CHECKPOINTING_HOW,
     "gradient_checkpointing": _CHECKPOINTING,
@@ -102,17 +94,17 @@ ALLOWED = {
     "data_seed": Allowed(_SEED, learned=True),
     # How rows are read.
     "dataloader_num_workers": Allowed(Number(0, 64, whole=True)),
-    "dataloader_pin_memory": Allowed(Flag()),
-    "dataloader_persistent_workers": Allowed(Flag()),
+    "dataloader_pin_memory": Allowed(FLAG),
+    "dataloader_persistent_workers": Allowed(FLAG),
     "dataloader_prefetch_factor": Allowed(Number(1, 64, whole=True)),
     # When is validated, logged and saved. No choice of these may change what is learned.
     "eval_steps": Allowed(Number(0, 10**9, share=True, above=True)),
     "per_device_eval_batch_size": Allowed(_ROWS),
     # Where curves go.
-    "report_to": Allowed(Names()),
-    "trackio_space_id": Allowed(Names(many=False)),
+    "report_to": Allowed(NAMES),
+    "trackio_space_id": Allowed(NAME),
     # On which devices.
-    "ddp_find_unused_parameters": Allowed(Flag(), strategy="ddp"),
+    "ddp_find_unused_parameters": Allowed(FLAG, strategy="ddp"),
     "ddp_bucket_cap_mb": Allowed(Number(1, 4096, whole=True), strategy="ddp"),
 }
 FIXED: dict[str, Any] = {

@@ -14,7 +14,7 @@ what to look at, `dataset` joins photos and pairs by the rule of `split` and loo
 elsewhere; `stage` does what a profile says.
 """
 
-from ..core.lazy import public
+from ..core import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,
@@ -24,8 +24,8 @@ __getattr__, __dir__, __all__ = public(
         "dialogs": ["synthesize"],
         "exhibits": ["collect_folder", "load_exhibits"],
         "imported": ["collect_dataset"],
-        "museum_records": ["published_catalogue"],
         "museums": ["collect_museum", "missing_exhibits"],
+        "museums.records": ["published_catalogue"],
         "publishing": ["push_to_hub"],
         "review": ["check_learned", "withheld"],
         "stage": ["check_reach", "collect", "cost_of", "sample", "within_reach", "writer_of"],

@@ -10,7 +10,6 @@ Either way a test photo of the track `unseen_photo` may not be among what is lea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,10 +33,10 @@ from .split import (
     SLOTS,
     SPLITS,
     STRANGER,
-    dialog_of,
+    dialogs_table,
     fingerprint,
-    given,
     load_split,
+    messages,
     photo_of,
     split_path,
 )
@@ -136,13 +135,7 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
 
 def split_table(collection: str) -> pd.DataFrame:
     """Return one row an exhibit: real photos, photos by split (copies in brackets), and track."""
-    table = pd.concat(
-        read_table("dataset", split_path(collection, split))
-        .drop(columns=["image", "dialog"])
-        .assign(split=split)
-        for split in SPLITS
-    )
-    rows = []
+    table, rows = dialogs_table(collection), []
     for name, own in table[table["item_name"] != STRANGER].groupby("item_name", sort=True):
         row = {"exhibit": name, "real photos": int((~own["augmented"]).sum())}
         for split in SPLITS:
@@ -151,14 +144,6 @@ def split_table(collection: str) -> pd.DataFrame:
             row[split] = f"{len(photos)} ({copies})" if copies else f"{len(photos)}"
         rows.append(row | {"track": own["track"].dropna().iloc[0]})
     return pd.DataFrame(rows)
-
-
-def messages(question: str, answer: str) -> str:
-    """Return a dialog as the JSON that the `dialog` column holds."""
-    user = [{"type": "image"}, {"type": "text", "text": question}]
-    assistant = [{"type": "text", "text": answer}]
-    turns = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-    return json.dumps({"messages": turns}, ensure_ascii=False)
 
 
 def _by_exhibit(table: pd.DataFrame, order: str) -> Rows:
@@ -272,7 +257,7 @@ def audit(collection: str) -> dict[str, Any]:
     are any: rows, share, photos and wordings. What it found goes into the dataset card too. A leak
     or a near-duplicate raises MuseQuestError.
     """
-    table, likenesses = _read(collection)
+    table, likenesses = dialogs_table(collection), _likenesses(collection)
     of_exhibits = table[table["item_name"] != STRANGER]
     test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
     learned = table[table["split"] == "train"]
@@ -307,11 +292,10 @@ def audit(collection: str) -> dict[str, Any]:
     return report
 
 
-def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
-    """All rows without their photos, and the likenesses of photos that are no copies."""
-    rows, likenesses = [], {}
-    for split in SPLITS:
-        path = split_path(collection, split)
+def _likenesses(collection: str) -> dict[str, Likeness]:
+    """Those of a dataset's photos that are no copies, by their names, once all were opened."""
+    found = {}
+    for path in (split_path(collection, split) for split in SPLITS):
         for row in iterate_table("dataset", path):
             name = f"{path}: the photo {row['image_name']}"
             try:
@@ -320,13 +304,8 @@ def _read(collection: str) -> tuple[pd.DataFrame, dict[str, Likeness]]:
                 raise MuseQuestError(f"{str(error).partition(';')[0]}; {AGAIN}.") from None
             # Of an imported dataset it may not be known what is a copy.
             if not row["augmented"]:
-                likenesses[row["image_name"]] = likeness(photo)
-            answer = dialog_of(row)[-1]["content"][0].get("text")
-            kept = {name: value for name, value in row.items() if name not in ("image", "dialog")}
-            rows.append(
-                kept | {"split": split, "question": given(row)["question"], "answer": answer}
-            )
-    return pd.DataFrame(rows), likenesses
+                found[row["image_name"]] = likeness(photo)
+    return found
 
 
 def _lineage_leaks(test: pd.DataFrame, learned: pd.DataFrame) -> Found:

@@ -25,11 +25,11 @@ from tqdm import tqdm
 from ..core.errors import MuseQuestError, leave_out
 from ..core.files import holds_collection
 from ..core.home import collection_dir
-from ..core.languages import count_words
 from ..core.tables import SCHEMAS, read_table, write_table
+from ..text.sentences import count_words, flaw_of
+from ..text.titles import names_title
 from .exhibits import Exhibit, load_exhibits
 from .split import SLOTS
-from .texts import flaw_of, names_title
 
 TEMPERATURES = (0.4, 0.7, 0.9)
 PAIRS_EACH = SLOTS // len(TEMPERATURES)

@@ -23,9 +23,10 @@ from tqdm import tqdm
 from ..core.errors import LOGGER, MuseQuestError, leave_out
 from ..core.files import file_digest, holds_collection, parse_json, write_csv, write_whole
 from ..core.home import collection_dir
-from ..core.languages import ENGLISH, checked_language
-from ..core.photos import likeness, prepared_photo, same_photo, save_photo
+from ..core.keys import ENGLISH, checked_language
+from ..core.photos import collected_photo, likeness, same_photo, save_photo
 from ..core.tables import read_table, write_table
+from ..text.sentences import flaw_of, half_sign_of, warn_of_language, warn_of_short
 from .exhibit_lists import (
     Row,
     flaw_of_name,
@@ -37,7 +38,6 @@ from .exhibit_lists import (
     read_whole_csv,
 )  # fmt: skip
 from .split import SLOTS, Slot, assign, assign_listed
-from .texts import flaw_of, half_sign_of, warn_of_language, warn_of_short
 
 SENSITIVE = "sensitive_words.txt"  # the museum's own list, for whoever reviews the dialogs
 NEEDED = ("item_name", "title", "description")
@@ -70,6 +70,11 @@ class Exhibit:
     photo_digests: list[str] = field(default_factory=list)  # SHA-256 of each, once collected
     splits: dict[str, list[int]] = field(default_factory=dict)  # numbers of photos, where listed
     language: str = ENGLISH  # of its texts and dialogs, a code of ISO 639-1
+
+    @property
+    def source_text(self) -> str:
+        """All that its own texts state, its title in the first line."""
+        return "\n".join([self.title, self.description, *self.facts.values()])
 
     def slots(self) -> list[Slot]:
         """Return the 15 slots: by what the museum lists for each split, else by the split rule."""
@@ -317,7 +322,7 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
     rights: list[Any] = []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
-        image = prepared_photo(folder / photo)
+        image = collected_photo(folder / photo)
         seen = likeness(image)
         if not exhibit.splits and any(same_photo(seen, other) for other in taken):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)

@@ -17,11 +17,12 @@ from typing import Any
 
 from ..core.errors import MuseQuestError
 from ..core.home import collection_dir
-from ..core.languages import count_words, is_unparted, language_name, other_language
+from ..core.keys import language_name
 from ..text.facts import check_names, check_numbers
+from ..text.sentences import MARKED, count_words, is_unparted, other_language
+from ..text.titles import names_title
 from .dialogs import LONGEST, SHORTEST
 from .exhibits import SENSITIVE, Exhibit
-from .texts import MARKED, names_title
 
 # What each kind is called where dialogs are chosen by it.
 KINDS = {
@@ -97,14 +98,9 @@ def _pattern(words: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(parts), re.IGNORECASE)
 
 
-def source_text(exhibit: Exhibit) -> str:
-    """All that the exhibit's own texts state, its title in the first line."""
-    return "\n".join([exhibit.title, exhibit.description, *exhibit.facts.values()])
-
-
 def flags_of(exhibit: Exhibit, dialog: Mapping[str, Any], sensitive: SensitiveWords) -> list[Flag]:
     """What to look at in a dialog's `question` and `answer`, the gravest first."""
-    question, answer, texts = dialog["question"], dialog["answer"], source_text(exhibit)
+    question, answer, texts = dialog["question"], dialog["answer"], exhibit.source_text
     flags = []
     kinds = {"number": check_numbers}
     if exhibit.language not in NOUNS_IN_CAPITALS:

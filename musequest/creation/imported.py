@@ -21,10 +21,10 @@ from ..core.errors import LOGGER, MuseQuestError
 from ..core.files import holds_collection, parse_json, write_text
 from ..core.home import check_hub, collection_dir
 from ..core.json_shapes import Dialog, misfit
-from ..core.photos import open_photo, read_photo
+from ..core.photos import collected_photo, read_photo
 from ..core.tables import table_writer
+from ..text.sentences import half_sign_of
 from .split import SPLITS, split_path
-from .texts import half_sign_of
 
 if TYPE_CHECKING:
     import datasets
@@ -37,11 +37,11 @@ TOLD = ("source_photo", "augmented", "temperature", "track")
 def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
     """Write data/<collection>/dataset/ from a dataset's folder or its name on the Hub.
 
-    Photos are kept as they are, once `open_photo` has opened them. Whatever is read lies in that
-    folder, links resolved, or is the dataset's own on the Hub. Returns rows by split. A split or
-    column that is missing, a row without photo or with a dialog that is none, a source that cannot
-    be loaded or leads elsewhere, or a collection with exhibits of its own raises MuseQuestError,
-    and what the collection held before stays.
+    Photos are kept as they are, once `collected_photo` has taken them. Whatever is read lies in
+    that folder, links resolved, or is the dataset's own on the Hub. Returns rows by split. A split
+    or column that is missing, a row without photo or with a dialog that is none, a source that
+    cannot be loaded or leads elsewhere, or a collection with exhibits of its own raises
+    MuseQuestError, and what the collection held before stays.
     """
     if (own := collection_dir(collection) / "exhibits.parquet").is_file():
         raise MuseQuestError(f"{own} shows that the collection has exhibits; choose another name.")
@@ -173,7 +173,7 @@ def _photo(image: Any, folder: Path, place: str) -> bytes:
             if (real := _inside(folder, path)) is None:
                 raise MuseQuestError(f"its path {path!r} leads to no file within {folder}")
             stored = read_photo(real)
-        open_photo(stored, name="it")
+        collected_photo(stored, name="it")
     except MuseQuestError as error:
         reason = str(error).rstrip(".")
         raise MuseQuestError(

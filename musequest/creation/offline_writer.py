@@ -18,10 +18,11 @@ from pathlib import Path
 import yaml
 
 from ..core.errors import MuseQuestError
-from ..core.languages import ENGLISH, IN_SIGNS, count_words, language_name
+from ..core.keys import ENGLISH, language_name
+from ..text.sentences import IN_SIGNS, count_words, shortened, told_sentences
+from ..text.titles import names_title, title_words
 from .dialogs import TEMPERATURES, Pair, Writer, sha256_of
 from .exhibits import Exhibit
-from .texts import names_title, shortened, title_words, told_sentences
 
 FEWEST, MOST = 40, 90  # words of an answer
 ATTEMPTS = 8

@@ -31,15 +31,15 @@ from ..core.files import (
 )
 from ..core.home import check_hub, collection_dir
 from ..core.hub import fill_card, hub_api
-from ..core.languages import language_name
+from ..core.keys import language_name
 from ..core.tables import read_table
 from .exhibit_lists import read_csv
 from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
 from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
 from .review import check_learned
-from .split import SPLITS, STRANGER, fingerprint, split_path
-from .strangers import dialogs_table, told
+from .split import SPLITS, STRANGER, dialogs_table, fingerprint, split_path
+from .strangers import told
 
 # What a dataset consists of. Whatever else lies in its folder stays there.
 FILES = ("README.md", "credits.csv", "provenance.csv", *(

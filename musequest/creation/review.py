@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from ..core.errors import MuseQuestError
 from ..core.files import parse_json, sync_folder, write_csv
@@ -37,10 +36,10 @@ from ..core.home import collection_dir
 from ..core.json_shapes import DecisionLine
 from ..core.settings import Profile
 from ..core.tables import read_table
+from ..text.sentences import flaw_of
 from .dialogs import sha256_of
 from .exhibit_lists import read_whole_csv
-from .split import SPLITS, STRANGER, check_dataset, given, split_path
-from .texts import flaw_of
+from .split import STRANGER, dialogs_table
 
 TAKEN = ("approved", "edited")
 DECISIONS = (*TAKEN, "withheld", "open")
@@ -109,6 +108,18 @@ class Review:
         return frozenset(
             name for (name, dialog), last in ends if dialog is None and last == "withheld"
         )
+
+    @property
+    def withheld_texts(self) -> frozenset[str]:
+        """The digests (`text_digest`) of the dialogs that are withheld, edited ones included."""
+        found = set()
+        for (_, dialog), own in self.history.items():
+            last = {each.text_sha256: each.decision for each in own if dialog}
+            hidden = (each for each in own if last.get(each.text_sha256) == "withheld")
+            found |= {
+                text_digest(vars(each)) if each.answer else each.text_sha256 for each in hidden
+            }
+        return frozenset(digest for digest in found if digest)
 
     def decided(self, dialog: Mapping[str, Any]) -> dict[str, Any]:
         """A row of dialogs.parquet with its texts as edited, and what was decided, by whom, when.
@@ -201,20 +212,16 @@ def check_learned(collection: str, profile: Profile | None = None) -> None:
     review, required = read_review(collection), profile is not None and profile.require_review
     if not review and not required:
         return
-    check_dataset(collection)
+    learned = dialogs_table(collection)
     path = collection_dir(collection) / "dialogs.parquet"
     dialogs = read_table("dialogs", path).to_dict("records") if path.is_file() else []
     may = {_text(row) for row in review.taken(dialogs, required)}
     known = {_text(row) for row in dialogs}
-    held = 0
-    for split in SPLITS:
-        columns = ["data_id", "item_name", "image_name", "dialog"]
-        for row in pq.read_table(split_path(collection, split), columns=columns).to_pylist():
-            told = given(row)
-            text = (told["item_name"], told["question"], told["ground_truth"])
-            unfit = text not in may and (required or text in known)
-            unfit |= row["item_name"] in review.withheld
-            held += unfit and row["item_name"] != STRANGER
+    held = sum(
+        row["item_name"] in review.withheld
+        or (_text(row) not in may and (required or _text(row) in known))
+        for row in learned[learned["item_name"] != STRANGER].to_dict("records")
+    )
     if held:
         added = f" --profile {profile.name}" if profile is not None else ""
         why = "no curator approved" if required else "a curator withheld or edited since"
@@ -261,19 +268,19 @@ def read_sheet(collection: str, path: Path, by: str) -> tuple[int, list[str]]:
     shown = {row["dialog_id"]: row for row in _sheet(collection)}
     saved, refused = 0, []
     for place, _, cells in read_whole_csv(path, SHEET):
-        kind, before = cells["review"].strip().casefold() or "open", shown.get(cells["dialog_id"])
+        before = shown.get(cells["dialog_id"], {})
+        kind = cells["review"].strip().casefold() or "open"
         texts = {name: cells[name].replace("\r\n", "\n") for name in ("question", "answer")}
-        edited = before is not None and any(texts[name] != before[name] for name in texts)
-        same = before is not None and kind == (before["review"] or "open")
-        if same and not edited and before and cells["note"] == before["note"]:
+        edited = bool(before) and any(texts[name] != before[name] for name in texts)
+        same = before and (kind, cells["note"]) == (before["review"] or "open", before["note"])
+        if same and not edited:
             continue
         try:
             chosen = "edited" if edited and kind != "withheld" else kind
-            given = {
-                name: cells[name] for name in ("item_name", "dialog_id", "text_sha256", "note")
-            }
+            about = {name: cells[name] for name in ("item_name", "dialog_id", "text_sha256")}
+            decision = Decision(decision=chosen, by=by, note=cells["note"], **about, **texts)
             version = int(cells["version"]) if cells["version"].isdecimal() else -1
-            decide(collection, Decision(decision=chosen, by=by, **given, **texts), version)
+            decide(collection, decision, version)
             saved += 1
         except MuseQuestError as error:
             refused.append(f"{path}, {place}: {error}")

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from ..core.errors import MuseQuestError
 from ..core.files import file_digest, parse_json
 from ..core.home import collection_dir
 from ..core.json_shapes import Dialog
 from ..core.photos import open_photo
-from ..core.tables import iterate_table
+from ..core.tables import iterate_table, read_table
 
 if TYPE_CHECKING:
     import datasets
@@ -164,6 +166,26 @@ def given(row: Mapping[str, Any]) -> dict[str, str]:
     )
     names = {name: row[name] for name in ("data_id", "item_name", "image_name")}
     return {**names, "question": question, "ground_truth": truth}
+
+
+def messages(question: str, answer: str) -> str:
+    """Return a dialog as the JSON that the `dialog` column holds."""
+    user = [{"type": "image"}, {"type": "text", "text": question}]
+    assistant = [{"type": "text", "text": answer}]
+    turns = [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+    return json.dumps({"messages": turns}, ensure_ascii=False)
+
+
+def dialogs_table(collection: str) -> pd.DataFrame:
+    """All rows of a dataset but for their photos, each with its split, question and answer."""
+    parts = []
+    for split in SPLITS:
+        table = read_table("dataset", split_path(collection, split), without="image")
+        said = [given(row) for row in table.to_dict("records")]
+        for column, source in (("question", "question"), ("answer", "ground_truth")):
+            table[column] = [each[source] for each in said]
+        parts.append(table.drop(columns="dialog").assign(split=split))
+    return pd.concat(parts, ignore_index=True)
 
 
 def load_split(collection: str, split: str) -> datasets.Dataset:

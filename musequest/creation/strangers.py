@@ -20,20 +20,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
 from ..core.errors import MuseQuestError
 from ..core.home import root
-from ..core.languages import ENGLISH
+from ..core.keys import ENGLISH
 from ..core.photos import JPEG_QUALITY, Likeness, likeness, open_photo, prepared_photo, same_photo
 from ..core.settings import Profile
+from ..text.sentences import flaw_of
 from .augmentation import pipeline
 from .exhibit_lists import read_whole_csv
 from .offline_writer import QUESTIONS
-from .split import SPLITS, STRANGER, given, split_path
-from .texts import flaw_of
+from .split import STRANGER
 
 WORDINGS = tuple(
     yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))["answers"]
@@ -190,26 +189,10 @@ def _seen(path: Path) -> Likeness:
     return likeness(open_photo(path))
 
 
-def dialogs_table(collection: str) -> pd.DataFrame:
-    """split, item_name, source_photo, question and answer of all rows of a dataset."""
-    columns, parts = ["data_id", "item_name", "image_name", "source_photo", "dialog"], []
-    for split in SPLITS:
-        table = pq.read_table(split_path(collection, split), columns=columns)
-        said = [given(row) for row in table.to_pylist()]
-        parts.append(
-            table.to_pandas()[["item_name", "source_photo"]].assign(
-                split=split,
-                question=[each["question"] for each in said],
-                answer=[each["ground_truth"] for each in said],
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
 def told(table: pd.DataFrame) -> dict[str, Any]:
     """What card and audit say of the strangers among a dataset's rows; {} without any.
 
-    `table` has split, item_name, source_photo, question and answer of all rows.
+    `table` is `dialogs_table`.
     """
     own = table[table["item_name"] == STRANGER]
     if own.empty:

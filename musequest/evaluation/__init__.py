@@ -8,7 +8,7 @@ summary.json, figures/ and report.html. Start reading at `scoring`, which walks 
 `metrics` holds the scores.
 """
 
-from ..core.lazy import public
+from ..core import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,

@@ -16,9 +16,8 @@ import pandas as pd
 from ..core.errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..core.files import file_digest, parse_json
 from ..core.home import plain_name
-from ..core.languages import ENGLISH
+from ..core.keys import ENGLISH
 from ..core.tables import read_table
-from ..creation.texts import is_blank
 from ..systems.registry import (
     CONTROLS,
     ITEM_TRACKS,
@@ -28,6 +27,7 @@ from ..systems.registry import (
     variant,
 )
 from ..text.claims import facts_of
+from ..text.sentences import is_blank
 from ..text.titles import untold
 from .answer_files import read_answers
 from .differences import asked_alike

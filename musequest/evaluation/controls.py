@@ -14,7 +14,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from ..text.numbers import (
+from ..text.numbers import find_numbers, known_numbers
+from ..text.numerals import (
     ONES,
     PLURAL_TENS,
     ROMANS,
@@ -22,9 +23,7 @@ from ..text.numbers import (
     TENS,
     UNDER,
     VULGAR,
-    find_numbers,
     find_numerals,
-    known_numbers,
     ordinal_of,
 )
 from ..text.quantities import Number, NumberSet

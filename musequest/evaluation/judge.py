@@ -22,8 +22,8 @@ from ..core.files import write_csv
 from ..core.settings import Profile
 from ..creation.hosted.requests import price_of
 from ..creation.hosted.server import ServerConfig, address_of, key_of
-from ..creation.texts import as_data
 from ..systems.hosted import PhotoRequest, responses, said
+from ..text.sentences import as_data
 from .raters import COLUMNS, ERRORS, JUDGE, LABELS, read_sheet
 from .report import PHOTO_EDGE
 from .results import load_results

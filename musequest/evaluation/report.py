@@ -24,9 +24,9 @@ from PIL import Image
 from ..core.files import write_text
 from ..core.photos import open_photo
 from ..core.settings import Profile
-from ..creation.texts import is_blank
 from ..systems.registry import OUTSIDERS, TRACK_LABELS, on_track, system
 from ..text.facts import Mark, check_names, check_numbers
+from ..text.sentences import is_blank
 from ..text.titles import claims, telling_titles
 from .alt_texts import figures_in_words
 from .differences import looking

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..creation.texts import is_blank
 from ..text.claims import Verdict, check_claims
 from ..text.facts import FactCheck, check_names, check_numbers
+from ..text.sentences import is_blank
 
 if TYPE_CHECKING:
     from ..text.encoder import Encoder

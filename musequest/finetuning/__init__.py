@@ -9,7 +9,7 @@ run; `run_config` says what a run is asked, `strategies` builds the trainer and 
 change of it, `trainer` says how a step learns, `collator` what of a row is learned.
 """
 
-from ..core.lazy import public
+from ..core import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,

@@ -25,7 +25,7 @@ from ..core.predictions import Journal, OnWords, Rows, System, answers_of
 from ..core.settings import Profile, load_approach, load_profile
 from ..creation.dataset import fingerprint
 from ..creation.split import exhibit_rows, given
-from ..creation.texts import is_blank
+from ..text.sentences import is_blank
 from .activations import empty_model
 from .collator import DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned

@@ -8,7 +8,7 @@ answer and sources together; `server` is the page on which visitors talk to it, 
 line, `desk` the one on which a curator reviews what is learned. Both stand on `web`.
 """
 
-from ..core.lazy import public
+from ..core import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,

@@ -21,15 +21,15 @@ from typing import Any
 from PIL import Image
 
 from ..core.errors import LOGGER, MuseQuestError
-from ..core.languages import ENGLISH, IN_SIGNS
+from ..core.keys import ENGLISH
 from ..core.predictions import OnWords, System
 from ..core.settings import Profile
 from ..creation.exhibits import Exhibit, load_exhibits
 from ..creation.review import withheld
-from ..creation.texts import split_sentences
 from ..finetuning.records import check_ready
 from ..systems.answering import open_local, question_row, spoken
 from ..systems.gate import Gate, Recognition, open_gate
+from ..text.sentences import IN_SIGNS, split_sentences
 from .sources import Entry, Sentence
 
 UNSEEN = Recognition(None, nan, nan, ())  # where there is no gate to look

@@ -17,11 +17,12 @@ from typing import Any
 
 import snowballstemmer
 
-from ..core.languages import ENGLISH, is_unparted, language_name
+from ..core.keys import ENGLISH, language_name
 from ..text import claims
 from ..text.facts import FUNCTION_WORDS, WORD, fold, forms_of
 from ..text.numbers import find_numbers
 from ..text.quantities import UNITS, Number
+from ..text.sentences import is_unparted
 
 COUNTED = 3  # words behind a number that may tell what it counts
 # Verbs that tell of one event; those of making are claims.MADE.

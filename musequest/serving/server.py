@@ -44,8 +44,8 @@ from ..core.settings import Profile
 from ..core.tables import read_table
 from ..creation.exhibits import Exhibit, load_exhibits
 from ..creation.review import withheld
-from ..creation.texts import flaw_of
 from ..systems.answering import LABEL, LONGEST_QUESTION, QUESTION
+from ..text.sentences import flaw_of
 from .batching import Batcher, State
 from .web import MOST_BYTES, Refused, page, run, site
 

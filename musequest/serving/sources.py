@@ -21,12 +21,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..core.languages import ENGLISH
+from ..core.keys import ENGLISH
 from ..creation.exhibits import Exhibit
-from ..creation.texts import is_blank, split_sentences
 from ..text import claims
 from ..text.encoder import load_encoder
 from ..text.facts import FUNCTION_WORDS, check_names, fold, forms_of
+from ..text.sentences import is_blank, split_sentences
 from .reading import EVENT_OF, deeds, read
 
 MOST = 3  # statements that bear out one sentence together

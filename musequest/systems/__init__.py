@@ -12,7 +12,7 @@ the dataset into answers. What becomes of the answers, whether they are there al
 photos are shown is not its business (`predictions`, `answering`, `conditions`).
 """
 
-from ..core.lazy import public
+from ..core import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,

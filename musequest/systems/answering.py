@@ -23,7 +23,7 @@ from ..core.predictions import OnWords, Rows, System, answers_of
 from ..core.settings import Profile, load_profile
 from ..creation.dataset import messages
 from ..creation.split import exhibit_rows
-from ..creation.texts import flaw_of
+from ..text.sentences import flaw_of
 from .conditions import CONDITIONS, asked_under, rows_under
 from .registry import check_name, finished_runs, ordered, runs_dir
 

@@ -20,7 +20,7 @@ import math
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,12 +39,12 @@ from ..core.home import collection_dir, run_dir
 from ..core.predictions import Rows
 from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
-from ..creation.review import withheld
+from ..creation.review import Review, read_review, text_digest
 from ..creation.split import dialog_of, exhibit_rows
-from ..creation.texts import as_data, split_sentences
 from ..finetuning.collator import PHOTO_MASK, DocentCollator
 from ..finetuning.generation import ModelSystem, batches, find_problems, generate, given
 from ..text import encoder as encoders
+from ..text.sentences import as_data, split_sentences
 
 AT_ONCE = 8  # photos that go through the vision tower where nobody says how many
 BANDS = 4  # of a photo, from top to bottom; a flip, which is no other exhibit, changes none
@@ -74,26 +74,37 @@ class PhotoIndex:
         return np.array(self.texts["item_name"], dtype=object)
 
     def nearest_photos(
-        self, vectors: np.ndarray, withheld: Collection[str] = ()
+        self, vectors: np.ndarray, told: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """(m, bands, width) features of photos -> (m,) the row with the nearest training photo, and
-        (m,) its cosine; of no exhibit that is withheld."""
+        (m,) its cosine; of exhibits that have a row which is `told` (n,)."""
         known = self.photo_vectors.mean(axis=1)
         mean = known.mean(axis=0)
         cosines = _unit(vectors.mean(axis=1) - mean) @ _unit(known - mean).T
-        cosines = np.where(self._told(withheld), cosines, -np.inf)
+        if told is not None:
+            names = set(self.item_names[told])
+            cosines = np.where([name in names for name in self.item_names], cosines, -np.inf)
         return cosines.argmax(axis=1), cosines.max(axis=1)
 
     def nearest_question(
-        self, vector: np.ndarray, item_name: str | None = None, withheld: Collection[str] = ()
+        self, vector: np.ndarray, item_name: str | None = None, told: np.ndarray | None = None
     ) -> int:
         """(384,) a question's vector -> the row, of an exhibit or any, with the nearest one."""
-        own = self._told(withheld) if item_name is None else self.item_names == item_name
+        own = np.ones(len(self.item_names), bool) if told is None else told
+        own = own if item_name is None else own & (self.item_names == item_name)
         return int(np.where(own, self.question_vectors @ vector, -np.inf).argmax())
 
-    def _told(self, withheld: Collection[str]) -> np.ndarray:
-        """(n,) whether a row may be told; MuseQuestError where none may."""
-        told = ~np.isin(self.item_names, list(withheld)) if withheld else self.item_names != ""
+    def told(self, review: Review) -> np.ndarray:
+        """(n,) whether a row may be told: neither exhibit nor dialog is withheld.
+
+        MuseQuestError where none may.
+        """
+        exhibits, hidden = review.withheld, review.withheld_texts
+        told = np.array([name not in exhibits for name in self.item_names])
+        if hidden:
+            pairs = zip(self.texts["question"], self.texts["ground_truth"], strict=True)
+            said = ({"question": question, "answer": answer} for question, answer in pairs)
+            told &= [text_digest(each) not in hidden for each in said]
         if not told.any():
             raise MuseQuestError(
                 "Every exhibit is withheld, so there is nothing to tell; give one free again with "
@@ -173,8 +184,9 @@ class Retriever(ModelSystem):
 
     def asked(self, split: str) -> dict[str, Any]:
         """What index and answers depend on."""
-        hidden = sorted(withheld(self.profile.collection))
-        told = {"withheld": hidden} if hidden else {}
+        review = read_review(self.profile.collection)
+        hidden = {"withheld": review.withheld, "withheld_dialogs": review.withheld_texts}
+        told = {name: sorted(own) for name, own in hidden.items() if own}
         return {"system": self.name, "split": split, **self._index_asked(), **told}
 
     def cost(self) -> dict[str, float]:
@@ -209,8 +221,8 @@ class Retriever(ModelSystem):
         """For each row, all with a photo, the training row with the nearest one, and its cosine."""
         photos = (row["image"] for row in rows)
         vectors = photo_features(self.model, self.processor, photos)
-        hidden = withheld(self.profile.collection)
-        places, cosines = self.index.nearest_photos(vectors, hidden)
+        told = self.index.told(read_review(self.profile.collection))
+        places, cosines = self.index.nearest_photos(vectors, told)
         return list(zip(places.tolist(), cosines.tolist(), strict=True))
 
     def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
@@ -224,8 +236,9 @@ class Retriever(ModelSystem):
         photos = [None if row["image"] is None else next(found) for row in rows]
         names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
         questions = encoders.load_encoder().encode([given(row)["question"] for row in rows])
-        pairs, hidden = zip(questions, names, strict=True), withheld(self.profile.collection)
-        places = [self.index.nearest_question(question, name, hidden) for question, name in pairs]
+        told = self.index.told(read_review(self.profile.collection))
+        pairs = zip(questions, names, strict=True)
+        places = [self.index.nearest_question(question, name, told) for question, name in pairs]
         cosines = [math.nan if photo is None else photo[1] for photo in photos]
         return list(zip(places, cosines, strict=True))
 

@@ -32,7 +32,7 @@ PROPERTIES = {
     "material": r"material|medium|media\b|physical desc",
     "culture": r"culture|people|tribe|ethnic",
 }
-RECORD = re.compile(r"From the museum's record: (.*)")  # as creation.museum_records writes it
+RECORD = re.compile(r"From the museum's record: (.*)")  # as creation.museums writes it
 GIVEN_BEFORE = re.compile(r"\b(?:given|donated|presented|bequeathed)\b[^,]*$", re.I)
 LABEL = re.compile(r"(?:^|[.;\n]\s+|[*_])([A-Z][A-Za-z ]{2,24})[*_]*:[*_]*\s+")
 UNSTATED = re.compile(r"unknown|not (?:stated|known|recorded)|anonymous|n/?a|[-–?]", re.I)

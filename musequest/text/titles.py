@@ -5,6 +5,9 @@ the thing that a title names: its words up to the first "of", "from", "in" and t
 are two or more ("The Heron Vase | of Lowfen"), its words up to the comma before a date, else all of
 them. Where the title has an owner or a maker, it is that name and the last word of what is owned:
 "Bell's telephone" claims "Alexander Graham Bell's Large Box Telephone".
+
+A question must not even hint at what an answer may claim: `names_title` also minds small letters,
+words in any place and single words.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from .facts import FUNCTION_WORDS, find_names, fold
+from .sentences import is_unparted
 
 TOKEN = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
 OWNER = re.compile(r"['’]s$")
@@ -28,6 +33,15 @@ PASSED = FUNCTION_WORDS | CUTS | {"to", "co", "company", "belonged", "owned"}
 TO_OWNER = {"by", "of", "to"}  # "the pipe of Albert Einstein"
 GIVEN = 3  # names before the last: "of Alexander Graham Bell"
 GAP = 2  # words between an owner and the thing: "Lincoln's gold pocket watch"
+
+SMALL_WORDS = frozenset(
+    ("the", "and", "for", "with", "from", "into", "near", "its", "his", "her", "their", "this")
+)
+# Words that a title may write with a capital, and any question holds.
+NO_NAMES = SMALL_WORDS | frozenset(
+    ("an", "as", "at", "by", "in", "is", "it", "of", "on", "or", "to", "was", "how", "who", "what")
+    + ("when", "where", "which", "why", "about", "made", "used", "built", "found")
+)
 
 
 @dataclass(frozen=True)
@@ -165,3 +179,35 @@ def _says(tokens: Sequence[Token], title: Title) -> bool:
         if title.thing <= run:
             return True
     return False
+
+
+def title_words(title: str) -> set[str]:
+    """Return the words of a title that tell what the exhibit is, in small letters."""
+    words = re.findall(r"\w+", title.casefold())
+    return {word for word in words if len(word) > 2 and word not in SMALL_WORDS}
+
+
+def names_title(text: str, title: str) -> bool:
+    """Whether a text gives away the title: holds it, every telling word of it, or a name out of it.
+
+    A name is two or more of the title's words on end that are written with a capital or digits:
+    "the Wright Flyer" of "1903 Wright Flyer". Common words alone, such as "steam engine", are none.
+    """
+    if not title.strip():
+        return False
+    if is_unparted(title):
+        return "".join(title.split()).casefold() in "".join(text.split()).casefold()
+    said, whole = (re.findall(r"\w+", each.casefold()) for each in (text, title))
+    words = title_words(title)
+    # One word of a longer title, "flag" of "U.S. Flag", is none of its names.
+    if words and words <= set(said) and (len(words) > 1 or len(whole) < 3):
+        return True
+    names = [pair for pair in pairwise(re.findall(r"\w+", title)) if all(map(_is_name, pair))]
+    runs = [whole, *([word.casefold() for word in name] for name in names)]
+    return any(run and run == said[i : i + len(run)] for run in runs for i in range(len(said)))
+
+
+def _is_name(word: str) -> bool:
+    """Whether a word of a title is part of a name: "Wright" and "71", not "The" or "engine"."""
+    capital = word[0].isupper() or word[0].isdigit()
+    return capital and len(word) > 1 and word.casefold() not in NO_NAMES

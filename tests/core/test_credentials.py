@@ -13,7 +13,7 @@ from musequest.core.errors import LOGGER, MuseQuestError, hidden, hidden_text, u
 from musequest.creation.hosted import HostedWriter
 from musequest.creation.hosted.ledger import Ledger
 from musequest.creation.hosted.server import key_of
-from musequest.creation.smithsonian import Smithsonian
+from musequest.creation.museums.smithsonian import Smithsonian
 
 KEY = "sk-ab$cd/very+secret"
 

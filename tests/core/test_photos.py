@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import draw_photo
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from musequest.core import photos
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
-from musequest.core.photos import likeness, open_photo, read_photo, same_photo, save_photo
+from musequest.core.photos import (
+    collected_photo,
+    likeness,
+    open_photo,
+    read_photo,
+    same_photo,
+    save_photo,
+)
 
 # Four plain quarters, 40 x 30 px: red, green / blue, grey.
 COLOURS = [[(200, 30, 30), (30, 160, 60)], [(40, 60, 200), (128, 128, 128)]]
@@ -203,3 +210,42 @@ def test_no_other_module_opens_an_image():
     opening = re.compile(r"\bImage\.open\(|\bimread\(|\bImageFile\b|\bload_img\(")
     modules = {path for path in own.rglob("*.py") if opening.search(path.read_text())}
     assert modules == {own / "core/photos.py"}
+
+
+def covered_lens() -> Image.Image:
+    """Black but for the noise of a sensor."""
+    noise = np.random.default_rng(0).normal(4, 4, (600, 800, 3))
+    return Image.fromarray(noise.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("made", ["black", "white", "red", "transparent", "covered lens"])
+def test_a_photo_that_shows_nothing_is_opened_but_not_collected(tmp_path: Path, made: str):
+    path = tmp_path / "a.png"
+    if made == "covered lens":
+        covered_lens().save(path)
+    elif made == "transparent":
+        Image.new("RGBA", (40, 30), (9, 200, 9, 0)).save(path)
+    else:
+        Image.new("RGB", (400, 300), made).save(path)
+    assert open_photo(path).mode == "RGB"
+    with pytest.raises(MuseQuestError, match=r"a\.png shows nothing, .*take the photo again"):
+        collected_photo(path)
+    with pytest.raises(MuseQuestError, match="^it shows nothing"):
+        collected_photo(path.read_bytes(), name="it")
+
+
+@pytest.mark.parametrize(
+    ("ground", "thing", "box"),
+    [
+        ("white", (238, 238, 236), (500, 300, 1100, 900)),  # porcelain on white
+        ("white", (30, 30, 30), (795, 595, 806, 606)),  # a pin
+        ("white", (120, 120, 120), (200, 600, 1400, 601)),  # a thread
+        ("black", (14, 12, 10), (300, 200, 1300, 1000)),  # in the dark
+        ((128, 128, 128), (140, 128, 116), (300, 200, 1300, 1000)),  # of no other brightness
+    ],
+)
+def test_a_faint_or_small_thing_on_an_even_ground_is_collected(tmp_path: Path, ground, thing, box):
+    photo = Image.new("RGB", (1600, 1200), ground)
+    ImageDraw.Draw(photo).rectangle(box, fill=thing)
+    photo.save(tmp_path / "a.jpg", quality=90)
+    assert collected_photo(tmp_path / "a.jpg").size == (1536, 1152)

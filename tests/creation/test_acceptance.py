@@ -3,11 +3,11 @@
 import pytest
 
 from musequest.core.home import root
-from musequest.core.languages import other_language
 from musequest.creation.dialogs import TEMPERATURES, Pair
 from musequest.creation.exhibits import collect_folder, load_exhibits
 from musequest.creation.hosted.replies import Unacceptable, check_language, says_name
 from musequest.creation.offline_writer import OfflineWriter
+from musequest.text.sentences import other_language
 
 IN_LANGUAGES = {
     "en": "This is the Sela Bowl, made of copper and oak by Ilse Varn of Tarn. The workshop kept "

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from museum_server import MuseumServer, artwork, running
 
-from musequest.creation.artic import ArtInstitute
-from musequest.creation.museum_client import MuseumClient
-from musequest.creation.museum_http import NotFound
-from musequest.creation.museum_records import Entry
+from musequest.creation.museums.artic import ArtInstitute
+from musequest.creation.museums.client import MuseumClient
+from musequest.creation.museums.http import NotFound
+from musequest.creation.museums.records import Entry
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_an_absent_artwork_is_a_sentence(museum: ArtInstitute):
 def test_a_search_follows_its_pages(
     server: MuseumServer, museum: ArtInstitute, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("musequest.creation.artic.ROWS", 2)
+    monkeypatch.setattr("musequest.creation.museums.artic.ROWS", 2)
     server.artworks = [artwork(number) for number in (1, 2, 3, 3, 5)]
     own = [record.record_id for record in museum.search("landscape")]
     assert own == ["1", "2", "3", "5"]

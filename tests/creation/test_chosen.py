@@ -87,7 +87,7 @@ def test_with_a_network_a_sample_is_a_collection(home: Path, monkeypatch, capsys
     with running() as server:
         server.artworks = [artwork(1)]
         server.add_photo("img-1", 1)
-        monkeypatch.setattr("musequest.creation.artic.ArtInstitute.BASE_URL", server.artic)
+        monkeypatch.setattr("musequest.creation.museums.artic.ArtInstitute.BASE_URL", server.artic)
         found = sample("artic", "landscape", 1)
     assert len(found) == 1 and (home / "data/artic_sample/exhibits.parquet").is_file()
     assert capsys.readouterr().out == ""
@@ -152,7 +152,7 @@ def test_without_network_the_pocket_museum_serves(home, monkeypatch, capsys, poc
 def test_a_museum_out_of_reach_is_told(home, monkeypatch, capsys, pocket_in_small):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(
-        "musequest.creation.smithsonian.Smithsonian.BASE_URL", "http://127.0.0.1:9/api"
+        "musequest.creation.museums.smithsonian.Smithsonian.BASE_URL", "http://127.0.0.1:9/api"
     )
     assert within_reach(far_away()) is pocket_in_small
     assert "'smithsonian' is out of reach at 127.0.0.1" in capsys.readouterr().out

@@ -140,6 +140,7 @@ BAD_PHOTOS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "truncated": (cut, "is truncated or damaged"),
     "no image": (lambda path: path.write_text("not found"), "not an image"),
+    "black": (lambda path: Image.new("RGB", (240, 180)).save(path), "shows nothing"),
     "bomb": (lambda path: Image.new("1", (12_000, 12_000)).save(path), "decompression bomb"),
 }
 

@@ -105,6 +105,7 @@ def test_a_dataset_of_our_own_loads_with_all_it_tells(museum: Path, home: Path, 
         ({"dialog": [HALF_A_SIGN] * 2}, "its dialog is not one question"),
         ({"dialog": ["[" * 100_000, "{}"]}, "its dialog is not one question"),
         ({"dialog": [NO_QUESTION] * 2}, "its dialog is not one question"),
+        ({"image": [Image.new("RGB", (60, 40), "navy")] * 2}, "row 0 .6..*it shows nothing"),
         ({"image": [None, None]}, "row 0 .6. has no readable photo"),
     ],
 )

@@ -9,7 +9,7 @@ import yaml
 from folder_museum import ABROAD, read_rows, write_rows
 
 from musequest.core.errors import MuseQuestError
-from musequest.core.languages import checked_language, count_words
+from musequest.core.keys import checked_language
 from musequest.core.settings import load_profile
 from musequest.core.tables import read_table
 from musequest.creation.augmentation import augment
@@ -19,7 +19,8 @@ from musequest.creation.exhibits import load_exhibits
 from musequest.creation.hosted.requests import base_prompt
 from musequest.creation.offline_writer import PHRASES, OfflineWriter
 from musequest.creation.stage import collect
-from musequest.creation.texts import names_title, split_sentences
+from musequest.text.sentences import count_words, split_sentences
+from musequest.text.titles import names_title
 
 NAMES = {"de": "German", "ja": "Japanese"}
 

@@ -15,9 +15,10 @@ from PIL import Image
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.photos import open_photo
-from musequest.creation import museum_client, museum_http
-from musequest.creation.museum_client import MuseumClient
-from musequest.creation.museum_http import NotFound, Refused, Unanswered
+from musequest.creation.museums import client as museum_client
+from musequest.creation.museums import http as museum_http
+from musequest.creation.museums.client import MuseumClient
+from musequest.creation.museums.http import NotFound, Refused, Unanswered
 
 REQUEST = httpx.Request("GET", "https://example.org/")
 SECRET = {"api_key": "a-very-secret-key"}

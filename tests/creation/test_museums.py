@@ -1,6 +1,7 @@
 """Collecting from a museum: what is found, what is missing, and what a second run asks."""
 
 import csv
+import io
 import logging
 import signal
 import subprocess
@@ -15,10 +16,10 @@ from PIL import Image
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
-from musequest.creation import museum_client
 from musequest.creation.exhibits import load_exhibits
-from musequest.creation.museum_records import published_catalogue, read_catalogue
+from musequest.creation.museums import client as museum_client
 from musequest.creation.museums import collect_museum, missing_exhibits
+from musequest.creation.museums.records import published_catalogue, read_catalogue
 
 
 @pytest.fixture
@@ -133,6 +134,18 @@ def test_a_photo_that_broke_off_is_asked_for_by_the_next_run(
     collect(server, catalogue)
     assert server.paths() == ["/media/test_1-1.jpg"]
     assert len(load_exhibits("t")[0].photos) == 3
+
+
+def test_a_photo_that_shows_nothing_is_told_and_left(
+    server: MuseumServer, catalogue: Path, caplog: pytest.LogCaptureFixture
+):
+    black = io.BytesIO()
+    Image.new("RGB", (240, 180)).save(black, format="JPEG")
+    server.photos["/media/test_1-1.jpg"] = black.getvalue()
+    collect(server, catalogue)
+    assert len(load_exhibits("t")[0].photos) == 2
+    (message,) = caplog.messages
+    assert "A photo of 'first'" in message and "shows nothing" in message
 
 
 def test_a_kill_loses_nothing_that_was_answered(

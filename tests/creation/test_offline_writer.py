@@ -13,7 +13,6 @@ from folder_museum import ABROAD
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
-from musequest.core.languages import count_words
 from musequest.creation.dialogs import TEMPERATURES, flaw_of_pair
 from musequest.creation.exhibits import Exhibit
 from musequest.creation.offline_writer import (
@@ -24,7 +23,7 @@ from musequest.creation.offline_writer import (
     compose,
     describe,
 )
-from musequest.creation.texts import shortened, split_sentences, told_sentences
+from musequest.text.sentences import count_words, shortened, split_sentences, told_sentences
 
 TITLE = "The Sparrow Jar of Imla"
 FACTS = {

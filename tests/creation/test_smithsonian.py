@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from museum_server import ARK, MuseumServer, artwork, running, smithsonian_row
 
-from musequest.creation import museum_client
-from musequest.creation.artic import ArtInstitute
-from musequest.creation.museum_client import MuseumClient
-from musequest.creation.museum_http import NotFound, Refused
-from musequest.creation.museum_records import (
+from musequest.creation.museums import client as museum_client
+from musequest.creation.museums import photo_path
+from musequest.creation.museums.artic import ArtInstitute
+from musequest.creation.museums.client import MuseumClient
+from musequest.creation.museums.http import NotFound, Refused
+from musequest.creation.museums.records import (
     Entry,
     MuseumPhoto,
     heading,
@@ -22,8 +23,7 @@ from musequest.creation.museum_records import (
     main_text,
     plain_text,
 )
-from musequest.creation.museums import photo_path
-from musequest.creation.smithsonian import Smithsonian, ids_within, parse_record, record_id
+from musequest.creation.museums.smithsonian import Smithsonian, ids_within, parse_record, record_id
 
 
 def row(**freetext: Any) -> dict[str, Any]:
@@ -358,7 +358,7 @@ def test_a_pages_heading_finds_what_its_address_does_not(server: MuseumServer, m
 def test_a_search_follows_its_pages_and_gives_each_record_once(
     server: MuseumServer, museum: Smithsonian, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("musequest.creation.smithsonian.ROWS", 2)
+    monkeypatch.setattr("musequest.creation.museums.smithsonian.ROWS", 2)
     for number in (1, 2, 3, 2, 5):
         server.add_record(f"test_{number}", f"aa{number}", photos=0)
     own = [record.record_id for record in museum.search("machine")]

@@ -16,8 +16,8 @@ from musequest.core.settings import load_profile
 from musequest.core.tables import read_table
 from musequest.creation.dataset import audit, build_dataset, fingerprint, load_split, split_table
 from musequest.creation.imported import collect_dataset
-from musequest.creation.split import SPLITS, STRANGER, split_path
-from musequest.creation.strangers import WORDINGS, dialogs_table
+from musequest.creation.split import SPLITS, STRANGER, dialogs_table, split_path
+from musequest.creation.strangers import WORDINGS
 from musequest.evaluation.metrics import REFUSAL
 
 

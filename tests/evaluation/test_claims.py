@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from musequest.core.home import root
-from musequest.creation.museum_records import details_text
+from musequest.creation.museums.records import details_text
 from musequest.creation.offline_writer import compose
 from musequest.text.claims import check_claims, facts_of
 

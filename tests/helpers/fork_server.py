@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import musequest
-from musequest.core.languages import prepare_languages
+from musequest.text.sentences import prepare_languages
 
 # What the package imports only when it is needed, and takes longest.
 NEEDED = ("peft", "sentence_transformers", "matplotlib.pyplot", "torch.utils.tensorboard")

@@ -11,8 +11,8 @@ from musequest.core import settings
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.home import root
-from musequest.creation.museum_records import Entry
 from musequest.creation.museums import NotFound
+from musequest.creation.museums.records import Entry
 from musequest.evaluation import metrics
 from musequest.finetuning import train
 from musequest.systems import answer

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from musequest.core import Moved
 from musequest.core.home import root
-from musequest.core.lazy import Moved
 
 FACES = (
     "musequest",

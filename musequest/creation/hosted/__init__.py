@@ -6,7 +6,7 @@ was paid for, `replies` says what becomes data. `HostedWriter` asks one by one; 
 the same requests over in `batches`.
 """
 
-from ...core.lazy import public
+from ...core import public
 
 __getattr__, __dir__, __all__ = public(
     __name__, {"writer": ["BatchWriter", "HostedWriter", "expected_cost"]}

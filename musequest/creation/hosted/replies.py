@@ -17,11 +17,11 @@ from typing import Any
 
 from ...core.errors import hidden
 from ...core.files import dig
-from ...core.languages import other_language
 from ...text.numbers import find_numbers, known_numbers
+from ...text.sentences import other_language
+from ...text.titles import SMALL_WORDS, names_title
 from ..dialogs import Pair, flaw_of_pair
 from ..exhibits import Exhibit
-from ..texts import SMALL_WORDS, names_title
 from .requests import JSON, MAX_TOKENS, Price
 from .server import told_error
 
@@ -233,8 +233,7 @@ def numbers_of(exhibit: Exhibit, question: str, answer: str) -> str:
     All of them occur in the exhibit's texts: as the same value, as the same measure in another
     unit, or as the century or decade of a year there; one that does not raises Unacceptable.
     """
-    source = [exhibit.title, exhibit.description, *exhibit.facts.values()]
-    known, told = known_numbers("\n\n".join(source)), dict[str, None]()
+    known, told = known_numbers(exhibit.source_text), dict[str, None]()
     for text in (question, answer):
         for number in find_numbers(text):
             written = text[number.start : number.end]

@@ -28,11 +28,10 @@ from typing import Any, ClassVar
 
 from ...core.errors import MuseQuestError
 from ...core.home import home
-from ...core.keys import check_keys, read_yaml
-from ...core.languages import IN_SIGNS, language_name
+from ...core.keys import check_keys, language_name, read_yaml
+from ...text.sentences import IN_SIGNS, as_data
 from ..dialogs import LONGEST, SHORTEST, sha256_of
 from ..exhibits import Exhibit
-from ..texts import as_data
 
 MAX_TOKENS = 3000  # of an answer
 LONGEST_REASON = 400  # characters of a rejection that are told to the model

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.errors import MuseQuestError
-from ...core.languages import prepare_languages
+from ...text.sentences import prepare_languages
 from ..dialogs import PAIRS_EACH, TEMPERATURES, Pair, Writer, WriterStopped, sha256_of
 from ..exhibits import Exhibit
 from .batches import Batches

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from ..core.files import dig
-from . import museum_records as records
-from .museum_http import NotFound
-from .museum_records import CC0, Entry, Museum, MuseumPhoto, MuseumRecord, plain_text
+from ...core.files import dig
+from . import records
+from .http import NotFound
+from .records import CC0, Entry, Museum, MuseumPhoto, MuseumRecord, plain_text
 
 IIIF_URL = "https://www.artic.edu/iiif/2"
 PAGE = "https://www.artic.edu/artworks"

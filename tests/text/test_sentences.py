@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from musequest.creation.texts import MARKER, as_data, flaw_of, names_title, title_words
+from musequest.text.sentences import MARKER, as_data, flaw_of
+from musequest.text.titles import names_title, title_words
 
 
 @pytest.mark.parametrize(

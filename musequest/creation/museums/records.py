@@ -20,11 +20,11 @@ import httpx
 from bs4 import BeautifulSoup, NavigableString, PageElement, Tag
 from bs4.exceptions import ParserRejectedMarkup
 
-from ..core.errors import MuseQuestError
-from ..core.home import root
-from .exhibit_lists import flaw_of_name, read_whole_csv
-from .museum_client import MuseumClient
-from .texts import UNFIT
+from ...core.errors import MuseQuestError
+from ...core.home import root
+from ...text.sentences import UNFIT
+from ..exhibit_lists import flaw_of_name, read_whole_csv
+from .client import MuseumClient
 
 CC0 = "CC0-1.0"
 NOT_STATED = "not stated"

@@ -19,8 +19,8 @@ from typing import Any
 
 import httpx
 
-from ..core.errors import MuseQuestError
-from ..core.files import dig, parse_json
+from ...core.errors import MuseQuestError
+from ...core.files import dig, parse_json
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 PORTS = {"http": 80, "https": 443}

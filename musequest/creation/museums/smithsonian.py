@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from ..core.errors import LOGGER, MuseQuestError, unsafe_way
-from ..core.files import dig
-from . import museum_records as records
-from .museum_client import MuseumClient
-from .museum_http import NotFound, Refused
-from .museum_records import CC0, NOT_STATED, Entry, Museum, MuseumPhoto, MuseumRecord, plain_text
-from .texts import ENOUGH_WORDS
+from ...core.errors import LOGGER, MuseQuestError, unsafe_way
+from ...core.files import dig
+from ...text.sentences import ENOUGH_WORDS
+from . import records
+from .client import MuseumClient
+from .http import NotFound, Refused
+from .records import CC0, NOT_STATED, Entry, Museum, MuseumPhoto, MuseumRecord, plain_text
 
 UNCONFIRMED = "no record of the museum is confirmed as this exhibit"
 ROWS = 100  # a page of results

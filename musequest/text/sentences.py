@@ -1,4 +1,4 @@
-"""Texts: what one must not hold, how it enters a prompt, what it names, and its sentences.
+"""Texts: what one must not hold, how it enters a prompt, its language, its words and sentences.
 
 What would be learned, or would break a template, is a flaw. `sentencex` finds the ends of sentences
 in some 300 languages. Where it is in doubt, two sentences stay together: both are then told whole,
@@ -7,18 +7,23 @@ and never half of one.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from sentencex import segment
 
 from ..core.errors import LOGGER
-from ..core.languages import ENGLISH, count_words, is_unparted, language_name, other_language
+from ..core.keys import ENGLISH, language_name
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
 # The chat template's and the writers' own words; in a text they would end a turn early.
 MARKER = re.compile(
@@ -30,15 +35,6 @@ MARKER = re.compile(
 HTML = re.compile(r"</?[A-Za-z][^<>\n]*>|<!--|&(?:[A-Za-z]{2,8}|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
 ENOUGH_WORDS = 80  # of a description; a docent has little to learn from less
 UNFIT = ("Cc", "Cs")  # control characters, and halves of a character cut in two
-SMALL_WORDS = frozenset(
-    ("the", "and", "for", "with", "from", "into", "near", "its", "his", "her", "their", "this")
-)
-# Words that a title may write with a capital, and any question holds.
-NO_NAMES = SMALL_WORDS | frozenset(
-    ("an", "as", "at", "by", "in", "is", "it", "of", "on", "or", "to", "was", "how", "who", "what")
-    + ("when", "where", "which", "why", "about", "made", "used", "built", "found")
-)
-
 # A line that ends so is a sentence's last, one without is a heading, unless it was only wrapped.
 CLOSING = "\"'\u201d\u2019\u00bb\u203a)\\]\u300d\u300f\uff09"
 MARKED = re.compile(rf"[.!?\u2026\u3002\uff01\uff1f\uff0e\u0964\u061f\u06d4][{CLOSING}]*$")
@@ -67,6 +63,24 @@ ORDINAL = re.compile(r"(?:^|\D)\d{1,2}\.$")
 # In Japanese a particle may follow a quotation, in Chinese who says it.
 QUOTED = {"ja": re.compile(r"[\u300d\u300f]$"), "zh": re.compile(r"[\u201d\u2019\u300d\u300f]$")}
 SAID_BY = {"ja": re.compile(r"[\u3040-\u309f]"), "zh": re.compile(r"[^\u201c\u2018\u300c\u300e]")}
+
+# Written without spaces: each sign counts as a word, or about five letters do.
+SIGNS = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+LETTERS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+LETTERS_A_WORD = 5
+# Languages whose texts are measured in signs.
+IN_SIGNS = ("ja", "zh")
+# What a text is taken for besides the language it should be in. None of them is so near to another
+# that a text of the one is often taken for the other, and each other language is near to one.
+CANDIDATES = (
+    *("ar", "cs", "de", "el", "en", "es", "fi", "fr", "he", "hi", "hu", "it", "ja", "ko", "nl"),
+    *("pl", "pt", "ru", "sv", "tr", "zh"),
+)
+BEGINNING = 400  # characters of a text, which are enough
+# Of a text, and of its words in small letters; a verdict on fewer is not sure.
+ENOUGH_BYTES, ENOUGH_SMALL_BYTES = 100, 60
+SURE, UNLIKELY = 0.9, 0.01  # probabilities of a language that a text is in, and of one it is not in
+_loading = threading.Lock()
 
 
 def is_blank(text: str) -> bool:
@@ -114,6 +128,65 @@ def as_data(value: Any, reserved: Iterable[str] = ()) -> str:
     return text
 
 
+def count_words(text: str) -> int:
+    """Return the words of a text: what spaces part; of Chinese and Japanese, the signs."""
+    signs, letters = len(SIGNS.findall(text)), len(LETTERS.findall(text))
+    if not signs + letters:
+        return len(text.split())
+    rest = LETTERS.sub(" ", SIGNS.sub(" ", text))
+    parted = sum(any(map(str.isalnum, word)) for word in rest.split())
+    return signs + -(-letters // LETTERS_A_WORD) + parted
+
+
+def is_unparted(text: str) -> bool:
+    """Whether a text is in a script that does not part words by spaces."""
+    return bool(SIGNS.search(text) or LETTERS.search(text))
+
+
+def other_language(text: str, language: str) -> str | None:
+    """Return the ISO 639 code of the language that a text is in for sure; None if it is `language`.
+
+    None also where that is not sure: a short text, or one that is in another language only with
+    the names in it. Languages that py3langid does not know are never told apart.
+    """
+    expected = language.replace("_", "-").split("-")[0].lower()
+    small = " ".join(word for word in text.split() if word == word.lower())
+    if len(text.encode()) < ENOUGH_BYTES or len(small.encode()) < ENOUGH_SMALL_BYTES:
+        return None
+    with _loading:
+        identifier = _identifier(expected)
+    if identifier is None:
+        return None
+    for part in (text, small):
+        ranked = identifier.rank(part[:BEGINNING])
+        if ranked[0][1] < SURE or dict(ranked)[expected] > UNLIKELY:
+            return None
+    return str(ranked[0][0])
+
+
+def prepare_languages() -> None:
+    """Load what languages are told by, which takes most of a second once."""
+    with _loading:
+        _identifier(ENGLISH)
+
+
+@lru_cache
+def _identifier(expected: str) -> LanguageIdentifier | None:
+    identifier = copy.copy(_model())
+    if expected not in identifier.labels:
+        return None
+    identifier.set_languages([*CANDIDATES, expected])
+    return identifier
+
+
+@lru_cache
+def _model() -> LanguageIdentifier:
+    # Imported here, since its model takes most of a second and few commands need it.
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
 def warn_of_short(descriptions: Mapping[str, str]) -> None:
     """Log one sentence about all descriptions, by item_name, of fewer than ENOUGH_WORDS words."""
     short = [name for name, text in descriptions.items() if count_words(text) < ENOUGH_WORDS]
@@ -135,40 +208,6 @@ def warn_of_language(texts: list[tuple[str, str]]) -> None:
                 "collect again with --language %s (in a profile, language: %s).",
                 count, len(texts), language_name(other), language_name(own), other, other,
             )  # fmt: skip
-
-
-def title_words(title: str) -> set[str]:
-    """Return the words of a title that tell what the exhibit is, in small letters."""
-    words = re.findall(r"\w+", title.casefold())
-    return {word for word in words if len(word) > 2 and word not in SMALL_WORDS}
-
-
-def names_title(text: str, title: str) -> bool:
-    """Whether a text gives away the title: holds it, every telling word of it, or a name out of it.
-
-    A name is two or more of the title's words on end that are written with a capital or digits:
-    "the Wright Flyer" of "1903 Wright Flyer". Common words alone, such as "steam engine", are none.
-    Unlike `text.titles.claims` it also minds small letters, words in any place and single words: a
-    question must not even hint at what an answer may claim.
-    """
-    if not title.strip():
-        return False
-    if is_unparted(title):
-        return "".join(title.split()).casefold() in "".join(text.split()).casefold()
-    said, whole = (re.findall(r"\w+", each.casefold()) for each in (text, title))
-    words = title_words(title)
-    # One word of a longer title, "flag" of "U.S. Flag", is none of its names.
-    if words and words <= set(said) and (len(words) > 1 or len(whole) < 3):
-        return True
-    names = [pair for pair in pairwise(re.findall(r"\w+", title)) if all(map(_is_name, pair))]
-    runs = [whole, *([word.casefold() for word in name] for name in names)]
-    return any(run and run == said[i : i + len(run)] for run in runs for i in range(len(said)))
-
-
-def _is_name(word: str) -> bool:
-    """Whether a word of a title is part of a name: "Wright" and "71", not "The" or "engine"."""
-    capital = word[0].isupper() or word[0].isdigit()
-    return capital and len(word) > 1 and word.casefold() not in NO_NAMES
 
 
 def split_sentences(text: str, language: str = ENGLISH) -> list[str]:

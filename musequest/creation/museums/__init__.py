@@ -1,8 +1,10 @@
-"""Collect exhibits from a museum on the internet.
+"""Museums on the internet: the exhibits of one collected into a folder museum.
 
-What a museum gives becomes a folder museum, data/<collection>/museum/, which is then read like any
-other. What it does not give is listed in data/<collection>/missing.csv, never guessed. Until then a
-`Collector` holds both.
+`smithsonian` and `artic` know the two museums, `records` what any of them is asked for and tells,
+`client` how one is asked, and `http` what may be asked and what comes back. What a museum gives
+becomes a folder museum, data/<collection>/museum/, which is then read like any other. What it does
+not give is listed in data/<collection>/missing.csv, never guessed. Until then a `Collector` holds
+both.
 """
 
 from __future__ import annotations
@@ -20,20 +22,20 @@ from urllib.parse import urlsplit
 import pandas as pd
 from tqdm import tqdm
 
-from ..core.errors import LOGGER, MuseQuestError
-from ..core.files import holds_collection, write_csv
-from ..core.home import collection_dir
-from ..core.languages import ENGLISH
-from ..core.photos import open_photo, photo_suffixes
-from . import museum_records as records
+from ...core.errors import LOGGER, MuseQuestError
+from ...core.files import holds_collection, write_csv
+from ...core.home import collection_dir
+from ...core.keys import ENGLISH
+from ...core.photos import collected_photo, photo_suffixes
+from ...text.sentences import flaw_of
+from ..exhibits import CREDIT_COLUMNS, RIGHTS, collect_folder
+from ..split import SLOTS
+from . import records
 from .artic import ArtInstitute
-from .exhibits import CREDIT_COLUMNS, RIGHTS, collect_folder
-from .museum_client import MuseumClient
-from .museum_http import NotFound, Refused, Unanswered
-from .museum_records import CC0, NOT_STATED, Entry, Museum, MuseumPhoto, MuseumRecord
+from .client import MuseumClient
+from .http import NotFound, Refused, Unanswered
+from .records import CC0, NOT_STATED, Entry, Museum, MuseumPhoto, MuseumRecord
 from .smithsonian import Smithsonian
-from .split import SLOTS
-from .texts import flaw_of
 
 MUSEUMS: dict[str, type[Museum]] = {museum.name: museum for museum in (Smithsonian, ArtInstitute)}
 # Matches of a query looked at for each exhibit that is wanted.
@@ -223,7 +225,7 @@ class Collector:
         for photo in photos:
             path = photo_path(entry.item_name, photo.url)
             try:
-                self.client.download(photo.url, self.folder / "museum" / path, open_photo)
+                self.client.download(photo.url, self.folder / "museum" / path, collected_photo)
             except MuseQuestError as error:
                 name = entry.item_name
                 LOGGER.warning("A photo of '%s' is left for the next run: %s", name, error)

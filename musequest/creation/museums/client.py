@@ -21,10 +21,10 @@ from typing import Any, TypeVar
 import httpx
 import webencodings
 
-from .. import __version__
-from ..core.errors import MuseQuestError, hidden
-from ..core.files import parse_json, write_text, write_whole
-from .museum_http import Addresses, Again, NotFound, Unanswered, judge, pieces_of
+from ... import __version__
+from ...core.errors import MuseQuestError, hidden
+from ...core.files import parse_json, write_text, write_whole
+from .http import Addresses, Again, NotFound, Unanswered, judge, pieces_of
 
 T = TypeVar("T")
 
