@@ -21,14 +21,13 @@ from ..core.files import read_json, write_csv, write_json, write_text
 from ..core.home import results_dir, root, run_dir
 from ..core.settings import Profile, load_profile
 from ..core.tables import read_table
-from ..evaluation.differences import looking
+from ..evaluation.differences import looking, recognising
 from ..evaluation.metrics import METRICS
 from ..evaluation.report_tables import (
     ablation_frame,
     difference_frame,
     headed,
     key_rows,
-    recognising,
     score_frame,
 )
 from ..systems.registry import OUTSIDERS
