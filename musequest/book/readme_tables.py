@@ -31,7 +31,7 @@ from ..evaluation.report_tables import (
     score_frame,
 )
 from ..systems.registry import OUTSIDERS
-from . import benchmark_tables  # noqa: F401, whose tables are registered
+from .benchmark_tables import ANSWERS, draw_published_costs
 from .comparison_tables import (
     BLOCKS,
     RECORDS,
@@ -44,14 +44,12 @@ from .comparison_tables import (
     measured,
     read_csv,
 )
-from .demo_record import DOCENT as DOCENT_SCORES
-from .demo_record import docent_scores
-from .published_tables import ANSWERS, draw_published_costs
+from .walks import DOCENT as DOCENT_SCORES
+from .walks import TRACK, docent_scores
 
 DEMO = RECORDS / "pocket_demo.json"
 DOCENTS = RECORDS / "time_to_docent.csv"
 DOCENT_COLUMNS = ("date", "commit", "seconds", *DOCENT_SCORES, "machine")
-TRACK = "unseen_photo"  # the rows that count
 PICTURE = Path("assets/figures/pocket_per_item.png")
 SHOWN = Path("assets/figures/shown")  # photos of the answers that the front page shows
 SHOWN_PX = 320
