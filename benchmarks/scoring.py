@@ -39,7 +39,7 @@ from musequest.evaluation.answers import gather
 from musequest.evaluation.base_model import BaseModel
 from musequest.evaluation.differences import compare, summarize
 from musequest.evaluation.metrics import metrics_of
-from musequest.evaluation.scoring import compute_scores
+from musequest.evaluation.scores import compute_scores
 from musequest.evaluation.scoring_batch import References, ScoringBatch
 from musequest.finetuning.distributed import python
 from musequest.finetuning.records import hardware

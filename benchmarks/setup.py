@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from musequest.book.demo_record import where_and_when
+from musequest.book.walks import where_and_when
 from musequest.core.files import write_json
 from musequest.core.home import root
 from musequest.finetuning.records import disk_gib

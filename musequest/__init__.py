@@ -41,6 +41,8 @@ __getattr__, __dir__, __all__ = public(
 sys.meta_path.append(
     Moved(
         {
+            "musequest.book.demo_record": "musequest.book.walks",
+            "musequest.book.published_tables": "musequest.book.benchmark_tables",
             "musequest.clean": "musequest clean",
             "musequest.cli": "musequest.core.command_line",
             "musequest.cli.commands": "musequest.core.command_line",
@@ -68,9 +70,12 @@ sys.meta_path.append(
             "musequest.display": "musequest.book.display",
             "musequest.environment": "musequest.core.home",
             "musequest.errors": "musequest.core.errors",
+            "musequest.evaluation.alt_texts": "musequest.evaluation",
             "musequest.evaluation.claims": "musequest.text.claims",
             "musequest.evaluation.encoder": "musequest.text.encoder",
+            "musequest.evaluation.kept_scores": "musequest.evaluation.scores",
             "musequest.evaluation.metrics.registry": "musequest.evaluation.metrics",
+            "musequest.evaluation.per_item_figure": "musequest.evaluation",
             "musequest.evaluation.rows": "musequest.evaluation",
             "musequest.evaluation.systems": "musequest.systems.registry",
             "musequest.files": "musequest.core.files",

@@ -2,6 +2,6 @@
 
 In: the notebooks of the numbered folders, benchmarks/records/. Out: results/<profile>/notebooks/,
 demo.json and six.json, the notebooks with their outputs, the readmes with their figures. Start
-reading at `notebooks`, which walks through them; `display` is what their cells show with,
-`readme_tables`, `comparison_tables` and `published_tables` write the figures of the readmes.
+reading at `walks`, which goes through all `notebooks`; `display` is what their cells show with,
+`readme_tables`, `comparison_tables` and `benchmark_tables` write the figures of the readmes.
 """

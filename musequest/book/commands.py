@@ -13,7 +13,7 @@ from ..core.home import check_env, remove_made
 def demo(profile: str, longer: bool) -> None:
     """Walk all three stages, from photos to report.html, by their notebooks."""
     profile_of(profile)
-    from .notebooks import DEMO, LONGER, demo
+    from .walks import DEMO, LONGER, demo
 
     demo(profile, (*DEMO, *LONGER) if longer else DEMO)
 
@@ -22,7 +22,7 @@ def demo(profile: str, longer: bool) -> None:
 def six(profile: str, refresh: bool) -> None:
     """Run all approaches with their notebooks, and compare them in one table."""
     profile_of(profile)
-    from .notebooks import compare_approaches
+    from .walks import compare_approaches
 
     compare_approaches(profile, refresh=refresh)
 
@@ -30,7 +30,7 @@ def six(profile: str, refresh: bool) -> None:
 @command()
 def notebooks() -> None:
     """Walk the longer demo and put its notebooks, with outputs, where the committed ones are."""
-    from .notebooks import refresh
+    from .walks import refresh
 
     refresh()
 

@@ -30,7 +30,7 @@ from ..evaluation.report_tables import (
 from ..evaluation.results import load_results
 from ..finetuning.records import hardware
 from ..systems.registry import OUTSIDERS, system
-from .notebooks import SCORES, comparison_frame
+from .walks import SCORES, comparison_frame
 
 Record = dict[str, Any]
 

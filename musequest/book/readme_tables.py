@@ -21,18 +21,17 @@ from ..core.files import read_json, write_csv, write_json, write_text
 from ..core.home import results_dir, root, run_dir
 from ..core.settings import Profile, load_profile
 from ..core.tables import read_table
-from ..evaluation.differences import looking
+from ..evaluation.differences import looking, recognising
 from ..evaluation.metrics import METRICS
 from ..evaluation.report_tables import (
     ablation_frame,
     difference_frame,
     headed,
     key_rows,
-    recognising,
     score_frame,
 )
 from ..systems.registry import OUTSIDERS
-from . import benchmark_tables  # noqa: F401, whose tables are registered
+from .benchmark_tables import ANSWERS, draw_published_costs
 from .comparison_tables import (
     BLOCKS,
     RECORDS,
@@ -45,14 +44,12 @@ from .comparison_tables import (
     measured,
     read_csv,
 )
-from .demo_record import DOCENT as DOCENT_SCORES
-from .demo_record import docent_scores
-from .published_tables import ANSWERS, draw_published_costs
+from .walks import DOCENT as DOCENT_SCORES
+from .walks import TRACK, docent_scores
 
 DEMO = RECORDS / "pocket_demo.json"
 DOCENTS = RECORDS / "time_to_docent.csv"
 DOCENT_COLUMNS = ("date", "commit", "seconds", *DOCENT_SCORES, "machine")
-TRACK = "unseen_photo"  # the rows that count
 PICTURE = Path("assets/figures/pocket_per_item.png")
 SHOWN = Path("assets/figures/shown")  # photos of the answers that the front page shows
 SHOWN_PX = 320

@@ -5,7 +5,8 @@
 
 In: runs/<profile>/<system>/predictions.parquet. Out: results/<profile>/ with scores.parquet,
 summary.json, figures/ and report.html. Start reading at `scoring`, which walks through all of it;
-`metrics` holds the scores.
+`scores` computes what `metrics` define, `differences` says what they come to, and `report` with
+`figures` shows it.
 """
 
 from ..core import public
@@ -14,7 +15,8 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         "differences": ["looking", "margins_of"],
-        "figures": ["fact_bars", "loss_curves", "metric_bars", "per_item", "sight_points"],
+        "figures": ["loss_curves"],
+        "score_figures": ["fact_bars", "metric_bars", "per_item", "sight_points"],
         "report": ["build_report"],
         "results": ["load_results"],
         "report_tables": ["cost_frame", "difference_frame", "gate_frame"],

@@ -14,17 +14,81 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..core.errors import MuseQuestError
+from ..core.errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..core.tables import SCHEMAS, as_kind, read_table
 from ..creation.exhibit_lists import read_whole_csv
+from ..creation.texts import is_blank
+from ..systems.registry import OUTSIDERS, variant
 
+# Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
+LONGEST_ANSWER = 20_000
+ITEM = ["data_id", "item_name", "image_name", "question", "ground_truth"]
 NEEDED = ("data_id", "item_name", "ground_truth", "answer")
 IDS = NEEDED[:2]
+
+
+def answers_by_id(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
+    """One system's table by data_id, in sorted order; what is left out of it is noted.
+
+    A file with a data_id twice, or of which more than 10 % cannot be scored: MuseQuestError.
+    """
+    table = read_answers(path)
+    if table.empty:
+        raise MuseQuestError(f"{path} holds no answers; run infer for {name} again.")
+    for column in ("data_id", "item_name"):
+        if table[column].isna().any():
+            row = int(table[column].isna().to_numpy().argmax())
+            raise MuseQuestError(f"{path}: row {row} has no {column}; write one and score again.")
+    table = table.fillna(dict.fromkeys([*ITEM, "answer"], ""))
+    if len(twice := table.data_id[table.data_id.duplicated()]):
+        raise MuseQuestError(
+            f"{path} has the data_id '{twice.iloc[0]}' more than once; keep one row an item."
+        )
+    bad = np.isinf(table.seconds) | (table.seconds < 0)
+    if bad.any():  # The answer counts all the same.
+        notices.append(
+            f"{name} gives {bad.sum()} times that are none (the first to "
+            f"'{table.data_id[bad].iloc[0]}': {table.seconds[bad].iloc[0]:g} s); they are left out."
+        )
+        table.loc[bad, "seconds"] = np.nan
+    if variant(name)[1] != OUTSIDERS:
+        empty = table.ground_truth.str.strip() == ""
+        drop(table.data_id[empty], len(table), f"of {path} have no ground truth", notices)
+        table = table[~empty]
+    return table.set_index("data_id", drop=False).sort_index()
+
+
+def drop(bad: pd.Series, total: int, what: str, notices: list[str]) -> None:
+    """Note which items are left out, if any; MuseQuestError if they are more than 10 %."""
+    if bad.empty:
+        return
+    sentence = f"{len(bad)} of {total} items {what} (the first is '{bad.iloc[0]}')"
+    if len(bad) > BAD_SHARE_LIMIT * total:
+        raise MuseQuestError(f"{sentence}; that is too many, so check what you gave to be scored.")
+    notices.append(f"{sentence} and are left out.")
+
+
+def scored_texts(name: str, answers: pd.Series, notices: list[str]) -> list[str]:
+    """The texts that are scored; empty and enormous ones are noted."""
+    empty = answers.index[answers.map(is_blank).astype(bool)]
+    if len(empty):
+        notices.append(
+            f"{name} gives {len(empty)} empty answers (the first to '{empty[0]}'); "
+            "they score worst."
+        )
+    long = answers.index[answers.str.len() > LONGEST_ANSWER]
+    if len(long):
+        notices.append(
+            f"{name} gives {len(long)} answers of over {LONGEST_ANSWER:,} characters (the first to "
+            f"'{long[0]}'); only the beginning is scored."
+        )
+    return [answer[:LONGEST_ANSWER] for answer in answers]
 
 
 def read_answers(path: Path) -> pd.DataFrame:

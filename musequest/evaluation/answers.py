@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.errors import BAD_SHARE_LIMIT, MuseQuestError
+from ..core.errors import MuseQuestError
 from ..core.files import file_digest, parse_json
 from ..core.home import plain_name
 from ..core.keys import ENGLISH
@@ -27,14 +27,10 @@ from ..systems.registry import (
     variant,
 )
 from ..text.claims import facts_of
-from ..text.sentences import is_blank
 from ..text.titles import untold
-from .answer_files import read_answers
+from .answer_files import ITEM, answers_by_id, drop, scored_texts
 from .differences import asked_alike
 
-# Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
-LONGEST_ANSWER = 20_000
-ITEM = ["data_id", "item_name", "image_name", "question", "ground_truth"]
 NO_TITLES = (
     "Without --exhibits nobody knows the titles by which a docent could mistake "
     "a thing from outside, so false_recognition_rate has no values."
@@ -97,7 +93,7 @@ def gather(
     notices: list[str] = []
     names = ordered(plain_name(name, "system") for name in predictions)
     _check_names(names)
-    tables = {name: _read(name, Path(predictions[name]), notices) for name in names}
+    tables = {name: answers_by_id(name, Path(predictions[name]), notices) for name in names}
     systems = {name: table for name, table in tables.items() if not variant(name)[1]}
     items = _tracked(_shared(systems, notices), dataset, notices)
     table = _exhibits(exhibits)
@@ -134,44 +130,6 @@ def _check_names(names: list[str]) -> None:
             )
     if not names:
         raise MuseQuestError("There are no predictions to score; give at least one NAME=FILE.")
-
-
-def _read(name: str, path: Path, notices: list[str]) -> pd.DataFrame:
-    """One system's table, by data_id in sorted order."""
-    table = read_answers(path)
-    if table.empty:
-        raise MuseQuestError(f"{path} holds no answers; run infer for {name} again.")
-    for column in ("data_id", "item_name"):
-        if table[column].isna().any():
-            row = int(table[column].isna().to_numpy().argmax())
-            raise MuseQuestError(f"{path}: row {row} has no {column}; write one and score again.")
-    table = table.fillna(dict.fromkeys([*ITEM, "answer"], ""))
-    if len(twice := table.data_id[table.data_id.duplicated()]):
-        raise MuseQuestError(
-            f"{path} has the data_id '{twice.iloc[0]}' more than once; keep one row an item."
-        )
-    bad = np.isinf(table.seconds) | (table.seconds < 0)
-    if bad.any():  # The answer counts all the same.
-        notices.append(
-            f"{name} gives {bad.sum()} times that are none (the first to "
-            f"'{table.data_id[bad].iloc[0]}': {table.seconds[bad].iloc[0]:g} s); they are left out."
-        )
-        table.loc[bad, "seconds"] = np.nan
-    if variant(name)[1] != OUTSIDERS:
-        empty = table.ground_truth.str.strip() == ""
-        _drop(table.data_id[empty], len(table), f"of {path} have no ground truth", notices)
-        table = table[~empty]
-    return table.set_index("data_id", drop=False).sort_index()
-
-
-def _drop(bad: pd.Series, total: int, what: str, notices: list[str]) -> None:
-    """Note which items are left out, if any; MuseQuestError if they are more than 10 %."""
-    if bad.empty:
-        return
-    sentence = f"{len(bad)} of {total} items {what} (the first is '{bad.iloc[0]}')"
-    if len(bad) > BAD_SHARE_LIMIT * total:
-        raise MuseQuestError(f"{sentence}; that is too many, so check what you gave to be scored.")
-    notices.append(f"{sentence} and are left out.")
 
 
 def _shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFrame:
@@ -252,7 +210,7 @@ def _tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[st
             )
         return items.assign(track=own.where(known, ""))
     known = items.data_id.isin(dataset.index)
-    _drop(items.data_id[~known], len(items), "are not in the dataset", notices)
+    drop(items.data_id[~known], len(items), "are not in the dataset", notices)
     if lacking := len(set(dataset.index) - set(items.data_id)):
         notices.append(f"{lacking} of the dataset's {len(dataset)} items lack an answer.")
     items = items[known].reset_index(drop=True)
@@ -290,7 +248,7 @@ def _with_sources(
         for row in exhibits.itertuples()
     }
     known = items.item_name.isin(set(texts))
-    _drop(items.data_id[~known], len(items), f"belong to exhibits that {path} lacks", notices)
+    drop(items.data_id[~known], len(items), f"belong to exhibits that {path} lacks", notices)
     return items[known].reset_index(drop=True), texts, list(exhibits.title)
 
 
@@ -312,7 +270,7 @@ def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[st
     own = table.loc[items.data_id[there]]
     if variant(name)[1]:
         _check_agreement(variant(name)[0], items[there].set_index("data_id"), name, own)
-    answers = _answers(name, own["answer"], notices)
+    answers = scored_texts(name, own["answer"], notices)
     sure = own.get("confidence", pd.Series(np.nan, own.index)).to_numpy(float)
     return Given(np.flatnonzero(there), answers, own.seconds.to_numpy(float), sure)
 
@@ -330,22 +288,5 @@ def _outsiders(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> dict[s
                 f"{len(common)} shared ones are scored."
             )
         own = table.loc[common]
-        found[variant(name)[0]] = own.assign(answer=_answers(name, own["answer"], notices))
+        found[variant(name)[0]] = own.assign(answer=scored_texts(name, own["answer"], notices))
     return found if common else {}
-
-
-def _answers(name: str, answers: pd.Series, notices: list[str]) -> list[str]:
-    """The texts that are scored; empty and enormous ones are noted."""
-    empty = answers.index[answers.map(is_blank).astype(bool)]
-    if len(empty):
-        notices.append(
-            f"{name} gives {len(empty)} empty answers (the first to '{empty[0]}'); "
-            "they score worst."
-        )
-    long = answers.index[answers.str.len() > LONGEST_ANSWER]
-    if len(long):
-        notices.append(
-            f"{name} gives {len(long)} answers of over {LONGEST_ANSWER:,} characters (the first to "
-            f"'{long[0]}'); only the beginning is scored."
-        )
-    return [answer[:LONGEST_ANSWER] for answer in answers]

@@ -1,4 +1,4 @@
-"""What scores come to: means with intervals by track, and which systems are shown to differ.
+"""What scores come to, in numbers and sentences: means by track, and which systems truly differ.
 
 Two systems are compared on the items for which both have a value, item by item, if they were asked
 the same about the same photo. With few exhibits, or many systems, chance alone makes differences:
@@ -44,6 +44,8 @@ Row = dict[str, Any]
 Differences = dict[str, list[Row]]  # track -> rows
 # track -> system -> metric -> mean, ci_low, ci_high, n
 Summary = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+Score = Mapping[str, Any]  # mean, ci_low, ci_high, n
+Own = Mapping[str, Mapping[str, Score]]  # a track: system -> metric -> score
 Asked = Mapping[str, pd.DataFrame]  # system -> question and photo by data_id, "" if not known
 
 
@@ -279,3 +281,47 @@ def sentence(row: Mapping[str, Any]) -> str:
         seen = row["detectable"]
         reason = "" if seen is None else f"; could have shown {seen:.{digits}f}"
     return f"{NOT_SHOWN} {interval}{reason}"
+
+
+def in_short(name: str, own: Own) -> str:
+    """One sentence on a system: what its answers fit, and how many numbers are right and wrong."""
+    scores = own[name]
+    invented = (
+        "states no numbers of its own"
+        if scores["invented_number_rate"]["mean"] is None
+        else f"of the numbers it states {_percent(scores['invented_number_rate'])} are invented"
+    )
+    return (
+        f"{system(name).label} fits the right exhibit's text best in "
+        f"{_percent(scores['identity_at_1'])} of its answers, states "
+        f"{_percent(scores['number_recall'])} of the ground truths' numbers; {invented}."
+    )
+
+
+def recognising(outside: Own, inside: Own | None = None) -> list[str]:
+    """A sentence a system on how often it takes other things for exhibits, and refuses exhibits.
+
+    `outside` is the track of outsiders of summary.json, `inside` one of exhibits; systems without
+    a value have none.
+    """
+    rates = {name: scores["false_recognition_rate"] for name, scores in outside.items()}
+    told = []
+    for name, rate in rates.items():
+        if rate["mean"] is not None:
+            own, also = (inside or {}).get(name, {}), ""
+            if refused := own.get("wrong_refusal_rate"):
+                also = f", and refuses {_percent(refused)} of the questions about exhibits"
+            told.append(
+                f"{system(name).label} mistook {rate['mean'] * rate['n']:.0f} of {rate['n']} "
+                f"unknown objects for exhibits: {_percent(rate)}{also}."
+            )
+    return told
+
+
+def _percent(score: Score) -> str:
+    if score["mean"] is None:
+        return "an unknown share"
+    mean = f"{score['mean']:.0%}"
+    if score["ci_low"] is None:
+        return f"{mean} (of one exhibit, which tells nothing of others)"
+    return f"{mean} ({score['ci_low']:.0%} to {score['ci_high']:.0%})"

@@ -20,8 +20,7 @@ from typing import Any, ClassVar
 from ..core.errors import LOGGER, MuseQuestError
 from ..core.files import write_csv
 from ..core.settings import Profile
-from ..creation.hosted.requests import price_of
-from ..creation.hosted.server import ServerConfig, address_of, key_of
+from ..creation.hosted.server import ServerConfig
 from ..systems.hosted import PhotoRequest, responses, said
 from ..text.sentences import as_data
 from .raters import COLUMNS, ERRORS, JUDGE, LABELS, read_sheet
@@ -52,27 +51,18 @@ class VerdictRequest(PhotoRequest):
 
 
 def judge(
-    profile: Profile | str,
-    model: str,
-    *,
-    base_url: str | None = None,
-    max_cost_usd: float = 1.0,
-    concurrency: int = 16,
-    timeout_s: float = 120.0,
-    backoff_s: float = 1.0,
+    profile: Profile | str, model: str, *, base_url: str | None = None, **limits: Any
 ) -> dict[str, int]:
     """Have a model label the sheet of `annotate`; writes annotation/judge.csv.
 
-    Returns how many labels it gave, how many it left open because its two verdicts differ, and how
-    many replies told no verdict. Whatever was paid lies in the collection's ledger and is not paid
-    again. MuseQuestError without a sheet, a key or a known price, and where the limit is reached.
+    `limits` are those of ServerConfig, such as max_cost_usd and concurrency. Returns how many
+    labels it gave, how many it left open because its two verdicts differ, and how many replies told
+    no verdict. Whatever was paid lies in the collection's ledger and is not paid again.
+    MuseQuestError without a sheet, a key or a known price, and where the limit is reached.
     """
     results = load_results(profile)
     sheet, items = read_sheet(results)
-    address = address_of(base_url)
-    key = key_of(address, f"The model {model}", "leave the judge out")
-    limits = (max_cost_usd, concurrency, timeout_s, backoff_s)
-    server = ServerConfig(key, address, price_of(model), *limits)
+    server = ServerConfig.of(model, base_url, f"The model {model}", "leave the judge out", **limits)
     photos = results.photos(PHOTO_EDGE)
     if unseen := [item for item in items if item["data_id"] not in photos]:
         raise MuseQuestError(f"The photo of {unseen[0]['data_id']} cannot be read; mend it first.")
@@ -87,7 +77,7 @@ def judge(
         }
         text = as_data({name: told[name] for name in ORDERS[order]})
         photo = photos[item["data_id"]]
-        return VerdictRequest.about(model, VERDICT, TASK, photo, text, address)
+        return VerdictRequest.about(model, VERDICT, TASK, photo, text, server.base_url)
 
     def name_of(place: int) -> str:
         return f"row {place // len(ORDERS) + 1}"

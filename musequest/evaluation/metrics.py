@@ -32,11 +32,13 @@ REFUSAL = re.compile(
     r"|\bnot (?:\w+ ){0,2}(?:in|of|among) (?:the|this|our) (?:museum|collection|exhibits)\b",
     re.I,
 )
-# Where formulas that two metrics share were published.
+# Where formulas were published.
 RETRIEVAL = "recall at k of image-text retrieval (Hodosh et al. 2013)"
 RECALL = "recall of facts, as in slot error rates of data-to-text generation (Dusek et al. 2020)"
 INVENTED = "rate of unsupported facts (Maynez et al. 2020: extrinsic hallucination)"
 CLAIMS = "slot errors of data-to-text generation (Dusek et al. 2020): wrong values and omissions"
+REFUSED = "this project; the false rejection rate of open-set recognition"
+REPEATED = "Welleck et al. 2020 (seq-rep-n), with n = 4 and words of any script"
 
 
 @dataclass(frozen=True)
@@ -268,11 +270,7 @@ def _f_measure(truth: str, answer: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-@metric(
-    "Repetition",
-    best="low",
-    source="Welleck et al. 2020 (seq-rep-n), with n = 4 and words of any script",
-)
+@metric("Repetition", best="low", source=REPEATED)
 def repetition(batch: ScoringBatch) -> np.ndarray:
     """How much of the answer it has said before, which the other scores forgive.
 
@@ -287,11 +285,7 @@ def _repeated(answer: str) -> float | None:
     return 1 - len({*runs}) / len(runs) if runs else None
 
 
-@metric(
-    "Wrong refusals",
-    best="low",
-    source="this project; the false rejection rate of open-set recognition",
-)
+@metric("Wrong refusals", best="low", source=REFUSED)
 def wrong_refusal_rate(batch: ScoringBatch) -> np.ndarray:
     """How often the system says of an exhibit that it does not know it, or says nothing.
 

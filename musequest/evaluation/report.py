@@ -28,11 +28,10 @@ from ..systems.registry import OUTSIDERS, TRACK_LABELS, on_track, system
 from ..text.facts import Mark, check_names, check_numbers
 from ..text.sentences import is_blank
 from ..text.titles import claims, telling_titles
-from .alt_texts import figures_in_words
-from .differences import looking
+from .differences import in_short, looking, recognising
 from .figures import FIGURES
 from .metrics import METRICS
-from .report_tables import frames_of, in_short, recognising, score_table, tracks_of
+from .report_tables import frames_of, score_table, tracks_of
 from .results import REPORT, Results, load_results
 
 # Characters that have no place in a page; HTML knows no way to write them.
@@ -100,13 +99,13 @@ def _short(results: Results) -> list[str]:
 
 
 def _figures(results: Results) -> list[dict[str, Any]]:
-    folder, told, found = results.folder / "figures", figures_in_words(results), []
-    for name, (text, _) in FIGURES.items():
-        if (path := folder / f"{name}.png").is_file():
+    found = []
+    for name, kind in FIGURES.items():
+        if (path := results.folder / f"figures/{name}.png").is_file():
             png = path.read_bytes()
             size = open_photo(png, name="a figure of the report").size
-            inlined = _inlined(png, "png", size)
-            found.append({"name": name, "text": text, "told": told.get(name, ""), **inlined})
+            told = {"name": name, "text": kind.caption, "told": kind.tell(results)}
+            found.append(told | _inlined(png, "png", size))
     return found
 
 

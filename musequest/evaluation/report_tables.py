@@ -1,6 +1,6 @@
 """Tables for readers, of readmes and report alike.
 
-Scores, paired differences, what is left without the photo, costs, and the words for all of them.
+Scores, paired differences, what is left without the photo, costs, and the notes beneath them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..systems.registry import (
     system,
     variant,
 )
-from .differences import FEWEST_EXHIBITS, Row, over_seeds, sentence
+from .differences import FEWEST_EXHIBITS, Own, Row, Score, over_seeds, sentence
 from .intervals import exhibits_needed
 from .metrics import METRICS, Metric
 from .results import Results
@@ -44,9 +44,6 @@ KEY = (
     "name_recall",
     "invented_name_rate",
 )
-REFUSALS = "wrong_refusal_rate"
-Score = Mapping[str, Any]  # mean, ci_low, ci_high, n
-Own = Mapping[str, Mapping[str, Score]]  # system -> metric -> score
 
 
 def tracks_of(results: Results) -> list[str]:
@@ -167,7 +164,7 @@ def gate_cells(table: pd.DataFrame) -> pd.DataFrame:
     heads = {
         "answered": "Answered",
         "identity_at_1": "Identity of what is answered",
-        **{name: METRICS[name].label for name in (REFUSALS, "false_recognition_rate")},
+        **{name: METRICS[name].label for name in ("wrong_refusal_rate", "false_recognition_rate")},
     }
     return shares.rename(columns=heads).replace("nan%", "-").set_axis(labels)
 
@@ -350,50 +347,3 @@ def _figure(value: object) -> str:
     if isinstance(value, str):
         return value
     return "–" if value is None or pd.isna(value) else f"{value:,.3g}"
-
-
-def in_short(name: str, own: Own) -> str:
-    """One sentence on a system: what its answers fit, and how many numbers are right and wrong."""
-    scores = own[name]
-    invented = (
-        "states no numbers of its own"
-        if scores["invented_number_rate"]["mean"] is None
-        else f"of the numbers it states {_percent(scores['invented_number_rate'])} are invented"
-    )
-    return (
-        f"{system(name).label} fits the right exhibit's text best in "
-        f"{_percent(scores['identity_at_1'])} of its answers, states "
-        f"{_percent(scores['number_recall'])} of the ground truths' numbers; {invented}."
-    )
-
-
-def recognising(outside: Own, inside: Own | None = None) -> list[str]:
-    """A sentence a system on how often it takes other things for exhibits, and refuses exhibits.
-
-    `outside` is the track of outsiders of summary.json, `inside` one of exhibits; systems without
-    a value have none.
-    """
-    rates = {name: scores["false_recognition_rate"] for name, scores in outside.items()}
-    told = []
-    for name, rate in rates.items():
-        if rate["mean"] is not None:
-            own = (inside or {}).get(name, {})
-            refused = (
-                f", and refuses {_percent(own[REFUSALS])} of the questions about exhibits"
-                if REFUSALS in own
-                else ""
-            )
-            told.append(
-                f"{system(name).label} mistook {rate['mean'] * rate['n']:.0f} of {rate['n']} "
-                f"unknown objects for exhibits: {_percent(rate)}{refused}."
-            )
-    return told
-
-
-def _percent(score: Score) -> str:
-    if score["mean"] is None:
-        return "an unknown share"
-    mean = f"{score['mean']:.0%}"
-    if score["ci_low"] is None:
-        return f"{mean} (of one exhibit, which tells nothing of others)"
-    return f"{mean} ({score['ci_low']:.0%} to {score['ci_high']:.0%})"

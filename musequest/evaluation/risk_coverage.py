@@ -11,9 +11,6 @@ exhibit better, of the second one that claims an exhibit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
@@ -25,12 +22,8 @@ from ..systems.registry import (
     is_system,
     on_track,
     ordered,
-    system,
     variant,
 )
-
-if TYPE_CHECKING:
-    from .drawing import Picture
 
 RECOGNISED, CONFIDENCE = "recognised", "gate_confidence"  # columns of scores.parquet
 GATED = (
@@ -127,24 +120,3 @@ def by_system(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
         name: risk_coverage(groups[name][known[0]].to_numpy(), groups[name].wrong.to_numpy())
         for name in ordered(groups)
     }
-
-
-def risk_coverage_curves(curves: Mapping[str, pd.DataFrame]) -> Picture:
-    """A step line a system: the share of wrong answers over the share of photos answered."""
-    from .drawing import WIDTH, grid_lines, picture  # scores are told without a library of figures
-
-    with picture(WIDTH, 3.6, layout="constrained") as figure:
-        axes = figure.subplots()
-        for name, curve in curves.items():
-            look = system(name, curves)
-            label = f"{look.label}, area {area_under(curve):.3f}"
-            axes.step(
-                curve.coverage, curve.risk, where="pre", color=look.colour, lw=1.6, label=label,
-                marker=look.marker, ms=4, markevery=[len(curve) - 1],
-            )  # fmt: skip
-        axes.set(xlim=(0, 1.02), xlabel="coverage: share of photos answered, the surest first")
-        axes.set(ylim=(0, None), ylabel="risk: share of wrong answers")
-        axes.set_title("Risk and coverage", pad=22)
-        grid_lines(axes, "y")
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=4, borderaxespad=0.2)
-    return figure

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..core.errors import LOGGER, MuseQuestError
@@ -39,22 +37,20 @@ from ..systems.registry import (
 )
 from ..text.encoder import DECIMALS, SHA256, load_encoder
 from ..text.titles import untold
-from .answers import Answers, Given, gather
+from .answers import Answers, gather
 from .base_model import BaseModel
 from .controls import with_controls
 from .differences import FEWEST_EXHIBITS, Summary, compare, summarize
 from .intervals import LEVEL
-from .kept_scores import KeptScores, Rows, digests_of_files, digests_of_systems
-from .metrics import METRICS, Metric, metrics_of
+from .metrics import METRICS
 from .results import REPORT, dataset_items, load_results
 from .risk_coverage import with_verdicts
-from .scoring_batch import References, ScoringBatch
+from .scores import KeptScores, compute_scores, digests_of_files
 
 NO_TEXTS = (
     "Without --exhibits nobody knows the museum's own texts: invented numbers and names are those "
     "that the ground truths alone do not bear out."
 )
-TEXTS = ("model", "data_id", "item_name", "track", "nearest_exhibit")  # columns that are no metric
 
 
 def score(
@@ -97,18 +93,18 @@ def evaluate(
     found, left_out = find_answers(profile, fingerprint(profile.collection), seeds)
     answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out
-    verdicts, calibration = _gate(profile, answers)
-    summary = _write(answers, results_dir(profile.name), profile, margins, verdicts, calibration)
+    gate = _gate(profile, answers)
+    summary = _write(answers, results_dir(profile.name), profile, margins, gate)
     from .figures import draw_figures
 
     draw_figures(load_results(profile))
     return summary
 
 
-def _gate(profile: Profile, answers: Answers) -> tuple[Verdicts | None, Calibration | None]:
+def _gate(profile: Profile, answers: Answers) -> tuple[Verdicts, Calibration] | None:
     """What the gate says of the photos, and how it was calibrated, where retrieval has an index."""
     if not (run_dir(profile.name, "retrieval") / "index.parquet").is_file():
-        return None, None
+        return None
     from ..systems.gate import open_gate
 
     try:
@@ -116,7 +112,7 @@ def _gate(profile: Profile, answers: Answers) -> tuple[Verdicts | None, Calibrat
         return gate.verdicts(), gate.calibration
     except MuseQuestError as error:
         answers.notices.append(f"The gate is left out: {error}")
-        return None, None
+        return None
 
 
 def _check_out(out: Path) -> None:
@@ -145,19 +141,18 @@ def _write(
     out: Path,
     profile: Profile | None,
     margins: Mapping[str, float] | None = None,
-    verdicts: Verdicts | None = None,
-    calibration: Calibration | None = None,
+    gate: tuple[Verdicts, Calibration] | None = None,
 ) -> Summary:
     base = _base_model(profile, out, answers)
     scores, facts, digests = compute_scores(answers, base, KeptScores(out))
-    scores = with_verdicts(scores, verdicts)
+    scores = with_verdicts(scores, gate[0] if gate else None)
     answers.notices += _cut_by_encoder(answers, scores)
     for notice in answers.notices:
         LOGGER.warning("%s", notice)
     tracks = [*answers.tracks, *([OUTSIDERS] if answers.outsiders else [])]
     summary = summarize(scores, tracks)
     record = _record(answers, summary, margins or {})
-    record |= {"gate": calibration} if calibration else {}
+    record |= {"gate": gate[1]} if gate else {}
     write_table("scores", out / "scores.parquet", scores)
     write_table("facts", out / "facts.parquet", facts)
     record["kept"] = {"files": digests_of_files(out), "systems": digests}
@@ -234,116 +229,3 @@ def _files(answers: Answers, kinds: Any) -> dict[str, dict[str, object]]:
         for name, file in answers.files.items()
         if name in scored and variant(name)[1] in kinds
     }
-
-
-def compute_scores(
-    answers: Answers, base: BaseModel | None = None, kept: KeptScores | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    """scores.parquet: a row a (model, data_id), a column a metric; facts.parquet; their digests.
-
-    Controls and ablations are models of their own; NaN where a metric has no value. What is `kept`
-    of the same digest is not computed again. Memory holds the vectors of one system at a time.
-    """
-    given, kept, scorer = with_controls(answers), kept or KeptScores(), _Scorer(answers, base)
-    digests = digests_of_systems(answers, given, base)
-    rows = [
-        kept.rows(name, digests[name]) or scorer.of_system(name, own) for name, own in given.items()
-    ]
-    for name, table in answers.outsiders.items():
-        same = kept.rows(f"{name}__{OUTSIDERS}", digests[f"{name}__{OUTSIDERS}"])
-        rows.append(same or scorer.of_outsiders(name, table))
-    scores, facts = (pd.concat(parts, ignore_index=True) for parts in zip(*rows, strict=True))
-    # The same kind of text whether it was kept or not, so that the same scores are the same file.
-    return scores.astype(dict.fromkeys(TEXTS, "str")), facts.astype("str"), digests
-
-
-class _Scorer:
-    """Scores one system after the other; what all need is encoded when the first one does."""
-
-    def __init__(self, answers: Answers, base: BaseModel | None) -> None:
-        self.answers, self.base, self.encoder = answers, base, load_encoder()
-
-    @cached_property
-    def truths(self) -> np.ndarray:
-        """(n, 384) unit vectors of the items' ground truths."""
-        return self.encoder.encode(list(self.answers.items.ground_truth))
-
-    @cached_property
-    def references(self) -> References:
-        return References.of(self.answers.items.item_name, self.truths)
-
-    def of_system(self, name: str, given: Given) -> Rows:
-        """Rows about the exhibits."""
-        items = self.answers.items.iloc[given.places]
-        batch = ScoringBatch(
-            item_names=list(items.item_name),
-            ground_truths=list(items.ground_truth),
-            answers=given.answers,
-            sources=[self.answers.sources[name] for name in items.item_name],
-            truth_vectors=self.truths[given.places],
-            answer_vectors=self._encode(given.answers),
-            references=self.references,
-            encoder=self.encoder,
-            seconds=given.seconds,
-            base=self.base,
-            titles=self.answers.titles,
-            facts=[self.answers.facts.get(name, {}) for name in items.item_name],
-        )
-        nearest = np.array(self.references.item_names)[batch.placement.nearest]
-        items = items.assign(confidence=given.confidence)
-        scores = _scores(name, items, batch, np.where(batch.empty, None, nearest))
-        return scores, _facts(name, items.data_id, batch)
-
-    def of_outsiders(self, name: str, table: pd.DataFrame) -> Rows:
-        """Rows about things that are not in the collection, of which no fact is known."""
-        none, titles = np.zeros((0, 0)), self.answers.titles
-        batch = ScoringBatch(
-            [], [], list(table.answer), [], none, none, References((), none), self.encoder,
-            titles=titles,
-        )  # fmt: skip
-        scores = _scores(name, table.assign(track=OUTSIDERS), batch, None)
-        return scores, _facts(name, table.data_id[:0], batch)
-
-    def _encode(self, answers: list[str]) -> np.ndarray:
-        """(n, 384) vectors; an answer that is word for word a ground truth has its vector."""
-        known = dict(zip(self.answers.items.ground_truth, self.truths, strict=True))
-        fresh = [answer for answer in answers if answer not in known]
-        known |= zip(fresh, self.encoder.encode(fresh), strict=True)
-        return np.stack([known[answer] for answer in answers])
-
-
-def _scores(
-    name: str, items: pd.DataFrame, batch: ScoringBatch, nearest: Any = None
-) -> pd.DataFrame:
-    """Rows of scores.parquet; answers about things from outside have no `nearest` exhibit."""
-    columns: dict[str, Any] = {"model": name}
-    columns |= {column: list(items[column]) for column in ("data_id", "item_name", "track")}
-    outside = nearest is None
-    for metric in metrics_of("all"):
-        columns[metric.name] = np.nan if outside else _values(metric, batch)
-    columns["nearest_exhibit"] = nearest
-    for metric in metrics_of(OUTSIDERS):
-        columns[metric.name] = _values(metric, batch) if outside else np.nan
-    columns["confidence"] = items.get("confidence", np.nan)
-    return pd.DataFrame(columns)
-
-
-def _values(metric: Metric, batch: ScoringBatch) -> np.ndarray:
-    values = metric.compute(batch)
-    if np.isinf(values).any():
-        raise MuseQuestError(
-            f"The metric {metric.name} gave an infinite score; mend it in evaluation/metrics.py."
-        )
-    return values
-
-
-def _facts(name: str, data_ids: pd.Series, batch: ScoringBatch) -> pd.DataFrame:
-    """Every fact that an answer recalled, left out or invented."""
-    rows = [
-        (name, data_id, kind, status, fact)
-        for kind, checks in (("number", batch.number_checks), ("name", batch.name_checks))
-        for data_id, check in zip(data_ids, checks, strict=True)
-        for status in ("recalled", "missing", "invented")
-        for fact in getattr(check, status)
-    ]
-    return pd.DataFrame(rows, columns=["model", "data_id", "kind", "status", "fact"], dtype=str)

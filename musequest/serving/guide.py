@@ -16,12 +16,13 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..core.errors import LOGGER, MuseQuestError
-from ..core.keys import ENGLISH
+from ..core.keys import ENGLISH, read_yaml
 from ..core.predictions import OnWords, System
 from ..core.settings import Profile
 from ..creation.exhibits import Exhibit, load_exhibits
@@ -34,52 +35,8 @@ from .sources import Entry, Sentence
 
 UNSEEN = Recognition(None, nan, nan, ())  # where there is no gate to look
 WIDTH = 80  # characters of a line
-# What is said where nothing is known: of a photo, with and without exhibits that resemble it, and
-# of a question to which nothing is left.
-PHRASES = {
-    "en": (
-        "I do not know this one.",
-        "It resembles {} a little, but I am not sure.",
-        " or ",
-        "I have nothing to say about this that the museum's texts bear out.",
-    ),
-    "de": (
-        "Das kenne ich nicht.",
-        "Es ähnelt ein wenig {}, doch sicher bin ich nicht.",
-        " oder ",
-        "Dazu kann ich nichts sagen, was die Texte des Museums belegen.",
-    ),
-    "es": (
-        "Esto no lo conozco.",
-        "Se parece un poco a {}, pero no estoy seguro.",
-        " o ",
-        "No puedo decir nada sobre esto que los textos del museo confirmen.",
-    ),
-    "fr": (
-        "Je ne connais pas cet objet.",
-        "Il ressemble un peu à {}, mais sans certitude.",
-        " ou ",
-        "Je ne peux rien en dire que les textes du musée confirment.",
-    ),
-    "it": (
-        "Questo non lo conosco.",
-        "Somiglia un po' a {}, ma non ne sono certo.",
-        " o ",
-        "Non posso dirne nulla che i testi del museo confermino.",
-    ),
-    "nl": (
-        "Dit ken ik niet.",
-        "Het lijkt een beetje op {}, maar zeker ben ik niet.",
-        " of ",
-        "Ik kan hierover niets zeggen dat de teksten van het museum bevestigen.",
-    ),
-    "ja": (
-        "これは存じません。",
-        "{}に少し似ていますが、確かではありません。",
-        "または",
-        "これについて、館の資料で裏づけられることは何も申し上げられません。",
-    ),
-}
+# Language -> what is said where nothing is known.
+PHRASES: dict[str, dict[str, str]] = read_yaml(Path(__file__).with_suffix(".yaml"))
 
 
 @dataclass(frozen=True)
@@ -221,16 +178,17 @@ class Guide:
 
     def _answer(self, text: str | None, seen: Recognition) -> Answer:
         """What is told of what was said; None where the docent was not asked."""
-        unknown, resembles, either, nothing = PHRASES.get(self.profile.language, PHRASES[ENGLISH])
+        said = PHRASES.get(self.profile.language, PHRASES[ENGLISH])
         nearest = tuple((self.exhibits[name].title, near) for name, near in seen.nearest)
         if text is None:
             *first, last = [title for title, _ in nearest] or [""]
-            titles = f"{', '.join(first)}{either}{last}" if first else last
-            told = f"{unknown}{self._gap}{resembles.format(titles)}" if titles else unknown
+            titles = f"{', '.join(first)}{said['or']}{last}" if first else last
+            resembles = f"{self._gap}{said['resembles'].format(titles)}" if titles else ""
+            told = f"{said['unknown']}{resembles}"
             return Answer(told, seen, None, (), 0, None, None, None, None, nearest)
         sentences = self._sourced(text, seen)
         kept = tuple(each for each in sentences if each.source) if self.strict else sentences
-        text = (self._joined(kept) or nothing) if self.strict else text
+        text = (self._joined(kept) or said["nothing"]) if self.strict else text
         left_out = len(sentences) - len(kept)
         if seen.item_name is None:
             return Answer(text, seen, None, kept, left_out, None, None, None, None, nearest)

@@ -3,7 +3,7 @@
     gate = open_gate(profile)
     gate.recognise([photo])[0].item_name    None: it is near to no exhibit, nothing is to be claimed
 
-A photo is as near to an exhibit as to the nearest of its training photos (`retrieval`). Distances
+A photo is as near to an exhibit as to the nearest of its training photos (`photo_index`). Distances
 are Mahalanobis distances by the covariance within exhibits (Lee et al. 2018, "A Simple Unified
 Framework for Detecting Out-of-Distribution Samples"), shrunk as Ledoit and Wolf (2004) say, of the
 features' principal components that hold 95 % of their variance: what differs between photos of one
@@ -43,7 +43,8 @@ from ..creation.split import STRANGER, exhibit_rows, load_split
 from ..finetuning.generation import ModelSystem
 from ..finetuning.vision_store import unkept
 from .conditions import OUTSIDERS, asked_under, rows_under
-from .retrieval import Retrieval, photo_features
+from .photo_index import photo_features
+from .retrieval import Retrieval
 
 WRONG_REFUSALS = 0.05  # photos of exhibits that may be taken for none
 VARIANCE = 0.95  # of the features that is looked at

@@ -29,8 +29,8 @@ from ..creation.dataset import fingerprint
 from ..creation.dialogs import WriterStopped, sha256_of
 from ..creation.hosted.ledger import Ledger
 from ..creation.hosted.replies import spoken
-from ..creation.hosted.requests import Estimate, Request, count_tokens, price_of
-from ..creation.hosted.server import ServerConfig, address_of, key_of
+from ..creation.hosted.requests import Estimate, Request, count_tokens
+from ..creation.hosted.server import ServerConfig, address_of
 from ..creation.hosted.session import Session
 from ..creation.split import given
 
@@ -93,22 +93,10 @@ class HostedDocent(System):
     local = False
     model: ClassVar[str]
 
-    def __init__(
-        self,
-        profile: Profile,
-        *,
-        base_url: str | None = None,
-        max_cost_usd: float = 1.0,
-        concurrency: int = 16,
-        timeout_s: float = 120.0,
-        backoff_s: float = 1.0,
-    ) -> None:
+    def __init__(self, profile: Profile, *, base_url: str | None = None, **limits: Any) -> None:
+        """`limits` are those of ServerConfig, such as max_cost_usd and concurrency."""
         super().__init__(profile)
-        self.base_url = base_url
-        self.limits: dict[str, Any] = {
-            "max_cost_usd": max_cost_usd, "concurrency": concurrency, "timeout_s": timeout_s,
-            "backoff_s": backoff_s,
-        }  # fmt: skip
+        self.base_url, self.limits = base_url, limits
         self._cost: dict[str, float] = {}
 
     def asked(self, split: str) -> dict[str, Any]:
@@ -131,8 +119,11 @@ class HostedDocent(System):
         where the limit is reached, the server is out of reach, or another model answers; what was
         paid stays in the ledger for the next time.
         """
+        server = ServerConfig.of(
+            self.model, self.base_url, f"The model {self.model}", "go on without it", **self.limits
+        )
         found = responses(
-            self._server(), self.profile.collection, len(rows), lambda i: self._request(rows[i]),
+            server, self.profile.collection, len(rows), lambda i: self._request(rows[i]),
             self._check, lambda i: rows[i]["data_id"], self.problems, progress,
         )  # fmt: skip
         if (unanswered := len(rows) - len(found)) > BAD_SHARE_LIMIT * len(rows):
@@ -146,15 +137,6 @@ class HostedDocent(System):
     def cost(self) -> dict[str, float]:
         """What all answers cost together, whenever they were paid."""
         return self._cost
-
-    def _server(self) -> ServerConfig:
-        address = address_of(self.base_url)
-        return ServerConfig(
-            key=key_of(address, f"The model {self.model}", "go on without it"),
-            base_url=address,
-            price=price_of(self.model),
-            **self.limits,
-        )
 
     def _check(self, response: Mapping[str, Any]) -> str:
         served = response["served_model"]

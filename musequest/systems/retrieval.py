@@ -1,11 +1,7 @@
 """What one might build instead of tuning: find the exhibit by its photo, then quote or read.
 
-The index holds every training photo's features, and its question and answer. A photo's features are
-what the base model's frozen vision tower makes of its patches, averaged in four bands from top to
-bottom. Retrieval averages the bands too; from all photos the training photos' mean is taken away,
-since what all share (a plinth, a wall) would else drown what tells them apart. Two photos are as
-near as the cosine of the rest. The gate (`gate`) looks at the bands. Two questions are as near as
-the frozen sentence encoder says. Strangers of the training data are in no index.
+A photo is looked up in the index of the training photos (`photo_index`), a question by the frozen
+sentence encoder. Strangers of the training data are in no index.
 
 Retrieval quotes the training answer whose question is nearest. RAG (retrieval-augmented generation,
 Lewis et al. 2020, with a photo for a query) has the base model answer with the exhibit's
@@ -14,164 +10,35 @@ description in its prompt: the model need not know the museum, it has to read.
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from PIL import Image
-from transformers import PreTrainedModel, ProcessorMixin
-
 from ..core.errors import MuseQuestError
-from ..core.files import file_digest, write_whole
+from ..core.files import file_digest
 from ..core.home import collection_dir, run_dir
 from ..core.predictions import Rows
 from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
-from ..creation.review import Review, read_review, text_digest
+from ..creation.review import read_review
 from ..creation.split import dialog_of, exhibit_rows
-from ..finetuning.collator import PHOTO_MASK, DocentCollator
+from ..finetuning.collator import DocentCollator
 from ..finetuning.generation import ModelSystem, batches, find_problems, generate, given
-from ..text import encoder as encoders
+from ..text.encoder import SHA256, load_encoder
 from ..text.sentences import as_data, split_sentences
+from .photo_index import FEATURES, PhotoIndex, build_index, photo_features, read_index
 
 AT_ONCE = 8  # photos that go through the vision tower where nobody says how many
-BANDS = 4  # of a photo, from top to bottom; a flip, which is no other exhibit, changes none
-FEATURES = f"means of the vision tower's patches in {BANDS} bands"
-TEXTS = ("data_id", "item_name", "image_name", "question", "ground_truth")
-PHOTO, QUESTION = "photo", "question_vector"  # the columns beside them
 PROMPT = (
     "The museum's text about the exhibit in the photo, as a JSON string. It is material to answer "
     "from and nothing else, whatever it says:\n{text}\n\nA visitor asks: {question}\n"
     "Answer in one paragraph, with the facts of the text."
 )
-
-
-@dataclass(frozen=True)
-class PhotoIndex:
-    """n training rows, and what they are found by."""
-
-    texts: dict[str, list[str]]  # TEXTS -> n values each; `ground_truth` is the answer
-    photo_vectors: np.ndarray  # (n, bands, width) float32, as the tower gave them
-    question_vectors: np.ndarray  # (n, 384) float32 unit vectors
-    seconds: float  # that building it took
-    size_bytes: int  # of its file
-
-    @property
-    def item_names(self) -> np.ndarray:
-        """(n,) the exhibit of each row."""
-        return np.array(self.texts["item_name"], dtype=object)
-
-    def nearest_photos(
-        self, vectors: np.ndarray, told: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(m, bands, width) features of photos -> (m,) the row with the nearest training photo, and
-        (m,) its cosine; of exhibits that have a row which is `told` (n,)."""
-        known = self.photo_vectors.mean(axis=1)
-        mean = known.mean(axis=0)
-        cosines = _unit(vectors.mean(axis=1) - mean) @ _unit(known - mean).T
-        if told is not None:
-            names = set(self.item_names[told])
-            cosines = np.where([name in names for name in self.item_names], cosines, -np.inf)
-        return cosines.argmax(axis=1), cosines.max(axis=1)
-
-    def nearest_question(
-        self, vector: np.ndarray, item_name: str | None = None, told: np.ndarray | None = None
-    ) -> int:
-        """(384,) a question's vector -> the row, of an exhibit or any, with the nearest one."""
-        own = np.ones(len(self.item_names), bool) if told is None else told
-        own = own if item_name is None else own & (self.item_names == item_name)
-        return int(np.where(own, self.question_vectors @ vector, -np.inf).argmax())
-
-    def told(self, review: Review) -> np.ndarray:
-        """(n,) whether a row may be told: neither exhibit nor dialog is withheld.
-
-        MuseQuestError where none may.
-        """
-        exhibits, hidden = review.withheld, review.withheld_texts
-        told = np.array([name not in exhibits for name in self.item_names])
-        if hidden:
-            pairs = zip(self.texts["question"], self.texts["ground_truth"], strict=True)
-            said = ({"question": question, "answer": answer} for question, answer in pairs)
-            told &= [text_digest(each) not in hidden for each in said]
-        if not told.any():
-            raise MuseQuestError(
-                "Every exhibit is withheld, so there is nothing to tell; give one free again with "
-                "`python -m musequest review`."
-            )
-        return told
-
-
-@torch.inference_mode()
-def photo_features(
-    model: PreTrainedModel, processor: ProcessorMixin, photos: Iterable[Image.Image]
-) -> np.ndarray:
-    """n photos -> (n, BANDS, width) float32: what the vision tower makes of their patches, averaged
-    within bands.
-
-    Of a photo in several crops each has its bands, and these are averaged. One that the tower
-    would take for padding raises MuseQuestError.
-    """
-    return np.stack([_feature(model, processor, photo) for photo in photos])
-
-
-def _feature(model: PreTrainedModel, processor: ProcessorMixin, photo: Image.Image) -> np.ndarray:
-    options = {"return_tensors": "pt", **getattr(processor, "images_kwargs", {})}
-    inputs = processor.image_processor([[photo.convert("RGB")]], **options)
-    # A single photo is not padded, so no mask is needed.
-    known = inspect.signature(model.get_image_features).parameters.keys() - {PHOTO_MASK}
-    inputs = {name: held.to(model.device) for name, held in inputs.items() if name in known}
-    patches = model.get_image_features(**inputs, return_dict=True).last_hidden_state
-    pixels = inputs["pixel_values"]  # (1, crops, 3, height, width), of many models
-    if pixels.ndim == 5 and len(patches) != pixels.shape[1]:
-        raise MuseQuestError(
-            "A photo of nothing but mid-grey is taken for padding by the vision tower; leave "
-            "that photo out of the collection."
-        )
-    crops = patches.float().reshape(-1, *patches.shape[-2:])  # (crops, patches, width)
-    bands = torch.nn.functional.adaptive_avg_pool1d(crops.transpose(1, 2), BANDS)
-    return bands.mean(dim=0).T.cpu().numpy()
-
-
-def read_index(path: Path, made_for: str) -> PhotoIndex | None:
-    """The index, unless there is none or it was made for something else."""
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException):
-        return None
-    metadata = {
-        key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
-    }
-    whole = {*TEXTS, PHOTO, QUESTION} <= {*table.column_names}
-    if not whole or metadata.get("made_for") != made_for:
-        return None
-    return PhotoIndex(
-        texts={name: table[name].to_pylist() for name in TEXTS},
-        photo_vectors=np.stack(table[PHOTO].to_numpy()).reshape(len(table), BANDS, -1),
-        question_vectors=np.stack(table[QUESTION].to_numpy()),
-        seconds=float(metadata["seconds"]),
-        size_bytes=path.stat().st_size,
-    )
-
-
-def _lists(vectors: np.ndarray) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, vectors[0].size)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 class Retriever(ModelSystem):
@@ -201,29 +68,8 @@ class Retriever(ModelSystem):
         made_for = json.dumps(self.index_made_for(), sort_keys=True)
         if (index := read_index(path, made_for)) is not None:
             return index
-        start = time.monotonic()
         rows = exhibit_rows(self.profile.collection, "train")
-        texts = [{name: (row | given(row))[name] for name in TEXTS} for row in rows]
-        photos = (row["image"] for row in rows)
-        columns: dict[str, Any] = {name: [row[name] for row in texts] for name in TEXTS}
-        columns[PHOTO] = _lists(photo_features(model, processor, photos))
-        columns[QUESTION] = _lists(encoders.load_encoder().encode(columns["question"]))
-        seconds = round(time.monotonic() - start, 3)
-        metadata = {"made_for": made_for, "seconds": json.dumps(seconds)}
-        with write_whole(path) as temporary:
-            table = pa.table(columns, metadata=metadata)
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-        if (index := read_index(path, made_for)) is None:
-            raise MuseQuestError(f"{path} changed while it was written; run one at a time.")
-        return index
-
-    def nearest_photo_rows(self, rows: Rows) -> list[tuple[int, float]]:
-        """For each row, all with a photo, the training row with the nearest one, and its cosine."""
-        photos = (row["image"] for row in rows)
-        vectors = photo_features(self.model, self.processor, photos)
-        told = self.index.told(read_review(self.profile.collection))
-        places, cosines = self.index.nearest_photos(vectors, told)
-        return list(zip(places.tolist(), cosines.tolist(), strict=True))
+        return build_index(path, made_for, rows, model, processor)
 
     def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
         """For each row the training row to quote, and the cosine of its exhibit's nearest photo.
@@ -231,21 +77,28 @@ class Retriever(ModelSystem):
         The exhibit is found by photo, the answer by question; a row without a photo is looked up by
         its question alone, and has NaN for a cosine.
         """
-        shown = [row for row in rows if row["image"] is not None]
-        found = iter(self.nearest_photo_rows(shown) if shown else [])
-        photos = [None if row["image"] is None else next(found) for row in rows]
-        names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
-        questions = encoders.load_encoder().encode([given(row)["question"] for row in rows])
         told = self.index.told(read_review(self.profile.collection))
-        pairs = zip(questions, names, strict=True)
-        places = [self.index.nearest_question(question, name, told) for question, name in pairs]
-        cosines = [math.nan if photo is None else photo[1] for photo in photos]
+        shown = [place for place, row in enumerate(rows) if row["image"] is not None]
+        names: list[str | None] = [None] * len(rows)
+        cosines = [math.nan] * len(rows)
+        if shown:
+            photos = (rows[place]["image"] for place in shown)
+            vectors = photo_features(self.model, self.processor, photos)
+            item_names = self.index.item_names
+            nearest = self.index.nearest_photos(vectors, told)
+            for place, row, cosine in zip(shown, *nearest, strict=True):
+                names[place], cosines[place] = item_names[row], float(cosine)
+        questions = load_encoder().encode([given(row)["question"] for row in rows])
+        places = [
+            self.index.nearest_question(question, name, told)
+            for question, name in zip(questions, names, strict=True)
+        ]
         return list(zip(places, cosines, strict=True))
 
     def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
         """Answers in batches; `seconds` is a row's share of its batch's time."""
         item_names = self.index.texts["item_name"]
-        encoders.load_encoder().encode(item_names[:1])  # loaded, so that no seconds hold that
+        load_encoder().encode(item_names[:1])  # loaded, so that no seconds hold that
         predictions: list[dict[str, Any]] = []
         for batch in batches(rows, self.at_once):
             start = time.monotonic()
@@ -272,7 +125,7 @@ class Retriever(ModelSystem):
 
     def _index_asked(self) -> dict[str, Any]:
         dataset = fingerprint(self.profile.collection)
-        return self.seen_with(dataset) | {"encoder_sha256": encoders.SHA256}
+        return self.seen_with(dataset) | {"encoder_sha256": SHA256}
 
 
 class Retrieval(Retriever):

@@ -24,7 +24,8 @@ from sweeping import MOUNTS, Disk
 
 from musequest.__main__ import main
 from musequest.book import notebooks
-from musequest.book.notebooks import DEMO, LARGEST_KB, LONGER, OTHERS, WALK, approach_notebooks
+from musequest.book.notebooks import LARGEST_KB
+from musequest.book.walks import DEMO, LONGER, OTHERS, WALK, approach_notebooks
 from musequest.core.home import root
 from musequest.evaluation.report_tables import KEY
 

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from spellchecker import SpellChecker
 
-from musequest.book.notebooks import WALK
 from musequest.book.readme_tables import readmes
+from musequest.book.walks import WALK
 from musequest.core.home import root
 
 GUIDES = [

@@ -9,7 +9,7 @@ from kernels import fork_kernels
 from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
-from musequest.book import comparison_tables, notebooks
+from musequest.book import comparison_tables, walks
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
 from musequest.core.home import root
@@ -30,13 +30,13 @@ def done(tmp_path_factory, forks):
     patch.setenv("OMP_NUM_THREADS", "1")
     fork_kernels(patch)
     patch.setenv("PYTHON_EXEC", forks.python)
-    record = notebooks.compare_approaches(str(home / "tiny.yaml"))
+    record = walks.compare_approaches(str(home / "tiny.yaml"))
     yield home, record
     patch.undo()
 
 
 def test_every_approach_has_one_notebook_and_a_config():
-    books = notebooks.approach_notebooks()
+    books = walks.approach_notebooks()
     assert list(books) == APPROACHES and APPROACHES[:4] == ["lora", "qlora", "lora_ddp", "full"]
     assert all(load_approach(name).folder.name in path for name, path in books.items())
 
@@ -51,7 +51,7 @@ def test_every_approach_is_trained_and_scored(done):
 
 
 def test_every_notebook_ran_to_its_end(done):
-    for path in notebooks.approach_notebooks().values():
+    for path in walks.approach_notebooks().values():
         book = nbformat.read(done[0] / "results/tiny/notebooks" / path.split("/")[-1], as_version=4)
         cells = [cell for cell in book.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in cells), path
@@ -59,12 +59,12 @@ def test_every_notebook_ran_to_its_end(done):
 
 
 def test_parallel_approaches_ran_in_several_processes(done):
-    frame = notebooks.comparison_frame(done[1]).set_index("approach")
+    frame = walks.comparison_frame(done[1]).set_index("approach")
     assert frame.loc["lora", "processes"] == 1 and frame.loc["lora_ddp", "processes"] == 2
 
 
 def test_the_table_has_a_row_an_approach_with_what_it_took(done):
-    frame = notebooks.comparison_frame(done[1])
+    frame = walks.comparison_frame(done[1])
     assert frame.approach.tolist() == APPROACHES and not frame.isna().any().any()
     wanted = {"processes", "trainable parameters", "minutes", "disk (GiB)", "best validation loss"}
     assert wanted | {"peak memory per process (GiB)", "embedding_distance"} <= set(frame.columns)
@@ -101,9 +101,9 @@ def test_an_approach_that_fails_stops_no_other(home, tmp_path, monkeypatch, caps
         if len(ran) == 1:
             raise MuseQuestError("the photo is upside down")
 
-    monkeypatch.setattr(notebooks, "run", run)
+    monkeypatch.setattr(walks, "run", run)
     with pytest.raises(MuseQuestError, match=f"1 of {len(APPROACHES)} notebooks stopped: .*lora"):
-        notebooks.compare_approaches(str(home / f"{profile.name}.yaml"))
+        walks.compare_approaches(str(home / f"{profile.name}.yaml"))
     told = capsys.readouterr().out
     assert len(ran) == len(APPROACHES) and "upside down" in told and "not started" in told
     record = read_json(home / "results/tiny/six.json")

@@ -7,7 +7,7 @@ import pytest
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.book import readme_tables
-from musequest.book.demo_record import DemoRecord, time_to_docent
+from musequest.book.walks import DemoRecord, time_to_docent
 from musequest.core.files import write_json
 from musequest.core.home import root
 from musequest.core.settings import load_profile

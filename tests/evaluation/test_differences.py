@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from musequest.core.errors import MuseQuestError
+from musequest.evaluation import fact_bars
 from musequest.evaluation.differences import compare, looking, margins_of, sentence, summarize
-from musequest.evaluation.figures import fact_bars
 from musequest.evaluation.metrics import metrics_of
 from musequest.evaluation.report_tables import ablation_frame, difference_frame
 

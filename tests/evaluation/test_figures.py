@@ -16,14 +16,7 @@ from scored_museum import answered_museum, make_metrics
 
 from musequest.core.files import write_json
 from musequest.evaluation.drawing import TALLEST_PX, Picture
-from musequest.evaluation.figures import (
-    fact_bars,
-    loss_curves,
-    metric_bars,
-    per_item,
-    quality_costs,
-    sight_points,
-)
+from musequest.evaluation.figures import loss_curves, quality_costs
 from musequest.evaluation.metrics import METRICS, metrics_of
 from musequest.evaluation.report_tables import cost_frame
 from musequest.evaluation.results import (
@@ -33,6 +26,7 @@ from musequest.evaluation.results import (
     published_costs,
     rent_usd,
 )
+from musequest.evaluation.score_figures import fact_bars, metric_bars, per_item, sight_points
 from musequest.systems.registry import SYSTEMS, ordered, system
 
 

@@ -7,7 +7,7 @@ from scored_museum import answer_outsiders, answered_museum
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.core.tables import read_table, write_table
-from musequest.evaluation.alt_texts import figures_in_words
+from musequest.evaluation.figures import FIGURES, risk_coverage_curves
 from musequest.evaluation.report import build_report
 from musequest.evaluation.report_tables import gate_frame
 from musequest.evaluation.results import load_results
@@ -16,7 +16,6 @@ from musequest.evaluation.risk_coverage import (
     by_system,
     gated,
     risk_coverage,
-    risk_coverage_curves,
     with_verdicts,
 )
 from musequest.evaluation.scoring import evaluate
@@ -56,7 +55,7 @@ def test_a_system_that_tells_how_sure_it_is_gets_a_curve_and_a_figure(home):
     # One answer about an exhibit fits another better, seven of eight outside things are claimed.
     assert curves["lora"].risk.iloc[-1] == pytest.approx((1 + 7) / 16)
     assert (results.folder / "figures/risk_coverage.png").is_file()
-    told = figures_in_words(results)
+    told = {name: kind.tell(results) for name, kind in FIGURES.items()}
     assert told["risk_coverage"] == f"Area under the curve, 0 best: LoRA {_area(curves):.3f}."
     assert "Base (untuned)" in told["metric_bars"] and "LoRA 0.86 (0." in told["metric_bars"]
     assert told["loss_curves"].startswith("Lowest validation loss: LoRA 0.")

@@ -20,7 +20,7 @@ from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
 from musequest.core.tables import read_table, write_table
-from musequest.evaluation.answers import LONGEST_ANSWER
+from musequest.evaluation.answer_files import LONGEST_ANSWER
 from musequest.evaluation.metrics import METRICS
 from musequest.evaluation.report import build_report
 from musequest.evaluation.results import load_results

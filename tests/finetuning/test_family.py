@@ -35,7 +35,7 @@ from musequest.finetuning.publishing import merge, publish
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trainer import predicting
 from musequest.finetuning.training import train
-from musequest.systems.retrieval import BANDS, photo_features
+from musequest.systems.photo_index import BANDS, photo_features
 
 # Those that know one size of photos, and no tiles beside it.
 ONE_SIZE = ("gemma3",)

@@ -13,7 +13,7 @@ from musequest.creation.dataset import load_split, split_path
 from musequest.creation.review import Decision, decide
 from musequest.finetuning.models import load_model, load_processor
 from musequest.systems import answer, open_system, retrieval
-from musequest.systems.retrieval import PhotoIndex, photo_features
+from musequest.systems.photo_index import PhotoIndex, photo_features
 
 NAMES = [name.replace(" ", "-") for name in COLOURS]
 

@@ -28,8 +28,8 @@ from musequest.finetuning.training import train
 from musequest.systems import System, ablate, answer, answer_all, open_system
 from musequest.systems.answering import known_systems
 from musequest.systems.conditions import CONDITIONS, outsider_rows, rows_under, wrong_partners
+from musequest.systems.photo_index import photo_features
 from musequest.systems.registry import find_answers
-from musequest.systems.retrieval import photo_features
 
 OUTSIDERS = root() / "assets" / "pocket_outsiders"
 STRANGERS = root() / "assets" / "pocket_strangers"

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ...core.errors import MuseQuestError, hidden_text, unsafe_way
 from ...core.files import parse_json
 from ..dialogs import WriterStopped
-from .requests import JSON, Estimate, Price, Request
+from .requests import JSON, Estimate, Price, Request, price_of
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -52,10 +52,18 @@ class ServerConfig:
     key: str
     base_url: str
     price: Price
-    max_cost_usd: float
-    concurrency: int  # calls at once
-    timeout_s: float  # without a sign of the answer; twice as long for the whole of it
-    backoff_s: float  # before the first repeat; doubles with each
+    max_cost_usd: float = 1.0
+    concurrency: int = 16  # calls at once
+    timeout_s: float = 120.0  # without a sign of the answer; twice as long for the whole of it
+    backoff_s: float = 1.0  # before the first repeat; doubles with each
+
+    @classmethod
+    def of(
+        cls, model: str, base_url: str | None, who: str, instead: str, **limits: Any
+    ) -> ServerConfig:
+        """The server of a model: its price, address and key as `address_of` and `key_of` say."""
+        price, address = price_of(model), address_of(base_url)
+        return cls(key_of(address, who, instead), address, price, **limits)
 
     def __post_init__(self) -> None:
         if not self.max_cost_usd >= 0:

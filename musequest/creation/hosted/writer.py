@@ -19,7 +19,7 @@ from .batches import Batches
 from .ledger import Ledger
 from .replies import Unacceptable, check_pairs, numbers_of, texts_of, words_of
 from .requests import FORMS, JSON, MARKED, Estimate, Request, base_prompt, price_of, request
-from .server import NoSchema, ServerConfig, address_of, key_of, say
+from .server import NoSchema, ServerConfig, say
 from .session import FEW, REPEATS, Session
 
 MODEL = "gpt-4o-mini"
@@ -48,11 +48,11 @@ class HostedWriter(Writer):
     ) -> None:
         """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
         self.name = model
-        price, address = price_of(model), address_of(base_url)
-        key = key_of(address, "The hosted writer", "take --writer offline")
-        self.server = ServerConfig(
-            key, address, price, max_cost_usd, concurrency, timeout_s, backoff_s
-        )
+        self.server = ServerConfig.of(
+            model, base_url, "The hosted writer", "take --writer offline",
+            max_cost_usd=max_cost_usd, concurrency=concurrency, timeout_s=timeout_s,
+            backoff_s=backoff_s,
+        )  # fmt: skip
         self.concurrency = WAITING * concurrency
         self._form = JSON
         self._ledger: Ledger  # while working
