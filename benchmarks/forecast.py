@@ -36,19 +36,21 @@ from musequest.core.settings import Profile, load_profile
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.forecast import (
     OURS,
-    PHOTO_PX,
-    PUBLISHED_ROWS,
-    PUBLISHED_TOKENS,
     RECORD,
     Amounts,
     Constants,
     Recipe,
-    Rows,
-    Setting,
     amounts_of,
 )
-from musequest.finetuning.gpus import find_gpu
-from musequest.finetuning.needs import Need, needs_of
+from musequest.finetuning.gpus import Setting, find_gpu
+from musequest.finetuning.needs import (
+    PHOTO_PX,
+    PUBLISHED_ROWS,
+    PUBLISHED_TOKENS,
+    Need,
+    Rows,
+    needs_of,
+)
 from musequest.finetuning.records import GIB, ROWS, hardware
 
 RUNS = root() / "benchmarks/records/published_runs.csv"
@@ -129,7 +131,7 @@ def published_runs() -> Iterator[Measured]:
         peak = row["peak_vram_gb_step_1"]
         yield Measured(
             name=f"{row['approach']}, {devices} x {row['gpu']}",
-            amounts=amounts_of(need.config, need.memory, need.size, need.rows, setting, PUBLISHED),
+            amounts=amounts_of(need, setting, PUBLISHED),
             seconds=60 * float(row["training_minutes"]),
             held_gib=float(peak) * 1e9 / GIB if peak else None,
             counted_gib=counted / GIB,
@@ -150,9 +152,9 @@ def own_steps() -> Iterator[Measured]:
         need = needs[run["approach"]]
         config = need.config.fitted({ROWS: at_once, "max_steps": 1, "eval_steps": 1})
         rows = Rows(at_once, 0, shortest, longest)
-        setting = Setting(gpu, 1, at_once, recomputed)
         memory = replace(need.memory, row=longest)
-        amounts = amounts_of(config, memory, need.size, rows, setting, OURS)
+        need = replace(need, config=config, memory=memory, rows=rows)
+        amounts = amounts_of(need, Setting(gpu, 1, at_once, recomputed), OURS)
         yield Measured(
             name=f"{run['approach']}, {at_once} rows, {gpu.name}",
             amounts=replace(amounts, written_gb=0.0),

@@ -1,4 +1,4 @@
-"""Minutes, and where they go: a run in FLOPs, bytes and launches, on a GPU of gpus.yaml.
+"""Minutes, money, and where they go: a run in FLOPs, bytes and launches, on a GPU of gpus.yaml.
 
     seconds = FLOPs / (efficiency x peak)                           compute
             + (activations x passes + weights) / bandwidth          memory bandwidth
@@ -15,23 +15,21 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from torch import nn
+import psutil
 
-from ..core.errors import MuseQuestError
+from ..core.errors import LOGGER
 from ..core.files import read_json
 from ..core.home import root
-from ..creation.dataset import load_split
-from .activations import RowShape, photo_tokens
-from .anatomy import anatomy_of
-from .gpus import Gpu
+from .activations import RowShape
+from .gpus import Gpu, Setting, gpu_here, known_gpus
 from .memory import Memory
-from .models import of_shape
+from .needs import PHOTO_PX, Need, Rows, Size
+from .records import GIB
 from .run_config import RunConfig
+from .splitting import shares_here
 
 RECORD = root() / "benchmarks/records/forecast.json"
 # What collectives reach of a link's nominal rate, and processes that encode photos for each GPU.
@@ -39,12 +37,7 @@ LINK_SHARE, ENCODERS = 0.5, 4
 # Launches of an adapted matrix forward and backward, of one more forward pass, and what 4 bits add.
 ADAPTED, ADAPTED_AGAIN, FOUR_BITS = 8, 3, 1
 VALIDATED = 8  # rows at a time
-# The published experiment: training and validation rows, text tokens, and its photos.
-PUBLISHED_ROWS, PUBLISHED_TOKENS, PHOTO_PX = (819, 82), (153, 364), 800
 PHOTO_PATCHES = (PHOTO_PX // 14) ** 2
-SAMPLED = 32
-# Matrices of a connector with latent tokens that patches pass; image tokens pass the others.
-SEEING = ("modality_projection", "k_proj", "v_proj")
 COMPUTE, BANDWIDTH, LAUNCHES = "compute", "memory bandwidth", "launches"
 LINK, CHECKPOINTS, PHOTOS = "link between GPUs", "checkpoints", "photo encoding"
 
@@ -69,107 +62,6 @@ def constants() -> Constants:
 
 
 @dataclass(frozen=True)
-class Size:
-    """Numbers in the matrices of a base model, and how wide and deep its two transformers are."""
-
-    tower: int
-    connector_patches: int  # those that each patch passes
-    connector_tokens: int  # those that each image token passes
-    text: int
-    head: int
-    all: int
-    tower_width: int  # width times layers
-    text_width: int
-    tower_depth: int  # matrices
-    text_depth: int  # those of the connector counted in
-    pooled: int  # patches that the connector joins before its first matrix
-    latents: int  # image tokens a photo
-
-    @classmethod
-    def of(cls, config: RunConfig) -> Size:
-        """The size of a run's base model, without its weights."""
-        base, model = config.base_config, of_shape(config.profile)
-        numbers, matrices = Counter[str](), Counter[str]()
-        latents = getattr(getattr(base, "perceiver_config", None), "resampler_n_latents", 0)
-        for name, linear in model.named_modules():
-            if isinstance(linear, nn.Linear) and (part := anatomy_of(model).part_of(name)):
-                matrices[part] += 1
-                seeing = part == "connector" and (
-                    not latents or any(each in name for each in SEEING)
-                )
-                numbers["patches" if seeing else part] += linear.weight.numel()
-        vision, text = base.vision_config, base.get_text_config()
-        profile = config.profile
-        _, patches, seen = photo_tokens(base, profile.image_size, profile.image_splitting)
-        return cls(
-            tower=numbers["vision_model"],
-            connector_patches=numbers["patches"],
-            connector_tokens=numbers["connector"],
-            text=numbers["text_model"],
-            head=numbers["lm_head"],
-            all=sum(p.numel() for p in model.parameters()),
-            tower_width=vision.hidden_size * vision.num_hidden_layers,
-            text_width=text.hidden_size * text.num_hidden_layers,
-            tower_depth=matrices["vision_model"],
-            text_depth=matrices["text_model"] + matrices["connector"],
-            pooled=1 if latents else patches // seen,
-            latents=latents,
-        )
-
-    def flops(self, row: RowShape) -> tuple[float, float, float]:
-        """Of one row's forward pass: tower, connector and text layers, head.
-
-        A matrix takes two a number and token, attention four times the width a pair of tokens, of
-        which text has half.
-        """
-        photo = 2 * row.patches * self.tower + 4 * row.patches**2 * self.tower_width
-        connector = 2 * row.patches / self.pooled * self.connector_patches
-        connector += 2 * self.latents * self.connector_tokens
-        text = 2 * row.tokens * self.text + 2 * row.tokens**2 * self.text_width
-        return row.photos * photo, row.photos * connector + text, 2 * row.tokens * self.head
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a dataset: how many, and the shapes of the shortest and the longest."""
-
-    train: int
-    validation: int
-    shortest: RowShape
-    longest: RowShape
-
-    @classmethod
-    def of(cls, config: RunConfig) -> Rows:
-        """Those of a run's dataset; without one, as many and as long as the published had.
-
-        Of photos the mean area counts, by the first of the rows.
-        """
-        profile = config.profile
-        try:
-            rows, validation = config.train_rows, load_split(profile.collection, "validation")
-        except MuseQuestError:
-            shapes = (RowShape.supposed(profile, text, PHOTO_PX) for text in PUBLISHED_TOKENS)
-            return cls(*PUBLISHED_ROWS, *shapes)
-        letters = [len(dialog) for dialog in rows["dialog"]]
-        seen = RowShape.supposed(profile, 0).tokens  # of which the longest row has the rest as text
-        a_letter = max(config.row.tokens - seen, 0) / max(letters)
-        photos = rows.select(range(min(len(rows), SAMPLED)))["image"]
-        areas = (
-            photo.width * photo.height * min(1.0, profile.image_size / max(photo.size)) ** 2
-            for photo in photos
-        )
-        side = round(math.sqrt(statistics.fmean(areas)))
-        ends = (RowShape.supposed(profile, round(a_letter * f(letters)), side) for f in (min, max))
-        return cls(len(rows), len(validation), *ends)
-
-    def padded(self, together: int) -> RowShape:
-        """The shape to which so many are padded on average, their lengths being spread evenly."""
-        span = self.longest.tokens - self.shortest.tokens
-        tokens = self.shortest.tokens + round(span * together / (together + 1))
-        return RowShape(tokens, self.longest.photos, self.longest.patches)
-
-
-@dataclass(frozen=True)
 class Recipe:
     """How a run goes about it, where that is not the approach's: ours, unless told."""
 
@@ -182,16 +74,6 @@ class Recipe:
 
 
 OURS = Recipe()
-
-
-@dataclass(frozen=True)
-class Setting:
-    """So many GPUs of one kind, and the rows that pass at a time."""
-
-    gpu: Gpu
-    devices: int
-    rows: int
-    recompute: bool
 
 
 @dataclass(frozen=True)
@@ -236,35 +118,27 @@ class Forecast:
         return max(self.seconds, key=lambda name: self.seconds[name])
 
 
-def forecast(
-    config: RunConfig, memory: Memory, size: Size, rows: Rows, setting: Setting
-) -> Forecast | None:
+def forecast(need: Need, setting: Setting) -> Forecast | None:
     """How long a run takes; None if too little is known of the GPU."""
     if None in (setting.gpu.bf16_tflops, setting.gpu.bandwidth_gb_s):
         return None
-    amounts, given = amounts_of(config, memory, size, rows, setting), constants()
+    amounts, given = amounts_of(need, setting), constants()
     seconds = amounts.seconds(given)
     waited = amounts.photos * given["seconds_a_photo"] / ENCODERS
     learning = sum(seconds.values()) - seconds[CHECKPOINTS]
     return Forecast(amounts.steps, {**seconds, PHOTOS: max(0.0, waited - learning)})
 
 
-def amounts_of(
-    config: RunConfig,
-    memory: Memory,
-    size: Size,
-    rows: Rows,
-    setting: Setting,
-    recipe: Recipe = OURS,
-) -> Amounts:
+def amounts_of(need: Need, setting: Setting, recipe: Recipe = OURS) -> Amounts:
     """What a run does on each GPU, by the mathematics of its strategy.
 
     ddp, fsdp: each its own rows. 1f1b: its layers of all rows, and idle while the pipeline fills.
     sequential: one GPU at a time, so as on a single one.
     """
+    config, memory, size, rows = need.config, need.memory, need.size, need.rows
     gpu, devices, strategy = setting.gpu, setting.devices, config.approach.strategy
     processes = devices if strategy in ("ddp", "fsdp") else 1
-    steps, learned, evaluations = _steps(config, rows, processes)
+    steps, learned, evaluations = _steps(need, processes)
     validated = evaluations * math.ceil(rows.validation / processes)
     batches = learned / setting.rows
     learning, validating = rows.padded(setting.rows), rows.padded(VALIDATED)
@@ -273,7 +147,7 @@ def amounts_of(
         pieces = (config.approach.parallel or {}).get("micro_batches") or devices
         share = (1 + (devices - 1) / pieces) / devices
 
-    seen, a_row, a_batch = _flops(config, size, learning, setting.recompute, recipe)
+    seen, a_row, a_batch = _flops(need, learning, setting.recompute, recipe)
     shown, layers, head = size.flops(validating)
     looks = [learned, validated]
     if not recipe.every_epoch and config.profile.vision_store_gib:
@@ -308,9 +182,9 @@ def amounts_of(
     )
 
 
-def _steps(config: RunConfig, rows: Rows, processes: int) -> tuple[int, float, int]:
+def _steps(need: Need, processes: int) -> tuple[int, float, int]:
     """Optimizer steps, the rows that one process learns from in all, and validations."""
-    settings, a_step = config.settings, config.rows_a_step
+    settings, rows, a_step = need.config.settings, need.rows, need.config.rows_a_step
     epochs = float(settings.get("num_train_epochs", 3))
     steps = math.ceil(math.ceil(rows.train / (a_step * processes)) * epochs)
     learned = steps * a_step if processes > 1 else rows.train * epochs
@@ -320,16 +194,15 @@ def _steps(config: RunConfig, rows: Rows, processes: int) -> tuple[int, float, i
     return steps, learned, math.ceil(1 / every if every < 1 else steps / every)
 
 
-def _flops(
-    config: RunConfig, size: Size, row: RowShape, recompute: bool, recipe: Recipe
-) -> tuple[float, float, int]:
+def _flops(need: Need, row: RowShape, recompute: bool, recipe: Recipe) -> tuple[float, float, int]:
     """FLOPs of seeing a row's photo and of learning from the row, and launches a batch.
 
     Through a frozen matrix gradients pass once, of a trained one they are computed as well.
     """
+    size, approach = need.size, need.config.approach
     tower, layers, head = size.flops(row)
-    full, again = config.approach.tuning == "full", int(recompute)
-    quantized = bool(config.approach.quantization)
+    full, again = approach.tuning == "full", int(recompute)
+    quantized = bool(approach.quantization)
     passes = 3 if recompute and recipe.through_tower else 1
     slower = 2 if quantized and recipe.float32_tower else 1
     flops = layers * (2 + again + full) + 2 * head
@@ -338,9 +211,7 @@ def _flops(
     return tower * passes * slower, flops, size.tower_depth * passes + size.text_depth * each
 
 
-def seconds_at_peak(
-    config: RunConfig, size: Size, rows: Rows, gpu: Gpu, devices: int
-) -> float | None:
+def seconds_at_peak(need: Need, gpu: Gpu, devices: int) -> float | None:
     """Seconds of the FLOPs that a run needs, at the peak of all its GPUs; None if unknown.
 
     Needed is what the mathematics asks: nothing is recomputed, and a photo is seen in every epoch.
@@ -348,10 +219,81 @@ def seconds_at_peak(
     """
     if gpu.bf16_tflops is None:
         return None
-    processes = devices if config.approach.strategy in ("ddp", "fsdp") else 1
-    _, learned, evaluations = _steps(config, rows, processes)
-    shape = rows.padded(config.rows)
-    seen, layers, _ = _flops(config, size, shape, False, OURS)
+    processes = devices if need.config.approach.strategy in ("ddp", "fsdp") else 1
+    _, learned, evaluations = _steps(need, processes)
+    rows, shape = need.rows, need.rows.padded(need.config.rows)
+    seen, layers, _ = _flops(need, shape, False, OURS)
     flops = processes * learned * (seen + layers)
-    flops += evaluations * rows.validation * sum(size.flops(rows.padded(VALIDATED)))
+    flops += evaluations * rows.validation * sum(need.size.flops(rows.padded(VALIDATED)))
     return flops / (devices * gpu.bf16_tflops * 1e12)
+
+
+def cheapest(need: Need) -> Setting | None:
+    """The GPUs of the catalogue on which a run costs least, among those with bfloat16."""
+    settings = [
+        setting
+        for gpu in known_gpus()
+        for devices in need.devices
+        if gpu.bf16 and gpu.usd_an_hour and (setting := need.setting(gpu, devices))
+    ]
+    return min(settings, key=functools.partial(usd, need), default=None)
+
+
+def usd(need: Need, setting: Setting) -> float:
+    """What a run costs there; MuseQuestError if no price is known."""
+    foreseen = forecast(need, setting)
+    return setting.gpu.usd(foreseen.minutes, setting.devices) if foreseen else float("inf")
+
+
+def foreseen_here(config: RunConfig, memory: Memory) -> dict[str, float | None]:
+    """What a run that begins is foreseen to take: minutes, peak memory (GiB a device), disk (GiB).
+
+    `memory` is what was counted of it.
+    `seconds_at_peak` are those that a GPU which never waits would take.
+    On a processor, whose speed no record says, minutes are None, and memory is what the process,
+    its model loaded, holds already and what a step adds.
+    """
+    need = Need(config, memory, Size.of(config), Rows.of(config))
+    gpu, devices = gpu_here(), max(config.processes, shares_here(config.approach))
+    recompute = bool(config.recompute)
+    peak = need.bytes(config.rows, recompute, devices)
+    least = None
+    if gpu:
+        least = seconds_at_peak(need, gpu, devices)
+        foreseen = forecast(need, Setting(gpu, devices, config.rows, recompute))
+        minutes = round(foreseen.minutes, 3) if foreseen else None
+        held = peak * constants()["memory"]
+    else:
+        loaded = need.memory.weights // (devices if config.approach.parted else 1)
+        minutes, held = None, peak - loaded + psutil.Process().memory_info().rss
+    return {
+        "minutes": minutes,
+        "peak_memory_gib": round(held / GIB, 3),
+        "disk_gib": round(need.memory.written.end / GIB, 4),
+        "seconds_at_peak": least and round(least, 3),
+    }
+
+
+def compared(foreseen: dict[str, float | None], run: dict[str, Any]) -> dict[str, Any]:
+    """What was foreseen of a run that is done, with the ratio of it to what was, of each.
+
+    A warning says what a GPU took beyond the error that benchmarks/records/forecast.json states.
+    """
+    given, peaks = constants(), run["peak_memory_gib"]
+    was = {
+        "minutes": run["minutes"],
+        "peak_memory_gib": max(peaks[name] for name in peaks if name != "cpu" or len(peaks) == 1),
+        "disk_gib": run["disk_gib"],
+    }
+    ratios = {
+        key: round(value / was[key], 3) for key, value in foreseen.items() if value and was.get(key)
+    }
+    errors = {"minutes": given["minutes_error"], "peak_memory_gib": given["memory_error"]}
+    beyond = [
+        f"{key} {was[key]:g} where {foreseen[key]:g} were foreseen (± {error:.0%})"
+        for key, error in errors.items()
+        if "minutes" in ratios and key in ratios and abs(ratios[key] - 1) > error
+    ]
+    if beyond:
+        LOGGER.warning("The run took %s.", " and ".join(beyond))
+    return {**foreseen, "ratio": ratios}

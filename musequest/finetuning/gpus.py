@@ -47,6 +47,16 @@ class Gpu:
         return self.usd_an_hour * devices * minutes / 60
 
 
+@dataclass(frozen=True)
+class Setting:
+    """So many GPUs of one kind, and the rows that pass at a time."""
+
+    gpu: Gpu
+    devices: int
+    rows: int
+    recompute: bool
+
+
 @functools.cache
 def known_gpus() -> tuple[Gpu, ...]:
     """Those of gpus.yaml, the smallest first."""

@@ -1,30 +1,141 @@
-"""What runs need of GPUs: memory, minutes, money and disk, of one approach or of all.
+"""What runs need of GPUs, of one approach or of all: their memory, and what there is to compute.
 
     for need in needs_of(load_profile("idefics2-8b")):
-        print(need.name, need.cheapest())
+        print(need.name, need.bytes(rows=10, recompute=True, devices=1))
 
-What a run that begins is foreseen to take is noted in run.json, with what it took when it is done.
+How long that takes on which GPU says `forecast`.
 """
 
 from __future__ import annotations
 
 import bisect
+import math
+import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import psutil
+from torch import nn
 
-from ..core.errors import LOGGER
+from ..core.errors import MuseQuestError
 from ..core.settings import Profile, approach_names, load_approach
-from .forecast import Forecast, Rows, Setting, Size, constants, forecast, seconds_at_peak
-from .gpus import Gpu, gpu_here, known_gpus
+from ..creation.dataset import load_split
+from .activations import RowShape, photo_tokens
+from .anatomy import anatomy_of
+from .gpus import Gpu, Setting, known_gpus
 from .memory import Memory, memory_of
-from .records import GIB, largest_divisor
+from .models import of_shape
+from .records import largest_divisor
 from .run_config import RunConfig
-from .splitting import filled, micro_batches_of, parts_of, plan, shares_here
+from .splitting import filled, micro_batches_of, parts_of, plan
 
 DEVICES = (2, 4, 8)
+# The published experiment: training and validation rows, text tokens, and its photos.
+PUBLISHED_ROWS, PUBLISHED_TOKENS, PHOTO_PX = (819, 82), (153, 364), 800
+SAMPLED = 32
+# Matrices of a connector with latent tokens that patches pass; image tokens pass the others.
+SEEING = ("modality_projection", "k_proj", "v_proj")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers in the matrices of a base model, and how wide and deep its two transformers are."""
+
+    tower: int
+    connector_patches: int  # those that each patch passes
+    connector_tokens: int  # those that each image token passes
+    text: int
+    head: int
+    all: int
+    tower_width: int  # width times layers
+    text_width: int
+    tower_depth: int  # matrices
+    text_depth: int  # those of the connector counted in
+    pooled: int  # patches that the connector joins before its first matrix
+    latents: int  # image tokens a photo
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Size:
+        """The size of a run's base model, without its weights."""
+        base, model = config.base_config, of_shape(config.profile)
+        numbers, matrices = Counter[str](), Counter[str]()
+        latents = getattr(getattr(base, "perceiver_config", None), "resampler_n_latents", 0)
+        for name, linear in model.named_modules():
+            if isinstance(linear, nn.Linear) and (part := anatomy_of(model).part_of(name)):
+                matrices[part] += 1
+                seeing = part == "connector" and (
+                    not latents or any(each in name for each in SEEING)
+                )
+                numbers["patches" if seeing else part] += linear.weight.numel()
+        vision, text = base.vision_config, base.get_text_config()
+        profile = config.profile
+        _, patches, seen = photo_tokens(base, profile.image_size, profile.image_splitting)
+        return cls(
+            tower=numbers["vision_model"],
+            connector_patches=numbers["patches"],
+            connector_tokens=numbers["connector"],
+            text=numbers["text_model"],
+            head=numbers["lm_head"],
+            all=sum(p.numel() for p in model.parameters()),
+            tower_width=vision.hidden_size * vision.num_hidden_layers,
+            text_width=text.hidden_size * text.num_hidden_layers,
+            tower_depth=matrices["vision_model"],
+            text_depth=matrices["text_model"] + matrices["connector"],
+            pooled=1 if latents else patches // seen,
+            latents=latents,
+        )
+
+    def flops(self, row: RowShape) -> tuple[float, float, float]:
+        """Of one row's forward pass: tower, connector and text layers, head.
+
+        A matrix takes two a number and token, attention four times the width a pair of tokens, of
+        which text has half.
+        """
+        photo = 2 * row.patches * self.tower + 4 * row.patches**2 * self.tower_width
+        connector = 2 * row.patches / self.pooled * self.connector_patches
+        connector += 2 * self.latents * self.connector_tokens
+        text = 2 * row.tokens * self.text + 2 * row.tokens**2 * self.text_width
+        return row.photos * photo, row.photos * connector + text, 2 * row.tokens * self.head
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a dataset: how many, and the shapes of the shortest and the longest."""
+
+    train: int
+    validation: int
+    shortest: RowShape
+    longest: RowShape
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Rows:
+        """Those of a run's dataset; without one, as many and as long as the published had.
+
+        Of photos the mean area counts, by the first of the rows.
+        """
+        profile = config.profile
+        try:
+            rows, validation = config.train_rows, load_split(profile.collection, "validation")
+        except MuseQuestError:
+            shapes = (RowShape.supposed(profile, text, PHOTO_PX) for text in PUBLISHED_TOKENS)
+            return cls(*PUBLISHED_ROWS, *shapes)
+        letters = [len(dialog) for dialog in rows["dialog"]]
+        seen = RowShape.supposed(profile, 0).tokens  # of which the longest row has the rest as text
+        a_letter = max(config.row.tokens - seen, 0) / max(letters)
+        photos = rows.select(range(min(len(rows), SAMPLED)))["image"]
+        areas = (
+            photo.width * photo.height * min(1.0, profile.image_size / max(photo.size)) ** 2
+            for photo in photos
+        )
+        side = round(math.sqrt(statistics.fmean(areas)))
+        ends = (RowShape.supposed(profile, round(a_letter * f(letters)), side) for f in (min, max))
+        return cls(len(rows), len(validation), *ends)
+
+    def padded(self, together: int) -> RowShape:
+        """The shape to which so many are padded on average, their lengths being spread evenly."""
+        span = self.longest.tokens - self.shortest.tokens
+        tokens = self.shortest.tokens + round(span * together / (together + 1))
+        return RowShape(tokens, self.longest.photos, self.longest.patches)
 
 
 @dataclass(frozen=True)
@@ -89,25 +200,6 @@ class Need:
         rows = largest_divisor(asked, self.fitting(gpu, recompute, devices))
         return Setting(gpu, devices, rows, recompute) if rows else None
 
-    def forecast(self, setting: Setting) -> Forecast | None:
-        """How long it takes there; None if too little is known of the GPU."""
-        return forecast(self.config, self.memory, self.size, self.rows, setting)
-
-    def cheapest(self) -> Setting | None:
-        """The GPUs of the catalogue on which it costs least, among those with bfloat16."""
-        settings = [
-            setting
-            for gpu in known_gpus()
-            for devices in self.devices
-            if gpu.bf16 and gpu.usd_an_hour and (setting := self.setting(gpu, devices))
-        ]
-        return min(settings, key=self.usd, default=None)
-
-    def usd(self, setting: Setting) -> float:
-        """What it costs there; MuseQuestError if no price is known."""
-        foreseen = self.forecast(setting)
-        return setting.gpu.usd(foreseen.minutes, setting.devices) if foreseen else float("inf")
-
 
 def needs_of(profile: Profile, bf16: bool = True, runs: Sequence[str] | None = None) -> list[Need]:
     """What runs need on a GPU that has bfloat16, or has not: all approaches, or those named."""
@@ -133,57 +225,3 @@ def smallest(need: Need) -> str:
                     number = f"{devices} x " if devices > 1 else ""
                     return f"{number}{gpu.name}" + ("" if rows == asked else " (1 row)")
     return "none known"
-
-
-def foreseen_here(config: RunConfig, memory: Memory) -> dict[str, float | None]:
-    """What a run that begins is foreseen to take: minutes, peak memory (GiB a device), disk (GiB).
-
-    `memory` is what was counted of it.
-    `seconds_at_peak` are those that a GPU which never waits would take.
-    On a processor, whose speed no record says, minutes are None, and memory is what the process,
-    its model loaded, holds already and what a step adds.
-    """
-    need = Need(config, memory, Size.of(config), Rows.of(config))
-    gpu, devices = gpu_here(), max(config.processes, shares_here(config.approach))
-    recompute = bool(config.recompute)
-    peak = need.bytes(config.rows, recompute, devices)
-    least = None
-    if gpu:
-        least = seconds_at_peak(config, need.size, need.rows, gpu, devices)
-        foreseen = need.forecast(Setting(gpu, devices, config.rows, recompute))
-        minutes = round(foreseen.minutes, 3) if foreseen else None
-        held = peak * constants()["memory"]
-    else:
-        loaded = need.memory.weights // (devices if config.approach.parted else 1)
-        minutes, held = None, peak - loaded + psutil.Process().memory_info().rss
-    return {
-        "minutes": minutes,
-        "peak_memory_gib": round(held / GIB, 3),
-        "disk_gib": round(need.memory.written.end / GIB, 4),
-        "seconds_at_peak": least and round(least, 3),
-    }
-
-
-def compared(foreseen: dict[str, float | None], run: dict[str, Any]) -> dict[str, Any]:
-    """What was foreseen of a run that is done, with the ratio of it to what was, of each.
-
-    A warning says what a GPU took beyond the error that benchmarks/records/forecast.json states.
-    """
-    given, peaks = constants(), run["peak_memory_gib"]
-    was = {
-        "minutes": run["minutes"],
-        "peak_memory_gib": max(peaks[name] for name in peaks if name != "cpu" or len(peaks) == 1),
-        "disk_gib": run["disk_gib"],
-    }
-    ratios = {
-        key: round(value / was[key], 3) for key, value in foreseen.items() if value and was.get(key)
-    }
-    errors = {"minutes": given["minutes_error"], "peak_memory_gib": given["memory_error"]}
-    beyond = [
-        f"{key} {was[key]:g} where {foreseen[key]:g} were foreseen (± {error:.0%})"
-        for key, error in errors.items()
-        if "minutes" in ratios and key in ratios and abs(ratios[key] - 1) > error
-    ]
-    if beyond:
-        LOGGER.warning("The run took %s.", " and ".join(beyond))
-    return {**foreseen, "ratio": ratios}

@@ -21,8 +21,8 @@ from ..core.home import home, run_dir
 from ..core.settings import Profile, load_profile
 from ..creation.dataset import split_path
 from .checkpoints import free_gib
-from .forecast import Setting, constants
-from .gpus import Gpu, find_gpu, gpu_here, known_gpus
+from .forecast import cheapest, constants, forecast
+from .gpus import Gpu, Setting, find_gpu, gpu_here, known_gpus
 from .models import WEIGHT_FILES, is_here, model_config, shape_alone
 from .needs import Need, needs_of, smallest
 from .records import GIB, RECOMPUTE
@@ -81,7 +81,7 @@ def _lines(need: Need, gpu: Gpu | None, everywhere: bool) -> Iterator[dict[str, 
         settings = (need.setting(gpu, devices) for devices in need.devices)
         yield _line(need, gpu, next(filter(None, settings), None))
     else:
-        setting = need.cheapest()
+        setting = cheapest(need)
         least = {"smallest_gpu": smallest(need)}
         yield {**_line(need, setting.gpu if setting else None, setting), **least}
 
@@ -112,7 +112,7 @@ def _line(need: Need, gpu: Gpu | None, setting: Setting | None) -> dict[str, Any
         held = need.bytes(setting.rows, setting.recompute, setting.devices)
         line[RECOMPUTE] = setting.recompute
         line["peak_gib"] = held * constants()["memory"] / GIB
-        if foreseen := need.forecast(setting):
+        if foreseen := forecast(need, setting):
             line["minutes"], line["bottleneck"] = foreseen.minutes, foreseen.bottleneck
             if setting.gpu.usd_an_hour:
                 line["usd"] = setting.gpu.usd(foreseen.minutes, setting.devices)

@@ -34,9 +34,9 @@ from .distributed import (
     processes_for,
     run_on_rank0,
 )
+from .forecast import compared, foreseen_here
 from .memory import out_of_memory
 from .models import WEIGHTS, base_digests, check_adapter, check_base_model, name_base_model
-from .needs import compared, foreseen_here
 from .records import RunRecord, check_weights, disk_gib, finished_record, peak_memory_gib
 from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards

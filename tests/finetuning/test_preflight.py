@@ -18,9 +18,10 @@ from musequest.core.home import root
 from musequest.core.keys import read_yaml
 from musequest.core.settings import load_profile
 from musequest.finetuning.activations import RowShape
+from musequest.finetuning.forecast import compared
 from musequest.finetuning.gpus import find_gpu, known_gpus
 from musequest.finetuning.models import SHAPES, model_config
-from musequest.finetuning.needs import compared, needs_of, smallest
+from musequest.finetuning.needs import needs_of, smallest
 from musequest.finetuning.preflight import foresee, preflight
 from musequest.finetuning.training import train
 
