@@ -80,15 +80,13 @@ class MuseQuestError(Exception):
         super().__init__(hidden_text(str(sentence)))
 
 
-class _WithoutKeys(logging.Filter):
+def _take_keys_out(record: logging.LogRecord) -> bool:
     """Takes keys out of what is logged."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = hidden_text(record.getMessage()), None
-        return True
+    record.msg, record.args = hidden_text(record.getMessage()), None
+    return True
 
 
-LOGGER.addFilter(_WithoutKeys())
+LOGGER.addFilter(_take_keys_out)
 
 
 def sentence_of(error: BaseException) -> str | None:

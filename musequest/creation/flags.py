@@ -37,6 +37,8 @@ KINDS = {
 # German writes every noun with a capital, and Luxembourgish too, so capitals tell no names there.
 NOUNS_IN_CAPITALS = ("de", "lb")
 
+SensitiveWords = Mapping[str, re.Pattern[str]]  # reason -> what finds its words
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -45,21 +47,6 @@ class Flag:
     kind: str  # a key of KINDS
     told: str  # a sentence without its stop
     words: tuple[str, ...] = ()  # as they stand in question or answer
-
-
-@dataclass(frozen=True)
-class SensitiveWords:
-    """A list of a museum's: reason -> what finds its words."""
-
-    patterns: Mapping[str, re.Pattern[str]]
-
-    def found(self, text: str) -> dict[str, tuple[str, ...]]:
-        """Reason -> the words of a text that are on the list, each once, as they are written."""
-        found = {
-            reason: tuple(dict.fromkeys(match[0] for match in pattern.finditer(text)))
-            for reason, pattern in self.patterns.items()
-        }
-        return {reason: words for reason, words in found.items() if words}
 
 
 def sensitive_words(collection: str) -> SensitiveWords:
@@ -85,7 +72,7 @@ def sensitive_words(collection: str) -> SensitiveWords:
                 "'reason: word, word', or # before a remark."
             )
         words.setdefault(reason.strip(), []).extend(some)
-    return SensitiveWords({reason: _pattern(own) for reason, own in words.items()})
+    return {reason: _pattern(own) for reason, own in words.items()}
 
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
@@ -109,8 +96,10 @@ def flags_of(exhibit: Exhibit, dialog: Mapping[str, Any], sensitive: SensitiveWo
         if words := check(answer, "", texts).invented:
             are = "is" if len(words) == 1 else "are"
             flags.append(Flag(kind, f"{_listed(words)} {are} not in the museum's text", words))
-    for reason, words in sensitive.found(f"{question}\n{answer}").items():
-        flags.append(Flag("sensitive", f"{_listed(words)}: {reason}", words))
+    for reason, pattern in sensitive.items():
+        matches = pattern.finditer(f"{question}\n{answer}")
+        if words := tuple(dict.fromkeys(match[0] for match in matches)):
+            flags.append(Flag("sensitive", f"{_listed(words)}: {reason}", words))
     if other := other_language(answer, exhibit.language):
         name, own = language_name(other), language_name(exhibit.language)
         flags.append(Flag("language", f"The answer seems to be in {name}, not in {own}"))

@@ -104,22 +104,21 @@ class Review:
     @property
     def withheld(self) -> frozenset[str]:
         """The item_names of the exhibits that are withheld."""
-        ends = ((about, own[-1].decision) for about, own in self.history.items())
+        ends = ((*about, own[-1].decision) for about, own in self.history.items())
         return frozenset(
-            name for (name, dialog), last in ends if dialog is None and last == "withheld"
+            name for name, dialog, last in ends if dialog is None and last == "withheld"
         )
 
     @property
     def withheld_texts(self) -> frozenset[str]:
         """The digests (`text_digest`) of the dialogs that are withheld, edited ones included."""
-        found = set()
-        for (_, dialog), own in self.history.items():
-            last = {each.text_sha256: each.decision for each in own if dialog}
-            hidden = (each for each in own if last.get(each.text_sha256) == "withheld")
-            found |= {
-                text_digest(vars(each)) if each.answer else each.text_sha256 for each in hidden
-            }
-        return frozenset(digest for digest in found if digest)
+        found: set[str] = set()
+        for own in self.history.values():
+            last = {each.text_sha256: each.decision for each in own if each.text_sha256}
+            found |= {digest for digest, decision in last.items() if decision == "withheld"}
+            edits = (each for each in own if each.answer and each.text_sha256 in found)
+            found |= {text_digest(vars(each)) for each in edits}
+        return frozenset(found)
 
     def decided(self, dialog: Mapping[str, Any]) -> dict[str, Any]:
         """A row of dialogs.parquet with its texts as edited, and what was decided, by whom, when.
@@ -216,11 +215,11 @@ def check_learned(collection: str, profile: Profile | None = None) -> None:
     path = collection_dir(collection) / "dialogs.parquet"
     dialogs = read_table("dialogs", path).to_dict("records") if path.is_file() else []
     may = {_text(row) for row in review.taken(dialogs, required)}
-    known = {_text(row) for row in dialogs}
+    known, hidden = {_text(row) for row in dialogs}, review.withheld
+    rows = learned[learned["item_name"] != STRANGER].to_dict("records")
     held = sum(
-        row["item_name"] in review.withheld
-        or (_text(row) not in may and (required or _text(row) in known))
-        for row in learned[learned["item_name"] != STRANGER].to_dict("records")
+        row["item_name"] in hidden or (_text(row) not in may and (required or _text(row) in known))
+        for row in rows
     )
     if held:
         added = f" --profile {profile.name}" if profile is not None else ""

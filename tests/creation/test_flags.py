@@ -67,14 +67,18 @@ def test_the_museums_own_list_takes_the_place_of_the_packages(museum: Path, home
     words = "\ufeff# ours\nby our wish: reke*, first  day\nsecret:王冠\n"
     (museum / "sensitive_words.txt").write_text(words, encoding="utf-8")
     collect_folder(museum, "t", progress=False)
-    list_of_museum = sensitive_words("t")
-    assert list_of_museum.found("Rekes, on the FIRST\nday; a skull.") == {
-        "by our wish": ("Rekes", "FIRST\nday")
-    }
-    assert list_of_museum.found("これは王冠です") == {"secret": ("王冠",)}
-    assert list_of_museum.found("unreke, first days") == {}
+
+    def sensitive(said: str) -> list[tuple[str, ...]]:
+        flags = flags_of(EXHIBIT, {"question": "", "answer": said}, sensitive_words("t"))
+        return [(flag.told, *flag.words) for flag in flags if flag.kind == "sensitive"]
+
+    assert sensitive("Rekes, on the FIRST\nday; a skull.") == [
+        ("“Rekes”, “FIRST\nday”: by our wish", "Rekes", "FIRST\nday")
+    ]
+    assert sensitive("これは王冠です") == [("“王冠”: secret", "王冠")]
+    assert sensitive("unreke, first days") == []
     (home / "data/t/sensitive_words.txt").write_text("")
-    assert sensitive_words("t").found("a skull") == {}
+    assert sensitive("a skull") == []
 
 
 @pytest.mark.parametrize("line", ["skull", "remains:", ": skull", "remains: *, "])

@@ -1,8 +1,8 @@
 """The client waits, goes on after faults, keeps what was answered and gives its key to no one."""
 
 import gzip
-import ipaddress
 import logging
+import socket
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -327,8 +327,12 @@ def test_without_a_base_url_no_private_address_is_asked(tmp_path: Path, server: 
 def test_a_name_that_resolves_to_another_address_later_is_asked_nothing(
     tmp_path: Path, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
 ):
-    public = [ipaddress.ip_address("93.184.215.14")]
-    monkeypatch.setattr(museum_http, "_resolved", lambda host, port: public)
+    resolve, public = socket.getaddrinfo, ["93.184.215.14"]
+
+    def one_after_the_other(host, port, *kind, **more):
+        return resolve(public.pop() if public else host, port, *kind, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", one_after_the_other)
     client = MuseumClient(tmp_path, requests_per_minute=60_000)
     with client, pytest.raises(NotFound, match=r"is a private address \(127.0.0.1\)"):
         client.get_text(f"{server.address}/pages/here")

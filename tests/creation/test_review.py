@@ -83,6 +83,20 @@ def test_without_a_review_nothing_is_different_and_undone_decisions_leave_no_tra
     assert {path.name for path in made.keys() - same} <= {"README.md", "provenance.csv"}
 
 
+def test_a_withheld_dialog_is_known_by_its_text_also_as_it_was_edited(folder: Path):
+    row, other = (dialogs(folder)[f"{BOWL}-{number}"] for number in ("00", "01"))
+    edit = {"question": "Who used it?", "answer": "Nobody knows who drank from it. " * 8}
+    kept = say(row, "edited", **edit)
+    say(other, "approved")
+    hold(BOWL)
+    assert read_review("t").withheld_texts == frozenset()
+    say(row, "withheld")
+    edited = text_digest({"question": kept.question, "answer": kept.answer})
+    assert read_review("t").withheld_texts == {text_digest(row), edited}
+    say(row, "open")
+    assert read_review("t").withheld_texts == frozenset()
+
+
 def test_what_is_withheld_stays_out_and_an_edit_comes_in_with_who_and_when(folder: Path):
     texts = dialogs(folder)
     say(texts[f"{BOWL}-00"], "withheld", note="too grim")
