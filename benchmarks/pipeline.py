@@ -27,7 +27,7 @@ from typing import Any
 
 from made_up import TEXT_TOKENS, Dialogs, make_base_model, write_dataset
 from measurement import Measurement
-from training import COLLECTION, SHAPES, Steps, profile_of
+from ways import COLLECTION, SHAPES, Steps, profile_of
 
 from musequest.core.home import run_dir
 from musequest.core.settings import load_approach
