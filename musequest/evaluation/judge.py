@@ -63,8 +63,6 @@ def judge(
     sheet, items = read_sheet(results)
     server = ServerConfig.of(model, base_url, f"The model {model}", "leave the judge out", **limits)
     photos = results.photos(PHOTO_EDGE)
-    if unseen := [item for item in items if item["data_id"] not in photos]:
-        raise MuseQuestError(f"The photo of {unseen[0]['data_id']} cannot be read; mend it first.")
 
     def request(place: int) -> VerdictRequest:
         number, order = divmod(place, len(ORDERS))
