@@ -10,9 +10,6 @@ is taken within a round.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
 import os
 import shutil
 import statistics
@@ -22,16 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measurement import Measurement
 from PIL import Image
 from synthesis import write_exhibits
 
-from musequest.core.files import write_json
-from musequest.core.home import root
 from musequest.core.photos import save_photo
 from musequest.creation.augmentation import augment, pipeline
-from musequest.finetuning.records import hardware, versions
 
-RECORD = root() / "benchmarks/records/augmentation.json"
 COLLECTION = "benchmark"
 
 
@@ -61,14 +55,13 @@ def timed(folder: Path, processes: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measurement = Measurement(__doc__, "augmentation")
+    parser = measurement.parser
     parser.add_argument("--exhibits", type=int, default=24)
     parser.add_argument("--photo-px", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     chosen = parser.parse_args()
     cores = os.cpu_count() or 1
-    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["MUSEQUEST_HOME"] = temporary
         write_exhibits(Path(temporary), chosen.exhibits)
@@ -87,18 +80,12 @@ def main() -> None:
     pairs = zip(runs[::2], runs[1::2], strict=False) if cores > 1 else []
     faster = [many["photos_per_second"] / one["photos_per_second"] for one, many in pairs]
     figures = {
-        "date": datetime.date.today().isoformat(),
         "photo_px": chosen.photo_px,
         "runs": runs,
         "photos_per_second": {str(count): middle(count) for count in dict.fromkeys((1, cores))},
         "times_one_process": round(statistics.median(faster), 2) if faster else None,
-        "hardware": hardware(),
-        "versions": versions(),
-        "load_before": load,
     }
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(figures, chosen.record)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ loops as there are cores. Each way to wait is measured in processes of its own, 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -19,10 +18,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from musequest.core.files import write_json
-from musequest.core.home import WAITING, root
+from measurement import Measurement
 
-RECORD = root() / "benchmarks/records/busy_machine.json"
+from musequest.core.home import WAITING
+
 STEPS, WARM_UP = 8, 2
 ROUNDS = {"alone": 5, "beside": 2}
 WAYS = {
@@ -100,18 +99,16 @@ def times(seconds: list[float], others: list[float]) -> float:
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
+    measurement = Measurement(__doc__, "busy_machine")
+    parser = measurement.parser
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.measure:
         print(measure())
         return
-    load, alone = round(os.getloadavg()[0], 1), rounds(ROUNDS["alone"])
+    alone = rounds(ROUNDS["alone"])
     with busy():
         beside = rounds(ROUNDS["beside"])
-    from musequest.finetuning.records import hardware, versions
-
     figures = {
         "settings": WAYS,
         "seconds_a_step_alone": {way: middle(alone[way]) for way in WAYS},
@@ -121,13 +118,8 @@ def main() -> None:
             way: round(middle(beside[way]) / middle(alone[way]), 2) for way in WAYS
         },
         "rounds": ROUNDS,
-        "load_before": load,
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(figures, chosen.record)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,15 @@ without the gate and with it. Nothing but the strangers differs between the two.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
 import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from measurement import Measurement
+
 from musequest.core.errors import MuseQuestError
-from musequest.core.files import write_json
-from musequest.core.home import root
 from musequest.core.settings import Profile, load_profile
 from musequest.creation import audit, augment, build_dataset, synthesize
 from musequest.creation.stage import collect, writer_of
@@ -29,11 +26,9 @@ from musequest.evaluation.results import load_results
 from musequest.evaluation.risk_coverage import gated
 from musequest.evaluation.scoring import evaluate
 from musequest.finetuning import train
-from musequest.finetuning.records import hardware, versions
 from musequest.systems import answer
 from musequest.systems.registry import OUTSIDERS
 
-RECORD = root() / "benchmarks/records/gate.json"
 SYSTEMS = ("base", "retrieval", "rag")
 
 
@@ -64,11 +59,11 @@ def walk(profile: Profile, approach: str, training: dict[str, str]) -> dict[str,
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measurement = Measurement(__doc__, "gate")
+    parser = measurement.parser
     parser.add_argument("--profile", default="pocket")
     parser.add_argument("--approach", default="lora")
     parser.add_argument("--epochs", help="of the training, if not the profile's")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     chosen = parser.parse_args()
     profile = load_profile(chosen.profile)
     if profile.strangers is None:
@@ -82,7 +77,6 @@ def main() -> None:
             own = replace(profile, name=name, collection=name, strangers=folder)
             made[word] = walk(own, chosen.approach, training)
     figures = {
-        "date": datetime.date.today().isoformat(),
         "profile": profile.name,
         "approach": chosen.approach,
         "track": made["with"]["track"],
@@ -90,12 +84,8 @@ def main() -> None:
         "calibration": made["with"]["calibration"],
         "strangers": made["with"]["strangers"],
         "without_and_with_strangers": {word: own["systems"] for word, own in made.items()},
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(figures, chosen.record)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,6 @@ within a round, and how many answers are the same as ours is counted. What did n
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import os
 import statistics
 import sys
 import time
@@ -24,18 +20,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from measurement import Measurement
 
-from musequest.core.files import write_json
-from musequest.core.home import root
 from musequest.core.settings import load_profile
 from musequest.creation.dataset import load_split
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import Docent, generate
 from musequest.finetuning.models import load_processor, load_tuned
-from musequest.finetuning.records import hardware, versions
-
-RECORD = root() / "benchmarks/records/generation.json"
 
 
 @dataclass(frozen=True)
@@ -79,13 +71,13 @@ def cached_in(kind: str | None) -> Iterator[None]:
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measurement = Measurement(__doc__, "generation")
+    parser = measurement.parser
     parser.add_argument("--profile", default="pocket")
     parser.add_argument("--approach", default="lora", help="one with an adapter")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     chosen = parser.parse_args()
-    profile, load = load_profile(chosen.profile), round(os.getloadavg()[0], 1)
+    profile = load_profile(chosen.profile)
     processor = load_processor(profile)
     models = {
         True: Docent(profile, chosen.approach).model,
@@ -122,7 +114,6 @@ def main() -> None:
     figures = {
         "profile": profile.name,
         "approach": chosen.approach,
-        "date": datetime.date.today().isoformat(),
         "rows": len(rows),
         "rounds": chosen.rounds,
         "ways": {
@@ -137,13 +128,8 @@ def main() -> None:
             if (own := [run for run in runs if run["way"] == name])
         },
         "threads": torch.get_num_threads(),
-        "hardware": hardware(),
-        "versions": versions(),
-        "load_before": load,
     }
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(figures, chosen.record)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ made-up rows (benchmarks/training.py).
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 import os
@@ -27,18 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from made_up import TEXT_TOKENS, Dialogs, make_base_model, write_dataset
-from training import COLLECTION, SHAPES, Steps, profile_of
+from measurement import Measurement
+from ways import COLLECTION, SHAPES, Steps, profile_of
 
-from musequest.core.files import write_json
-from musequest.core.home import root, run_dir
+from musequest.core.home import run_dir
 from musequest.core.settings import load_approach
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.distributed import python, rank
-from musequest.finetuning.records import ROWS, RunRecord, hardware, peak_memory_gib, versions
+from musequest.finetuning.records import ROWS, RunRecord, peak_memory_gib
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import build_trainer
 
-RECORD = root() / "benchmarks/records/pipeline.json"
 APPROACH, DEVICES = "full_mp", 2
 STRATEGIES = ("sequential", "1f1b")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -83,7 +81,8 @@ def in_own_process(strategy: str, base: Path, chosen: argparse.Namespace) -> dic
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measurement = Measurement(__doc__, "pipeline")
+    parser = measurement.parser
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rows", type=int, default=8, help="rows a step")
@@ -91,7 +90,6 @@ def main() -> None:
     parser.add_argument("--photo-px", type=int, default=364)
     parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS[1])
     parser.add_argument("--shape", type=Path, default=SHAPES / "idefics2_scaled")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--base", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -102,7 +100,7 @@ def main() -> None:
         if rank() == 0:
             print(json.dumps(found), file=result, flush=True)
         return
-    load, runs = round(os.getloadavg()[0], 1), []
+    runs = []
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary) / "base"
         base.mkdir()
@@ -122,19 +120,13 @@ def main() -> None:
     most = DEVICES * chosen.micro_batches / (chosen.micro_batches + DEVICES - 1)
     figures = {
         "shape": chosen.shape.name,
-        "date": datetime.date.today().isoformat(),
         "devices": DEVICES,
         "micro_batches": chosen.micro_batches,
         "runs": runs,
         "times_sequential": round(statistics.median(times), 3),
         "times_sequential_at_best": round(most, 3),
-        "hardware": hardware(),
-        "versions": versions(),
-        "load_before": load,
     }
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(figures, chosen.record)
 
 
 if __name__ == "__main__":

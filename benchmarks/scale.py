@@ -14,10 +14,7 @@ four times as much for twice as many. Memory is the most that the command's proc
 
 from __future__ import annotations
 
-import argparse
 import csv
-import datetime
-import json
 import math
 import os
 import subprocess
@@ -29,12 +26,12 @@ from typing import Any
 
 import numpy as np
 import yaml
+from measurement import Measurement
 from PIL import Image
 
-from musequest.core.files import read_json, write_json
+from musequest.core.files import read_json
 from musequest.core.home import root
 
-RECORD = root() / "benchmarks/records/scale.json"
 MUSEUM = root() / "assets/pocket_museum/exhibits.csv"
 EXHIBITS, FACTORS, EPOCHS = 65, (1, 4, 16, 64), (1, 2, 4, 8)
 PHOTOS, PHOTO_PX = 2, 96
@@ -136,22 +133,19 @@ def grows_by(sizes: list[int], seconds: list[float]) -> float:
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measurement = Measurement(__doc__, "scale")
+    parser = measurement.parser
     parser.add_argument("--exhibits", type=int, default=EXHIBITS, help="of the smallest museum")
     parser.add_argument("--factors", type=int, nargs="+", default=FACTORS)
     parser.add_argument("--epochs", type=int, nargs="*", default=EPOCHS)
     parser.add_argument("--base", type=Path, default=root() / "assets/pocket_docent")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     chosen = parser.parse_args()
-    load = round(os.getloadavg()[0], 1)
     figures: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
         "photos_an_exhibit": PHOTOS,
         "photo_px": PHOTO_PX,
         "stage_1": [],
         "training": [],
         "grows_by": {},
-        "load_before": load,
     }
     with tempfile.TemporaryDirectory() as temporary:
         homes = [Path(temporary) / str(factor) for factor in chosen.factors]
@@ -169,13 +163,7 @@ def main() -> None:
     if len(chosen.epochs) > 1:
         seconds = [each["training_seconds"] for each in figures["training"]]
         figures["grows_by"]["training"] = grows_by([*chosen.epochs], seconds)
-    # Imported here, for a process begins with the memory of the one that starts it.
-    from musequest.finetuning.records import hardware, versions
-
-    figures |= {"hardware": hardware(), "versions": versions()}
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(figures, chosen.record)
 
 
 if __name__ == "__main__":

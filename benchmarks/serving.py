@@ -15,7 +15,6 @@ import base64
 import io
 import itertools
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -29,16 +28,13 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+from measurement import Measurement
 
 from musequest.core.errors import MuseQuestError
-from musequest.core.files import write_json
-from musequest.core.home import root
 from musequest.core.settings import load_profile
 from musequest.creation.dataset import load_split
 from musequest.creation.split import given
-from musequest.finetuning.records import hardware, versions
 
-RECORD = root() / "benchmarks/records/serving.json"
 WARM_UP = 3
 MIB = 2**20
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -142,7 +138,6 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 def measured(chosen: argparse.Namespace) -> dict[str, Any]:
     """The figures of one server."""
-    load = round(os.getloadavg()[0], 1)
     bodies = itertools.cycle(questions_of(chosen.profile))
     with serving(chosen.profile, chosen.approach) as (address, process, started):
         for _ in range(WARM_UP):
@@ -173,26 +168,20 @@ def measured(chosen: argparse.Namespace) -> dict[str, Any]:
         "memory_mib_before_requests": round(before),
         "memory_mib_after_requests": round(after),
         "page": page,
-        "load_before": load,
-        "hardware": hardware(),
-        "versions": versions(),
     }
 
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measurement = Measurement(__doc__, "serving")
+    parser = measurement.parser
     parser.add_argument("--profile", default="pocket")
     parser.add_argument("--approach", default="lora")
     parser.add_argument("--alone", type=int, default=60, help="questions one after the other")
     parser.add_argument("--visitors", type=int, default=20, help="at once")
     parser.add_argument("--requests", type=int, default=500, help="over which memory is watched")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     chosen = parser.parse_args()
-    figures = measured(chosen)
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(measured(chosen), chosen.record)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,6 @@ exhibit; of these none should have a source.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import os
 import re
 import statistics
 import sys
@@ -26,20 +22,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from measurement import Measurement
 
-from musequest.core.files import write_json
-from musequest.core.home import root
 from musequest.core.settings import load_profile
 from musequest.creation.exhibits import Exhibit
 from musequest.creation.offline_writer import WORDINGS, Facts
 from musequest.creation.split import exhibit_rows, given
-from musequest.finetuning.records import hardware, versions
 from musequest.serving import Entry, Guide, Question, Sentence, reading
 from musequest.serving.sources import GAP
 from musequest.text import encoder, facts, numbers
 from musequest.text.claims import check_claims, facts_of
 
-RECORD = root() / "benchmarks/records/sources.json"
 TOGETHER = 16  # questions of a batch
 WORD, NUMBER = re.compile(r"[^\W_]+"), re.compile(r"\d+(?:[.,]\d+)?")
 OTHERS = 3  # exhibits of which a fact is planted in place of each of an exhibit's own
@@ -47,12 +40,12 @@ OTHERS = 3  # exhibits of which a fact is planted in place of each of an exhibit
 
 def main() -> None:
     """Measure, print, and keep the record."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measurement = Measurement(__doc__, "sources")
+    parser = measurement.parser
     parser.add_argument("--profile", default="pocket")
     parser.add_argument("--approach", default="lora", help="or base, retrieval, rag")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     chosen = parser.parse_args()
-    profile, load = load_profile(chosen.profile), round(os.getloadavg()[0], 1)
+    profile = load_profile(chosen.profile)
     guide = Guide(profile, chosen.approach)
     if guide.ungated:
         sys.exit(guide.ungated)
@@ -82,7 +75,6 @@ def main() -> None:
     figures = {
         "profile": profile.name,
         "approach": chosen.approach,
-        "date": datetime.date.today().isoformat(),
         "questions": len(rows),
         "refused": len(rows) - len(told),
         "taken_for_another": sum(
@@ -97,13 +89,8 @@ def main() -> None:
         "planted": planted(list(guide.exhibits.values())),
         "ms_an_answer": milliseconds(own, ways["as said"]),
         "threads": torch.get_num_threads(),
-        "hardware": hardware(),
-        "versions": versions(),
-        "load_before": load,
     }
-    print(json.dumps(figures, indent=2))
-    if chosen.record:
-        write_json(RECORD, figures)
+    measurement.tell(figures, chosen.record)
 
 
 def shown(texts: Sequence[str], truths: Sequence[str], own: Sequence[Exhibit]) -> dict[str, Any]:

@@ -96,9 +96,7 @@ def gather(
     tables = {name: answers_by_id(name, Path(predictions[name]), notices) for name in names}
     systems = {name: table for name, table in tables.items() if not variant(name)[1]}
     items = _tracked(_shared(systems, notices), dataset, notices)
-    table = _exhibits(exhibits)
-    items, sources, titles = _with_sources(items, table, str(exhibits), notices)
-    facts = {} if table is None else _claimed_facts(table)
+    items, sources, titles, facts = _with_texts(items, exhibits, notices)
     variants = [name for name in names if variant(name)[1] not in ("", OUTSIDERS)]
     given = {name: _given(name, items, tables[name], notices) for name in [*systems, *variants]}
     outsiders = _outsiders(tables, notices)
@@ -139,14 +137,13 @@ def _shared(tables: Mapping[str, pd.DataFrame], notices: list[str]) -> pd.DataFr
         raise MuseQuestError(
             f"{' and '.join(tables)} share no data_id; score systems that answered the same items."
         )
+    first_name, first = next(iter(tables.items()))
     for name, table in tables.items():
         if more := len(table) - len(common):
             notices.append(
                 f"{name} answers {more} items that another system lacks; only the {len(common)} "
                 "shared items are scored."
             )
-    first_name, first = next(iter(tables.items()))
-    for name, table in tables.items():
         _check_agreement(first_name, first.loc[common], name, table.loc[common])
     items = first.loc[common, ITEM].reset_index(drop=True)
     # Where a system's own table has tracks: all that do have to agree.
@@ -219,14 +216,30 @@ def _tracked(items: pd.DataFrame, dataset: pd.DataFrame | None, notices: list[st
     return items.assign(track=list(rows.track))
 
 
-def _exhibits(path: str | Path | None) -> pd.DataFrame | None:
-    """exhibits.parquet with each exhibit's facts read; None where none is given."""
+def _with_texts(
+    items: pd.DataFrame, path: str | Path | None, notices: list[str]
+) -> tuple[pd.DataFrame, dict[str, str], list[str], dict[str, dict[str, str]]]:
+    """The items of known exhibits, what each exhibit states, all titles, and facts by exhibit.
+
+    Facts are those against which answers are checked claim by claim, of exhibits in English.
+    """
     if path is None:
-        return None
+        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), [], {}
     table = read_table("exhibits", path).fillna({"title": "", "description": "", "credit": ""})
     if len(twice := table.item_name[table.item_name.duplicated()]):
         raise MuseQuestError(f"{path} has '{twice.iloc[0]}' twice; keep one row an exhibit.")
-    return table.assign(facts=[_facts(cell) for cell in table.facts])
+    sources, claimed = {}, {}
+    for row in table.itertuples():
+        facts = _facts(row.facts)
+        sources[row.item_name] = "\n".join([row.title, row.description, *facts.values()])
+        language = getattr(row, "language", None)
+        if not isinstance(language, str) or language == ENGLISH:
+            claimed[row.item_name] = facts_of(facts, row.description, row.credit)
+    known = items.item_name.isin(set(sources))
+    drop(items.data_id[~known], len(items), f"belong to exhibits that {path} lacks", notices)
+    items = items[known].reset_index(drop=True)
+    claimed = {name: facts for name, facts in claimed.items() if facts}
+    return items, sources, list(table.title), claimed
 
 
 def _facts(cell: str | None) -> dict[str, str]:
@@ -235,31 +248,6 @@ def _facts(cell: str | None) -> dict[str, str]:
     except (TypeError, ValueError):
         return {}
     return {name: str(value) for name, value in facts.items()}
-
-
-def _with_sources(
-    items: pd.DataFrame, exhibits: pd.DataFrame | None, path: str, notices: list[str]
-) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """The items of known exhibits, what each exhibit states, and all titles."""
-    if exhibits is None:
-        return items, items.groupby("item_name").ground_truth.agg("\n".join).to_dict(), []
-    texts = {
-        row.item_name: "\n".join([row.title, row.description, *row.facts.values()])
-        for row in exhibits.itertuples()
-    }
-    known = items.item_name.isin(set(texts))
-    drop(items.data_id[~known], len(items), f"belong to exhibits that {path} lacks", notices)
-    return items[known].reset_index(drop=True), texts, list(exhibits.title)
-
-
-def _claimed_facts(exhibits: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """The facts against which answers are checked claim by claim, of exhibits in English."""
-    found = {
-        row.item_name: facts_of(row.facts, row.description, row.credit)
-        for row in exhibits.itertuples()
-        if not isinstance(language := getattr(row, "language", None), str) or language == ENGLISH
-    }
-    return {name: facts for name, facts in found.items() if facts}
 
 
 def _given(name: str, items: pd.DataFrame, table: pd.DataFrame, notices: list[str]) -> Given:

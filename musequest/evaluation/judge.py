@@ -11,14 +11,13 @@ annotation/judge.csv holds its labels as a rater's file does. Nothing of them is
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..core.errors import LOGGER, MuseQuestError
-from ..core.files import write_csv
+from ..core.files import parse_json, write_csv
 from ..core.settings import Profile
 from ..creation.hosted.server import ServerConfig
 from ..systems.hosted import PhotoRequest, responses, said
@@ -64,8 +63,6 @@ def judge(
     sheet, items = read_sheet(results)
     server = ServerConfig.of(model, base_url, f"The model {model}", "leave the judge out", **limits)
     photos = results.photos(PHOTO_EDGE)
-    if unseen := [item for item in items if item["data_id"] not in photos]:
-        raise MuseQuestError(f"The photo of {unseen[0]['data_id']} cannot be read; mend it first.")
 
     def request(place: int) -> VerdictRequest:
         number, order = divmod(place, len(ORDERS))
@@ -89,23 +86,22 @@ def judge(
     )
     verdicts: dict[int, dict[str, bool]] = {}
     for place, response in sorted(found.items()):
-        if flaw := _flaw_of(response):
-            problems.append(f"{name_of(place)}: {flaw}")
-        else:
+        try:
             verdicts[place] = verdict_in(said(response))
+        except MuseQuestError as flaw:
+            problems.append(f"{name_of(place)}: {flaw}")
     for problem in problems:
         LOGGER.warning("%s", problem)
     words = {value: word for word, value in LABELS.items()}
     rows, counts = [], {"labels": 0, "undecided": 0, "without_verdict": len(problems)}
     for number in range(len(items)):
-        own = [verdicts.get(len(ORDERS) * number + order) for order in range(len(ORDERS))]
+        one, other = (verdicts.get(len(ORDERS) * number + order, {}) for order in (0, 1))
         row: dict[str, Any] = {"rater": model, "sheet": sheet, "row": number + 1}
         for error in ERRORS:
-            said_so = {verdict[error] for verdict in own if verdict}
-            whole = None not in own
-            row[error] = words[said_so.pop()] if whole and len(said_so) == 1 else ""
-            counts["labels"] += row[error] != ""
-            counts["undecided"] += whole and row[error] == ""
+            same = error in one and one[error] == other.get(error)
+            row[error] = words[one[error]] if same else ""
+            counts["labels"] += same
+            counts["undecided"] += bool(one and other) and not same
         rows.append(row)
     write_csv(results.folder / "annotation" / JUDGE, list(COLUMNS), rows)
     return counts
@@ -116,14 +112,11 @@ def verdict_in(reply: str) -> dict[str, bool]:
 
     A reply may stand in a fence or among words; true and false are taken for yes and no.
     """
-    fields: Any = None
-    if whole := re.search(r"\{.*\}", reply, re.DOTALL):
-        try:
-            fields = json.loads(whole[0])
-        except ValueError:
-            fields = None
-    if not isinstance(fields, dict):
-        raise MuseQuestError(f"the judge gave no verdict: {reply[:60]!r}")
+    whole = re.search(r"\{.*\}", reply, re.DOTALL)
+    try:
+        fields = parse_json(whole[0] if whole else "", dict[str, Any])
+    except ValueError:
+        raise MuseQuestError(f"the judge gave no verdict: {reply[:60]!r}") from None
     verdict = {}
     for error in ERRORS:
         label = fields.get(error)

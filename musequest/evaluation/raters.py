@@ -289,12 +289,11 @@ def kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
 
     Where both always give the same single label, or there is no label, nothing can be said.
     """
-    if not pairs:
+    from sklearn.metrics import cohen_kappa_score
+
+    if len({label for pair in pairs for label in pair}) < 2:
         return None
-    observed = sum(one == other for one, other in pairs) / len(pairs)
-    first, second = (sum(labels) / len(pairs) for labels in zip(*pairs, strict=True))
-    chance = first * second + (1 - first) * (1 - second)
-    return None if chance == 1 else round((observed - chance) / (1 - chance), 4)
+    return round(float(cohen_kappa_score(*zip(*pairs, strict=True))), 4)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from ..core.errors import MuseQuestError
@@ -26,8 +24,8 @@ from ..core.home import results_dir, root, run_dir
 from ..core.json_shapes import Scored
 from ..core.photos import open_photo
 from ..core.settings import Profile, load_profile
-from ..core.tables import read_table
-from ..creation.split import STRANGER, given, split_path
+from ..core.tables import iterate_table, read_table
+from ..creation.split import STRANGER, given, photo_of, split_path
 from ..systems.registry import OUTSIDERS, PREDICTIONS, exhibits_path, ordered, record_beside
 from .answers import Answers, gather
 from .differences import Differences, Summary
@@ -132,19 +130,10 @@ class Results:
     def photos(self, edge: int) -> dict[str, Image.Image]:
         """data_id -> the item's photo in RGB, its longer side at most `edge` px."""
         path, photos = split_path(self.profile.collection, self.profile.evaluation_split), {}
-        _columns(self.profile, ["data_id", "image"])
-        for batch in pq.ParquetFile(path).iter_batches(32, columns=["data_id", "image"]):
-            for row in batch.to_pylist():
-                try:
-                    photo = open_photo(row["image"]["bytes"] or b"")
-                except MuseQuestError as error:
-                    reason = str(error).rstrip(".")
-                    raise MuseQuestError(
-                        f"{path}: {row['data_id']} has no readable photo ({reason}); "
-                        "run dataset again."
-                    ) from None
-                photo.thumbnail((edge, edge))
-                photos[row["data_id"]] = photo
+        for row in iterate_table("dataset", path):
+            name = f"the photo of {row['data_id']} in {path}"
+            photos[row["data_id"]] = photo = open_photo(photo_of(row, path), name=name)
+            photo.thumbnail((edge, edge))
         return photos
 
     def outsider_photos(self, edge: int) -> dict[str, Image.Image]:
@@ -202,29 +191,15 @@ def load_results(profile: Profile | str) -> Results:
 
 
 def dataset_items(profile: Profile) -> pd.DataFrame:
-    """item_name, ground_truth and track of every item by its data_id, read without the photos."""
-    table = _columns(profile, ["data_id", "item_name", "image_name", "dialog", "track"]).to_pandas()
-    table = table[table.item_name != STRANGER]
-    truths = [given(row)["ground_truth"] for row in table.to_dict("records")]
-    columns = {"item_name": table.item_name, "ground_truth": truths, "track": table.track}
-    return pd.DataFrame(columns).fillna({"track": ""}).set_index(table.data_id)
-
-
-def _columns(profile: Profile, names: list[str]) -> pa.Table:
-    """Columns of the split, photos only by their schema; MuseQuestError if one is missing."""
+    """item_name, ground_truth and track of every item about an exhibit, by its data_id."""
     path = split_path(profile.collection, profile.evaluation_split)
-    remedy = f"run `python -m musequest dataset --collection {profile.collection}`"
-    if not path.is_file():
-        raise MuseQuestError(f"{path} does not exist; {remedy} first.")
-    try:
-        there = pq.read_schema(path).names
-        for name in names:
-            if name not in there:
-                raise MuseQuestError(f"{path} lacks the column '{name}'; {remedy} again.")
-        return pq.read_table(path, columns=[name for name in names if name != "image"])
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise MuseQuestError(f"{path} is unreadable ({reason}); {remedy} again.") from None
+    rows = [
+        given(row) | {"track": row["track"] or ""}
+        for row in iterate_table("dataset", path)
+        if row["item_name"] != STRANGER
+    ]
+    columns = ["data_id", "item_name", "ground_truth", "track"]
+    return pd.DataFrame(rows, columns=columns).set_index("data_id")
 
 
 def costs_of(profile_name: str, systems: Sequence[str]) -> pd.DataFrame:

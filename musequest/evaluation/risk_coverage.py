@@ -11,6 +11,8 @@ exhibit better, of the second one that claims an exhibit.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -79,31 +81,18 @@ def gated(scores: pd.DataFrame, track: str) -> pd.DataFrame:
     in the system's own words; identity_at_1 of what is answered; false_recognition_rate of the
     outsiders. `scores` is scores.parquet, of which one track of exhibits counts.
     """
-    rows = []
     if RECOGNISED not in scores:
         return pd.DataFrame(columns=GATED)
     counted = pd.concat([on_track(scores, track), on_track(scores, OUTSIDERS)])
     judged = counted[counted.model.map(is_system) & counted[RECOGNISED].notna()]
-    groups = dict(iter(judged.groupby("model")))
-    for name in ordered(groups):
+    groups, rows = dict(iter(judged.groupby("model"))), []
+    for name, gate in itertools.product(ordered(groups), (False, True)):
         outside = groups[name].track == OUTSIDERS
         inside, outsiders = groups[name][~outside], groups[name][outside]
-        for gate in (False, True):
-            passed = (inside[RECOGNISED] != "") | (not gate)
-            answered = passed & (inside.wrong_refusal_rate == 0)
-            claimed = outsiders.false_recognition_rate * (
-                (outsiders[RECOGNISED] != "") | (not gate)
-            )
-            rows.append(
-                {
-                    "system": name,
-                    "gate": gate,
-                    "answered": answered.mean(),
-                    "wrong_refusal_rate": 1 - answered.mean(),
-                    "identity_at_1": inside.identity_at_1[answered].mean(),
-                    "false_recognition_rate": claimed.mean(),
-                }
-            )
+        passed, claimed = (((own[RECOGNISED] != "") | (not gate)) for own in (inside, outsiders))
+        answered = passed & (inside.wrong_refusal_rate == 0)
+        rates = answered.mean(), 1 - answered.mean(), inside.identity_at_1[answered].mean()
+        rows.append((name, gate, *rates, (outsiders.false_recognition_rate * claimed).mean()))
     return pd.DataFrame(rows, columns=GATED)
 
 

@@ -13,11 +13,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise, takewhile
+from pathlib import Path
 from typing import Any
 
 import snowballstemmer
 
-from ..core.keys import ENGLISH, language_name
+from ..core.keys import ENGLISH, language_name, read_yaml
 from ..text import claims
 from ..text.facts import FUNCTION_WORDS, WORD, fold, forms_of
 from ..text.numbers import find_numbers
@@ -25,38 +26,14 @@ from ..text.quantities import UNITS, Number
 from ..text.sentences import is_unparted
 
 COUNTED = 3  # words behind a number that may tell what it counts
-# Verbs that tell of one event; those of making are claims.MADE.
-EVENTS = tuple(
-    frozenset(line.split())
-    for line in (
-        "found discovered unearthed excavated recovered dug",
-        "given gave donated bequeathed presented gift bequest left",
-        "sold bought purchased acquired",
-        "restored repaired mended conserved cleaned rebuilt",
-        "stolen lost destroyed burnt burned",
-        "exhibited shown displayed",
-    )
-)
-EVENT_OF = {verb: min(verbs) for verbs in EVENTS for verb in verbs}
-COLOURS = frozenset(
-    """beige black blue brown crimson cyan golden gray green grey indigo magenta maroon orange pink
-    purple red scarlet tan turquoise violet white yellow""".split()  # noqa: SIM905
-)
+LEXICON = read_yaml(Path(__file__).with_suffix(".yaml"))
+# A verb -> what stands for all that tell of the same event.
+EVENT_OF = {verb: min(verbs) for verbs in map(str.split, LEXICON["events"]) for verb in verbs}
+COLOURS = frozenset(LEXICON["colours"].split())
+SAID_AROUND = frozenset(LEXICON["said_around"].split())
 UTMOST = re.compile(
     r"(?!arrest|bequest|contest|earnest|forest|harvest|honest|interest|invest|modest|priest|request"
     r"|suggest|tempest)\w{3,}est|only|first|last|sole|unique|most|least|best|worst|never|always"
-)
-# What docents say around a statement, and what any of them is about.
-SAID_AROUND = frozenset(
-    """about above across after all also any artefact artifact artwork because been began begin
-    begins being bequeathed bequest called closely come comes date dates dating deep detail
-    donated during each even ever every exhibit feature features find finished front gave gift
-    given hand hands hear here high important item just know known life like long look looking
-    made make makes making material matter matters measure measures measuring miss more museum
-    note notice object one origin other over people piece place presented reason remember
-    remembered say scales see seen show shown shows size some special stand stands still story
-    such tall than then thing through under until very visitor visitors weigh weighs weight
-    while whom whose wide work workshop""".split()  # noqa: SIM905
 )
 NEGATION = re.compile(
     r"\b(?:no|not|never|none|neither|nor|without|cannot|nobody|nothing|keine?[nrms]?|nicht|nie|ohne"

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import ipaddress
-import mimetypes
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -36,6 +34,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from ..core.errors import MuseQuestError
@@ -89,7 +88,7 @@ def site(
         Exception: _failure,
     }
     app = Starlette(
-        routes=[*routes, Route("/static/{name}", _static)],
+        routes=[*routes, Route("/static/{name}", StaticFiles(directory=Path(__file__).parent))],
         exception_handlers=handlers,
         lifespan=lifespan,
     )
@@ -121,7 +120,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                kept = "no-cache" if scope["path"].startswith("/static/") else "no-store"
+                headers.setdefault("Cache-Control", kept)
             await send(message)
 
         bounded = self._bounded(receive)
@@ -245,35 +245,6 @@ def _templates() -> Environment:
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-
-
-class Asset(NamedTuple):
-    """A script or style, as the package brings it."""
-
-    content: bytes
-    kind: str
-    digest: str
-
-
-@cache
-def _assets() -> dict[str, Asset]:
-    """All that may be asked for, by name; what a request says is looked up here alone."""
-    found = {}
-    for file in (resources.files(__package__) / "static").iterdir():
-        content = file.read_bytes()
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        found[file.name] = Asset(content, kind, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
-    return found
-
-
-async def _static(request: Request) -> Response:
-    asset = _assets().get(request.path_params["name"])
-    if asset is None:
-        raise HTTPException(404)
-    headers = {"ETag": asset.digest, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == asset.digest:
-        return Response(None, 304, headers)
-    return Response(asset.content, 200, headers, asset.kind)
 
 
 def run(make: Callable[[], ASGIApp], host: str, port: int) -> None:

@@ -6,10 +6,11 @@
     ask(profile, "photo.jpg", "What is it?")  a photo of your own
 
 `base` and the tuned models answer by themselves (`finetuning.generation`), `gpt4o` is asked over
-the network (`hosted`), `retrieval` and `rag` look up the nearest training photo (`retrieval`). A
-system is a class derived from `System` in a file of this folder, with a `name`, that turns rows of
-the dataset into answers. What becomes of the answers, whether they are there already, and which
-photos are shown is not its business (`predictions`, `answering`, `conditions`).
+the network (`hosted`), `retrieval` and `rag` look up the nearest training photo (`retrieval`,
+`photo_index`); the `gate` says whether it shows an exhibit at all. A system is a class derived from
+`System` in a file of this folder, with a `name`, that turns rows of the dataset into answers. What
+becomes of the answers, whether they are there already, and which photos are shown is not its
+business (`predictions`, `answering`, `conditions`).
 """
 
 from ..core import public

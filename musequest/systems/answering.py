@@ -50,7 +50,8 @@ def answer(
     Returns predictions.parquet as it is on disk. A system that cannot answer, or leaves more than
     10 % of the questions unanswered, raises MuseQuestError.
     """
-    profile, system = _opened(profile, system, **options)
+    profile = load_profile(profile) if isinstance(profile, str) else profile
+    system = open_system(profile, system, **options) if isinstance(system, str) else system
     if condition:
         _check_local(system, "choose a local system for a condition")
     asked = system.asked(profile.evaluation_split)
@@ -191,12 +192,6 @@ def open_local(profile: Profile, system: str | System) -> System:
     system = open_system(profile, system) if isinstance(system, str) else system
     _check_local(system, "choose a local system")
     return system
-
-
-def _opened(profile: Profile | str, system: str | System, **options: Any) -> tuple[Profile, System]:
-    """Profile and system, read and opened where only their names are given."""
-    profile = load_profile(profile) if isinstance(profile, str) else profile
-    return profile, open_system(profile, system, **options) if isinstance(system, str) else system
 
 
 def _check_local(system: System, remedy: str) -> None:

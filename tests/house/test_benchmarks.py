@@ -28,6 +28,7 @@ sys.path.append(str(root() / "benchmarks"))
 import made_up
 import setup
 import training as bench
+import ways
 
 POCKET = root() / "assets/pocket_docent"
 SMALL = ["--photo-px", "56", "--text-tokens", "24"]
@@ -71,7 +72,7 @@ def record(figures_of):
 
 
 def test_each_way_to_train_is_timed_and_its_memory_counted(record):
-    assert [run["way"] for run in record["runs"]] == [*bench.WAYS]
+    assert [run["way"] for run in record["runs"]] == [*ways.WAYS]
     for run in record["runs"]:
         assert run["samples_per_second"] == pytest.approx(2 / run["seconds_a_step"], rel=0.01)
         assert run["peak_memory_gib"]["cpu"] > 0.1 and run["steps"] == 2
@@ -169,21 +170,21 @@ def test_the_most_rows_are_foretold_although_an_optimizer_hides_the_first(fixed,
         held = fixed + max(hidden, a_row * rows)
         return {"held_gib": held} if held < 139 else None
 
-    most = bench.most_rows(run, 140)
+    most = ways.most_rows(run, 140)
     assert most == pytest.approx((0.95 * 140 - fixed) / a_row, rel=0.08)
     assert len(tried) < 8
 
 
 def test_rows_that_do_not_fit_at_all_are_where_it_begins_to_try_fewer():
-    assert bench.most_rows(lambda rows: None, 80) == bench.FEW
+    assert ways.most_rows(lambda rows: None, 80) == ways.FEW
     few = {"held_gib": 60.0}
-    assert bench.most_rows(lambda rows: few if rows < 32 else None, 80) == 32
+    assert ways.most_rows(lambda rows: few if rows < 32 else None, 80) == 32
 
 
 def test_every_step_is_a_full_one(tmp_path):
     made_up.make_config(POCKET, tmp_path)
     chosen = Namespace(photo_px=56, rows=0)
-    dialogs = made_up.Dialogs(bench.profile_of(tmp_path, chosen), 56, 24)
+    dialogs = made_up.Dialogs(ways.profile_of(tmp_path, chosen), 56, 24)
     for rows in (3, 10, 64, 96, 130):
         given = dialogs.full_steps(rows)
         assert len(given) % rows == 0 and min(64 - rows, rows) < len(given) < 64 + rows
@@ -208,8 +209,8 @@ def test_what_a_gpu_held_is_what_was_to_be_expected(tmp_path):
     if not bench.RECORDS["8b"].exists():
         pytest.skip("no GPU has been measured yet")
     kept = read_json(bench.RECORDS["8b"])
-    made_up.make_config(bench.SHAPES / "idefics2_8b", tmp_path)
-    own = bench.profile_of(tmp_path, Namespace(photo_px=kept["photo_px"], rows=0))
+    made_up.make_config(ways.SHAPES / "idefics2_8b", tmp_path)
+    own = ways.profile_of(tmp_path, Namespace(photo_px=kept["photo_px"], rows=0))
     profile = replace(own, dtype="bfloat16", training=own.training | {"bf16": True})
     collator = DocentCollator(load_processor(profile))
     rows = made_up.Dialogs(profile, kept["photo_px"], kept["longest_text_tokens"])
