@@ -27,12 +27,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from musequest.core.home import root
 from musequest.core.settings import Profile, load_approach, load_profile
-from musequest.finetuning.collator import EncodedDialogs, FilledRows, 
+from musequest.finetuning.collator import EncodedDialogs, FilledRows
 from musequest.finetuning.models import default_device
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import GIB, RECOMPUTE, ROWS, STEPS, peak_memory_gib
 from musequest.finetuning.run_config import RunConfig
-from musequest.finetuning.strategies import whole_model
+from musequest.finetuning.strategies import loader_settings, whole_model
 from musequest.finetuning.trainer import DocentTrainer
 from musequest.finetuning.vision import vision_model
 
