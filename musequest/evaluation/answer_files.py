@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from ..core.errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..core.tables import SCHEMAS, as_kind, read_table
 from ..creation.exhibit_lists import read_whole_csv
-from ..creation.texts import is_blank
 from ..systems.registry import OUTSIDERS, variant
+from ..text.sentences import is_blank
 
 # Characters scored of one answer; a docent's answer has about 400, the published ones about 1,000.
 LONGEST_ANSWER = 20_000
