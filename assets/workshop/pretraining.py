@@ -55,7 +55,7 @@ class Lesson:
 LESSONS = (
     Lesson("read", 400, 0, 0, 12, 2.0e-3),
     Lesson("look", 4000, 32, 0, 0, 1.0e-3),
-    Lesson("speak", 800, 48, 4, 2, 1.0e-3),
+    Lesson("speak", 450, 48, 4, 2, 1.0e-3),
 )
 SAVED_EVERY = 100  # steps
 RECORDED = 100  # every so manieth scene has a record
