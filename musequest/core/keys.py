@@ -228,6 +228,10 @@ def _are_names(value: Any) -> bool:
     return bool(names) and all(map(_is_name, names))
 
 
+def _read_names(text: str) -> Any:
+    return typed_value(text) if text.startswith("[") else text
+
+
 def _are_numbers(value: Any) -> bool:
     pairs = value.items() if isinstance(value, dict) else [(None, None)]
     return all(isinstance(key, str) and isinstance(each, int | float) for key, each in pairs)
@@ -238,12 +242,8 @@ FLAG = Kind(
     lambda value: isinstance(value, bool),
     lambda text: FLAGS.get(text.lower(), text),
 )
-NAME = Kind("text", _is_name)
-NAMES = Kind(
-    "a name or a list of names",
-    _are_names,
-    lambda text: typed_value(text) if text.startswith("[") else text,
-)
+NAME = Kind("text", _is_name, _read_names)
+NAMES = Kind("a name or a list of names", _are_names, _read_names)
 NUMBERS = Kind("keys with numbers, as in {min_lr: 1e-6}", _are_numbers, typed_value)
 
 

@@ -181,7 +181,7 @@ def dialogs_table(collection: str) -> pd.DataFrame:
     parts = []
     for split in SPLITS:
         table = read_table("dataset", split_path(collection, split), without="image")
-        said = [given(row) for row in table.to_dict("records")]
+        said = [given(row) for row in table.fillna({"dialog": ""}).to_dict("records")]
         for column, source in (("question", "question"), ("answer", "ground_truth")):
             table[column] = [each[source] for each in said]
         parts.append(table.drop(columns="dialog").assign(split=split))
