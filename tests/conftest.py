@@ -4,6 +4,7 @@ import csv
 import gc
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +30,20 @@ settings.load_profile("same")
 
 # The files that take longest, which workers begin with, so that none ends alone with one of them.
 LONGEST = [
-    *("test_sweep", "test_notebooks", "test_parallel", "test_launching", "test_training"),
-    *("test_family", "test_six", "test_benchmarks", "test_hosted_writer", "test_fitting"),
-    "test_batches",
+    *("test_sweep", "test_notebooks", "test_family", "test_parallel", "test_launching"),
+    *("test_training", "test_page", "test_six", "test_benchmarks", "test_hosted_writer"),
+    *("test_fitting", "test_preflight", "test_batches", "test_planner", "test_hosted_kills"),
+    *("test_desk", "test_augmentation", "test_precision", "test_gpt4o", "test_surroundings"),
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let no client read the store of certificates, which takes longer than most of its tests.
+
+    All servers of the tests speak plain HTTP on loopback, but for the hosted ones of `-m key`.
+    """
+    if "not key" in config.option.markexpr:
+        os.environ |= {"SSL_CERT_FILE": "", "SSL_CERT_DIR": str(Path(__file__).parent)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -93,21 +104,27 @@ def forks() -> "Iterator[ForkServer]":
         yield server
 
 
+@pytest.fixture(scope="session")
+def drawn_museum(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The museum as it is drawn once; to be copied, not changed."""
+    return draw_museum(tmp_path_factory.mktemp("drawn") / "museum")
+
+
 @pytest.fixture
-def museum(tmp_path: Path) -> Path:
+def museum(drawn_museum: Path, tmp_path: Path) -> Path:
     """A folder museum of five exhibits with 1, 2, 3, 4 and 6 photos; nothing in it is real."""
-    return draw_museum(tmp_path / "museum")
+    return shutil.copytree(drawn_museum, tmp_path / "museum")
 
 
 @pytest.fixture(scope="session")
-def dialogs_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dialogs_home(drawn_museum: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a collection `t` of this museum up to its dialogs; to be copied, not changed."""
     from musequest.__main__ import main
 
     home = tmp_path_factory.mktemp("dialogs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))
-        of_folder = ["folder", str(draw_museum(home / "museum"))]
+        of_folder = ["folder", str(shutil.copytree(drawn_museum, home / "museum"))]
         for step in (["collect", *of_folder], ["augment", "--processes", "1"], ["synthesize"]):
             assert main([*step, "--collection", "t"]) == 0
     return home

@@ -152,7 +152,8 @@ MISTAKES = (
 # heavy; its words on stderr, its exit code and all that it has imported go into files.
 TYPED = """
 import json, os, sys
-import huggingface_hub, pandas, pillow_heif, pyarrow.parquet, pydantic, yaml
+import babel, filelock, httpx, huggingface_hub, imagehash, pandas, pillow_heif, psutil
+import pyarrow.parquet, pydantic, safetensors, sentencex, yaml
 import musequest.__main__ as m
 for number, typed in enumerate(json.load(sys.stdin)):
     if os.fork():

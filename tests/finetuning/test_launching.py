@@ -291,20 +291,34 @@ def test_accelerates_launcher_runs_the_same(tmp_path, tiny_docent):
     assert (record["status"], record["world_size"], record["steps"]) == ("done", 3, 1)
 
 
-def test_the_notebook_launcher_runs_the_same(tmp_path, tiny_docent):
-    """In a process that has imported nothing heavy, as the first cell of the notebook."""
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_notebook_launcher_runs_the_same(tmp_path, tiny_docent, forks, fresh):
+    """As a cell of the notebook; in a `fresh` interpreter each process imports everything anew."""
     write_run(tmp_path, tiny_docent, 2)
-    code = (
-        "import sys; from accelerate import notebook_launcher\n"
+    cell = tmp_path / "cell.py"
+    cell.write_text(
+        "import os, sys; from accelerate import notebook_launcher\n"
         "from musequest.finetuning import train_rank\n"
         "asked = (sys.argv[1], 'lora_ddp', {'max_steps': 1})\n"
+        "if bnb := sys.modules.pop('bitsandbytes', None):  # with which it starts no process\n"
+        "    os.register_at_fork(before=lambda: sys.modules.update(bitsandbytes=bnb))\n"
         f"notebook_launcher(train_rank, asked, num_processes=2, use_port='{free_port()}')"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "tiny.yaml")]
+    command = [sys.executable if fresh else forks.python, str(cell), str(tmp_path / "tiny.yaml")]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
     assert (record["status"], record["world_size"], record["steps"]) == ("done", 2, 1)
+
+
+def test_what_the_notebook_launches_is_imported_with_nothing_heavy():
+    """It refuses processes that have started a GPU, and torch alone takes seconds."""
+    code = (
+        "import sys; from musequest.finetuning import train_rank\n"
+        "heavy = {'torch', 'transformers', 'peft', 'bitsandbytes'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=root(), check=True)
 
 
 @pytest.mark.parametrize(

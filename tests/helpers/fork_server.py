@@ -6,6 +6,7 @@ fork of which runs the module or file. Signals are handed on, and the exit statu
 """
 
 import atexit
+import gc
 import importlib
 import json
 import logging
@@ -48,13 +49,18 @@ sys.exit(status)
 
 
 def warm_up() -> None:
-    """Import the package and load what it needs, so that forks of this process find it."""
+    """Import the package and load what it needs, so that forks of this process find it.
+
+    There it is garbage to nobody: a fork that searched it would take longer than its training.
+    """
     modules = pkgutil.walk_packages(musequest.__path__, "musequest.")
     for name in (*NEEDED, *(module.name for module in modules)):
         if not name.endswith("__main__"):
             with warnings.catch_warnings(action="ignore"):
                 importlib.import_module(name)
     prepare_languages()
+    gc.collect()
+    gc.freeze()
 
 
 class ForkServer:

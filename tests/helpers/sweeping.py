@@ -157,6 +157,16 @@ def state(folder: Path, left_out: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def contents(folder: Path) -> dict[str, str]:
+    """Path -> what it holds, of everything: a folder left behind is something too."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else ""
+        for path in folder.rglob("*")
+    }
+
+
 def lasting(path: Path) -> bytes:
     """What a file holds that a second run has to give again."""
     with suppress(ValueError):  # what is broken is compared as it is

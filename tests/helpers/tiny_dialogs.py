@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,15 @@ def stored(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "image": {"bytes": buffer.getvalue(), "path": row["image_name"]}}
 
 
+@cache
+def _stored(index: int, split: str) -> dict[str, Any]:
+    return stored(sample(index, split))
+
+
 def write_dataset(home: Path, collection: str, year_shift: int = 0) -> None:
     """Write the three splits of a collection's dataset."""
     for split, count in ROWS.items():
-        rows = [stored(sample(index + year_shift, split)) for index in range(count)]
+        rows = [dict(_stored(index + year_shift, split)) for index in range(count)]
         name = f"{split}-00000-of-00001.parquet"
         write_table("dataset", home / "data" / collection / "dataset" / "data" / name, rows)
 
