@@ -13,7 +13,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -207,7 +207,6 @@ def needs_of(profile: Profile, bf16: bool = True, runs: Sequence[str] | None = N
     first, needs = configs[0], []
     row, rows, size = first.row, Rows.of(first), Size.of(first)
     for config in configs:
-        config = replace(config, counted=first.counted)  # of approaches that learn alike, once
         if config.settings.get("bf16") is None and config.settings.get("fp16") is None:
             config = config.fitted({"bf16": bf16})  # as training chooses where that is left open
         needs.append(Need(config, memory_of(config, row), size, rows))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
@@ -62,6 +62,9 @@ DEFAULTS = {
 # Where there is no dataset yet: the longest published answers have about 300 words.
 SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
 
+# Activations by all that decides them: runs and approaches that learn alike share them.
+COUNTED: dict[str, Activations] = {}
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -71,8 +74,6 @@ class RunConfig:
     approach: Approach  # as it suits the profile
     settings: dict[str, Any]  # keys of TrainingArguments
     processes: int = 1
-    # Activations by what decides them; those that are `fitted` of this one share it.
-    counted: dict[str, Activations] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def resolve(
@@ -165,11 +166,12 @@ class RunConfig:
 
     def activations(self, model: PreTrainedModel) -> Activations:
         """What training keeps of the tuned `model`, one without memory; it is counted once."""
-        approach = self.approach
-        decisive = (approach.tuning, approach.lora, approach.quantization, self.autocast)
-        if (key := repr(decisive)) not in self.counted:
-            self.counted[key] = count_activations(model, self.autocast)
-        return self.counted[key]
+        approach, shape = self.approach, model.config.to_json_string()
+        decisive = (shape, model.dtype, self.profile.anatomy, self.autocast)
+        key = repr((*decisive, approach.tuning, approach.lora, approach.quantization))
+        if key not in COUNTED:
+            COUNTED[key] = count_activations(model, self.autocast)
+        return COUNTED[key]
 
     @cached_property
     def empty(self) -> PreTrainedModel:

@@ -27,7 +27,7 @@ from sweeping import (
 from tiny import save_tiny_docent
 from tiny_dialogs import write_profile
 
-from musequest.finetuning import needs, preflight
+from musequest.finetuning import preflight
 from musequest.text.encoder import load_encoder
 
 EXHIBITS, DATA, RUN = "data/t/exhibits.parquet", "data/t/dataset/data", "runs/tiny/lora"
@@ -101,20 +101,6 @@ class Walk:
         return {name: contents(folder) for name, folder in self.before.items()}
 
 
-def remembered(memory_of):
-    """What an approach needs, which takes longest of all, reckoned once for each model."""
-    known = {}
-
-    def remember(run, *asked):
-        config = (Path(run.profile.base_model) / "config.json").read_bytes()
-        key = repr((run, *asked, config))
-        if key not in known:
-            known[key] = memory_of(run, *asked)
-        return known[key]
-
-    return remember
-
-
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory) -> Walk:
     folder = tmp_path_factory.mktemp("sweep")
@@ -130,10 +116,9 @@ def walk(tmp_path_factory) -> Walk:
     walked = Walk(home, {}, {}, {}, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))
-        patch.setattr(needs, "memory_of", remembered(needs.memory_of))
         for name, step in STEPS.items():
             walked.before[name] = shutil.copytree(home, folder / "before" / name)
-            if name == "preflight":
+            if name == "preflight":  # which takes longest of all the first time in a process
                 preflight.preflight(home / "tiny.yaml", "24GiB")
             room = size(home)
             ended = walked.ended[name] = run(home, step.arguments(home), folder / "told")
