@@ -71,28 +71,29 @@ class Retriever(ModelSystem):
         rows = exhibit_rows(self.profile.collection, "train")
         return build_index(path, made_for, rows, model, processor)
 
+    def nearest_photo_rows(self, rows: Rows) -> list[tuple[int, float]]:
+        """For each row, all with a photo, the training row with the nearest one, and its cosine."""
+        photos = (row["image"] for row in rows)
+        vectors = photo_features(self.model, self.processor, photos)
+        told = self.index.told(read_review(self.profile.collection))
+        places, cosines = self.index.nearest_photos(vectors, told)
+        return list(zip(places.tolist(), cosines.tolist(), strict=True))
+
     def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
         """For each row the training row to quote, and the cosine of its exhibit's nearest photo.
 
         The exhibit is found by photo, the answer by question; a row without a photo is looked up by
         its question alone, and has NaN for a cosine.
         """
-        told = self.index.told(read_review(self.profile.collection))
-        shown = [place for place, row in enumerate(rows) if row["image"] is not None]
-        names: list[str | None] = [None] * len(rows)
-        cosines = [math.nan] * len(rows)
-        if shown:
-            photos = (rows[place]["image"] for place in shown)
-            vectors = photo_features(self.model, self.processor, photos)
-            item_names = self.index.item_names
-            nearest = self.index.nearest_photos(vectors, told)
-            for place, row, cosine in zip(shown, *nearest, strict=True):
-                names[place], cosines[place] = item_names[row], float(cosine)
+        shown = [row for row in rows if row["image"] is not None]
+        found = iter(self.nearest_photo_rows(shown) if shown else [])
+        photos = [None if row["image"] is None else next(found) for row in rows]
+        names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
         questions = load_encoder().encode([given(row)["question"] for row in rows])
-        places = [
-            self.index.nearest_question(question, name, told)
-            for question, name in zip(questions, names, strict=True)
-        ]
+        told = self.index.told(read_review(self.profile.collection))
+        pairs = zip(questions, names, strict=True)
+        places = [self.index.nearest_question(question, name, told) for question, name in pairs]
+        cosines = [math.nan if photo is None else photo[1] for photo in photos]
         return list(zip(places, cosines, strict=True))
 
     def answer(self, rows: Rows, *, progress: bool = True) -> list[dict[str, Any]]:
