@@ -92,9 +92,11 @@ def shown(profile: Profile) -> list[Record]:
     """What was asked about three photos, and what the untuned and the tuned model said.
 
     The rule, made before any answer was known: the first and the middle test row with a photo
-    unseen in training, and the first outsider. Their photos are written to `SHOWN` as JPEG.
+    unseen in training, and the first outsider; of that also what a visitor is told, whose photo
+    meets the gate first. Their photos are written to `SHOWN` as JPEG.
     """
     from ..creation.dataset import load_split
+    from ..serving import Guide, Question
     from ..systems.answering import answers_dir
     from ..systems.conditions import rows_under
 
@@ -115,14 +117,18 @@ def shown(profile: Profile) -> list[Record]:
         path = root() / SHOWN / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         photo.save(path, quality=85)
+        question = answers["base"].question
         told.append(
             {
                 "item_name": "" if condition else row["item_name"],
                 "photo": str(path.relative_to(root())),
-                "question": answers["base"].question,
+                "question": question,
                 **{name: said.answer for name, said in answers.items()},
             }
         )
+        if condition:
+            asked = Question(row["image"].convert("RGB"), question)
+            told[-1]["guide"] = Guide(profile, "lora").answer([asked])[0].text
     return told
 
 
@@ -177,6 +183,8 @@ def _said(each: Record) -> dict[str, str]:
     thing = "an exhibit" if each["item_name"] else "a thing the museum does not have"
     told = {f"A visitor, before {thing}": each["question"]}
     told |= {"Before tuning": each["base"], "After tuning": each["lora"]}
+    if each.get("guide"):
+        told["What a visitor is told, whose photo meets the gate first"] = each["guide"]
     return {who: " ".join(text.split()).replace("|", "\\|") for who, text in told.items()}
 
 
