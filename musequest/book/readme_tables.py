@@ -82,7 +82,10 @@ def keep(profile_name: str) -> None:
     summary = read_json(results / "summary.json")
     differences = read_json(results / "differences.json")[TRACK]
     told = {"run": run, "scores": summary, "differences": key_rows(differences)}
-    write_json(root() / DEMO, demo | told | {"shown": shown(load_profile(profile_name))})
+    profile = load_profile(profile_name)
+    answers = shown(profile)
+    answers[-1]["guide"] = guided(profile, answers[-1]["question"])
+    write_json(root() / DEMO, demo | told | {"shown": answers})
     keep_time_to_docent(demo, summary)
     (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
@@ -92,11 +95,9 @@ def shown(profile: Profile) -> list[Record]:
     """What was asked about three photos, and what the untuned and the tuned model said.
 
     The rule, made before any answer was known: the first and the middle test row with a photo
-    unseen in training, and the first outsider; of that also what a visitor is told, whose photo
-    meets the gate first. Their photos are written to `SHOWN` as JPEG.
+    unseen in training, and the first outsider. Their photos are written to `SHOWN` as JPEG.
     """
     from ..creation.dataset import load_split
-    from ..serving import Guide, Question
     from ..systems.answering import answers_dir
     from ..systems.conditions import rows_under
 
@@ -117,19 +118,26 @@ def shown(profile: Profile) -> list[Record]:
         path = root() / SHOWN / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         photo.save(path, quality=85)
-        question = answers["base"].question
         told.append(
             {
                 "item_name": "" if condition else row["item_name"],
                 "photo": str(path.relative_to(root())),
-                "question": question,
+                "question": answers["base"].question,
                 **{name: said.answer for name, said in answers.items()},
             }
         )
-        if condition:
-            asked = Question(row["image"].convert("RGB"), question)
-            told[-1]["guide"] = Guide(profile, "lora").answer([asked])[0].text
     return told
+
+
+def guided(profile: Profile, question: str) -> str:
+    """What a visitor is told before the first outsider, whose photo meets the gate first."""
+    from ..creation.dataset import load_split
+    from ..serving import Guide, Question
+    from ..systems.conditions import rows_under
+
+    rows = load_split(profile.collection, profile.evaluation_split)
+    photo = rows_under(OUTSIDERS, rows, profile)[0]["image"].convert("RGB")
+    return Guide(profile, "lora").answer([Question(photo, question)])[0].text
 
 
 def keep_time_to_docent(demo: Record, summary: Record) -> None:

@@ -261,7 +261,8 @@ def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
     assert all(cell.execution_count for cell in cells) and any(cell.outputs for cell in cells)
     assert not any(out.output_type == "error" for cell in cells for out in cell.outputs)
     assert path.stat().st_size <= LARGEST_KB * 1000
-    assert str(Path.home()) not in path.read_text() and str(root()) not in path.read_text()
+    words = re.sub("[A-Za-z0-9+/]{100,}", "", path.read_text())  # a picture may spell any path
+    assert str(Path.home()) not in words and str(root()) not in words
 
 
 def test_every_committed_notebook_belongs_to_the_walk():

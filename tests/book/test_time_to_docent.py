@@ -82,7 +82,9 @@ def test_answers_are_kept_by_rule_and_shown_with_their_photos(
     kept = readme_tables.shown(profile)
     assert [each["lora"].split()[-1] for each in kept] == ["test-00", "test-01", stranger]
     assert all((tmp_path / each["photo"]).is_file() for each in kept)
+    kept[-1]["guide"] = "I do not know this one."
     write_json(tmp_path / readme_tables.DEMO, {"date": "2026-01-02", "shown": kept})
     table = readme_tables.pocket_strip()
     assert table.count("<img ") == 3 and "base says test-01<br>**After tuning:** lora" in table
     assert "a thing the museum does not have:** What \\| is this?" in table
+    assert table.count("meets the gate first:** I do not know this one. |") == 1

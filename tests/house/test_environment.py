@@ -38,7 +38,7 @@ def test_no_file_is_no_matter(tmp_path: Path):
 
 def test_importing_the_package_reads_the_file_beside_it(tmp_path: Path):
     (tmp_path / "musequest/core").mkdir(parents=True)
-    names = "home.py", "errors.py", "lazy.py"
+    names = "home.py", "errors.py"
     for name in ("__init__.py", *(f"core/{name}" for name in ("__init__.py", *names))):
         shutil.copy(root() / "musequest" / name, tmp_path / "musequest" / name)
     (tmp_path / ".env").write_text("MUSEQUEST_TOLD=yes\n")
