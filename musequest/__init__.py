@@ -63,8 +63,6 @@ sys.meta_path.append(
             "musequest.creation.smithsonian_records": "musequest.creation.museums.smithsonian",
             "musequest.creation.texts": "musequest.text.sentences",
             "musequest.creation.writers": "musequest.creation.dialogs",
-            "musequest.core.languages": "musequest.text.sentences",
-            "musequest.core.lazy": "musequest.core",
             "musequest.credentials": "musequest.core.errors",
             "musequest.digests": "musequest.core.files",
             "musequest.display": "musequest.book.display",
