@@ -150,6 +150,30 @@ def sources(record: Record) -> str:
     return f"{where(record)}, `{record['approach']}`:\n\n{table}\n{told}\n"
 
 
+@block(RECORDS / "serving.json", UNMEASURED)
+def serving(record: Record) -> str:
+    """How soon a served docent speaks, alone and among many, and what it takes."""
+    alone, many, page = (
+        record[name]
+        for name in ("first_words_alone_seconds", "first_words_of_many_seconds", "page")
+    )
+    told = (
+        f"Alone, a visitor reads the first words after {alone['median']:.2f} s, and in 95 of 100 "
+        f"cases after {alone['p95']:.2f} s at most. Of {record['visitors_at_once']} visitors at "
+        f"once {record['visitors_answered']} were answered, the last after "
+        f"{record['seconds_until_all_are_answered']:.1f} s; half of them read the first words after "
+        f"{many['median']:.1f} s. Memory was {record['memory_mib_before_requests']:,} MiB, and after "
+        f"{record['requests']} requests more {record['memory_mib_after_requests']:,} MiB."
+    )
+    if page:
+        told += (
+            f" The page weighs {page['kilobytes']:.0f} KB without photos and is there in "
+            f"{page['load_seconds']:.2f} s; {page['requests_elsewhere']} of its "
+            f"{page['requests']} requests go elsewhere."
+        )
+    return f"{told} {where(record)}.\n"
+
+
 @block(RECORDS / "augmentation.json", UNMEASURED)
 def augmentation_speed(record: Record) -> str:
     """Copies a second, by number of processes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.command_line import PROFILE, command, option, profile_of
+from ..core.command_line import PROFILE, command, option, profile_of, seeds
 from ..core.home import check_env, remove_made
 
 
@@ -18,13 +18,17 @@ def demo(profile: str, longer: bool) -> None:
     demo(profile, (*DEMO, *LONGER) if longer else DEMO)
 
 
-@command(PROFILE, option("--refresh", "replace the committed notebooks", action="store_true"))
-def six(profile: str, refresh: bool) -> None:
+@command(
+    PROFILE,
+    option("--refresh", "replace the committed notebooks", action="store_true"),
+    seeds("train each approach so many times (default: 1)"),
+)
+def six(profile: str, refresh: bool, seeds: int | None) -> None:
     """Run all approaches with their notebooks, and compare them in one table."""
     profile_of(profile)
     from .walks import compare_approaches
 
-    compare_approaches(profile, refresh=refresh)
+    compare_approaches(profile, refresh=refresh, seeds=seeds or 1)
 
 
 @command()

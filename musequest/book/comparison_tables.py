@@ -153,9 +153,14 @@ def keep_six(profile_name: str) -> None:
 @block(SIX, NO_SIX)
 def pocket_six(record: Record) -> str:
     """The table of all approaches on the pocket museum."""
-    minutes = sum(record["seconds"].values()) / 60
-    where = f"{measured(record)}, {minutes:.0f} minutes in all."
-    return f"{where} Scores on `{record['track']}`.\n\n{markdown(comparison_frame(record))}"
+    trained = [[*each["seed_minutes"].values()] for each in record["approaches"].values()]
+    fewest, runs, minutes = min(map(len, trained)), sum(map(len, trained)), sum(map(sum, trained))
+    told = (
+        f"{measured(record)}. {fewest} seed{'s' * (fewest > 1)} an approach: {runs} trainings of "
+        f"{minutes:.0f} minutes together. Scores on `{record['track']}`: the mean over seeds, its "
+        "interval over exhibits, and how far the seeds lie apart."
+    )
+    return f"{told}\n\n{markdown(comparison_frame(record))}"
 
 
 @block(RECORDS / "forecast.json")

@@ -30,7 +30,8 @@ from ..core.settings import Profile, approach_names, load_approach, load_profile
 from ..creation import check_reach
 from ..creation.dataset import split_path
 from ..evaluation.differences import Summary
-from ..evaluation.report_tables import score_frame
+from ..evaluation.report_tables import cell, score_frame
+from ..systems.registry import finished_runs, seed_profiles
 from .notebooks import run, save_refreshed
 
 WALK = (
@@ -212,11 +213,14 @@ def refresh() -> None:
         save_refreshed(executed / Path(name).name, name)
 
 
-def compare_approaches(profile_name: str = "pocket", *, refresh: bool = False) -> dict[str, Any]:
+def compare_approaches(
+    profile_name: str = "pocket", *, refresh: bool = False, seeds: int = 1
+) -> dict[str, Any]:
     """Run every approach's notebook with the profile; returns results/<profile>/six.json.
 
-    `refresh` puts the executed notebooks where the committed ones are. Raises MuseQuestError, after
-    the table is written, if an approach failed.
+    `refresh` puts the executed notebooks where the committed ones are. Each approach is trained
+    with `seeds` seeds, its notebook's counted. Raises MuseQuestError, after the table is written,
+    if an approach failed.
     """
     profile_name, profile = _loaded(profile_name)
     check_source(profile)
@@ -234,7 +238,8 @@ def compare_approaches(profile_name: str = "pocket", *, refresh: bool = False) -
             failures[name] = str(error)
             print(f"\n{error}", flush=True)
         seconds[name] = round(time.monotonic() - start, 1)
-    record = _record(profile, seconds, failures)
+    trained = {name: _in_seeds(profile, name, seeds) for name in finished_runs(profile)}
+    record = _record(profile, seconds, failures, trained)
     write_json(results / "six.json", record)
     print(f"\n{comparison_frame(record).to_string(index=False)}")
     print(f"\n{sum(seconds.values()) / 60:.1f} minutes. Record: {results / 'six.json'}")
@@ -285,13 +290,31 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
         "best validation loss": f"{run_record['best_eval_loss']:.4f}",
     }
     for metric in SCORES:
-        mean = scores.get(metric, {}).get("mean")
-        row[metric] = "–" if mean is None else f"{mean:.3f}"
+        row[metric] = cell(scores[metric]) if metric in scores else "–"
     return row
 
 
-def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str]) -> Any:
-    """What came out, on which machine; the scores are those on photos never seen in training."""
+def _in_seeds(profile: Profile, approach: str, count: int) -> dict[str, float]:
+    """Train and answer with `count` seeds; returns the minutes each seed was trained."""
+    from ..finetuning import infer, train_seeds
+
+    print(f"\n{approach}: {count} seeds", flush=True)
+    records = train_seeds(profile, approach, count)
+    for each in seed_profiles(profile, approach, count):
+        infer(each, approach)
+    return {str(record["seed"]): record["minutes"] for record in records}
+
+
+def _record(
+    profile: Profile,
+    seconds: dict[str, float],
+    failures: dict[str, str],
+    trained: dict[str, dict[str, float]],
+) -> Any:
+    """What came out, on which machine; the scores are those on photos never seen in training.
+
+    `trained` holds the minutes of each approach's seeds.
+    """
     from ..evaluation.scoring import evaluate
 
     try:
@@ -303,7 +326,8 @@ def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str
     for name in approach_names():
         path = run_dir(profile.name, name) / "run.json"
         ran = read_json(path) if path.exists() else {}
-        approaches[name] = {"run": ran, "scores": summary.get(name, {})}
+        minutes = trained.get(name, {})
+        approaches[name] = {"run": ran, "scores": summary.get(name, {}), "seed_minutes": minutes}
     return {
         "profile": profile.name,
         "track": TRACK,

@@ -256,10 +256,10 @@ def cell(score: Score, decimals: int = 3) -> str:
     """
     if score["mean"] is None:
         return "–"
-    if score["ci_low"] is None:
-        return f"{score['mean']:.{decimals}f}"
-    low, high = f"{score['ci_low']:.{decimals}f}", f"{score['ci_high']:.{decimals}f}"
-    return f"{score['mean']:.{decimals}f} [{low}, {high}] {_seeds(score, decimals)}".strip()
+    bounds = ""
+    if score["ci_low"] is not None:
+        bounds = f" [{score['ci_low']:.{decimals}f}, {score['ci_high']:.{decimals}f}]"
+    return f"{score['mean']:.{decimals}f}{bounds} {_seeds(score, decimals)}".strip()
 
 
 def headed(name: str) -> str:

@@ -31,6 +31,6 @@ __getattr__, __dir__, __all__ = public(
         "records": ["finished_record"],
         "splitting": ["fullest_by_devices", "preview"],
         "strategies": ["plugin_settings"],
-        "training": ["train"],
+        "training": ["train", "train_seeds"],
     },
 )

@@ -36,13 +36,7 @@ def train(
     profile: str, approach: str, seeds: int | None, settings: list[str], **options: Any
 ) -> None:
     """Tune the profile's model with one approach."""
-    from ..core.settings import (
-        load_approach,
-        load_profile,
-        parted,
-        seed_profile,
-        training_settings,
-    )
+    from ..core.settings import load_approach, load_profile, parted, training_settings
     from ..creation.split import check_dataset
     from .distributed import launched, rank
 
@@ -53,11 +47,7 @@ def train(
     training_settings(own, load_approach(approach), learning)
     check_dataset(own.collection)
     creation.check_learned(own.collection, own)
-    records = [finetuning.train(own, approach, learning, **options)]
-    for more in range(1, seeds or 1):
-        seed = records[0]["seed"] + more
-        again = learning | {"seed": str(seed)}
-        records.append(finetuning.train(seed_profile(own, seed), approach, again, **options))
+    records = finetuning.train_seeds(own, approach, seeds or 1, learning, **options)
     if rank() == 0:
         print(json.dumps(records if seeds else records[0], indent=2))
 

@@ -1,6 +1,6 @@
 """One training path for every approach: settings in, best adapter, run.json and metrics out.
 
-train          what is asked, and whether it is done already
+train          what is asked, and whether it is done already; `train_seeds` does so several times
 _supervised    in this process or in several; an error becomes the reason in run.json
 _run           trainer, steps, weights in their place, read back from disk, record
 """
@@ -19,7 +19,7 @@ from transformers import TrainerState
 from ..core.errors import LOGGER, MuseQuestError, chain
 from ..core.files import clear_temporaries, digests_of, hold
 from ..core.home import run_dir
-from ..core.settings import Profile, load_approach, load_profile
+from ..core.settings import Profile, load_approach, load_profile, seed_profile
 from ..creation.review import check_learned
 from .anatomy import write_model_info
 from .callbacks import MemoryStats, StopOnSignal, wandb_run
@@ -83,6 +83,25 @@ def train(
             record.overrule(error)
             raise
         return finished_record(folder.folder)
+
+
+def train_seeds(
+    profile: Profile,
+    approach_name: str = "lora",
+    count: int = 1,
+    overrides: dict[str, str] | None = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Train so many times, the profile's own seed first; returns what each run.json holds.
+
+    A further seed's run lies in runs/<profile>__seed<n>/<approach>/. `options` are those of
+    `train`; what is done already is returned as it is.
+    """
+    records = [train(profile, approach_name, overrides, **options)]
+    for seed in range(records[0]["seed"] + 1, records[0]["seed"] + count):
+        again = (overrides or {}) | {"seed": str(seed)}
+        records.append(train(seed_profile(profile, seed), approach_name, again, **options))
+    return records
 
 
 def _finished(config: RunConfig, folder: RunFolder, record: RunRecord) -> dict[str, Any] | None:
