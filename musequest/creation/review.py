@@ -25,30 +25,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ..core.errors import MuseQuestError
-from ..core.files import parse_json, sync_folder, write_csv
+from ..core.files import parse_json, sync_folder
 from ..core.home import collection_dir
 from ..core.json_shapes import DecisionLine
 from ..core.settings import Profile
 from ..core.tables import read_table
 from ..text.sentences import flaw_of
 from .dialogs import sha256_of
-from .exhibit_lists import read_whole_csv
 from .split import STRANGER, dialogs_table
 
 TAKEN = ("approved", "edited")
 DECISIONS = (*TAKEN, "withheld", "open")
 REVIEWED = ("review", "reviewed_by", "reviewed_at")  # what provenance tells of a decision
-# The columns of a review in a spreadsheet.
-SHEET = (
-    *("item_name", "dialog_id", "review", "question", "answer", "note"),
-    *("reviewed_by", "reviewed_at", "version", "text_sha256"),
-)
 LONGEST = {"by": 80, "note": 500, "question": 1000, "answer": 5000}  # characters
 
 
@@ -70,6 +63,11 @@ class Decision:
     def about(self) -> tuple[str, str | None]:
         """The exhibit, and the dialog if it is about one."""
         return self.item_name, self.dialog_id
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Question and answer, where it is an edit."""
+        return {"question": self.question or "", "answer": self.answer or ""}
 
 
 KEYS = {item.name for item in fields(Decision)}
@@ -109,16 +107,27 @@ class Review:
             name for name, dialog, last in ends if dialog is None and last == "withheld"
         )
 
-    @property
-    def withheld_texts(self) -> frozenset[str]:
-        """The digests (`text_digest`) of the dialogs that are withheld, edited ones included."""
-        found: set[str] = set()
+    @cached_property
+    def changed(self) -> dict[str, dict[str, str] | None]:
+        """Digest of a text that may have been learned -> how it is told by now; None: not at all.
+
+        Of a dialog that is edited or withheld that is its own text, and what it was edited to
+        before. Every other text is told as it is.
+        """
+        found: dict[str, dict[str, str] | None] = {}
         for own in self.history.values():
-            last = {each.text_sha256: each.decision for each in own if each.text_sha256}
-            found |= {digest for digest, decision in last.items() if decision == "withheld"}
-            edits = (each for each in own if each.answer and each.text_sha256 in found)
-            found |= {text_digest(vars(each)) for each in edits}
-        return frozenset(found)
+            for digest in {each.text_sha256 for each in own if each.text_sha256}:
+                said = [each for each in own if each.text_sha256 == digest]
+                last = said[-1].decision
+                if last == "open":
+                    continue
+                now = said[-1].texts if last == "edited" else None
+                learned = {text_digest(each.texts) for each in said if each.answer}
+                learned |= {digest} if last != "approved" else set()
+                learned -= {text_digest(now)} if now else set()
+                hidden = {each for each, told in found.items() if told is None}  # another dialog's
+                found |= dict.fromkeys(learned - hidden, now)
+        return found
 
     def decided(self, dialog: Mapping[str, Any]) -> dict[str, Any]:
         """A row of dialogs.parquet with its texts as edited, and what was decided, by whom, when.
@@ -127,9 +136,9 @@ class Review:
         """
         if (word := self.of(dialog)) is None:
             return dict(dialog)
-        texts = {"question": word.question, "answer": word.answer}
+        texts = word.texts if word.decision == "edited" else {}
         told = dict(zip(REVIEWED, (word.decision, word.by, word.at), strict=True))
-        return {**dialog, **(texts if word.decision == "edited" else {}), **told, "note": word.note}
+        return {**dialog, **texts, **told, "note": word.note}
 
     def taken(self, dialogs: Iterable[Mapping[str, Any]], required: bool) -> list[dict[str, Any]]:
         """Those of the dialogs, as decided, that may be learned.
@@ -214,11 +223,11 @@ def check_learned(collection: str, profile: Profile | None = None) -> None:
     learned = dialogs_table(collection)
     path = collection_dir(collection) / "dialogs.parquet"
     dialogs = read_table("dialogs", path).to_dict("records") if path.is_file() else []
-    may = {_text(row) for row in review.taken(dialogs, required)}
-    known, hidden = {_text(row) for row in dialogs}, review.withheld
+    may, hidden = {_text(row) for row in review.taken(dialogs, required)}, review.withheld
     rows = learned[learned["item_name"] != STRANGER].to_dict("records")
     held = sum(
-        row["item_name"] in hidden or (_text(row) not in may and (required or _text(row) in known))
+        row["item_name"] in hidden
+        or (_text(row) not in may and (required or text_digest(row) in review.changed))
         for row in rows
     )
     if held:
@@ -238,61 +247,6 @@ def check_dialogs(collection: str) -> list[dict[str, Any]]:
         raise MuseQuestError(
             f"{path} holds no dialogs; run `python -m musequest synthesize` first."
         )
-    return rows
-
-
-def overview(collection: str) -> pd.DataFrame:
-    """How far the review is: a row an exhibit, and one for all."""
-    review, table = read_review(collection), pd.DataFrame(_sheet(collection))
-    counts = pd.crosstab(table["item_name"], table["review"].replace("", "open"))
-    counts = counts.reindex(columns=[*DECISIONS], fill_value=0)
-    counts.loc["all"] = counts.sum()
-    counts["exhibit withheld"] = ["yes" if name in review.withheld else "" for name in counts.index]
-    return counts.rename_axis(index="exhibit", columns=None)
-
-
-def write_sheet(collection: str, path: Path) -> int:
-    """Write all dialogs as CSV, to be decided about in a spreadsheet; returns how many."""
-    rows = _sheet(collection)
-    write_csv(path, SHEET, rows)
-    return len(rows)
-
-
-def read_sheet(collection: str, path: Path, by: str) -> tuple[int, list[str]]:
-    """Save what was decided in a sheet since it was written; returns how many, and what was not.
-
-    A text that was changed there is an edit; an empty `review` takes back the decision before. A
-    row about something that has changed meanwhile, or that cannot be kept, is told and left.
-    """
-    shown = {row["dialog_id"]: row for row in _sheet(collection)}
-    saved, refused = 0, []
-    for place, _, cells in read_whole_csv(path, SHEET):
-        before = shown.get(cells["dialog_id"], {})
-        kind = cells["review"].strip().casefold() or "open"
-        texts = {name: cells[name].replace("\r\n", "\n") for name in ("question", "answer")}
-        edited = bool(before) and any(texts[name] != before[name] for name in texts)
-        same = before and (kind, cells["note"]) == (before["review"] or "open", before["note"])
-        if same and not edited:
-            continue
-        try:
-            chosen = "edited" if edited and kind != "withheld" else kind
-            about = {name: cells[name] for name in ("item_name", "dialog_id", "text_sha256")}
-            decision = Decision(decision=chosen, by=by, note=cells["note"], **about, **texts)
-            version = int(cells["version"]) if cells["version"].isdecimal() else -1
-            decide(collection, decision, version)
-            saved += 1
-        except MuseQuestError as error:
-            refused.append(f"{path}, {place}: {error}")
-    return saved, refused
-
-
-def _sheet(collection: str) -> list[dict[str, Any]]:
-    """The rows of a sheet, as things stand."""
-    review, rows = read_review(collection), []
-    for dialog in check_dialogs(collection):
-        version = review.version(dialog["item_name"], dialog["dialog_id"])
-        row = review.decided(dialog) | {"version": version, "text_sha256": text_digest(dialog)}
-        rows.append({name: row.get(name, "") for name in SHEET})
     return rows
 
 

@@ -101,17 +101,18 @@ def review(
     collection: str, list: bool, export: Path | None, sheet: Path | None, by: str | None, port: int
 ) -> None:
     """Open the curator's desk, a page to approve, edit or withhold dialogs."""
-    from ..creation import review as reviewed
+    from ..creation.review import check_dialogs
+    from ..creation.review_sheet import overview, read_sheet, write_sheet
 
     if list:
-        print(reviewed.overview(collection).to_string())
+        print(overview(collection).to_string())
     elif export:
-        print(f"{reviewed.write_sheet(collection, export)} dialogs are in {export}.")
+        print(f"{write_sheet(collection, export)} dialogs are in {export}.")
     elif sheet:
-        saved, refused = reviewed.read_sheet(collection, sheet, by or "")
+        saved, refused = read_sheet(collection, sheet, by or "")
         print("\n".join([f"{saved} decisions are saved.", *refused]))
     else:
-        reviewed.check_dialogs(collection)  # what is absent is told before a page is made
+        check_dialogs(collection)  # what is absent is told before a page is made
         from . import open_desk, web
 
         web.run(lambda: open_desk(collection), "127.0.0.1", port)

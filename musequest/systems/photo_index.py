@@ -14,7 +14,7 @@ import inspect
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,50 +48,53 @@ class PhotoIndex:
     question_vectors: np.ndarray  # (n, 384) float32 unit vectors
     seconds: float  # that building it took
     size_bytes: int  # of its file
+    told: np.ndarray | None = None  # (n,) whether a row may be told; None: all may
 
     @property
     def item_names(self) -> np.ndarray:
         """(n,) the exhibit of each row."""
         return np.array(self.texts["item_name"], dtype=object)
 
-    def nearest_photos(
-        self, vectors: np.ndarray, told: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def nearest_photos(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(m, bands, width) features of photos -> (m,) the row with the nearest training photo, and
-        (m,) its cosine; of exhibits that have a row which is `told` (n,)."""
+        (m,) its cosine; of exhibits that have a row which is told."""
         known = self.photo_vectors.mean(axis=1)
         mean = known.mean(axis=0)
         cosines = _unit(vectors.mean(axis=1) - mean) @ _unit(known - mean).T
-        if told is not None:
-            names = set(self.item_names[told])
+        if self.told is not None:
+            names = set(self.item_names[self.told])
             cosines = np.where([name in names for name in self.item_names], cosines, -np.inf)
         return cosines.argmax(axis=1), cosines.max(axis=1)
 
-    def nearest_question(
-        self, vector: np.ndarray, item_name: str | None = None, told: np.ndarray | None = None
-    ) -> int:
+    def nearest_question(self, vector: np.ndarray, item_name: str | None = None) -> int:
         """(384,) a question's vector -> the row, of an exhibit or any, with the nearest one."""
-        own = np.ones(len(self.item_names), bool) if told is None else told
+        own = np.ones(len(self.item_names), bool) if self.told is None else self.told
         own = own if item_name is None else own & (self.item_names == item_name)
         return int(np.where(own, self.question_vectors @ vector, -np.inf).argmax())
 
-    def told(self, review: Review) -> np.ndarray:
-        """(n,) whether a row may be told: neither exhibit nor dialog is withheld.
+    def decided(self, review: Review) -> PhotoIndex:
+        """The index as curators have decided since: without what is withheld, edits in their words.
 
-        MuseQuestError where none may.
+        MuseQuestError where nothing is left to tell.
         """
-        exhibits, hidden = review.withheld, review.withheld_texts
-        told = np.array([name not in exhibits for name in self.item_names])
-        if hidden:
-            pairs = zip(self.texts["question"], self.texts["ground_truth"], strict=True)
-            said = ({"question": question, "answer": answer} for question, answer in pairs)
-            told &= [text_digest(each) not in hidden for each in said]
+        texts, vectors = {name: [*own] for name, own in self.texts.items()}, self.question_vectors
+        told = np.array([name not in review.withheld for name in self.item_names])
+        edited = []
+        for place, pair in enumerate(zip(texts["question"], texts["ground_truth"], strict=True)):
+            digest = text_digest(dict(zip(("question", "answer"), pair, strict=True)))
+            if (now := review.changed.get(digest)) is not None:
+                texts["question"][place], texts["ground_truth"][place] = now.values()
+                edited.append(place)
+            told[place] &= digest not in review.changed or now is not None
+        if edited:
+            vectors = vectors.copy()
+            vectors[edited] = load_encoder().encode([texts["question"][each] for each in edited])
         if not told.any():
             raise MuseQuestError(
                 "Every exhibit is withheld, so there is nothing to tell; give one free again with "
                 "`python -m musequest review`."
             )
-        return told
+        return replace(self, texts=texts, question_vectors=vectors, told=told)
 
 
 @torch.inference_mode()

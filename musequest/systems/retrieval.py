@@ -25,7 +25,7 @@ from ..core.home import collection_dir, run_dir
 from ..core.predictions import Rows
 from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
-from ..creation.review import read_review
+from ..creation.review import Review, read_review, text_digest
 from ..creation.split import dialog_of, exhibit_rows
 from ..finetuning.collator import DocentCollator
 from ..finetuning.generation import ModelSystem, batches, find_problems, generate, given
@@ -44,6 +44,9 @@ PROMPT = (
 class Retriever(ModelSystem):
     """Finds the exhibit of a photo by the nearest training photo."""
 
+    _review: Review | None = None  # that of `_decided`
+    _decided: PhotoIndex
+
     @property
     def at_once(self) -> int:
         """Photos looked at together."""
@@ -52,8 +55,10 @@ class Retriever(ModelSystem):
     def asked(self, split: str) -> dict[str, Any]:
         """What index and answers depend on."""
         review = read_review(self.profile.collection)
-        hidden = {"withheld": review.withheld, "withheld_dialogs": review.withheld_texts}
-        told = {name: sorted(own) for name, own in hidden.items() if own}
+        held = sorted(digest for digest, now in review.changed.items() if now is None)
+        edited = {digest: text_digest(now) for digest, now in review.changed.items() if now}
+        hidden = {"withheld": sorted(review.withheld), "withheld_dialogs": held}
+        told = {name: own for name, own in (hidden | {"edited_dialogs": edited}).items() if own}
         return {"system": self.name, "split": split, **self._index_asked(), **told}
 
     def cost(self) -> dict[str, float]:
@@ -71,12 +76,21 @@ class Retriever(ModelSystem):
         rows = exhibit_rows(self.profile.collection, "train")
         return build_index(path, made_for, rows, model, processor)
 
+    @property
+    def decided(self) -> PhotoIndex:
+        """The index as curators have decided by now."""
+        review = read_review(self.profile.collection)  # the same object while nothing is added
+        if not review:
+            return self.index
+        if review is not self._review:
+            self._decided, self._review = self.index.decided(review), review
+        return self._decided
+
     def nearest_photo_rows(self, rows: Rows) -> list[tuple[int, float]]:
         """For each row, all with a photo, the training row with the nearest one, and its cosine."""
         photos = (row["image"] for row in rows)
         vectors = photo_features(self.model, self.processor, photos)
-        told = self.index.told(read_review(self.profile.collection))
-        places, cosines = self.index.nearest_photos(vectors, told)
+        places, cosines = self.decided.nearest_photos(vectors)
         return list(zip(places.tolist(), cosines.tolist(), strict=True))
 
     def nearest_rows(self, rows: Rows) -> list[tuple[int, float]]:
@@ -90,9 +104,8 @@ class Retriever(ModelSystem):
         photos = [None if row["image"] is None else next(found) for row in rows]
         names = [None if photo is None else self.index.item_names[photo[0]] for photo in photos]
         questions = load_encoder().encode([given(row)["question"] for row in rows])
-        told = self.index.told(read_review(self.profile.collection))
-        pairs = zip(questions, names, strict=True)
-        places = [self.index.nearest_question(question, name, told) for question, name in pairs]
+        pairs, index = zip(questions, names, strict=True), self.decided
+        places = [index.nearest_question(question, name) for question, name in pairs]
         cosines = [math.nan if photo is None else photo[1] for photo in photos]
         return list(zip(places, cosines, strict=True))
 
@@ -135,8 +148,8 @@ class Retrieval(Retriever):
     name = "retrieval"
 
     def said(self, rows: Rows, places: list[int], first: int = 0) -> list[dict[str, Any]]:
-        """The training answers as they are."""
-        answers = [self.index.texts["ground_truth"][place] for place in places]
+        """The training answers, those edited since as they read now."""
+        answers = [self.decided.texts["ground_truth"][place] for place in places]
         tokens = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
         return [
             {"answer": answer, "new_tokens": len(own), "ended": True}

@@ -83,18 +83,22 @@ def test_without_a_review_nothing_is_different_and_undone_decisions_leave_no_tra
     assert {path.name for path in made.keys() - same} <= {"README.md", "provenance.csv"}
 
 
-def test_a_withheld_dialog_is_known_by_its_text_also_as_it_was_edited(folder: Path):
+def test_what_was_learned_is_known_by_its_text_and_told_as_decided_since(folder: Path):
     row, other = (dialogs(folder)[f"{BOWL}-{number}"] for number in ("00", "01"))
-    edit = {"question": "Who used it?", "answer": "Nobody knows who drank from it. " * 8}
-    kept = say(row, "edited", **edit)
+    edits = [
+        say(row, "edited", question="Who used it?", answer=answer * 8).texts
+        for answer in ("Nobody knows who drank from it. ", "Nobody knows who ate from it. ")
+    ]
+    first, second = map(text_digest, edits)
     say(other, "approved")
     hold(BOWL)
-    assert read_review("t").withheld_texts == frozenset()
+    assert read_review("t").changed == {text_digest(row): edits[1], first: edits[1]}
     say(row, "withheld")
-    edited = text_digest({"question": kept.question, "answer": kept.answer})
-    assert read_review("t").withheld_texts == {text_digest(row), edited}
+    assert read_review("t").changed == dict.fromkeys([text_digest(row), first, second])
+    say(row, "approved")  # as its writer wrote it, so no longer as edited
+    assert read_review("t").changed == dict.fromkeys([first, second])
     say(row, "open")
-    assert read_review("t").withheld_texts == frozenset()
+    assert read_review("t").changed == {}
 
 
 def test_what_is_withheld_stays_out_and_an_edit_comes_in_with_who_and_when(folder: Path):
@@ -175,6 +179,23 @@ def test_a_dataset_with_the_text_from_before_an_edit_is_not_learned(folder: Path
     check_learned("t")
     say(dialogs(folder)[f"{BOWL}-05"], "edited", question="Why?", answer="For soup, in winter.")
     with pytest.raises(MuseQuestError, match="holds 1 rows"):
+        check_learned("t")
+    build_dataset("t")
+    check_learned("t")
+
+
+@pytest.mark.parametrize(
+    ("decision", "more"),
+    [("edited", {"question": "Why?", "answer": "For soup, whenever it froze."}), ("withheld", {})],
+)
+def test_a_dataset_with_an_edit_that_was_decided_about_again_is_not_learned(
+    folder: Path, decision: str, more: dict[str, str]
+):
+    row = dialogs(folder)[f"{BOWL}-05"]
+    say(row, "edited", question="Why?", answer="For soup, in winter.")
+    build_dataset("t")
+    say(row, decision, **more)
+    with pytest.raises(MuseQuestError, match="holds 1 rows that a curator withheld or edited"):
         check_learned("t")
 
 
