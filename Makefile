@@ -25,13 +25,14 @@ help:  ## list the commands
 
 setup: $(READY)  ## install everything into .venv (once; needs the network)
 
-$(READY): requirements.txt requirements-dev.txt requirements-notebooks.txt requirements-serve.txt constraints.txt pyproject.toml
+$(READY): requirements.txt requirements-encoder.txt requirements-dev.txt requirements-notebooks.txt requirements-serve.txt constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found; install one, or name it: make PYTHON=/path/to/python setup." >&2; exit 1; }
 	@rm -f $@; echo "Setting up $(VENV) with $$($(PYTHON) --version); this takes a few minutes, once."
 	@start=$$SECONDS; \
 	$(PYTHON) -m venv $(VENV) \
 		|| { echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu install python3-venv." >&2; exit 1; }; \
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' \
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-encoder.txt \
+		&& $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' \
 		&& echo $$((SECONDS - start)) > $@
 
 demo: $(READY)  ## walk all three stages on the pocket museum, from photos to report.html

@@ -5,6 +5,7 @@ Words are measured as they are put down: what would not fit its box, or the page
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from xml.sax.saxutils import escape
@@ -145,3 +146,12 @@ class Drawing:
             "</svg>",
         ]
         return "\n".join(lines) + "\n"
+
+
+DIAGRAMS: dict[str, Callable[[], Drawing]] = {}
+
+
+def diagram(draw: Callable[[], Drawing]) -> Callable[[], Drawing]:
+    """Have the drawing written as assets/figures/<name of the function>.svg."""
+    DIAGRAMS[draw.__name__] = draw
+    return draw

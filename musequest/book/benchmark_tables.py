@@ -24,6 +24,8 @@ SCALE = {
     "number_recall": "numbers recalled (1 best)",
     "invented_number_rate": "numbers invented (0 best)",
 }
+# Of a hosted notebook: what it would not go on without, or not be had again soon.
+HELD = ("torch", "numpy", "pandas", "ipykernel", "ipython", "ipywidgets", "tornado", "traitlets")
 UNMEASURED = "Not measured yet; the command above does so.\n"
 
 
@@ -37,6 +39,25 @@ def device_maps(record: Record) -> str:
         rows[key] = rows[key].map("{:.1f}".format)
     rows["devices"] = rows["devices"].astype(str) + " x " + rows["gpu"]
     return markdown(spaced(rows.drop(columns=["gpu", "vram_gb_each"])))
+
+
+@block(RECORDS / "forecast.json")
+def forecast(record: Record) -> str:
+    """Measured runs beside what was foreseen of each from all others."""
+    rows = spaced(pd.DataFrame(record["left_out"])).drop(columns="fits")
+    for name in rows.columns.drop("run"):
+        form = "{:+.0%}" if "error" in name else "{:.3g}"
+        rows[name] = rows[name].map(form.format, na_action="ignore").fillna("")
+    given = record["constants"]
+    told_to_fit = [row["fits"] for row in record["left_out"] if "fits" in row]
+    told = (
+        f"Fitted on {record['date']}: {given['efficiency']:.0%} of the GPU's peak, "
+        f"{given['activation_passes']:.1f} passes of each kept activation through memory, "
+        f"{1e6 * given['seconds_a_launch']:.0f} µs a launch, {given['disk_gb_s']:.2f} GB of a "
+        f"checkpoint a second and process; memory {given['memory']:.3f} times what is counted. "
+        f"Of {len(told_to_fit)} published runs, which all fitted, {sum(told_to_fit)} are said to."
+    )
+    return f"{told}\n\n{markdown(rows)}"
 
 
 @block(RECORDS / "base_models.json")
@@ -203,10 +224,29 @@ def scale(record: Record) -> str:
 )
 def setup_sizes(record: Record) -> str:
     """What setting the project up takes on a machine that has nothing but Python."""
-    rows = pd.DataFrame(record["setups"]).rename(
-        columns={"seconds": "set-up, s", "download_gb": "download, GB", "disk_gib": "disk, GiB"}
+    told = {"python": "python", "torch": "torch", "seconds": "set-up, s"}
+    told |= {"processor_seconds": "processor, s"}
+    told |= {"download_gb": "download, GB", "disk_gib": "disk, GiB"}
+    rows = pd.DataFrame(record["setups"], dtype=object).fillna("")
+    shown = rows[[name for name in told if name in rows]].rename(columns=told)
+    return f"{where(record)}:\n\n{markdown(shown)}"
+
+
+@block(
+    RECORDS / "hosted.json",
+    "Not tried yet; `python benchmarks/setup.py python3.13 --hosted LIST --record` does so.\n",
+)
+def hosted_packages(record: Record) -> str:
+    """What became of a hosted notebook's packages when a notebook of ours ran there."""
+    tried = record["setups"][-1]  # that of the newest Python
+    kept, replaced = tried["kept"], tried["replaced"]
+    newer = ", ".join(f"{name} ({old} by {new})" for name, (old, new) in replaced.items())
+    stayed = ", ".join(f"{name} {kept[name]}" for name in HELD if name in kept)
+    return (
+        f"Tried on {record['date']} with Python {tried['python']} and {len(kept) + len(replaced)} "
+        f"packages in the versions that Colab lists. `{tried['notebook']}`, alone in a folder, ran "
+        f"to its end. pip replaced {newer or 'none'}. Among those that stayed: {stayed}.\n"
     )
-    return f"{where(record)}:\n\n{markdown(rows)}"
 
 
 @block(RECORDS / "published_runs.csv")

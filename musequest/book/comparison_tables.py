@@ -55,6 +55,13 @@ BUILDS_ON = {
     "full_fsdp": "full",
 }
 REFUSAL = "false_recognition_rate"
+# What of a recorded run a readme shows: keys of run.json, those within one behind a dot.
+EXCERPT = (
+    *("base_model", "dtype", "tuning", "lora.r", "lora.lora_alpha"),
+    *("quantization.bnb_4bit_quant_type", "parallel.strategy", "training.optim", "world_size"),
+    *("trainable_parameters", "total_parameters", "train_rows", "global_batch.rows_a_step"),
+    *("steps", "best_step", "samples_per_second"),
+)
 KEPT = (
     "Where kept activations do not fit they are recomputed, and as many rows take less memory: "
     "`preflight` says how much."
@@ -163,25 +170,6 @@ def pocket_six(record: Record) -> str:
     return f"{told}\n\n{markdown(comparison_frame(record))}"
 
 
-@block(RECORDS / "forecast.json")
-def forecast(record: Record) -> str:
-    """Measured runs beside what was foreseen of each from all others."""
-    rows = spaced(pd.DataFrame(record["left_out"])).drop(columns="fits")
-    for name in rows.columns.drop("run"):
-        form = "{:+.0%}" if "error" in name else "{:.3g}"
-        rows[name] = rows[name].map(form.format, na_action="ignore").fillna("")
-    given = record["constants"]
-    told_to_fit = [row["fits"] for row in record["left_out"] if "fits" in row]
-    told = (
-        f"Fitted on {record['date']}: {given['efficiency']:.0%} of the GPU's peak, "
-        f"{given['activation_passes']:.1f} passes of each kept activation through memory, "
-        f"{1e6 * given['seconds_a_launch']:.0f} µs a launch, {given['disk_gb_s']:.2f} GB of a "
-        f"checkpoint a second and process; memory {given['memory']:.3f} times what is counted. "
-        f"Of {len(told_to_fit)} published runs, which all fitted, {sum(told_to_fit)} are said to."
-    )
-    return f"{told}\n\n{markdown(rows)}"
-
-
 def where(record: Record) -> str:
     """When and where a record was made, in short."""
     return f"{record['date']}, {machine(record['hardware'])}"
@@ -197,6 +185,25 @@ def results_of(approach: str) -> str:
     )
 
 
+def run_of(approach: str) -> str:
+    """An excerpt of run.json of the recorded run, and what each process held."""
+    record = read_record(SIX)
+    found = record["approaches"].get(approach) if record else None
+    if not (record and found):
+        return NO_SIX
+    run = found["run"]
+    values = {key: functools.reduce(_within, key.split("."), run) for key in EXCERPT}
+    rows = [{"key": key, "value": value} for key, value in values.items() if value is not None]
+    for each in run["held_by_rank"]:
+        told = f"{each['parameters']:,} parameters, {each['peak_memory_gib']:.2f} GiB at the peak"
+        rows.append({"key": f"held_by_rank, {each['rank']}", "value": told})
+    return markdown(pd.DataFrame(rows))
+
+
+def _within(found: Any, key: str) -> Any:
+    return (found or {}).get(key)
+
+
 def _published(approach: str) -> str:
     """The published runs, with factors against the single run of what the approach builds on."""
     runs = read_csv(root() / RECORDS / "published_runs.csv")
@@ -210,7 +217,9 @@ def _published(approach: str) -> str:
     return markdown(table)
 
 
-BLOCKS |= {f"results_{name}": functools.partial(results_of, name) for name in approach_names()}
+for _name in approach_names():
+    BLOCKS[f"results_{_name}"] = functools.partial(results_of, _name)
+    BLOCKS[f"run_{_name}"] = functools.partial(run_of, _name)
 
 
 def _ours(approach: str) -> str:

