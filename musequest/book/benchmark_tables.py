@@ -182,9 +182,9 @@ def serving(record: Record) -> str:
         f"Alone, a visitor reads the first words after {alone['median']:.2f} s, and in 95 of 100 "
         f"cases after {alone['p95']:.2f} s at most. Of {record['visitors_at_once']} visitors at "
         f"once {record['visitors_answered']} were answered, the last after "
-        f"{record['seconds_until_all_are_answered']:.1f} s; half of them read the first words after "
-        f"{many['median']:.1f} s. Memory was {record['memory_mib_before_requests']:,} MiB, and after "
-        f"{record['requests']} requests more {record['memory_mib_after_requests']:,} MiB."
+        f"{record['seconds_until_all_are_answered']:.1f} s; half of them read the first words "
+        f"after {many['median']:.1f} s. Memory was {record['memory_mib_before_requests']:,} MiB, "
+        f"and after {record['requests']} requests more {record['memory_mib_after_requests']:,} MiB."
     )
     if page:
         told += (
