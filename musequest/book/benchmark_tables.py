@@ -156,6 +156,11 @@ def sources(record: Record) -> str:
     """What the catalogue bears out of a docent's answers, and what `strict` leaves of them."""
     rows = pd.DataFrame(record["shown"]).map("{:g}".format).rename_axis("of what is shown")
     planted, taken = record["planted"], record["ms_an_answer"]
+    crossed = (
+        f", of {planted['crossed']:,} with half of one {planted['crossed_borne_out']:,}"
+        if "crossed" in planted  # not in records of before
+        else ""
+    )
     told = (
         f"{record['questions']} questions, {record['refused']} photos not recognised, "
         f"{record['taken_for_another']} taken for another exhibit. Of {record['sentences']} "
@@ -163,9 +168,9 @@ def sources(record: Record) -> str:
         f"{record['citations_right']:.1%} of {record['citations']}; where the exhibit is the right "
         f"one {record['citations_right_of_recognised']:.1%}. Of {planted['true']:,} sentences made "
         f"of the museum's facts {planted['true_borne_out']:,} have a source, of "
-        f"{planted['false']:,} with another exhibit's fact {planted['false_borne_out']:,}. Finding "
-        f"the sources of an answer takes {taken['median']:g} ms, {taken['p95']:g} at the 95th "
-        "percentile."
+        f"{planted['false']:,} with another exhibit's fact {planted['false_borne_out']:,}{crossed}."
+        f" Finding the sources of an answer takes {taken['median']:g} ms, {taken['p95']:g} at the "
+        "95th percentile."
     )
     table = markdown(spaced(rows.T).T.reset_index())
     return f"{where(record)}, `{record['approach']}`:\n\n{table}\n{told}\n"
@@ -173,26 +178,30 @@ def sources(record: Record) -> str:
 
 @block(RECORDS / "serving.json", UNMEASURED)
 def serving(record: Record) -> str:
-    """How soon a served docent speaks, alone and among many, and what it takes."""
-    alone, many, page = (
-        record[name]
-        for name in ("first_words_alone_seconds", "first_words_of_many_seconds", "page")
-    )
-    told = (
-        f"Alone, a visitor reads the first words after {alone['median']:.2f} s, and in 95 of 100 "
-        f"cases after {alone['p95']:.2f} s at most. Of {record['visitors_at_once']} visitors at "
-        f"once {record['visitors_answered']} were answered, the last after "
-        f"{record['seconds_until_all_are_answered']:.1f} s; half of them read the first words "
-        f"after {many['median']:.1f} s. Memory was {record['memory_mib_before_requests']:,} MiB, "
-        f"and after {record['requests']} requests more {record['memory_mib_after_requests']:,} MiB."
-    )
-    if page:
-        told += (
-            f" The page weighs {page['kilobytes']:.0f} KB without photos and is there in "
-            f"{page['load_seconds']:.2f} s; {page['requests_elsewhere']} of its "
-            f"{page['requests']} requests go elsewhere."
+    """How soon a served docent speaks, alone and among many, its memory, its page's weight."""
+    alone, many = record["first_words_alone_seconds"], record["first_words_of_many_seconds"]
+    visitors, requests = record["visitors_at_once"], record["requests"]
+    told = {
+        "until it answers, started anew": f"{record['start_seconds']} s",
+        f"first words, {record['questions_alone']} questions one by one": _seconds(alone),
+        "whole answer, one by one": _seconds(record["whole_answer_alone_seconds"]),
+        f"first words, {visitors} visitors at once": _seconds(many),
+        "of these answered": f"{record['visitors_answered']} of {visitors}",
+        "until all are answered": f"{record['seconds_until_all_are_answered']} s",
+        f"memory before and after {requests} requests": f"{record['memory_mib_before_requests']} "
+        f"and {record['memory_mib_after_requests']} MiB",
+    }
+    if page := record["page"]:
+        told["page, loaded"] = f"{page['load_seconds']} s, {page['kilobytes']} KB"
+        told["its requests, and those elsewhere"] = (
+            f"{page['requests']} and {page['requests_elsewhere']}"
         )
-    return f"{told} {where(record)}.\n"
+    rows = pd.DataFrame({"of the server": told.keys(), "measured": told.values()})
+    return f"{where(record)}, `{record['approach']}`:\n\n{markdown(rows)}"
+
+
+def _seconds(spread: Record) -> str:
+    return f"{spread['median']} s, {spread['p95']} at the 95th percentile"
 
 
 @block(RECORDS / "augmentation.json", UNMEASURED)

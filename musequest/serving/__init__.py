@@ -4,8 +4,9 @@
 
 In: a finished run, or another system, and the collection it is about. `reading` reads what a
 sentence states, `sources` finds the catalogue sentences that bear it out, `guide` puts recognition,
-answer and sources together; `server` is the page on which visitors talk to it, in `batching`'s
-line, `desk` the one on which a curator reviews what is learned. Both stand on `web`.
+answer and sources together, `words` are what is said beside these, by language; `server` is the
+page on which visitors talk to it, in the format of `chat` and the line of `batching`, `desk` the
+one on which a curator reviews what is learned. Both stand on `web`.
 """
 
 from ..core import public

@@ -93,8 +93,9 @@ class Batcher:
         if len(self.waiting) >= self.most_waiting:
             wait = math.ceil(self.seconds * math.ceil(len(self.waiting) / self.together))
             raise Refused(
-                f"Many visitors are asking just now; please ask again in {wait} s.",
+                "Many visitors are asking just now; please ask again in {} s.",
                 429,
+                wait,
                 Retry_After=str(wait),
             )
 

@@ -7,7 +7,7 @@
 The gate looks at the photo first. One that is near to no exhibit, or to one that a curator
 withheld, is not shown to the docent: the answer offers the nearest exhibits by name and claims
 nothing. Else the docent answers, and each of its sentences is held against the catalogue's entry.
-`strict` leaves out those that nothing bears out, and counts them.
+`strict` leaves out those that nothing bears out, or what of them nothing does, and counts them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..core.errors import LOGGER, MuseQuestError
-from ..core.keys import ENGLISH, read_yaml
 from ..core.predictions import OnWords, System
 from ..core.settings import Profile
 from ..creation.exhibits import Exhibit, load_exhibits
@@ -32,11 +30,11 @@ from ..systems.answering import open_local, question_row, spoken
 from ..systems.gate import Gate, Recognition, open_gate
 from ..text.sentences import IN_SIGNS, split_sentences
 from .sources import Entry, Sentence
+from .words import words_of
 
 UNSEEN = Recognition(None, nan, nan, ())  # where there is no gate to look
 WIDTH = 80  # characters of a line
-# Language -> what is said where nothing is known.
-PHRASES: dict[str, dict[str, str]] = read_yaml(Path(__file__).with_suffix(".yaml"))
+NOTHING = "I have nothing to say about this that the museum's texts bear out."
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Answer:
     recognition: Recognition
     title: str | None  # of the exhibit recognised
     sentences: tuple[Sentence, ...]  # those of the text
-    left_out: int  # sentences, by `strict`
+    left_out: int  # sentences, whole or in part, by `strict`
     record_url: str | None  # where the museum tells of the exhibit, on the web
     credit: str | None
     license: str | None
@@ -103,6 +101,7 @@ class Guide:
         as is logged with each answer, and under `strict` nothing is told.
         """
         self.profile, self.strict = profile, strict
+        self.say = words_of(profile.language, "docent")
         self.system = open_local(profile, system)
         check_ready(profile, self.system.name)
         self.gate: Gate | None = None
@@ -142,8 +141,8 @@ class Guide:
             if not self.strict:
                 tell(place, words)
             elif whole := split_sentences(words, self.profile.language)[:-1]:
-                kept = [each for each in self._sourced(" ".join(whole), seen[place]) if each.source]
-                tell(place, self._joined(kept))
+                sentences = self._sourced(" ".join(whole), seen[place])
+                tell(place, self._joined(self._kept(sentences, seen[place])))
 
         said = spoken(self.system, [rows[place] for place in asked], on_words and tell_words)
         texts = dict(zip(asked, said, strict=True))
@@ -155,13 +154,12 @@ class Guide:
         return answers
 
     def _recognised(self, photos: Sequence[Image.Image]) -> list[Recognition]:
-        """What the gate sees; nothing that is withheld or gone from the collection."""
+        """What the gate sees, but nothing that is gone from the collection since the training."""
         if self.gate is None:
             return [UNSEEN] * len(photos)
-        hidden = withheld(self.profile.collection)
         found = []
         for seen in self.gate.recognise(photos):
-            known = tuple(e for e in seen.nearest if e[0] in self.exhibits and e[0] not in hidden)
+            known = tuple(each for each in seen.nearest if each[0] in self.exhibits)
             name = seen.item_name if seen.item_name in dict(known) else None
             found.append(replace(seen, item_name=name, nearest=known))
         return found
@@ -176,20 +174,27 @@ class Guide:
             self._entries[name] = Entry(self.exhibits[name])
         return self._entries[name].sourced([text])[0]
 
+    def _kept(self, sentences: tuple[Sentence, ...], seen: Recognition) -> tuple[Sentence, ...]:
+        """What is shown of the sentences of a text: all, or under `strict` what is borne out."""
+        if not self.strict or seen.item_name is None:
+            return () if self.strict else sentences
+        return self._entries[seen.item_name].kept(sentences)
+
     def _answer(self, text: str | None, seen: Recognition) -> Answer:
         """What is told of what was said; None where the docent was not asked."""
-        said = PHRASES.get(self.profile.language, PHRASES[ENGLISH])
         nearest = tuple((self.exhibits[name].title, near) for name, near in seen.nearest)
         if text is None:
             *first, last = [title for title, _ in nearest] or [""]
-            titles = f"{', '.join(first)}{said['or']}{last}" if first else last
-            resembles = f"{self._gap}{said['resembles'].format(titles)}" if titles else ""
-            told = f"{said['unknown']}{resembles}"
+            titles = f"{', '.join(first)}{self.say(' or ')}{last}" if first else last
+            told = self.say("I do not know this one.")
+            if titles:
+                resembles = self.say("It resembles {} a little, but I am not sure.", titles)
+                told += f"{self._gap}{resembles}"
             return Answer(told, seen, None, (), 0, None, None, None, None, nearest)
         sentences = self._sourced(text, seen)
-        kept = tuple(each for each in sentences if each.source) if self.strict else sentences
-        text = (self._joined(kept) or said["nothing"]) if self.strict else text
-        left_out = len(sentences) - len(kept)
+        kept = self._kept(sentences, seen)
+        text = (self._joined(kept) or self.say(NOTHING)) if self.strict else text
+        left_out = sum(each not in kept for each in sentences)
         if seen.item_name is None:
             return Answer(text, seen, None, kept, left_out, None, None, None, None, nearest)
         exhibit = self.exhibits[seen.item_name]

@@ -10,6 +10,7 @@ language, and where words are not parted pairs of signs stand for them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise, takewhile
@@ -29,6 +30,15 @@ COUNTED = 3  # words behind a number that may tell what it counts
 LEXICON = read_yaml(Path(__file__).with_suffix(".yaml"))
 # A verb -> what stands for all that tell of the same event.
 EVENT_OF = {verb: min(verbs) for verbs in map(str.split, LEXICON["events"]) for verb in verbs}
+# Where a further statement about the same begins.
+FURTHER = re.compile(
+    rf"[,;]?\s+(?:and|but)\s+(?=(?:{'|'.join(LEXICON['goes_on'].split())})\b)|;\s+", re.I
+)
+SUBORDINATE = re.compile(
+    r"(?:after|although|as|because|before|both|either|if|neither|since|though|unless|until|when"
+    r"|whenever|where|whether|while|who|what|which)\b",
+    re.I,
+)
 COLOURS = frozenset(LEXICON["colours"].split())
 SAID_AROUND = frozenset(LEXICON["said_around"].split())
 UTMOST = re.compile(
@@ -42,6 +52,8 @@ NEGATION = re.compile(
     re.I,
 )
 AROUND_NEGATION = re.compile(r"\b(?:do not|don['’]t) miss\b|\bnot only\b", re.I)
+# "the map house of Ulver", "the potter Ilse": what a name is the name of.
+NAMED = re.compile(r"\b(?:the|an?)\s+((?:[a-zà-ÿ][\w-]*\s+){1,4}?)(?:of\s+)?(?=([A-ZÀ-Þ]\w+))")
 CLAUSE = re.compile(r"[,;:—–()、，；]|\b(?:and|but)\b")
 SIGNS = re.compile(r"[^\W\d_]")
 
@@ -80,6 +92,7 @@ class Reading:
     clauses: tuple[frozenset[str], ...]  # the same by clause
     must: frozenset[str]  # of these the materials, colours and superlatives
     coloured: frozenset[tuple[str, str]]  # a colour and the word behind it
+    named: frozenset[tuple[str, str]]  # a word and the name of what it says, as `folded`
     events: frozenset[str]
     negates: bool
     negated: frozenset[str]  # words that follow a negation in its clause
@@ -118,10 +131,29 @@ def read(text: str, language: str = ENGLISH) -> Reading:
             for colour, word in pairwise(tokens)
             if colour in COLOURS and word not in FUNCTION_WORDS
         ),
+        frozenset(_named(text)) if english else frozenset(),
         frozenset("made" if made else _verb(text, place) for place, made in events),
         bool(NEGATION.search(around)),
         frozenset(negated),
     )
+
+
+def _named(text: str) -> Iterator[tuple[str, str]]:
+    """What names are said to be the names of, word by word."""
+    for match in NAMED.finditer(text):
+        if FUNCTION_WORDS.isdisjoint(match[1].split()):
+            yield from ((word, fold(match[2])) for word in _stems(match[1], ENGLISH, telling=True))
+
+
+def beginnings(text: str) -> list[str]:
+    """What of an English sentence may stand without its further statements, the longest first.
+
+    "It is blue and it is haunted." -> ["It is blue."]
+    """
+    if SUBORDINATE.match(text):
+        return []
+    ends = [further.start() for further in FURTHER.finditer(text)]
+    return [f"{text[:end].rstrip(' ,;')}." for end in reversed(ends) if text[:end].strip(" ,;")]
 
 
 def _use(text: str, number: Number, end: int, events: list[tuple[int, bool]], language: str) -> Use:

@@ -4,37 +4,32 @@
 
 `/v1/chat/completions` speaks the OpenAI chat format, streamed or not, and the page is a client of
 it like any other. Beside the format's own keys an answer has `musequest`: the exhibit recognised,
-the catalogue's sentence for each of the answer's, and what else one may ask. Of a conversation the
-last question and the last photo are read: a docent learned from single questions about one photo.
+the catalogue's sentence for each of the answer's, and what else one may ask. Of a conversation
+`chat` reads the last question and the last photo.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import functools
 import io
 import json
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import segno
 from anyio import CapacityLimiter, to_thread
 from markupsafe import Markup
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
-from typing_extensions import TypedDict
 
 from ..core.errors import MuseQuestError
 from ..core.files import parse_json
@@ -43,11 +38,13 @@ from ..core.photos import prepared_photo
 from ..core.settings import Profile
 from ..core.tables import read_table
 from ..creation.exhibits import Exhibit, load_exhibits
-from ..creation.review import withheld
-from ..systems.answering import LABEL, LONGEST_QUESTION, QUESTION
-from ..text.sentences import flaw_of
+from ..creation.review import read_review, withheld
+from ..systems.answering import LONGEST_QUESTION, QUESTION
+from . import web
 from .batching import Batcher, State
-from .web import MOST_BYTES, Refused, page, run, site
+from .chat import Chat, asked, opened
+from .web import Refused
+from .words import words_of
 
 if TYPE_CHECKING:
     from .guide import Answer, Guide
@@ -55,44 +52,8 @@ if TYPE_CHECKING:
 PORT = 8000
 QUESTIONS = "questions.txt"  # of a collection: those that found no answer
 PHOTO_EDGE = 960  # px, of an exhibit's photo on its page
-DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
 OPENING = 2  # photos opened at a time, each of which may take 300 MB for a moment
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-
-
-class Text(TypedDict):
-    """A part of a message in words."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Url(TypedDict):
-    """Where a photo is: here in the text itself, as a data URL."""
-
-    url: str
-
-
-class Picture(TypedDict):
-    """A part of a message that is a photo."""
-
-    type: Literal["image_url"]
-    image_url: Url
-
-
-class Message(TypedDict):
-    """A turn of a conversation."""
-
-    role: str
-    content: NotRequired[str | list[Text | Picture] | None]
-
-
-class Chat(TypedDict):
-    """What of the body of a chat completion is read."""
-
-    messages: list[Message]
-    model: NotRequired[str]
-    stream: NotRequired[bool | None]
 
 
 def serve(
@@ -119,7 +80,7 @@ def serve(
         pages = DocentPages(profile, system, public_url, keep_questions=keep_questions)
         return pages.site(Guide(profile, system, strict=strict))
 
-    run(make, host, port)
+    web.run(make, host, port)
 
 
 class DocentPages:
@@ -130,14 +91,13 @@ class DocentPages:
         keep_questions: bool = False,
     ) -> None:  # fmt: skip
         self.profile, self.keep_questions = profile, keep_questions
-        self.model = f"{profile.name}/{system}"
+        self.model, self.say = f"{profile.name}/{system}", words_of(profile.language, "page")
         self.public_url = public_url and public_url.rstrip("/") + "/"
         self.folder = collection_dir(profile.collection)
         self.exhibits = {each.item_name: each for each in load_exhibits(profile.collection)}
         dialogs = read_table("dialogs", self.folder / "dialogs.parquet")
-        self.questions = {
-            name: list(dict.fromkeys(asked))
-            for name, asked in dialogs.groupby("item_name", sort=False)["question"]
+        self.dialogs = {
+            name: own.to_dict("records") for name, own in dialogs.groupby("item_name", sort=False)
         }
         # What is asked of a photo before anybody has asked.
         english = profile.language == "en"
@@ -168,12 +128,18 @@ class DocentPages:
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
         ]
         name = urlsplit(self.public_url or "").hostname
-        return site(routes, names=[name] if name else [], lifespan=lifespan)
+        names = [name] if name else []
+        return web.site(routes, names=names, lifespan=lifespan, say=self.say)
 
     def shown(self) -> dict[str, Exhibit]:
         """The exhibits but for those that a curator withheld, which is looked up each time."""
         hidden = withheld(self.profile.collection)
         return {name: each for name, each in self.exhibits.items() if name not in hidden}
+
+    def questions(self, item_name: str) -> list[str]:
+        """What one may ask of an exhibit, as curators have decided by now."""
+        taken = read_review(self.profile.collection).taken(self.dialogs.get(item_name, []), False)
+        return list(dict.fromkeys(row["question"] for row in taken))
 
     def _exhibit(self, request: Request) -> Exhibit:
         """The exhibit of the request's path; one that is not told of is not there."""
@@ -181,18 +147,22 @@ class DocentPages:
             raise HTTPException(404)
         return exhibit
 
+    def page(self, template: str, **values: Any) -> Response:
+        """A page in the museum's language, or in English around the museum's texts."""
+        return web.page(template, self.say, language=self.profile.language, **values)
+
     async def home(self, request: Request) -> Response:
         """The page, which begins with an exhibit's photo if one is named."""
         exhibit = self._exhibit(request) if request.path_params else None
-        return page(
+        return self.page(
             "docent.html.j2", exhibit=exhibit, first=self.first, longest=LONGEST_QUESTION,
-            questions=self.questions.get(exhibit.item_name, []) if exhibit else [],
-            language=self.profile.language, model=self.model, most_bytes=MOST_BYTES,
+            questions=self.questions(exhibit.item_name) if exhibit else [],
+            model=self.model, most_bytes=web.MOST_BYTES,
         )  # fmt: skip
 
     async def overview(self, request: Request) -> Response:
         """All exhibits, each with its page and label."""
-        return page("exhibits.html.j2", exhibits=list(self.shown().values()))
+        return self.page("exhibits.html.j2", exhibits=list(self.shown().values()))
 
     async def label(self, request: Request) -> Response:
         """An exhibit's label to print, with the QR code of its page."""
@@ -202,7 +172,7 @@ class DocentPages:
             scale=8, border=4, dark="#000", light="#fff", omitsize=True
         )
         here = urlsplit(url).hostname in THIS_MACHINE
-        return page("label.html.j2", exhibit=exhibit, url=url, code=Markup(code), here=here)
+        return self.page("label.html.j2", exhibit=exhibit, url=url, code=Markup(code), here=here)
 
     async def photo(self, request: Request) -> Response:
         """The first photo of an exhibit."""
@@ -230,8 +200,8 @@ class DocentPages:
             raise Refused(f"This is no chat in OpenAI's format ({error}); send one.") from None
         if chat.get("model", self.model) != self.model:
             raise Refused(f"There is no model {chat['model']!r} here; ask '{self.model}'.", 404)
-        text, url = _asked(chat["messages"])
-        photo = await to_thread.run_sync(_opened, url, limiter=self.opening)
+        text, url = asked(chat["messages"])
+        photo = await to_thread.run_sync(opened, url, limiter=self.opening)
         self.batcher.check_room()  # others came meanwhile
         states = self.batcher.ask(self.question(photo, text))
         frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
@@ -270,14 +240,15 @@ class DocentPages:
                     self._keep(question, state.answer)
                     yield event({}, "stop", musequest=self._told(state.answer))
         except MuseQuestError as error:
-            told = {"message": str(error), "type": "server_error", "code": None}
+            sentence = web.sentence_of(error, self.say)
+            told = {"message": sentence, "type": "server_error", "code": None}
             yield f"data: {json.dumps({'error': told}, ensure_ascii=False)}\n\n"
         yield "data: [DONE]\n\n"
 
     def _told(self, answer: Answer) -> dict[str, Any]:
         """What the page shows of an answer beside its words."""
-        questions = self.questions.get(answer.recognition.item_name or "", [])
-        return answer.as_json() | {"questions": questions}
+        name = answer.recognition.item_name or ""
+        return answer.as_json() | {"questions": self.questions(name)}
 
     def _keep(self, question: str, answer: Answer) -> None:
         """Write down the words of a question that found no answer, if that was asked for."""
@@ -285,39 +256,6 @@ class DocentPages:
         if self.keep_questions and not found:
             with (self.folder / QUESTIONS).open("a", encoding="utf-8") as file:
                 file.write(" ".join(question.split()) + "\n")
-
-
-def _asked(messages: list[Message]) -> tuple[str, str]:
-    """The last question and the last photo's URL; Refused says what a visitor is to mend."""
-    contents = [each.get("content") for each in messages if each["role"] == "user"]
-    parts: list[list[Any]] = [
-        [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-        for content in contents
-    ]
-    urls = [each["image_url"]["url"] for said in parts for each in said if "image_url" in each]
-    if not urls:
-        raise Refused("There is no photo yet; take one, or choose one.")
-    said = [each["text"] for each in parts[-1] if "text" in each]
-    text = " ".join(" ".join(said).split())
-    if not text:
-        raise Refused("There is no question yet; write one.")
-    if len(text) > LONGEST_QUESTION:
-        raise Refused(f"That is very long; ask in {LONGEST_QUESTION} characters at most.")
-    if flaw_of(LABEL.sub("", text)):
-        raise Refused("There are signs in it that only machines write; ask in plain words.")
-    return text, urls[-1]
-
-
-def _opened(url: str) -> Image.Image:
-    """The photo of a data URL; nothing is fetched from elsewhere."""
-    if not (start := DATA_URL.match(url)):
-        raise Refused(
-            "A photo comes along in the request, as a data URL (data:image/jpeg;base64,)."
-        )
-    try:
-        return prepared_photo(base64.b64decode(url[start.end() :], validate=True))
-    except (MuseQuestError, binascii.Error):
-        raise Refused("I cannot read this photo; take another one, as JPEG or PNG.") from None
 
 
 async def _last(states: AsyncIterator[State]) -> Answer:

@@ -5,11 +5,12 @@
 
 What a sentence states is read by the evaluation's own readers. Each number has to stand in the
 catalogue in the same use (unit, axis, thing counted, event of a date), as does each name, material,
-colour and superlative, and no claim may be what the exhibit's facts deny: a sentence with one that
-does not stand there has no source, however near it sounds. Then its words have to be the
-catalogue's, or, in English, its meaning by the frozen encoder, which reads no other language. Where
-this is in doubt there is no source. A source is one statement of the catalogue or a few: the title,
-a sentence of the description, or a field ("Date: 1742").
+colour and superlative, and what a name is said to be the name of ("the map house of Ulver"); no
+claim may be what the exhibit's facts deny. A sentence with one that does not stand there has no
+source, however near it sounds. Then its words have to be the catalogue's, or, in English, its
+meaning by the frozen encoder, which reads no other language. Where this is in doubt there is no
+source. A source is one statement of the catalogue or a few: the title, a sentence of the
+description, or a field ("Date: 1742").
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..text import claims
 from ..text.encoder import load_encoder
 from ..text.facts import FUNCTION_WORDS, check_names, fold, forms_of
 from ..text.sentences import is_blank, split_sentences
-from .reading import EVENT_OF, deeds, read
+from .reading import EVENT_OF, beginnings, deeds, read
 
 MOST = 3  # statements that bear out one sentence together
 ENOUGH_WORDS = 0.8  # of a sentence's telling words, in the statements: then they say the same
@@ -97,6 +98,23 @@ class Entry:
                 found[text] = None
         return [tuple(Sentence(text, self._shown(found[text])) for text in own) for own in parted]
 
+    def kept(self, sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
+        """What `strict` shows of an answer's sentences: those with a source, and of others, in
+        English, as much of the beginning as has one.
+        """
+        cut = {each: beginnings(each.text) for each in sentences if not each.source}
+        cut = cut if self.language == ENGLISH else {}
+        found = {
+            own[0].text: own[0]
+            for own in self.sourced([text for texts in cut.values() for text in texts])
+            if len(own) == 1 and own[0].source
+        }
+        shown = (
+            [each] if each.source else [found[text] for text in cut.get(each, ()) if text in found]
+            for each in sentences
+        )
+        return tuple(own[0] for own in shown if own)
+
     def _chosen(self, text: str) -> Chosen | None:
         """The statements that hold all facts of a sentence and most of its words, if there are."""
         said, title = read(text, self.language), self.readings[0].words
@@ -112,6 +130,15 @@ class Entry:
                 for name in names
             ),
             *({i for i, each in own if word in each.words} for word in said.must - title),
+            *(
+                {
+                    i
+                    for i, each in own
+                    if word in each.words and each.folded & {name, *forms_of(name)}
+                }
+                for word, name in said.named
+                if word not in title
+            ),
             *([{i for i, each in own if each.negates}] if said.negates else []),
         ]
         if not needs and not telling:

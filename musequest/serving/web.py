@@ -38,6 +38,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from ..core.errors import MuseQuestError
+from .words import Words
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -56,16 +57,17 @@ DRAINED = 4  # times as much is read and dropped, so that a browser hears why it
 BODY_SECONDS = 60.0  # in which a request has to be here
 A_MINUTE = 300  # requests of one address that change or ask something
 ADDRESSES = 10_000  # remembered
+ENGLISH = Words()
 GRACE_SECONDS = 5  # for what is being answered when the server is stopped
 READING = ("GET", "HEAD")
 
 
 class Refused(MuseQuestError):
-    """A sentence for whoever asked, with the status and headers of the answer."""
+    """A sentence for whoever asked, its {} filled with values; status and headers of the answer."""
 
-    def __init__(self, sentence: str, status: int = 400, **headers: str) -> None:
-        super().__init__(sentence)
-        self.status = status
+    def __init__(self, sentence: str, status: int = 400, *values: object, **headers: str) -> None:
+        super().__init__(sentence.format(*values) if values else sentence)
+        self.sentence, self.status, self.values = sentence, status, values
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -76,11 +78,13 @@ def site(
     most_bytes: int = MOST_BYTES,
     a_minute: int = A_MINUTE,
     lifespan: Lifespan[Starlette] | None = None,
+    say: Words = ENGLISH,
 ) -> ASGIApp:
     """The routes, and those of the package's static files, behind a Guard.
 
     `names` are host names under which it is reached besides those of this machine. A
-    MuseQuestError that a route raises is told to the visitor, as a page or as JSON.
+    MuseQuestError that a route raises is told to the visitor, as a page or as JSON, in the
+    language of `say`.
     """
     handlers: dict[Any, Any] = {
         MuseQuestError: _refusal,
@@ -93,7 +97,7 @@ def site(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return Guard(app, names, most_bytes, a_minute)
+    return Guard(app, names, most_bytes, a_minute, say)
 
 
 class Guard:
@@ -103,9 +107,11 @@ class Guard:
     since nobody can have it point elsewhere. Browsers say which page asks; other programs do not.
     """
 
-    def __init__(self, app: ASGIApp, names: Iterable[str], most_bytes: int, a_minute: int) -> None:
+    def __init__(
+        self, app: ASGIApp, names: Iterable[str], most_bytes: int, a_minute: int, say: Words
+    ) -> None:
         own = socket.gethostname().casefold()
-        self.app = app
+        self.app, self.say = app, say
         self.names = {"localhost", own, f"{own}.local", *(name.casefold() for name in names)}
         self.most_bytes, self.a_minute = most_bytes, a_minute
         self.left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests, at what time
@@ -124,7 +130,7 @@ class Guard:
                 headers.setdefault("Cache-Control", kept)
             await send(message)
 
-        bounded = self._bounded(receive)
+        scope["say"], bounded = self.say, self._bounded(receive)
         try:
             self._check(scope)
         except Refused as error:
@@ -198,7 +204,7 @@ class Guard:
                 raise Refused("The photo took too long on its way; send it again.", 408) from None
             if seen > self.most_bytes:
                 most = self.most_bytes // 2**20
-                raise Refused(f"That is larger than {most} MB; send a smaller photo.", 413)
+                raise Refused("That is larger than {} MB; send a smaller photo.", 413, most)
             return message
 
         return bounded
@@ -215,16 +221,22 @@ def _address(scope: Scope) -> str:
 
 async def _refusal(request: Request, error: Exception) -> Response:
     """The sentence of an error, in the form that was asked for."""
-    status, headers = getattr(error, "status", 400), getattr(error, "headers", None)
-    sentence = str(error)
     if isinstance(error, HTTPException):
-        status = error.status_code
         sentence = "There is nothing here; go back to the first page."
+        error = Refused(sentence, error.status_code, **(error.headers or {}))
+    status, headers = getattr(error, "status", 400), getattr(error, "headers", None)
+    say: Words = request.scope["say"]
+    sentence = sentence_of(error, say)
     if "text/html" in request.headers.get("accept", ""):
-        return page("refusal.html.j2", status=status, headers=headers, sentence=sentence)
+        return page("refusal.html.j2", say, status=status, headers=headers, sentence=sentence)
     kind = "rate_limit_error" if status == 429 else "invalid_request_error"
     told = {"message": sentence, "type": kind if status < 500 else "server_error", "code": None}
     return JSONResponse({"error": told}, status, headers)
+
+
+def sentence_of(error: Exception, say: Words) -> str:
+    """The sentence of an error, in the language of `say` where its file knows the sentence."""
+    return say(error.sentence, *error.values) if isinstance(error, Refused) else str(error)
 
 
 async def _failure(request: Request, error: Exception) -> Response:
@@ -233,10 +245,12 @@ async def _failure(request: Request, error: Exception) -> Response:
 
 
 def page(
-    template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any
-) -> HTMLResponse:
+    template: str, say: Words = ENGLISH, *, status: int = 200,
+    headers: dict[str, str] | None = None, **values: Any,
+) -> HTMLResponse:  # fmt: skip
     """A page of the templates in this package; what is put into it cannot become HTML."""
-    return HTMLResponse(_templates().get_template(template).render(values), status, headers)
+    shown = _templates().get_template(template).render(values, say=say)
+    return HTMLResponse(shown, status, headers)
 
 
 @cache

@@ -79,22 +79,20 @@ class ByColour:
 
 @pytest.fixture
 def opened(home, monkeypatch):
-    """A guide through two exhibits, and what a curator withholds of them."""
-    hidden = set()
+    """Opens a guide through two exhibits."""
     monkeypatch.setattr(guides, "load_exhibits", lambda collection: [JUG, BOWL])
     monkeypatch.setattr(guides, "open_gate", lambda profile, system: ByColour())
-    monkeypatch.setattr(guides, "withheld", lambda collection: frozenset(hidden))
     profile = load_profile("pocket")
 
     def open_guide(**options):
         language = options.pop("language", "en")
         return Guide(replace(profile, language=language), Speaker(profile), **options)
 
-    return open_guide, hidden
+    return open_guide
 
 
 def test_each_sentence_stands_beside_what_bears_it_out(opened):
-    guide = opened[0]()
+    guide = opened()
     (answer,) = guide.answer([Question(RED, "How old is it?")])
     assert answer.text == Speaker.says and answer.left_out == 0
     assert [each.source and each.source[:12] for each in answer.sentences] == [
@@ -112,19 +110,22 @@ def test_each_sentence_stands_beside_what_bears_it_out(opened):
 
 
 def test_strict_leaves_out_what_nothing_bears_out_and_counts_it(opened):
-    guide = opened[0](strict=True)
+    guide = opened(strict=True)
     (answer,) = guide.answer([Question(RED, "How old is it?")])
     assert answer.text == "It was made in 1742. It is 12 cm high." and answer.left_out == 1
     assert all(each.source for each in answer.sentences)
     guide.system.says = "It was stolen in 1950."
     (answer,) = guide.answer([Question(RED, "What happened to it?")])
     assert answer.text.startswith("I have nothing to say") and answer.left_out == 1
+    guide.system.says = "It was made in 1742 and was stolen in 1950. It leaks."
+    (answer,) = guide.answer([Question(RED, "How old is it?")])
+    assert answer.text == "It was made in 1742. It leaks." and answer.left_out == 1
     guide.system.says = ""
     assert guide.answer([Question(RED, "And?")])[0].text.startswith("I have nothing to say")
 
 
 def test_a_photo_near_to_no_exhibit_is_not_shown_to_the_docent(opened):
-    guide = opened[0]()
+    guide = opened()
     answers = guide.answer([Question(photo, "What is this?") for photo in (GREY, RED, GREY)])
     assert len(guide.system.shown) == 1
     unknown, known, again = answers
@@ -142,38 +143,24 @@ def test_a_photo_near_to_no_exhibit_is_not_shown_to_the_docent(opened):
     [("de", "Das kenne ich nicht."), ("ja", "存じません"), ("fi", "I do not")],
 )
 def test_it_says_so_in_the_language_of_the_museum(opened, language, words):
-    (answer,) = opened[0](language=language).answer([Question(GREY, "What is this?")])
+    (answer,) = opened(language=language).answer([Question(GREY, "What is this?")])
     assert words in answer.text and "The Red Jug" in answer.text
 
 
-def test_what_a_curator_withholds_is_not_known_from_that_moment_on(opened):
-    open_guide, hidden = opened
-    guide = open_guide()
-    assert guide.answer([Question(RED, "What is this?")])[0].title == "The Red Jug"
-    hidden.add("jug")
-    (answer,) = guide.answer([Question(RED, "What is this?")])
-    assert answer.title is None and "Jug" not in answer.text and "Blue Bowl" in answer.text
-    assert "Jug" not in json.dumps(answer.as_json())
-    hidden.add("bowl")
-    assert guide.answer([Question(RED, "?")])[0].text == "I do not know this one."
-    hidden.clear()
-    assert guide.answer([Question(RED, "What is this?")])[0].title == "The Red Jug"
-
-
 def test_only_addresses_of_the_web_are_links(opened):
-    (answer,) = opened[0]().answer([Question(BLUE, "What is this?")])
+    (answer,) = opened().answer([Question(BLUE, "What is this?")])
     assert answer.title == "The Blue Bowl" and answer.record_url is answer.record is None
 
 
 def test_words_come_as_they_are_made_and_strictly_by_the_sentence(opened):
     asked = [Question(GREY, "What is this?"), Question(RED, "How old is it?")]
     told: list[tuple[int, str]] = []
-    answers = opened[0]().answer(asked, lambda *word: told.append(word))
+    answers = opened().answer(asked, lambda *word: told.append(word))
     own = [text for place, text in told if place == 1]
     assert len(own) == len(Speaker.says.split()) and own[-1] == answers[1].text
     assert [text for place, text in told if place == 0] == [answers[0].text]
     told.clear()
-    opened[0](strict=True).answer(asked, lambda *word: told.append(word))
+    opened(strict=True).answer(asked, lambda *word: told.append(word))
     own = [text for place, text in told if place == 1]
     assert own == ["It was made in 1742.", "It was made in 1742. It is 12 cm high."]
     assert not any("1950" in text for _, text in told)
@@ -247,7 +234,7 @@ def test_a_tower_that_no_run_tuned_is_loaded_once(
 @pytest.mark.parametrize("text", ["", "<image>What?", "What is this? " * 300])
 def test_a_question_that_cannot_be_asked_is_refused(opened, text):
     with pytest.raises(MuseQuestError):
-        opened[0]().answer([Question(RED, text)])
+        opened().answer([Question(RED, text)])
 
 
 def test_ask_prints_it_and_gives_it_as_json(opened, monkeypatch, capsys):
@@ -272,6 +259,6 @@ def test_ask_prints_it_and_gives_it_as_json(opened, monkeypatch, capsys):
 def test_signs_that_steer_a_terminal_are_not_printed(opened, monkeypatch):
     hostile = replace(JUG, title="The Red\x1b[2J Jug", credit="A <b>museum</b>\x07")
     monkeypatch.setattr(guides, "load_exhibits", lambda collection: [hostile, BOWL])
-    (answer,) = opened[0]().answer([Question(RED, "What is this?")])
+    (answer,) = opened().answer([Question(RED, "What is this?")])
     assert "\x1b" not in str(answer) and "\x07" not in str(answer)
     assert "A <b>museum</b>" in str(answer)

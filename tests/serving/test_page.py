@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +12,15 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import CHROMIUM
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from talking import MAKER, NAME, PUBLIC, TITLE, as_file, stranger, talking, vase
+from talking import MAKER, NAME, PUBLIC, SETTINGS, TITLE, as_file, stranger, talking, vase
 
+from musequest.core.home import collection_dir
+from musequest.core.keys import read_yaml
+from musequest.core.settings import load_profile
+from musequest.core.tables import read_table
 from musequest.creation.exhibits import load_exhibits
+from musequest.serving import DocentPages, Entry, Guide, in_thread
+from musequest.serving.words import FOLDER
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 PHONE = {
@@ -48,20 +55,23 @@ def opened(chromium: Browser, docent: str) -> Iterator[Opened]:
     wrong: list[Any] = []
     contexts = []
 
-    def open_page(path: str = "/", device: dict[str, Any] = PHONE, **more: Any) -> Page:
+    def open_page(
+        path: str = "/", device: dict[str, Any] = PHONE, at: str = docent, **more: Any
+    ) -> Page:
         contexts.append(chromium.new_context(**device, **{"reduced_motion": "reduce"} | more))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append(error))
         page.on("console", lambda line: wrong.append(line.text) if refused(line) else None)
         page.on("request", lambda request: elsewhere.append(request.url))
-        page.goto(docent + path)
+        page.goto(at + path)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert [each for each in elsewhere if not each.startswith((docent, "data:", "blob:"))] == []
+    here = ("http://127.0.0.1:", "data:", "blob:")
+    assert [each for each in elsewhere if not each.startswith(here)] == []
     assert wrong == []
 
 
@@ -239,6 +249,58 @@ def test_axe_finds_no_violation(opened: Opened, device, scheme: str):
             answered(page).locator(".mark").first.click()
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
+
+
+SHOWN = """() => {
+    const texts = [document.title], words = document.createTreeWalker(document.body, 4);
+    for (let word; (word = words.nextNode()); ) {
+        if (!word.parentElement.closest("noscript")) texts.push(word.data);
+    }
+    for (const name of ["aria-label", "alt", "placeholder"]) {
+        const named = document.querySelectorAll(`[${name}]`);
+        texts.push(...[...named].map((element) => element.getAttribute(name)));
+    }
+    return texts.map((text) => text.trim()).filter((text) => /\\p{L}/u.test(text));
+}"""
+
+
+def test_in_a_german_museum_all_but_the_museums_own_texts_is_german(opened: Opened):
+    profile = load_profile("pocket", SETTINGS | {"language": "de"})
+    dialogs = read_table("dialogs", collection_dir("t") / "dialogs.parquet")
+    museum = [
+        text for each in load_exhibits("t") for text in (*Entry(each).statements, each.credit)
+    ]
+    known = "\n".join([*museum, *dialogs.question, *dialogs.answer])
+    said = [each for words in read_yaml(FOLDER / "de.yaml").values() for each in words.values()]
+    forms = "|".join(re.escape(each).replace(r"\{\}", ".+") for each in said)
+    german = re.compile(rf"(?:(?:{forms})\s*)+|https?://\S+")
+
+    def check(page: Page) -> None:
+        assert page.locator("html").get_attribute("lang") == "de"
+        foreign = [each for each in page.evaluate(SHOWN) if each not in known]
+        assert [each for each in foreign if not german.fullmatch(each)] == []
+
+    pages = DocentPages(profile, "retrieval")
+    with in_thread(pages.site(Guide(profile, "retrieval"))) as address:
+        page = opened(at=address)
+        check(page)
+        for photo in (stranger(), vase()):
+            give(page, photo)
+            turn = answered(page)
+            check(page)
+        turn.locator(".mark").first.click()
+        turn.get_by_role("button", name="Vorlesen").click()
+        check(page)
+        give(page, b"no photo at all")
+        expect(page.get_by_role("alert")).to_contain_text("Dieses Foto kann ich nicht lesen")
+        check(page)
+        assert Axe().run(page).violations_count == 0
+        for path in ("/exhibits", f"/exhibits/{NAME}", f"/exhibits/{NAME}/label", "/nowhere"):
+            check(opened(path, at=address))
+        page = opened("/", DESK, at=address)
+        page.get_by_role("button", name="Foto aufnehmen").click()
+        expect(page.get_by_role("button", name="Dieses Foto nehmen")).to_be_visible()
+        check(page)
 
 
 def test_every_exhibit_has_a_page(opened: Opened):

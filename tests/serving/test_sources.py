@@ -47,6 +47,7 @@ def source(text, exhibit=VASE):
         ("It is 18.5 inches high and weighs 3.6 kilograms.", "47 cm high and 3.6 kg"),
         ("Under its foot you find 23 herons.", "A ring of 23 tiny herons"),
         ("In 1903 it was discovered beneath a jetty by Ilse Varn.", "found it in 1903"),
+        ("It comes from the kilns of Lowfen.", "The Lowfen kilns fired it"),
         ("Ilse Varn donated it in 1920.", "gave it to the museum in 1920"),
         ("The ferryman was not allowed to sell it.", "not allowed to sell it"),
         ("It is blue-glazed, with white bands, and was restored in Dorrin.", "mended in Dorrin"),
@@ -73,6 +74,9 @@ def test_what_the_catalogue_says_is_found_in_other_words(text, held):
         "It was made by the Orsey kilns.",
         "The Ember Vase of Lowfen stood in a ferry house.",
         "It was made by Ilse Varn.",  # who found and gave it
+        "It comes from the ferry town of Lowfen.",  # what a name is the name of
+        "It comes from the royal kilns of Lowfen.",
+        "It was found in 1903 by the potter Ilse Varn.",
         "It was mended in Lowfen by Dorrin in 1742.",
         "It is made of bronze.",
         "It is green-glazed stoneware.",
@@ -91,6 +95,30 @@ def test_what_the_catalogue_says_is_found_in_other_words(text, held):
 )
 def test_what_it_does_not_say_has_no_source(text):
     assert source(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It stands 47 cm tall and it is haunted.", "It stands 47 cm tall."),
+        ("It is 47 cm high and is made of bronze.", "It is 47 cm high."),
+        (
+            "It was fired in 1742, but it was mended in Orsey and is haunted.",
+            "It was fired in 1742.",
+        ),
+        ("It was fired in 1742; Picasso made it.", "It was fired in 1742."),
+        ("It is haunted and is 47 cm high.", None),
+        ("When it was found in 1903 and was sold, Picasso wept.", None),
+        ("It is haunted.", None),
+    ],
+)
+def test_of_a_sentence_half_true_the_true_beginning_is_kept(text, shown):
+    entry = Entry(VASE)
+    (sentences,) = entry.sourced([f"It was made in 1742. {text}"])
+    first, *more = entry.kept(sentences)
+    assert first.text == "It was made in 1742."
+    assert [each.text for each in more] == ([shown] if shown else [])
+    assert all(each.source for each in more)
 
 
 def test_facts_that_stand_apart_are_shown_together():

@@ -4,6 +4,7 @@ const find = (selector, within = document) => within.querySelector(selector);
 const main = find("#main"), form = find("#ask"), field = find("#question"), talk = find("#talk");
 const figure = find("#photo"), image = find("#photo img"), camera = find("#camera"), video = find("video");
 const { first, model, language, most } = main.dataset;
+const words = JSON.parse(main.dataset.words), tongue = document.documentElement.lang;
 const LONGEST_EDGE = 1536; // px, as much as the server keeps of a photo
 const SUGGESTED = 4;
 const asked = new Set();
@@ -16,7 +17,8 @@ const show = (element, text) => {
   (find("span:last-child", element) ?? element).textContent = text ?? "";
 };
 const alarm = (text) => show(find("#alert"), text);
-const tell = (text) => { find("#status").textContent = text; };
+const say = (english, ...values) => values.reduce((said, value) => said.replace("{}", () => value), words[english] ?? english);
+const tell = (text, lang = tongue) => { Object.assign(find("#status"), { textContent: text, lang }); };
 const make = (tag, text, values = {}) => Object.assign(document.createElement(tag), { textContent: text }, values);
 
 // --- the photo
@@ -49,7 +51,7 @@ async function scaled(file) {
 
 async function take(file) {
   if (!file) return;
-  if (file.size > most) return alarm(`That is larger than ${Math.round(most / 2 ** 20)} MB; choose a smaller photo.`);
+  if (file.size > most) return alarm(say("That is larger than {} MB; choose a smaller photo.", Math.round(most / 2 ** 20)));
   begin(await scaled(file));
 }
 
@@ -59,13 +61,13 @@ function begin(url) {
   talk.replaceChildren();
   asked.clear();
   suggest([]);
-  image.alt = "Your photo";
+  image.alt = say("Your photo");
   image.src = url;
   find("figcaption", figure)?.remove();
   figure.hidden = form.hidden = false;
   main.classList.add("talking");
   find("#private").hidden = true;
-  find("#take").lastChild.data = "Another photo";
+  find("#take").lastChild.data = say("Another photo");
   ask(first);
 }
 
@@ -92,7 +94,7 @@ find("#take").addEventListener("click", async () => {
     const wanted = { facingMode: "environment", width: { ideal: LONGEST_EDGE } };
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wanted });
   } catch {
-    return alarm("The camera cannot be used here; choose a photo instead.");
+    return alarm(say("The camera cannot be used here; choose a photo instead."));
   }
   camera.hidden = false;
   figure.hidden = find("#sources").hidden = true;
@@ -143,13 +145,12 @@ async function ask(text) {
   const mine = asking = new AbortController();
   const turn = find("#turn").content.firstElementChild.cloneNode(true);
   find(".question", turn).textContent = text;
-  find(".text", turn).lang = language;
   turn.setAttribute("aria-busy", "true");
   talk.append(turn);
   asked.add(text);
   field.value = "";
   find("#suggested").hidden = true;
-  wait("The docent is looking …");
+  wait(say("The docent is looking …"));
   find("#waiting").scrollIntoView({ block: "nearest" });
   try {
     photo ??= await scaled(await (await fetch(image.src, { signal: mine.signal })).blob());
@@ -160,7 +161,7 @@ async function ask(text) {
     turn.remove();
     asked.delete(text);
     field.value = text === first ? "" : text;
-    alarm(error.visible || "The docent cannot be reached; see whether the network is there, and ask again.");
+    alarm(error.visible || say("The docent cannot be reached; see whether the network is there, and ask again."));
   } finally {
     if (asking === mine) {
       asking = null;
@@ -201,11 +202,11 @@ async function answered(text, turn, signal) {
       const chunk = JSON.parse(event.slice("data: ".length));
       if (chunk.error) throw { visible: chunk.error.message };
       const place = chunk.musequest?.place;
-      if (place) wait(place > 1 ? `You are number ${place} in the line.` : "You are next.");
-      const words = chunk.choices[0]?.delta.content;
-      if (words) {
+      if (place) wait(place > 1 ? say("You are number {} in the line.", place) : say("You are next."));
+      const more = chunk.choices[0]?.delta.content;
+      if (more) {
         show(find("#waiting"), "");
-        said += words;
+        said += more;
         find(".text", turn).textContent = said;
         follow(turn);
       }
@@ -229,13 +230,12 @@ function finish(turn, told) {
     find(".resembles", turn).append(...links);
     find(".resembles", turn).hidden = false;
   }
-  const left = told.left_out;
-  show(find(".left-out", turn), left ? `${left} ${left > 1 ? "sentences were" : "sentence was"} left out: nothing in the catalogue bears ${left > 1 ? "them" : "it"} out.` : "");
+  show(find(".left-out", turn), told.left_out ? say("Statements left out, since nothing in the catalogue bears them out: {}.", told.left_out) : "");
   const speak = find(".speak", turn);
   find(".tools", turn).hidden = !window.speechSynthesis;
   speak.addEventListener("click", () => read(speak, told.text));
   suggest(told.questions);
-  tell(told.text);
+  tell(told.text, language);
   follow(turn);
 }
 
@@ -246,10 +246,10 @@ function cite(turn, told, number) {
     const id = `source-${number}-${index + 1}`;
     const item = make("li", "", { id, tabIndex: -1 });
     item.append(make("q", sentence.text, { lang: language }));
-    item.append(make("p", sentence.source ?? "Nothing in the catalogue bears this out.", { className: sentence.source ? "borne" : "unborne", lang: sentence.source ? language : "en" }));
+    item.append(make("p", sentence.source ?? say("Nothing in the catalogue bears this out."), { className: sentence.source ? "borne" : "unborne", lang: sentence.source ? language : tongue }));
     find("ol", evidence).append(item);
     const mark = make("a", String(index + 1), { href: `#${id}`, className: sentence.source ? "mark" : "mark doubtful" });
-    mark.setAttribute("aria-label", sentence.source ? `Source of sentence ${index + 1}` : `No source of sentence ${index + 1}`);
+    mark.setAttribute("aria-label", say(sentence.source ? "Source of sentence {}" : "No source of sentence {}", index + 1));
     mark.addEventListener("click", (event) => {
       event.preventDefault();
       evidence.open = true;
@@ -259,12 +259,12 @@ function cite(turn, told, number) {
     text.append(sentence.text, mark, " ");
   });
   const record = find(".record", turn);
-  if (told.recognition.item_name) record.append(`Recognised by its likeness to the museum’s photos: ${told.recognition.confidence.toFixed(2)}, where ${told.recognition.threshold.toFixed(2)} is asked for.`);
+  if (told.recognition.item_name) record.append(say("Recognised by its likeness to the museum’s photos: {}, where {} is asked for.", told.recognition.confidence.toFixed(2), told.recognition.threshold.toFixed(2)));
   if (/^https?:\/\//.test(told.record_url ?? "")) {
-    record.append(" ", make("a", told.record ? `Record ${told.record}` : "The catalogue’s record", { href: told.record_url, target: "_blank", rel: "noopener noreferrer" }));
+    record.append(" ", make("a", told.record ? say("Record {}", told.record) : say("The catalogue’s record"), { href: told.record_url, target: "_blank", rel: "noopener noreferrer" }));
   }
   const rights = [told.credit, told.license].filter(Boolean).join(" · ");
-  if (rights) record.append(make("span", `Photo: ${rights}`, { className: "rights" }));
+  if (rights) record.append(make("span", say("Photo: {}", rights), { className: "rights" }));
   evidence.hidden = false;
 }
 
@@ -272,13 +272,13 @@ function read(button, text) {
   const speaking = button.getAttribute("aria-pressed") === "true";
   window.speechSynthesis.cancel();
   if (speaking) return;
-  const words = new SpeechSynthesisUtterance(text);
+  const spoken = new SpeechSynthesisUtterance(text);
   const pressed = (now) => {
     button.setAttribute("aria-pressed", String(now));
-    find("span", button).textContent = now ? "Stop" : "Read aloud";
+    find("span", button).textContent = say(now ? "Stop" : "Read aloud");
   };
-  words.lang = language;
-  words.onend = words.onerror = () => pressed(false);
+  spoken.lang = language;
+  spoken.onend = spoken.onerror = () => pressed(false);
   pressed(true);
-  window.speechSynthesis.speak(words);
+  window.speechSynthesis.speak(spoken);
 }
