@@ -29,7 +29,7 @@ COUNTED = 3  # words behind a number that may tell what it counts
 LEXICON = read_yaml(Path(__file__).with_suffix(".yaml"))
 # A verb -> what stands for all that tell of the same event.
 EVENT_OF = {verb: min(verbs) for verbs in map(str.split, LEXICON["events"]) for verb in verbs}
-COLOURS = frozenset(LEXICON["colours"].split())
+TOLD_BY_WORD = claims.COLOURS | claims.MATERIALS
 SAID_AROUND = frozenset(LEXICON["said_around"].split())
 UTMOST = re.compile(
     r"(?!arrest|bequest|contest|earnest|forest|harvest|honest|interest|invest|modest|priest|request"
@@ -98,7 +98,7 @@ def read(text: str, language: str = ENGLISH) -> Reading:
     for number in numbers:
         plain = plain[: number.start] + " " * (number.end - number.start) + plain[number.end :]
     tokens = [match[0].lower() for match in WORD.finditer(plain)] if english else []
-    must = (word for word in tokens if word in COLOURS | claims.MATERIALS or UTMOST.fullmatch(word))
+    must = (word for word in tokens if word in TOLD_BY_WORD or UTMOST.fullmatch(word))
     folded = {fold(match[0]) for match in WORD.finditer(text)}
     around = AROUND_NEGATION.sub(lambda match: " " * len(match[0]), plain)
     negated: set[str] = set()
@@ -116,7 +116,7 @@ def read(text: str, language: str = ENGLISH) -> Reading:
         frozenset(
             (_stem(colour, language), _stem(fold(word), language))
             for colour, word in pairwise(tokens)
-            if colour in COLOURS and word not in FUNCTION_WORDS
+            if colour in claims.COLOURS and word not in FUNCTION_WORDS
         ),
         frozenset("made" if made else _verb(text, place) for place, made in events),
         bool(NEGATION.search(around)),
