@@ -155,7 +155,11 @@ def pocket_six(record: Record) -> str:
     """The table of all approaches on the pocket museum."""
     minutes = sum(record["seconds"].values()) / 60
     where = f"{measured(record)}, {minutes:.0f} minutes in all."
-    return f"{where} Scores on `{record['track']}`.\n\n{markdown(comparison_frame(record))}"
+    told = f"Scores on `{record['track']}`, in brackets their 95 % intervals over exhibits"
+    scores = [score for own in record["approaches"].values() for score in own["scores"].values()]
+    if any("seed_spread" in score for score in scores):
+        told += ", then how far the means of the seeds lie apart"
+    return f"{where} {told}.\n\n{markdown(comparison_frame(record))}"
 
 
 @block(RECORDS / "forecast.json")

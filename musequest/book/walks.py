@@ -30,7 +30,7 @@ from ..core.settings import Profile, approach_names, load_approach, load_profile
 from ..creation import check_reach
 from ..creation.dataset import split_path
 from ..evaluation.differences import Summary
-from ..evaluation.report_tables import score_frame
+from ..evaluation.report_tables import cell, score_frame
 from .notebooks import run, save_refreshed
 
 WALK = (
@@ -285,8 +285,7 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
         "best validation loss": f"{run_record['best_eval_loss']:.4f}",
     }
     for metric in SCORES:
-        mean = scores.get(metric, {}).get("mean")
-        row[metric] = "–" if mean is None else f"{mean:.3f}"
+        row[metric] = cell(scores[metric]) if metric in scores else "–"
     return row
 
 
