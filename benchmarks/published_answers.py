@@ -17,7 +17,7 @@ import re
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from musequest.core.files import write_json, write_whole
 from musequest.core.home import root
 from musequest.core.tables import write_table
 from musequest.evaluation.drawing import Picture, picture
-from musequest.evaluation.intervals import Clustered, PairedDifference
+from musequest.evaluation.intervals import Clustered, PairedDifference, holm
 from musequest.evaluation.scoring import score
 from musequest.systems.registry import system
 
@@ -204,10 +204,10 @@ def summary_of(scores: pd.DataFrame) -> dict[str, Any]:
     return {
         "runs": {name: _aggregates(table, names) for name, table in by_run.items()},
         "groups": {name: _aggregates(table, names) for name, table in means.items()},
-        "differences": [
+        "differences": _adjusted(
             {"what": f"{one} minus {other}", **_aggregates(ours - theirs, names, paired=True)}
             for one, other, ours, theirs in _pairs(means, by_run)
-        ],
+        ),
         "noise_floor": {
             figure: _spread([by_run[name][figure].mean() for name in untuned]) for figure in FIGURES
         },
@@ -231,6 +231,16 @@ def _pairs(
                 yield many, few, runs[many][FIGURES], runs[few][FIGURES]
 
 
+def _adjusted(differences: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With each figure's p-values adjusted for the number of differences, by Holm's method."""
+    found = list(differences)
+    for figure in FIGURES:
+        own = [row[figure] for row in found if "p_value" in row[figure]]
+        for numbers, p_value in zip(own, holm([each["p_value"] for each in own]), strict=True):
+            numbers["p_adjusted"] = round(p_value, 4)
+    return found
+
+
 def _aggregates(table: pd.DataFrame, item_names: list[str], paired: bool = False) -> dict[str, Any]:
     """Figure -> mean and 95 % interval over exhibits, of scores or of paired differences."""
     found = {}
@@ -240,7 +250,8 @@ def _aggregates(table: pd.DataFrame, item_names: list[str], paired: bool = False
         numbers: dict[str, float | None] = {"mean": sample.mean if sample.exhibits else None}
         interval = None
         if paired and sample.exhibits > 1:
-            interval = PairedDifference(values, item_names, rates=not distance).interval()
+            difference = PairedDifference(values, item_names, rates=not distance)
+            interval, numbers["p_value"] = difference.interval(), difference.p_value()
         elif not paired:
             interval = sample.interval(2 if distance else 1)
         numbers["ci_low"], numbers["ci_high"] = interval or (None, None)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.home import root
-from ..evaluation.report_tables import gate_cells
+from ..evaluation.intervals import LEVEL
+from ..evaluation.risk_coverage import gate_cells
 from .comparison_tables import BLOCKS, GPU, RECORDS, Record, block, markdown, spaced, where
 
 TRAINING = RECORDS / "training.json"
@@ -165,8 +166,8 @@ def sources(record: Record) -> str:
         f"{record['questions']} questions, {record['refused']} photos not recognised, "
         f"{record['taken_for_another']} taken for another exhibit. Of {record['sentences']} "
         f"sentences {record['without_source']} have no source. Citations that hold: "
-        f"{record['citations_right']:.1%} of {record['citations']}; where the exhibit is the right "
-        f"one {record['citations_right_of_recognised']:.1%}. Of {planted['true']:,} sentences made "
+        f"{record['citations_right'] * record['citations']:.0f} of {record['citations']}. "
+        f"Of {planted['true']:,} sentences made "
         f"of the museum's facts {planted['true_borne_out']:,} have a source, of "
         f"{planted['false']:,} with another exhibit's fact {planted['false_borne_out']:,}{crossed}."
         f" Finding the sources of an answer takes {taken['median']:g} ms, {taken['p95']:g} at the "
@@ -277,12 +278,15 @@ def published_answers(record: Record) -> str:
 def published_differences(record: Record) -> str:
     """Whether full tuning beats adapters, and whether more GPUs change anything."""
     rows = [_answered(row["what"], row, signed=True) for row in record["differences"]]
-    floor = record["noise_floor"]["embedding_distance"]
+    most = {
+        key: floor["largest_difference"] for key, floor in record["noise_floor"].items() if floor
+    }
     return (
-        f"{markdown(pd.DataFrame(rows))}\nIn bold: the interval does not hold 0. The ten untuned "
-        "runs asked one model the same questions, two of them in 4 bits; two of the ten differ by "
-        f"at most {floor['largest_difference']:.4f} in embedding distance and "
-        f"{record['noise_floor']['number_recall']['largest_difference']:.4f} in numbers recalled.\n"
+        f"{markdown(pd.DataFrame(rows))}\nIn bold: a difference that holds among the "
+        f"{len(rows)} of its column (p of 5 % at most after Holm's correction); each interval is "
+        "that of its row alone. The ten untuned runs asked one model the same questions, two of "
+        f"them in 4 bits; two of the ten differ by at most {most['embedding_distance']:.4f} in "
+        f"embedding distance and {most['number_recall']:.4f} in numbers recalled.\n"
     )
 
 
@@ -327,12 +331,15 @@ def published_test(record: Record) -> str:
 
 
 def _answered(name: str, own: Record, signed: bool = False) -> dict[str, str]:
-    """A row of means with their intervals, where there are any; differences carry their sign."""
+    """A row of means with their intervals, where there are any; differences carry their sign.
+
+    In bold those that Holm's correction leaves standing.
+    """
     row, sign = {"system": name.replace("_", " ")}, "+" if signed else ""
     for key, title in SCALE.items():
         mean, low, high = (own[key][part] for part in ("mean", "ci_low", "ci_high"))
         text = f"{mean:{sign}.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None else "")
-        row[title] = f"**{text}**" if signed and low is not None and low * high > 0 else text
+        row[title] = f"**{text}**" if own[key].get("p_adjusted", 1) <= 1 - LEVEL else text
     return row
 
 

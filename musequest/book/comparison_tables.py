@@ -164,8 +164,8 @@ def pocket_six(record: Record) -> str:
     fewest, runs, minutes = min(map(len, trained)), sum(map(len, trained)), sum(map(sum, trained))
     told = (
         f"{measured(record)}. {fewest} seed{'s' * (fewest > 1)} an approach: {runs} trainings of "
-        f"{minutes:.0f} minutes together. Scores on `{record['track']}`: the mean over seeds, its "
-        "interval over exhibits, and how far the seeds lie apart."
+        f"{minutes:.0f} minutes together. Scores on `{record['track']}`: means over seeds, "
+        "in brackets their 95 % intervals over exhibits, then how far the seeds lie apart."
     )
     return f"{told}\n\n{markdown(comparison_frame(record))}"
 

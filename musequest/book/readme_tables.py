@@ -12,9 +12,11 @@ by what the function of that name, registered by `@block(...)`, makes of its rec
 import functools
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 from ..core.errors import MuseQuestError
 from ..core.files import read_json, write_csv, write_json, write_text
@@ -25,6 +27,7 @@ from ..evaluation.differences import looking, recognising
 from ..evaluation.metrics import METRICS
 from ..evaluation.report_tables import (
     ablation_frame,
+    cell,
     difference_frame,
     headed,
     key_rows,
@@ -83,31 +86,39 @@ def keep(profile_name: str) -> None:
     differences = read_json(results / "differences.json")[TRACK]
     told = {"run": run, "scores": summary, "differences": key_rows(differences)}
     profile = load_profile(profile_name)
-    answers = shown(profile)
-    answers[-1]["guide"] = guided(profile, answers[-1]["question"])
+    rows = rows_shown(profile)
+    answers = shown(profile, rows)
+    answers[-1]["guide"] = guided(profile, rows[-1][1]["image"], answers[-1]["question"])
     write_json(root() / DEMO, demo | told | {"shown": answers})
     keep_time_to_docent(demo, summary)
     (root() / PICTURE).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(results / "figures" / "per_item.png", root() / PICTURE)
 
 
-def shown(profile: Profile) -> list[Record]:
-    """What was asked about three photos, and what the untuned and the tuned model said.
+def rows_shown(profile: Profile) -> list[tuple[str | None, Record]]:
+    """Three rows of the test, each with the condition it was asked under.
 
     The rule, made before any answer was known: the first and the middle test row with a photo
-    unseen in training, and the first outsider. Their photos are written to `SHOWN` as JPEG.
+    unseen in training, and the first outsider.
     """
     from ..creation.dataset import load_split
-    from ..systems.answering import answers_dir
     from ..systems.conditions import rows_under
 
     rows = load_split(profile.collection, profile.evaluation_split)
     unseen = [place for place, track in enumerate(rows["track"]) if track == TRACK]
     chosen = [(None, rows[place]) for place in (unseen[0], unseen[len(unseen) // 2])]
+    return [*chosen, (OUTSIDERS, rows_under(OUTSIDERS, rows, profile)[0])]
+
+
+def shown(profile: Profile, rows: Sequence[tuple[str | None, Record]]) -> list[Record]:
+    """What was asked about these photos, and what the untuned and the tuned model said.
+
+    The photos are written to `SHOWN` as JPEG.
+    """
+    from ..systems.answering import answers_dir
+
     told = []
-    for number, (condition, row) in enumerate(
-        [*chosen, (OUTSIDERS, rows_under(OUTSIDERS, rows, profile)[0])]
-    ):
+    for number, (condition, row) in enumerate(rows):
         answers: Record = {}
         for name in ("base", "lora"):
             folder = answers_dir(profile, name, condition)
@@ -129,15 +140,11 @@ def shown(profile: Profile) -> list[Record]:
     return told
 
 
-def guided(profile: Profile, question: str) -> str:
-    """What a visitor is told before the first outsider, whose photo meets the gate first."""
-    from ..creation.dataset import load_split
+def guided(profile: Profile, photo: Image.Image, question: str) -> str:
+    """What a visitor is told, whose photo meets the gate first."""
     from ..serving import Guide, Question
-    from ..systems.conditions import rows_under
 
-    rows = load_split(profile.collection, profile.evaluation_split)
-    photo = rows_under(OUTSIDERS, rows, profile)[0]["image"].convert("RGB")
-    return Guide(profile, "lora").answer([Question(photo, question)])[0].text
+    return Guide(profile, "lora").answer([Question(photo.convert("RGB"), question)])[0].text
 
 
 def keep_time_to_docent(demo: Record, summary: Record) -> None:
@@ -251,7 +258,11 @@ def pocket_scores(demo: Record) -> str:
 
 
 def _mean(score: Record | None) -> str:
-    return f"{score['mean']:.2f}" if score and score["mean"] is not None else "–"
+    """A mean; of a rate that would read as 0 or 1 its interval too, which says what it proves."""
+    if not score or score["mean"] is None:
+        return "–"
+    mean = f"{score['mean']:.2f}"
+    return cell(score, 2) if mean in ("0.00", "1.00") else mean
 
 
 @of_demo()

@@ -318,6 +318,11 @@ def recognising(outside: Own, inside: Own | None = None) -> list[str]:
     return told
 
 
+def unbounded(score: Score) -> str:
+    """What stands beside a 0 or 1 that has no interval, such as that of one exhibit; else ""."""
+    return TOO_FEW if score["ci_low"] is None and score["mean"] in (0, 1) else ""
+
+
 def _percent(score: Score) -> str:
     if score["mean"] is None:
         return "an unknown share"

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..systems.registry import SystemStyle, is_system, on_track, ordered, system, variant
+from .differences import unbounded
 from .drawing import INK, QUIET, WIDTH, Label, Picture, grid_lines, head, label_points, picture
 from .metrics import METRICS, Metric, metrics_of
 from .risk_coverage import area_under, by_system
@@ -177,8 +178,8 @@ def _told(results: Results, names: Iterable[str], metrics: Iterable[Metric]) -> 
             score = own[name].get(metric.name, {"mean": None})
             if score["mean"] is not None:
                 low, high = metric.show(score["ci_low"]), metric.show(score["ci_high"])
-                bounds = "" if score["ci_low"] is None else f" ({low} to {high})"
-                values[name] = f"{metric.show(score['mean'])}{bounds}"
+                bounds = unbounded(score) if score["ci_low"] is None else f"{low} to {high}"
+                values[name] = metric.show(score["mean"]) + (f" ({bounds})" if bounds else "")
         sentences += [f"{metric.label}: {_listed(values)}."] if values else []
     return " ".join(sentences)
 

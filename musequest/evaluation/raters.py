@@ -6,7 +6,8 @@
 Each row is one answer, in shuffled order and without its system's name. A rater says of it, yes or
 no, whether it has an error of each kind in ERRORS: in sheet.html, a page that asks nothing of any
 server and saves a CSV file, or in sheet.csv itself. Read back, the labels give Cohen's kappa, and
-precision and recall of the metric that should find the same error, on the rows on which both agree.
+precision and recall of the metric that should find the same error, on the rows on which both agree,
+with their 95 % intervals over exhibits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..core.keys import nearest_of
 from ..core.settings import Profile
 from ..creation.dialogs import sha256_of
 from ..creation.exhibit_lists import read_csv
+from .intervals import Clustered
 from .report import PHOTO_EDGE, digest, inlined_jpeg, printable, templates
 from .results import Results, load_results
 
@@ -105,13 +107,14 @@ def read_labels(profile: Profile | str, files: Iterable[str | Path]) -> dict[str
         who = f"by {', '.join(raters)}" if raters else "by nobody"
         raise MuseQuestError(f"The labels are {who}; agreement needs those of two raters.")
     scores = results.scores.set_index(["model", "data_id"])
+    names = [str(scores.at[tuple(row), "item_name"]) for row in key["rows"]]
     found = {
-        error: _agreement(labels, raters, error, _flags(scores, key["rows"], error))
+        error: _agreement(labels, raters, error, _flags(scores, key["rows"], error), names)
         for error in ERRORS
     }
     record: dict[str, Any] = {"raters": len(raters), "rows": rows, "errors": found}
     if (folder / JUDGE).is_file():
-        record["judge"] = _judged(folder / JUDGE, key, raters, labels)
+        record["judge"] = _judged(folder / JUDGE, key, raters, labels, names)
     write_json(folder / "raters.json", record)
     return record
 
@@ -142,9 +145,18 @@ def _key_of(results: Results) -> dict[str, Any]:
 
 def agreement_table(errors: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """A row an error, as people read it: a dash where there is no value."""
-    return pd.DataFrame(errors).T.map(
-        lambda value: "–" if value is None else f"{value:.2f}" if type(value) is float else value
-    )
+
+    def told(value: Any) -> Any:
+        if value is None:
+            return "–"
+        if isinstance(value, list):
+            return " to ".join(f"{bound:.2f}" for bound in value)
+        return f"{value:.2f}" if type(value) is float else value
+
+    rows = {
+        error: {name: told(value) for name, value in own.items()} for error, own in errors.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _drawn(results: Results, systems: Sequence[str], rows: int, seed: int) -> list[tuple[str, str]]:
@@ -228,7 +240,11 @@ def _flags(scores: pd.DataFrame, rows: Sequence[Sequence[str]], error: str) -> l
 
 
 def _judged(
-    path: Path, key: Mapping[str, Any], raters: Sequence[str], labels: Labels
+    path: Path,
+    key: Mapping[str, Any],
+    raters: Sequence[str],
+    labels: Labels,
+    names: Sequence[str],
 ) -> dict[str, Any]:
     """What the judge says of each system, and its agreement with what both raters say."""
     given: Labels = {}
@@ -245,13 +261,12 @@ def _judged(
             for rater, row, which in labels
             if which == error and len({labels.get((each, row, error)) for each in raters}) == 1
         }
-        pairs = [(agreed[row], label) for row, label in own.items() if row in agreed]
-        hits = sum(1 for there, label in pairs if there and label)
+        compared = [row for row in own if row in agreed]
+        pairs = [(agreed[row], own[row]) for row in compared]
         errors[error] = {
             "compared": len(pairs),
             "kappa": kappa(pairs),
-            "precision": _share(hits, sum(label for _, label in pairs)),
-            "recall": _share(hits, sum(there for there, _ in pairs)),
+            **_found(pairs, [names[row - 1] for row in compared]),
             **{
                 f"rate_{name}": _share(sum(own[row] for row in rows), len(rows))
                 for name in dict.fromkeys(systems)
@@ -262,26 +277,48 @@ def _judged(
 
 
 def _agreement(
-    labels: Labels, raters: Sequence[str], error: str, flags: Sequence[bool | None]
+    labels: Labels,
+    raters: Sequence[str],
+    error: str,
+    flags: Sequence[bool | None],
+    names: Sequence[str],
 ) -> dict[str, Any]:
     """Cohen's kappa (1960), and how well the metric finds what both raters call an error."""
     one, other = raters
-    pairs = [
-        (labels[one, row, error], labels[other, row, error], flag)
-        for row, flag in enumerate(flags, start=1)
+    both = [
+        row
+        for row in range(1, len(flags) + 1)
         if (one, row, error) in labels and (other, row, error) in labels
     ]
-    agreed = [(there, flag) for there, same, flag in pairs if there == same and flag is not None]
-    hits = sum(1 for there, flag in agreed if there and flag)
+    pairs = [(labels[one, row, error], labels[other, row, error]) for row in both]
+    agreed = [
+        (there, flag, names[row - 1])
+        for row, (there, same) in zip(both, pairs, strict=True)
+        if there == same and (flag := flags[row - 1]) is not None
+    ]
     return {
         "labelled_by_both": len(pairs),
-        "agreed": sum(label == same for label, same, _ in pairs),
-        "kappa": kappa([(label, same) for label, same, _ in pairs]),
+        "agreed": sum(label == same for label, same in pairs),
+        "kappa": kappa(pairs),
         "metric": ERRORS[error][1],
-        "errors": sum(there for there, _ in agreed),
-        "precision": _share(hits, sum(bool(flag) for _, flag in agreed)),
-        "recall": _share(hits, sum(there for there, _ in agreed)),
+        "errors": sum(there for there, _, _ in agreed),
+        **_found([(there, flag) for there, flag, _ in agreed], [name for _, _, name in agreed]),
     }
+
+
+def _found(pairs: Sequence[tuple[bool, bool]], names: Sequence[str]) -> dict[str, Any]:
+    """Precision and recall of (whether an error is there, whether it was found), with intervals.
+
+    `names` are the exhibits of the pairs; of a single one there is no interval.
+    """
+    shares: dict[str, Any] = {}
+    for name, given in (("precision", 1), ("recall", 0)):
+        hits = [float(all(pair)) if pair[given] else np.nan for pair in pairs]
+        sample = Clustered.of(np.array(hits, float), names)
+        interval = sample.interval(1)
+        shares[name] = round(sample.mean, 4) if sample.exhibits else None
+        shares[f"{name}_interval"] = interval and [round(bound, 4) for bound in interval]
+    return shares
 
 
 def kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:

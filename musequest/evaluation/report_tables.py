@@ -21,11 +21,11 @@ from ..systems.registry import (
     system,
     variant,
 )
-from .differences import FEWEST_EXHIBITS, Own, Row, Score, over_seeds, sentence
+from .differences import FEWEST_EXHIBITS, Own, Row, Score, over_seeds, sentence, unbounded
 from .intervals import exhibits_needed
 from .metrics import METRICS, Metric
 from .results import Results
-from .risk_coverage import gated
+from .risk_coverage import gate_cells, gated
 
 # Rendered things, of one kind with the exhibits of the pocket museum alone.
 DRAWN, POCKET = "assets/pocket_outsiders", "assets/pocket_museum"
@@ -94,7 +94,7 @@ def _cells(metric: Metric, scores: Mapping[str, Score], alike: bool) -> list[dic
     return [
         {
             "mean": metric.show(score["mean"]),
-            "interval": ""
+            "interval": unbounded(score)
             if score["ci_low"] is None
             else f"{metric.show(score['ci_low'])} – {metric.show(score['ci_high'])}",
             "seeds": _seeds(score, metric.decimals),
@@ -156,25 +156,13 @@ def gate_frame(results: Results) -> pd.DataFrame:
     return gate_cells(gated(results.scores, results.main_track))
 
 
-def gate_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of `gated` as readers see it."""
-    gate = table.gate.map({False: "without", True: "with"})
-    labels = [f"{system(n).label}, {g} the gate" for n, g in zip(table.system, gate, strict=True)]
-    shares = table.drop(columns=["system", "gate"]).map(lambda share: f"{share:.1%}")
-    heads = {
-        "answered": "Answered",
-        "identity_at_1": "Identity of what is answered",
-        **{name: METRICS[name].label for name in ("wrong_refusal_rate", "false_recognition_rate")},
-    }
-    return shares.rename(columns=heads).replace("nan%", "-").set_axis(labels)
-
-
 def _calibrated(results: Results) -> str:
     """Of what the gate was learned, and what it promises."""
     if not (gate := results.record.get("gate")):
         return ""
     told = (
-        "The gate leaves a photo alone that is not near enough to any exhibit. Its threshold, a "
+        "In brackets 95 % intervals. The gate leaves a photo alone that is not near enough to any "
+        "exhibit. Its threshold, a "
         f"likeness of {gate['threshold']:.3f}, was learned from {gate['validation_photos']} "
         "validation photos: of further photos like these it refuses at most "
         f"{gate['wrong_refusals']:.1%}."
@@ -256,9 +244,10 @@ def cell(score: Score, decimals: int = 3) -> str:
     """
     if score["mean"] is None:
         return "–"
-    bounds = ""
     if score["ci_low"] is not None:
         bounds = f" [{score['ci_low']:.{decimals}f}, {score['ci_high']:.{decimals}f}]"
+    else:
+        bounds = f" ({few})" if (few := unbounded(score)) else ""
     return f"{score['mean']:.{decimals}f}{bounds} {_seeds(score, decimals)}".strip()
 
 

@@ -248,12 +248,22 @@ def published_costs() -> pd.DataFrame:
 
 
 def rent_usd(gpus: Sequence[str], minutes: float | None) -> float | None:
-    """What renting these GPUs so long cost; None where there is none, or no price of one."""
+    """What renting these GPUs so long cost; None where there is none, or no price of one.
+
+    The price of an A100 by PCIe is none of one by SXM, nor that of 80 GB one of 40 GB.
+    """
     prices = pd.read_csv(root() / RECORDS / "gpu_rental.csv")
-    hourly = {_model(row.gpu): row.usd_per_hour_jan_2025 for row in prices.itertuples()}
-    if not gpus or minutes is None or any(_model(gpu) not in hourly for gpu in gpus):
+    hourly = {_model(row.gpu): row for row in prices.itertuples()}
+    found = [row for gpu in gpus if (row := hourly.get(_model(gpu))) and _priced(row, gpu)]
+    if len(found) < max(len(gpus), 1) or minutes is None:
         return None
-    return round(sum(hourly[_model(gpu)] for gpu in gpus) * minutes / 60, 3)
+    return round(sum(row.usd_per_hour_jan_2025 for row in found) * minutes / 60, 3)
+
+
+def _priced(row: Any, gpu: str) -> bool:
+    """Whether a price is that of this variant of a model."""
+    size = re.search(r"(\d+) ?GB", gpu)
+    return "SXM" not in gpu and (size is None or int(size[1]) == row.vram_gb)
 
 
 def _model(gpu: str) -> str:

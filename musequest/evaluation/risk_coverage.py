@@ -12,6 +12,8 @@ exhibit better, of the second one that claims an exhibit.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,13 +26,14 @@ from ..systems.registry import (
     is_system,
     on_track,
     ordered,
+    system,
     variant,
 )
+from .intervals import Clustered
+from .metrics import METRICS
 
 RECOGNISED, CONFIDENCE = "recognised", "gate_confidence"  # columns of scores.parquet
-GATED = (
-    "system", "gate", "answered", "wrong_refusal_rate", "identity_at_1", "false_recognition_rate"
-)  # fmt: skip
+RATES = ("answered", "wrong_refusal_rate", "identity_at_1", "false_recognition_rate")
 
 
 def risk_coverage(confidence: np.ndarray, wrong: np.ndarray) -> pd.DataFrame:
@@ -79,21 +82,52 @@ def gated(scores: pd.DataFrame, track: str) -> pd.DataFrame:
 
     answered, the share of questions about exhibits; wrong_refusal_rate, of those, by the gate or
     in the system's own words; identity_at_1 of what is answered; false_recognition_rate of the
-    outsiders. `scores` is scores.parquet, of which one track of exhibits counts.
+    outsiders; each with its 95 % interval, such as `answered_ci_low`, NaN where there is none.
+    `scores` is scores.parquet, of which one track of exhibits counts.
     """
     if RECOGNISED not in scores:
-        return pd.DataFrame(columns=GATED)
+        return pd.DataFrame(columns=["system", "gate", *RATES])
     counted = pd.concat([on_track(scores, track), on_track(scores, OUTSIDERS)])
     judged = counted[counted.model.map(is_system) & counted[RECOGNISED].notna()]
-    groups, rows = dict(iter(judged.groupby("model"))), []
+    groups, rows = dict(iter(judged.groupby("model"))), list[dict[str, object]]()
     for name, gate in itertools.product(ordered(groups), (False, True)):
         outside = groups[name].track == OUTSIDERS
         inside, outsiders = groups[name][~outside], groups[name][outside]
         passed, claimed = (((own[RECOGNISED] != "") | (not gate)) for own in (inside, outsiders))
         answered = passed & (inside.wrong_refusal_rate == 0)
-        rates = answered.mean(), 1 - answered.mean(), inside.identity_at_1[answered].mean()
-        rows.append((name, gate, *rates, (outsiders.false_recognition_rate * claimed).mean()))
-    return pd.DataFrame(rows, columns=GATED)
+        false = outsiders.false_recognition_rate * claimed
+        row: dict[str, object] = {"system": name, "gate": gate}
+        rates = (answered, ~answered, inside.identity_at_1[answered], false)
+        for rate, values in zip(RATES, rates, strict=True):
+            names = judged.item_name.loc[values.index].to_list()
+            sample = Clustered.of(values.to_numpy(float), names)
+            low, high = sample.interval(1) or (np.nan, np.nan)
+            row |= {rate: sample.mean, f"{rate}_ci_low": low, f"{rate}_ci_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def gate_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `gated` as readers see it."""
+    gate = table.gate.map({False: "without", True: "with"})
+    labels = [f"{system(n).label}, {g} the gate" for n, g in zip(table.system, gate, strict=True)]
+    heads = {
+        "answered": "Answered",
+        "wrong_refusal_rate": METRICS["wrong_refusal_rate"].label,
+        "identity_at_1": "Identity of what is answered",
+        "false_recognition_rate": METRICS["false_recognition_rate"].label,
+    }
+    rows = table.to_dict("records")
+    told = [{head: _share_told(row, name) for name, head in heads.items()} for row in rows]
+    return pd.DataFrame(told, labels, [*heads.values()])
+
+
+def _share_told(row: Mapping[Any, Any], name: str) -> str:
+    """A share with its interval, such as "97.0% (83.2% to 99.5%)"."""
+    share, low, high = (row.get(f"{name}{part}") for part in ("", "_ci_low", "_ci_high"))
+    if pd.isna(share):
+        return "-"
+    return f"{share:.1%}" + ("" if pd.isna(low) else f" ({low:.1%} to {high:.1%})")
 
 
 def by_system(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -208,6 +208,7 @@ def _code() -> str:
     """Of the packages whose code decides a score, and the libraries they ask."""
     package = Path(__file__).parents[1]
     sources = [*package.glob("evaluation/*.py"), *package.glob("text/*.py")]
+    sources += package.glob("text/*.yaml")
     return _digest(
         {str(path.relative_to(package)): file_digest(path) for path in sorted(sources)},
         {name: version(name) for name in LIBRARIES},

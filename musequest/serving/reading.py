@@ -39,7 +39,7 @@ SUBORDINATE = re.compile(
     r"|whenever|where|whether|while|who|what|which)\b",
     re.I,
 )
-COLOURS = frozenset(LEXICON["colours"].split())
+TOLD_BY_WORD = claims.COLOURS | claims.MATERIALS
 SAID_AROUND = frozenset(LEXICON["said_around"].split())
 UTMOST = re.compile(
     r"(?!arrest|bequest|contest|earnest|forest|harvest|honest|interest|invest|modest|priest|request"
@@ -111,7 +111,7 @@ def read(text: str, language: str = ENGLISH) -> Reading:
     for number in numbers:
         plain = plain[: number.start] + " " * (number.end - number.start) + plain[number.end :]
     tokens = [match[0].lower() for match in WORD.finditer(plain)] if english else []
-    must = (word for word in tokens if word in COLOURS | claims.MATERIALS or UTMOST.fullmatch(word))
+    must = (word for word in tokens if word in TOLD_BY_WORD or UTMOST.fullmatch(word))
     folded = {fold(match[0]) for match in WORD.finditer(text)}
     around = AROUND_NEGATION.sub(lambda match: " " * len(match[0]), plain)
     negated: set[str] = set()
@@ -129,7 +129,7 @@ def read(text: str, language: str = ENGLISH) -> Reading:
         frozenset(
             (_stem(colour, language), _stem(fold(word), language))
             for colour, word in pairwise(tokens)
-            if colour in COLOURS and word not in FUNCTION_WORDS
+            if colour in claims.COLOURS and word not in FUNCTION_WORDS
         ),
         frozenset(_named(text)) if english else frozenset(),
         frozenset("made" if made else _verb(text, place) for place, made in events),

@@ -2,10 +2,9 @@
 
     check_claims("Made in 1903, restored in 1742.", {"date": "1742"})    # {"date": "wrong"}
 
-Facts are an exhibit's own (`facts` of exhibits.parquet) or those in the details that a museum's
-record gives. A claim is found by what it hangs on: a date by the event it is the date of, a name by
-its preposition and verb, a measure by its unit and axis, a material by its word; or by a label, as
-in "Medium: oil on canvas". The rules are for English, and where they doubt they say nothing.
+Facts are an exhibit's own or those that a museum's record gives. A claim hangs on something: a date
+on its event, a name on its verb and preposition, a measure on unit and axis, a material on its word
+and colour; or on a label ("Medium: oil on canvas"). The rules are for English, in doubt silent.
 """
 
 from __future__ import annotations
@@ -13,66 +12,38 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import zip_longest
+from pathlib import Path
 from typing import Literal
 
+from ..core.keys import read_yaml
 from .facts import FUNCTION_WORDS, capitalised, fold
 from .numbers import find_numbers, known_numbers
 from .quantities import Number, NumberSet
 
 Verdict = Literal["right", "wrong", "missing"]
-# What a label of a fact, or of a line in an answer, is the label of.
-PROPERTIES = {
-    "measures": r"measure|dimension|size|height|width|length|depth|weight|diameter|overall",
-    "donor": r"donor|donated|gift|bequest|given by|credit line",
-    "date": r"(?!.*(?:acqui|acces|found|restor|exhib))(?:.*\b(?:date|dated|year|period|made in)\b)",
-    "place": r"(?!.*(?:found|now|current))(?:.*\b(?:place|origin|country)\b)",
-    "maker": r"maker|made by|artist|author|creator|designer|manufactur|painter|sculptor|photograph"
-    r"|builder|printer|workshop",
-    "material": r"material|medium|media\b|physical desc",
-    "culture": r"culture|people|tribe|ethnic",
-}
 RECORD = re.compile(r"From the museum's record: (.*)")  # as creation.museums writes it
 GIVEN_BEFORE = re.compile(r"\b(?:given|donated|presented|bequeathed)\b[^,]*$", re.I)
 LABEL = re.compile(r"(?:^|[.;\n]\s+|[*_])([A-Z][A-Za-z ]{2,24})[*_]*:[*_]*\s+")
 UNSTATED = re.compile(r"unknown|not (?:stated|known|recorded)|anonymous|n/?a|[-–?]", re.I)
 GIVEN = re.compile(r"(?:gift|bequest|donation) of|(?:given|donated|presented|bequeathed) by", re.I)
 
-# Verbs of making, and others. Any other word in -ed is of another event than the making.
-MADE = set(
-    """made built cast carved carves woven wove weaves thrown threw painted glazed fired
-    crafted created creates produced manufactured forged hammered sculpted drawn drew printed
-    published engraved etched designed finished completed written wrote composed minted struck
-    sewn embroidered assembled constructed taken dates dating dated comes came began
-    originates originated signed""".split()  # noqa: SIM905
+LEXICON = read_yaml(Path(__file__).with_suffix(".yaml"))
+PROPERTIES: dict[str, str] = LEXICON["properties"]
+MADE, OTHER, MATERIALS, COLOURS = (
+    frozenset(LEXICON[words].split()) for words in ("made", "other", "materials", "colours")
 )
-OTHER = set(
-    """found bought sold given gave gift bequest lent dug won worn wore lost rebuilt born kept
-    held left shown flown met led lit stolen burnt brought sent took stood fell rose hung laid
-    lay set ran runs drove rode stands bore bears""".split()  # noqa: SIM905
-)
-MATERIALS = set(
-    """acrylic alabaster albumen aluminium aluminum amber ash bamboo basalt beech birch bisque
-    bone brass bronze canvas cardboard cedar chalk charcoal cherry chrome clay concrete copper
-    coral cotton crystal ebony earthenware elm enamel faience felt flax fur gelatin glass gold
-    granite hemp horn ink iron ivory jade jasper jute lacquer lead leather lime limestone
-    linen mahogany maple marble nickel nylon oak obsidian oil paper papyrus parchment pastel
-    pear pearl pewter pine plaster plastic plywood poplar porcelain quartz rosewood rubber
-    sandstone sapphires satin shell silk silver slate spruce steel stoneware straw teak
-    tempera terracotta tin titanium vellum velvet walnut watercolor watercolour wax whalebone
-    willow wool zinc""".split()  # noqa: SIM905
+NO_CULTURE, NO_NAMES, NO_SUBJECT, NO_MATERIAL_AFTER = (
+    frozenset(LEXICON["none_of"][words].split())
+    for words in ("culture", "names", "subject", "material_after")
 )
 # Within a sentence a word with a capital is part of a name: "Veyra Crystal Works".
 MATERIAL = re.compile(r"(?<![^\W_])[a-zß-ÿ]+|(?:(?<=[.:;,(\n] )|^)[^\W\d_]+")
 MADE_OF = re.compile(
     r"(?:made of|made from|material(?: is|:)|medium:|carved from)\s+(?:[\w-]+\s+){0,2}$", re.I
 )
-NO_MATERIAL_AFTER = {"the", "a", "an", "its", "his", "her", "their", "every", "each"}
-AXES = {
-    "height": r"high|tall|height|h", "width": r"wide|broad|width|w", "length": r"long|length|l",
-    "depth": r"deep|depth|d", "diameter": r"across|diameter", "girth": r"around|circumference",
-}  # fmt: skip
-AXIS = "|".join(f"(?P<{axis}>{words})" for axis, words in AXES.items())
+AXIS = "|".join(f"(?P<{axis}>{words})" for axis, words in LEXICON["axes"].items())
 AXIS_AFTER = re.compile(rf"\s*(?:in\s+)?(?:{AXIS})(?![^\W_])", re.I)
 AXIS_BEFORE = re.compile(rf"(?<![^\W_])(?:{AXIS})[.:]?\s*(?:(?:is|of)\s+)?$", re.I)
 TOO_LONG = 1000  # metres: km and miles are no units of an exhibit's measures
@@ -83,19 +54,37 @@ SENTENCE = re.compile(r"(?:[^.;!?\n]|(?<=[\d.])[.](?=\d)|\.(?=[A-Z]\.))+")
 WORD = re.compile(r"[^\W\d_]+")
 # Where a phrase that names somebody or some place ends.
 END = re.compile(
-    r"[,.;:()\[\]\n–—]|\s(?:in|at|on|about|around|circa|from|between|before|after|during|who|which|that"
-    r"|for|with|to|when|as|until|near|while|and(?=\s+(?:[a-z]|[A-Z]\w+\s+(?:was|is|has)\b))|was|were"
+    r"[,.;:()\[\]\n–—]|\s(?:by|in|at|on|about|around|circa|from|between|before|after|during|who|which|that"
+    r"|for|with|to|when|as|until|near|while|and(?-i:(?=\s+(?:[a-z]|[A-Z]\w+\s+(?:was|is|has)\b)))|was|were"
     r"|is|has|had|dates|weighs|measures)\s",
     re.I,
 )
-BY = re.compile(r"\b(?:by|work of|hands of|tradition of|world of|culture (?:is given )?as)\s+")
+BY = re.compile(
+    r"\b(?:by|work of|hands of|tradition of|world of|culture (?:is given )?as|(attributed to))\s+"
+)
+# "Utagawa Hiroshige (1797-1858), The Great Wave".
+NAME_PART = r"(?:[^\W\d_a-z][\w.'’-]*|v[ao]n|d[eiau]|der|den|l[ae]|ibn|and|&)"
+LED_BY = re.compile(
+    rf"\s*({NAME_PART}(?: {NAME_PART}){{0,5}})\s*\([^()]*\d{{4}}\s*[-–]\s*\d{{4}}\),"
+)
+# "This Chinese print", "An Egyptian bowl".
+OF_PEOPLE = re.compile(
+    r"\s*(?:It is |This is )?(?:[Aa]n?|The|This)\s(?:[a-z-]+\s){0,2}"
+    r"([^\W\d_a-z]\w*(?:ese|[ie]an|can|ish|ench|utch|reek|oman))\s(?=[a-z])"
+)
 PLACED = re.compile(r"\b(?:in|at|from|near|making is)\s+", re.I)
+# "A vase from Orsey", but not "A scene from Homer".
+THING_FROM = re.compile(
+    r"\s*(?:An?|The|This)\s(?!scene|page|leaf|story|passage|verse|letter|gift|loan|view|figure)"
+    r"(?:[\w'’-]+\s){1,5}from\s"
+)
 MAKES = re.compile(r"\s(\w+)\s+(?:it|this|the|an?|its|them)\b")
-GIVES = re.compile(r"\s(?:gave|donated|bequeathed|presented|left)\s+(?:it|this|the)\b")
+THAT_MADE = re.compile(r"\b(?:that|which)\s+((?:[^\W\d_a-z][\w.'’-]*\s+){1,4})(\w+)\b")
+GIVES = re.compile(r"\s(who\s+)?(?:gave|donated|bequeathed|presented|left)\s+(?:it|this|the)\b")
 NEAR = 80  # characters in which a phrase, or what a word hangs on, stands
 # What stands before a verb whose subject is not the maker.
 OTHER_CLAUSE = re.compile(r"[,;:.()]|\b(?:that|which|who|when|where|while|because)\s")
-NO_SUBJECT = {"was", "were", "is", "are", "been", "be", "being", "and", "or", "it", "then", "also"}
+WHOM = re.compile(r"[,;:.()]|\b(?:of|by|from|to|for|and)\s")
 LIFE = re.compile(r"\([^()\d]*\d{4}\s*[-–]\s*\d{4}\)")  # "(1698-1771)"
 OF_DATE = re.compile(
     r"(?:\b(?:in|about|around|circa|ca?\.?|from|of|between|and|to|since|late|early|mid|AD|the)"
@@ -128,8 +117,7 @@ def facts_of(told: Mapping[str, str], description: str = "", credit: str = "") -
 def property_of(label: str) -> str:
     """Which of PROPERTIES a label is of; "" of none."""
     label = label.replace("_", " ").strip()
-    matches = (name for name, words in PROPERTIES.items() if re.match(words, label, re.I))
-    return next(matches, "")
+    return next((n for n, words in PROPERTIES.items() if re.match(words, label, re.I)), "")
 
 
 def check_claims(answer: str, facts: Mapping[str, str], sources: str = "") -> dict[str, Verdict]:
@@ -163,8 +151,7 @@ def _verdict(name: str, verdicts: set[bool]) -> Verdict:
 
 def _verdicts(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tuple[str, bool]]:
     """Each claim that is found: its property, and whether the facts bear it out."""
-    labelled = list(_labelled(text))
-    for label, value in labelled:
+    for label, value in _labelled(text):
         name = property_of(label)
         if name in ("maker", "place", "culture", "donor") and name in facts:
             yield name, _agree(GIVEN.sub("", value), facts[name])
@@ -203,7 +190,7 @@ def _made(place: int, events: list[tuple[int, bool]]) -> bool:
 
 def is_date(text: str, number: Number) -> bool:
     """Whether a number of the text is a year, decade or century of something."""
-    if number.kind in ("century", "decade"):
+    if number.kind in ("millennium", "century", "decade"):
         return True
     written = bool(OF_DATE.search(text, max(0, number.start - 16), number.start))
     if number.year is None or COUNTED.match(text, number.end):
@@ -218,9 +205,8 @@ def of_making(text: str, number: Number, events: list[tuple[int, bool]]) -> bool
     if any(life.start() < number.start < life.end() for life in lives):
         return False
     first = not events or number.start < events[0][0]
-    if first and DATED_FROM.search(text, near, number.start):
-        return True
-    return _made(number.start, events)
+    dated = first and DATED_FROM.search(text, near, number.start)
+    return bool(dated) or _made(number.start, events)
 
 
 def _same_time(number: Number, known: NumberSet) -> bool:
@@ -236,37 +222,49 @@ def _named(
 ) -> Iterator[tuple[str, bool]]:
     """Claims of who made it, who gave it, and where it was made."""
     makers = [facts[name] for name in ("maker", "culture") if name in facts]
-    donors = [facts["donor"]] if "donor" in facts else []
     who = "maker" if "maker" in facts else "culture"
-    for given, phrase in deeds_of(sentence, events):
-        own = donors if given else makers
+    deeds, told = list(deeds_of(sentence, events)), _words(sources)
+    if (lead := LED_BY.match(sentence)) and not deeds and not names_in(lead[1]) <= told:
+        deeds.append((False, lead[1]))
+    for given, phrase in deeds:
+        own = [facts.get("donor", "")] if given else makers
         yield "donor" if given else who, any(_agree(phrase, each) for each in own)
+    if (
+        (people := OF_PEOPLE.match(sentence))
+        and OF_PEOPLE.match(f"A {facts.get('culture', '').split(' (')[0]} x")
+        and not names_in(people[1]) <= told | NO_CULTURE
+    ):
+        yield "culture", _agree(people[1], facts["culture"])
     for match in PLACED.finditer(sentence):
         names = names_in(_phrase(sentence, match.end()))
-        if names and (match[0].startswith("making") or (events and _made(match.start(), events))):
+        of_thing = not events and THING_FROM.fullmatch(sentence, 0, match.end())
+        made = of_thing or (events and _made(match.start(), events))
+        if names and (made or match[0].startswith("making")):
             right = bool(names & names_in(facts.get("place", "")))
-            if right or not names <= _words(sources + " ".join(makers)):
+            if right or not names <= told | _words(" ".join(makers)):
                 yield "place", right
+            if right:
+                break  # "made in Orsey for a fair in Tolm"
 
 
 def deeds_of(sentence: str, events: list[tuple[int, bool]]) -> Iterator[tuple[bool, str]]:
     """Who is said to have given it (True) or to have made it (False), each with a name."""
     for match in BY.finditer(sentence):
-        phrase, given = _phrase(sentence, match.end()), _gives(sentence, match.start())
-        if names_in(phrase) and (given or _made(match.start() + 1, events)):
+        phrase, place = _phrase(sentence, match.end()), match.start()
+        given = bool(GIVEN_BEFORE.search(sentence, max(0, place - NEAR), place))
+        if names_in(phrase) and (given or match[1] or _made(place + 1, events)):
             yield given, phrase
-    for match in re.finditer(r"\b(?:gift|bequest|donation) of\s+", sentence, re.I):
+    for match in THAT_MADE.finditer(sentence):
+        if match[2] in MADE and names_in(match[1]):
+            yield False, match[1]
+    for match in re.finditer(r"\b(?:gift|bequest|donation|generosity) of\s+", sentence, re.I):
         if names_in(phrase := _phrase(sentence, match.end())):
             yield True, phrase
     for given, verbs in ((True, GIVES), (False, MAKES)):
         for match in verbs.finditer(sentence):
-            subject = _subject(sentence, match.start())
+            subject = _subject(sentence, match.start(), who=given and bool(match[1]))
             if names_in(subject) and (given or match[1].lower() in MADE):
                 yield given, subject
-
-
-def _gives(sentence: str, place: int) -> bool:
-    return bool(GIVEN_BEFORE.search(sentence, max(0, place - NEAR), place))
 
 
 def _phrase(text: str, start: int) -> str:
@@ -275,42 +273,56 @@ def _phrase(text: str, start: int) -> str:
     return text[start : end.start() if end else start + NEAR]
 
 
-def _subject(text: str, end: int) -> str:
-    """Who or what a verb has before it; "" where that is no name."""
-    before = OTHER_CLAUSE.split(text[max(0, end - NEAR) : end])[-1]
+def _subject(text: str, end: int, who: bool = False) -> str:
+    """Who or what a verb, or "who" and a verb, has before it; "" where that is no name."""
+    before = text[max(0, end - NEAR) : end]
+    before = WHOM.split(before.rstrip(" ,"))[-1] if who else OTHER_CLAUSE.split(before)[-1]
     return "" if not before.split() or before.split()[-1].lower() in NO_SUBJECT else before
 
 
 def names_in(text: str) -> set[str]:
-    """Words with a capital; titles of people are none."""
-    return {name for name, _, _ in capitalised(text)} - {"mrs", "mr", "ms", "dr", "capt"}
+    """Words with a capital but those of titles and companies."""
+    return {name for name, _, _ in capitalised(text)} - NO_NAMES
 
 
-def _words(text: str) -> set[str]:
-    words = {fold(match[0]) for match in WORD.finditer(text)} - FUNCTION_WORDS
-    return words - {"mrs", "mr", "ms", "dr", "captain", "capt", "co"}
+@lru_cache(maxsize=1024)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(fold(m[0]) for m in WORD.finditer(text)) - FUNCTION_WORDS - NO_NAMES
 
 
 def _agree(said: str, fact: str) -> bool:
-    """Whether more than half of the words of one are in the other, "Varn" being "Ilse Varn"."""
+    """Whether more than half of the words of one are in the other, "Varn" being "Ilse Varn".
+
+    Where both have names, "potters of Harn" and "potters of Selk", they must share one.
+    """
     ours, theirs = ({word.rstrip("s") for word in _words(text)} for text in (said, fact))
-    return len(ours & theirs) > min(len(ours), len(theirs)) / 2
+    names = {word.rstrip("s") for word in names_in(said) if names_in(fact)}
+    shared = not names or not names.isdisjoint(theirs)
+    return shared and len(ours & theirs) > min(len(ours), len(theirs)) / 2
 
 
 def _materials(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tuple[str, bool]]:
-    """Words for materials, but none after an article: "the silver mine"."""
+    """Words for materials, but none after an article: "the silver mine"; and their colours."""
     own, told = _words(facts.get("material", "")), _words(sources)
     if not own & MATERIALS:
         return
-    before = ""
+    before, colours = "", _coloured(facts["material"])
     for match in MATERIAL.finditer(text):
-        word = match[0].lower()
+        word = match[0].lower().replace("gray", "grey")
         said = word not in told and before not in NO_MATERIAL_AFTER
-        if word in MATERIALS and (
+        if colours.get(word) and before in COLOURS - colours[word] - told:
+            yield "material", False  # "red wool" of blue wool
+        elif word in MATERIALS and (
             word in own or said or MADE_OF.search(text, max(0, match.start() - NEAR), match.start())
         ):
             yield "material", word in own
         before = word
+
+
+def _coloured(text: str) -> dict[str, frozenset[str]]:
+    """Each word and the colours up to two words before it: "violet salt crystal"."""
+    words = [match[0].lower().replace("gray", "grey") for match in WORD.finditer(text)]
+    return {word: COLOURS & {*words[max(0, i - 2) : i]} for i, word in enumerate(words)}
 
 
 def _measures(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tuple[str, bool]]:
@@ -319,10 +331,8 @@ def _measures(text: str, facts: Mapping[str, str], sources: str) -> Iterator[tup
     own = {number: axis_of(fact, number) for number in find_numbers(fact)}
     known, told = known_numbers(fact), known_numbers(sources)
     for number in find_numbers(text):
-        length = number.dimension == "length" and number.factor < TOO_LONG
-        if not (length or number.dimension == "mass"):
-            continue
-        if not any(number.dimension == each.dimension for each in own):
+        kinds = {"mass", "length"} if number.factor < TOO_LONG else {"mass"}
+        if number.dimension not in kinds & {each.dimension for each in own}:
             continue
         right = known.supports(number)
         axes = {axis for each, axis in own.items() if NumberSet([each]).supports(number)}

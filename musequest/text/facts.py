@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .numbers import find_numbers, known_numbers
+from .numerals import ROMANS
 from .quantities import MONTHS, UNITS, Number, NumberSet
 
 Mark = tuple[int, int, str]  # first character, one past the last, "recalled" | "known" | "invented"
 Span = tuple[str, int, int]  # folded word, first character, one past the last
 
-# "Jean-Baptiste" is two names, as some write it with a space; "U.S." is one.
-WORD = re.compile(r"U\.(?:[A-Z]\.)+|(?!US\s?\$)[^\W\d_]+(?:['’][^\W\d_]+)*")
+# "Jean-Baptiste" is two names, as some write it with a space; "U.S." and "H.M.S." are one.
+WORD = re.compile(r"U\.(?:[A-Z]\.)+|[HR]\.M\.S\.|(?!US\s?\$)[^\W\d_]+(?:['’][^\W\d_]+)*")
 # A sentence begins after an end mark, an ellipsis, a quote, in a table's cell or a line; marks of
 # Markdown for bold, lists and headings may stand between.
 SENTENCE_START = re.compile(
@@ -42,6 +43,9 @@ TITLES = "|".join(map(str.capitalize, [*SHORTENED.values(), "mr", "mrs", "ms"]))
 # "St. Mary", "J.M.W. Turner", "the U.S. Army": the full stop ends no sentence; that of an era may.
 ERA = r"(?:B\.C|C\.E|B\.C\.E|A\.D)\.\s*$"
 ABBREVIATION = re.compile(rf"(?:^|[\s(\"“*])(?!{ERA})(?:(?:[A-Z]\.)*[A-Z]|{TITLES}|ca?)\.\s*$")
+# "Louis XIV" is one wherever it stands; "d'Orsay" and "l'Hôpital" are names behind an article.
+REGNAL = re.compile(rf" (?:{'|'.join(ROMANS[2:])})(?![\w-])")
+ELIDED = re.compile(r"^(?:[dl]|dell|dall|nell|sull)['’](?=[^\W\d_]{2})", re.I)
 # Letters that no accent is taken off, and marks.
 PLAIN = str.maketrans(
     {
@@ -65,8 +69,10 @@ FUNCTION_WORDS = set(
     into is it its my no not of on or our she should so that the their there these they this those
     to was we were what when where which who with wo would you your""".split()  # noqa: SIM905
 )
+ERAS = {"AD", "AH", "CE"}  # beside a year: "AD 79", but "AH-1" is a helicopter
 # These name nothing but beside a name: "in May", "12 Feet", yet "Miles Davis", "Scotland Yard".
 HARDLY_NAMES = {"may", "mai", *(word for word in [*MONTHS, *UNITS] if len(word) > 3)}
+BEFORE_TIMES = {"between", "since", "until", "during", "last", "early", "late", "every"}
 DAY = re.compile(r"\.?\s\d")  # after "Oct"
 # A place and what comes from it, a name and its plural, an umlaut in either spelling are one name
 # where both are written: "Japan" and "Japanese", "Wright" and "Wrights", "Dürer" and "Duerer".
@@ -180,14 +186,17 @@ def find_names(text: str) -> frozenset[str]:
     capitalised elsewhere; a word that belongs to a number ("Seventeenth Century") is none.
     """
     return frozenset(
-        name for name, start, _ in capitalised(text) if not _starts_sentence(text, start)
+        name
+        for name, start, end in capitalised(text)
+        if not _starts_sentence(text, start) or REGNAL.match(text, end)
     )
 
 
 @lru_cache(maxsize=65536)
 def fold(word: str) -> str:
-    """ "Café's" and "cafe" are one word, as are "Søren" and "Soren", "I've" and "I"."""
-    plain = unicodedata.normalize("NFKD", word.casefold().translate(PLAIN))
+    """ "Café's" and "cafe" are one word, as are "Søren" and "Soren", "I've" and "I", "d'Orsay" and
+    "Orsay"."""
+    plain = unicodedata.normalize("NFKD", ELIDED.sub("", word).casefold().translate(PLAIN))
     folded = HANGING.sub("", "".join(c for c in plain if not unicodedata.combining(c)))
     return SHORTENED.get(folded, folded)
 
@@ -202,10 +211,13 @@ def capitalised(text: str) -> tuple[Span, ...]:
         assert match is not None
         while number and number.end <= match.start():
             number = next(numbers, None)
-        name = fold(match[0]) if match[0][0].isupper() else ""
+        name = fold(match[0]) if ELIDED.sub("", match[0])[0].isupper() else ""
         counted = number is not None and number.start < match.end()
         if name in HARDLY_NAMES or (name in MONTHS and DAY.match(text, match.end())):
             counted |= not (_named_beside(before, match) or _named_beside(match, after))
+        if match[0] in ERAS:
+            dated = DAY.match(text, match.end()) or text[: match.start()].rstrip()[-1:].isdigit()
+            counted |= bool(dated)
         if len(name) > 1 and name not in FUNCTION_WORDS and not counted:
             found.append((name, *match.span()))
     return tuple(found)
@@ -215,7 +227,8 @@ def _named_beside(left: re.Match[str] | None, right: re.Match[str] | None) -> bo
     """Whether two words stand side by side, both with a capital: "Noir's Yard", "Miles Davis"."""
     return (
         left is not None and right is not None and right.start() == left.end() + 1
-        and all(w[0][0].isupper() and fold(w[0]) not in FUNCTION_WORDS for w in (left, right))
+        and all(w[0][0].isupper() for w in (left, right))
+        and FUNCTION_WORDS.union(BEFORE_TIMES).isdisjoint(fold(w[0]) for w in (left, right))
     )  # fmt: skip
 
 

@@ -16,7 +16,16 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
-from .numerals import A_CENTURY, CENTURY, GERMAN, MONEY, SCALES, find_numerals
+from .numerals import (
+    A_CENTURY,
+    ABROAD,
+    CENTURY,
+    GERMAN,
+    MILLENNIUM,
+    MONEY,
+    SCALES,
+    find_numerals,
+)
 from .quantities import MONTHS, UNIT, UNITS, Number, NumberSet
 
 # Struck out: "1." and "(2)" where a line or a list begins, or where they go on counting; and the
@@ -28,10 +37,16 @@ STRUCK = re.compile(
     r"|(?<![\d/])(?:(?P<month>0?[1-9]|1[0-2])/\d{1,2}|\d\d/(?P<second>\d{1,2}))/\d{4}(?!\d)"
 )
 
-BEFORE_CHRIST = re.compile(r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?)")
+BEFORE_CHRIST = re.compile(
+    r"\s?(?:BCE?\b|B\.\s?C\.(?:\s?E\.)?|v\.\s?(?:Chr|u\.\s?Z)\.|av\.\s?J\.?-?\s?C\.|a\.\s?C\."
+    r"|(?:vor Christus|avant J[ée]sus-Christ|avanti Cristo)\b)"
+)
 # "'76", not "5'10" and not "'76'".
 SHORT_YEAR = re.compile(r"(?<![\w'’‘])['’‘]\d\d(?![\w'’\"”]|[.,]\d)")
-PLURAL_YEAR = re.compile(r"['’]?s\b")
+PLURAL_YEAR = re.compile(r"['’]?s\b|er\s+Jahren?\b")
+# "£3 10s 6d" and "7s. 6d." are shillings and pence.
+LOOK_BACK = 9  # characters
+POUNDS, PENCE = re.compile(r"£\s?\d[\d,]*,?\s$"), re.compile(r"s\.?\s?\d{1,2}\s?d\b")
 WORLD_WAR = re.compile(
     r"\b(?:(?:(First)|Second)\s+World\s+War|(?:World\s+War|WW)[\s-]?(?:(One|I|1)|Two|II|2))\b", re.I
 )
@@ -47,8 +62,11 @@ FOOT_MARK, INCH_MARK = re.compile(r"['’]\s?"), re.compile(r"[\"”]|''|’’"
 INCH_WORD = re.compile(r"\s?in\b")
 
 # Between two numbers of which the second carries the unit, the century or the era of both.
-EARLY = r"(?:(?:the|early|late|mid)[\s-]+)*"
-JOINED = r"[-–—/x×]|\b(?:to|by|or|until|and|through|und|bis|oder)\b"
+EARLY = (
+    r"(?:(?:the|early|late|mid|du|de|la|le|d[ée]but|fin|milieu|der|des|frühen|späten|van|het|begin"
+    r"|eind|del|inizio|fine)[\s-]+)*"
+)
+JOINED = r"[-–—/x×]|\b(?:to|by|or|until|and|through|und|bis|oder|et|ou|à|au|e|o|y|en|tot)\b"
 SHARED = re.compile(rf"-?\s*(?:{JOINED})\s*{EARLY}", re.I)
 # "17th, 18th and 19th centuries", "17th, 18th, and 19th century"; a date is none of them, as in
 # "on the 4th, 18th century".
@@ -127,7 +145,9 @@ def _with_suffix(text: str, number: Number) -> Number:
     number = replace(number, amount=bool(AMOUNT.match(text, number.start)), cut=bool(short))
     if number.ordinal and (match := CENTURY.match(text, number.end)):
         number = replace(number, kind="century", end=match.end())
-    elif match := PLURAL_YEAR.match(text, number.end):
+    elif number.ordinal and (match := MILLENNIUM.match(text, number.end)):
+        number = replace(number, kind="millennium", end=match.end())
+    elif (match := PLURAL_YEAR.match(text, number.end)) and not _is_shillings(text, number):
         if 100 <= number.value <= 9900 and number.value % 100 == 0:
             century = number.value / 100 + 1
             number = replace(number, value=century, kind="century", end=match.end())
@@ -138,6 +158,11 @@ def _with_suffix(text: str, number: Number) -> Number:
     if match := BEFORE_CHRIST.match(text, number.end):
         number = replace(number, bc=True, end=match.end())
     return number
+
+
+def _is_shillings(text: str, number: Number) -> bool:
+    before = max(0, number.start - LOOK_BACK)
+    return bool(PENCE.match(text, number.end) or POUNDS.search(text, before, number.start))
 
 
 def _measured(unit: str, number: Number, end: int) -> Number:
@@ -152,14 +177,14 @@ def _pair(text: str, left: Number, right: Number) -> list[Number]:
         return [measure]
     if RANGE.fullmatch(between) and (cut := _cut_by(text, left, right)):
         return [left, replace(right, value=left.value - left.value % cut + right.value, cut=True)]
-    of_century = right.kind == "century" and left.ordinal and not left.kind
+    of_century = right.kind in ("century", "millennium") and left.ordinal and not left.kind
     listed = LISTED.fullmatch(between) if of_century else None
     if listed and not listed[1] and re.search(A_CENTURY, text[right.start : right.end]):
         listed = None
     if not (listed or SHARED.fullmatch(between)):
         return [left, right]
     if of_century:
-        left = replace(left, kind="century")
+        left = replace(left, kind=right.kind)
     left = replace(left, value=left.value * _scale(text, left, right))
     if right.dimension and not (left.dimension or left.kind or left.bc) and "and" not in between:
         left = replace(left, dimension=right.dimension, factor=right.factor)
@@ -192,7 +217,8 @@ def _scale(text: str, left: Number, right: Number) -> int:
     if not OF_ONE_SCALE.fullmatch(between) or left.ordinal or left.kind or left.dimension:
         return 1
     whole = 1000 if between in "-–" and WHOLE_THOUSANDS.match(written) else 1
-    scale = max(whole, *(SCALES.get(word, 1) for word in re.findall("[a-z]+", written)), 1)
+    scales = SCALES | ABROAD
+    scale = max(whole, *(scales.get(word, 1) for word in re.findall("[a-z]+", written)), 1)
     return scale if left.value < right.value / scale else 1
 
 

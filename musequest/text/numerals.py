@@ -17,9 +17,11 @@ from .quantities import SPACE, UNIT_NAME, Number
 # What follows an ordinal where it is a century: "18th century", "15th-c.", "15. Jahrhundert"; "the
 # 4th c. 1850" is around 1850.
 A_CENTURY = (
-    r"[\s-]+(?i:century\b|c(?:ent)?\.(?!\s*\d)|jahrhunderts?\b|jhs?\.|si[eè]cle\b|secolo\b|eeuw\b)"
+    r"[\s-]+(?i:century\b|c(?:ent)?\.(?!\s*\d)|jahrhunderts?\b|jhs?\.|si[eè]cle\b|secolo\b|sec\."
+    r"|eeuw\b)"
 )
-CENTURY = re.compile(rf"{A_CENTURY}|[\s-]+(?i:centuries|jahrhunderten?)\b")
+CENTURY = re.compile(rf"{A_CENTURY}|[\s-]+(?i:centuries|jahrhunderten?|si[eè]cles|secoli|eeuwen)\b")
+MILLENNIUM = re.compile(r"[\s-]+(?i:millenni(?:um|a|o)|jahrtausends?|mill[eé]naire)\b")
 GERMAN = r"(?i:\s+(?:und|bis|oder)\s+\d+\.)?\s+(?i:jahrhundert|jh)"  # after the dot of "17."
 
 # Words of numbers.
@@ -28,6 +30,10 @@ TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"
 TEENS += ["eighteen", "nineteen"]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+# As they follow digits in other languages: "1,5 Millionen", "2,5 miljoen", "30 milliards".
+ABROAD = {"tausend": 10**3, "duizend": 10**3, "mila": 10**3}
+ABROAD |= dict.fromkeys(("mio", "millionen", "millions", "miljoen", "milioni", "millones"), 10**6)
+ABROAD |= dict.fromkeys(("mrd", "milliarden", "milliards", "miljard", "miliardi"), 10**9)
 IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"}
 IRREGULAR |= {"nine": "ninth", "twelve": "twelfth"}
 
@@ -58,31 +64,37 @@ WORD = re.compile(
 JOINT = re.compile(r",?[\s-]+(?:and[\s-]+)?", re.I)  # of two words of one numeral
 
 # Digits: "½", "1/2"; "1.234.567", "1.234,5" and "12.000", but "3.175 mm"; "1998.45.2", which
-# numbers an accession; "12,500.5" with any separator, "1 234,5"; "3.6", "3,6", ".5".
+# numbers an accession; "1,50,000" of India; "12,500.5" with any separator, "1 234,5"; "3.6", ".5".
 VULGAR = "½¼¾⅓⅔⅛⅜⅝⅞"
 DIGITS = re.compile(
     rf"(?P<part>[{VULGAR}]|(?<![\d/⁄])\d{{1,2}}[/⁄](?:2|3|4|5|6|8|10|12|16|32|64)(?![\d/⁄]))"
     r"|(?P<dotted>[1-9]\d{0,2}(?:(?:\.\d{3}){2,}|\.\d{3}(?=,\d)|\.\d00"
     rf"|\.\d{{3}}(?!{SPACE}{UNIT_NAME}))(?:,\d+)?(?!\d|\.\d))|(?P<code>\d{{1,4}}(?:\.\d+){{2,}})"
+    r"|(?P<lakhs>[1-9]\d?(?:,\d\d)+,\d{3}(?![\d,]))"
     r"|(?P<grouped>\d{1,3}(?P<sep>[,'’ \u00a0\u202f\u2009])\d{3}(?:(?P=sep)\d{3})*(?!\d)"
     r"(?:\.\d+|(?<=[^,]\d{3}),\d{1,2}(?![\d,]))?)"
     r"|(?:\d+|(?<![\w.])(?=\.\d))(?:\.\d+|(?<!\d,\d)(?<!\d{4}),\d{1,2}(?![\d,]))?"
 )
 LARGEST = Decimal(10) ** 15  # what digits repeated without end are, as it can be reckoned with
 
-# What follows a numeral and changes it: "18 1/2", "two and a half", "two-thirds", "2.5 million".
+# What follows a numeral and changes it: "18 1/2", "two and a half", "one and three-quarter",
+# "two-thirds", "2.5 million".
 PART = re.compile(rf"\s?([{VULGAR}])|[ \u00a0-](\d{{1,2}}[/⁄]\d{{1,2}})(?!\d)")
-HALF = re.compile(r"[\s-]+and[\s-]+a[\s-]+half\b", re.I)
 UNDER = {"third": 3, "fourth": 4, "quarter": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
-PARTS = re.compile(rf"[\s-](halve|{'|'.join(UNDER)})s\b", re.I)
+AND_PART = re.compile(
+    r"[\s-]+and[\s-]+(?:a[\s-]+(half|quarter)\b"
+    rf"|(?<=[a-z] and.)({'|'.join(ONES)})[\s-]({'|'.join(UNDER)})s?\b)",
+    re.I,
+)
+PARTS = re.compile(rf"[\s-](halve|{'|'.join(UNDER)})s\b|-(quarter)\b", re.I)
 # "one-third", but "one third-century coin"; "a third of it", but "a third vase"; "half a million".
 ONE_PART = re.compile(
     rf"\bone[\s-](half|{'|'.join(UNDER)})\b(?![\s-]+centur)"
     rf"|\ban?\s+({'|'.join(UNDER)})(?=\s+of\b|\s*$)|\bhalf\s+an?\b",
     re.I,
 )
-SCALED = re.compile(rf"[\s\u00a0-]({'|'.join(SCALES)})\b", re.I)
-SUFFIX = re.compile(rf"(?:st|nd|rd|th)\b|(?:er?|[èe]me)\b(?={A_CENTURY})|\.(?={GERMAN})", re.I)
+SCALED = re.compile(rf"[\s\u00a0-]({'|'.join(SCALES | ABROAD)})\b", re.I)
+SUFFIX = re.compile(rf"(?:st|nd|rd|th|e|[èe]me|de|ste)\b|(?<=1)(?:er|re)\b|\.(?={GERMAN})", re.I)
 # "$1.5m" counts millions.
 MONEY = re.compile(r"(?<=[$£€¥])|(?<=[$£€¥]\s)")
 OF_MONEY = re.compile(r"\s?(?:(k)|(m|mn)|bn)\b", re.I)
@@ -90,14 +102,26 @@ OF_MONEY = re.compile(r"\s?(?:(k)|(m|mn)|bn)\b", re.I)
 # Times. "nineteen-sixties", "sixties": the plural of the tens is a decade.
 PLURAL_TENS = {word[:-1] + "ies": 10 * value for value, word in enumerate(TENS, 2)}
 DECADE = re.compile(rf"\b(?:({_any(TEENS)}|twenty)[\s-]+)?({_any(PLURAL_TENS)})\b", re.I)
-ROMANS = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII"]
-ROMANS += ["XIV", "XV", "XVI", "XVII", "XVIII", "XIX", "XX", "XXI"]
-# "XVIIe siècle", "siglo XVII"; and of kings and things: "Louis XIV", "Saturn V", but not "Then I".
+ROMANS = [
+    tens + ones
+    for tens in ("", "X", "XX", "XXX")
+    for ones in ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
+]
+# "XVIIe siècle", "XVI-XVII secolo", "XVIIIe", "siglo XVII"; of kings and things: "Louis XIV",
+# "Saturn V", but not "Then I"; and years: "MDCCLXXVI".
+OTHER_ROMAN = rf"(?:\s?[-–/]\s?|\s(?:and|und|et|e|y|o|ou|en)\s){_any(ROMANS[1:])}"
 ROMAN = re.compile(
-    rf"\b({_any(ROMANS[1:])})(?:th|st|nd|rd|er?|[èe]me)?(?={CENTURY.pattern})"
-    rf"|\b(?i:siglo|secolo)\s+({_any(ROMANS[1:])})\b"
+    rf"\b({_any(ROMANS[1:])})(?:th|st|nd|rd|er?|[èe]me)?(?=(?:{OTHER_ROMAN})?(?:{CENTURY.pattern}))"
+    rf"|\b({_any(roman for roman in ROMANS if len(roman) > 1)})(?:e|[èe]me)\b"
+    rf"|\b(?i:siglos?|secol[io]|sec\.)\s+({_any(ROMANS[1:])})\b"
     rf"|(?<![^\W_])[^\W\d_a-zß-ÿ][^\W\d_]+ ({_any(ROMANS[2:])})(?![\w-])"
+    r"|\b(?=[MDCLXVI]{4})(M{1,2}(?:CM|CD|D?C{0,4})(?:XC|XL|L?X{0,4})(?:IX|IV|V?I{0,4}))\b"
 )
+ROMAN_SIGNS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+# Of Italian art: "a Quattrocento panel" is of the 15th century.
+CENTI = ["duecento", "trecento", "quattrocento", "cinquecento", "seicento", "settecento"]
+CENTI += ["ottocento", "novecento"]
+CENTO = re.compile(rf"\b{_any(CENTI)}\b", re.I)
 
 
 def find_numerals(text: str) -> list[Number]:
@@ -108,14 +132,25 @@ def find_numerals(text: str) -> list[Number]:
         for teens in [CARDINALS.get((m[1] or "").lower(), 0)]
     ]
     romans = [
-        Number(Decimal(ROMANS.index(m[group])), m.start(group), m.end(), kind, ordinal=True)
+        Number(_roman(m[group]), m.start(group), m.end(), kind, ordinal=group < 5)
         for m in ROMAN.finditer(text)
-        for group, kind in ((1, ""), (2, "century"), (3, ""))
+        for group, kind in ((1, ""), (2, ""), (3, "century"), (4, ""), (5, ""))
         if m[group]
+    ]
+    romans += [
+        Number(Decimal(13 + CENTI.index(m[0].lower())), *m.span(), kind="century")
+        for m in CENTO.finditer(text)
     ]
     parts = list(_parts(text))
     words = [n for n in _words(text, parts) if not any(d.start <= n.start < d.end for d in decades)]
     return sorted([*_digits(text), *words, *decades, *romans, *parts], key=lambda n: n.start)
+
+
+def _roman(written: str) -> Decimal:
+    """ "XIV" is 14: a sign before a larger one is taken off."""
+    values = [ROMAN_SIGNS[sign] for sign in written]
+    after = [*values[1:], 0]
+    return Decimal(sum(v if v >= n else -v for v, n in zip(values, after, strict=True)))
 
 
 def _digits(text: str) -> Iterator[Number]:
@@ -129,6 +164,8 @@ def _digits(text: str) -> Iterator[Number]:
             value = Decimal(over) / (under or 1)
         elif match["code"]:
             value = Decimal(digits.replace(".", ""))
+        elif match["lakhs"]:
+            value = Decimal(digits.replace(",", ""))
         elif match["dotted"] or match["grouped"]:
             value = Decimal(digits.replace(match["sep"] or ".", "").replace(",", "."))
         else:
@@ -157,7 +194,7 @@ def _parts(text: str) -> Iterator[Number]:
 def _words(text: str, parts: list[Number]) -> Iterator[Number]:
     """Number words, joined as long as they make one numeral."""
     number: Number | None = None
-    total = group = 0
+    total = group = done = 0
     for match in WORD.finditer(text):
         word = match[0].lower()
         between = text[number.end : match.start()] if number and not number.ordinal else "."
@@ -166,9 +203,11 @@ def _words(text: str, parts: list[Number]) -> Iterator[Number]:
             start = number.start if number else match.start()
         else:
             if number:
-                yield _completed(text, number)
+                number = _completed(text, number)
+                done = number.end
+                yield number
             of_part = any(part.start <= match.start() < part.end for part in parts)
-            if of_part or word in SCALES or not VALUES[word]:
+            if match.start() < done or of_part or word in SCALES or not VALUES[word]:
                 number = None
                 continue
             total, group, start = 0, VALUES[word], match.start()
@@ -205,12 +244,16 @@ def _completed(text: str, number: Number) -> Number:
         over, below = _fraction(part[1] or part[2])
         if 0 < over < below:
             value, end, under = value + Decimal(over) / below, part.end(), below
-    elif half := HALF.match(text, end):
-        value, end, under = value + Decimal("0.5"), half.end(), 2
-    elif (part := PARTS.match(text, end)) and value < (below := UNDER.get(part[1].lower(), 2)):
-        value, end, under = value / below, part.end(), below
+    elif part := AND_PART.match(text, end):
+        under = UNDER.get((part[1] or part[3]).lower(), 2)
+        over = CARDINALS[part[2].lower()] if part[2] else 1
+        value, end = value + Decimal(over) / under, part.end()
+    elif part := PARTS.match(text, end):
+        below = UNDER.get((part[1] or part[2]).lower(), 2)
+        if value < below:
+            value, end, under = value / below, part.end(), below
     if not number.ordinal and (scale := SCALED.match(text, end)):
-        value, end, under = value * SCALES[scale[1].lower()], scale.end(), 0
+        value, end, under = value * (SCALES | ABROAD)[scale[1].lower()], scale.end(), 0
     elif MONEY.match(text, number.start) and (scale := OF_MONEY.match(text, end)):
         value, end = value * (10**3 if scale[1] else 10**6 if scale[2] else 10**9), scale.end()
     suffix = SUFFIX.match(text, end)

@@ -74,7 +74,7 @@ class Number:
     value: Decimal
     start: int = field(compare=False)
     end: int = field(compare=False)
-    kind: str = ""  # "", "century", "decade", "war" or "code"
+    kind: str = ""  # "", "millennium", "century", "decade", "war" or "code"
     bc: bool = False
     dimension: str = ""  # of its unit; "" where it has none
     factor: Decimal = Decimal(0)  # its unit in the dimension's base unit
@@ -98,11 +98,11 @@ class Number:
 
     @cached_property
     def years(self) -> range:
-        """The years of a century or decade, those BC negative; empty for other numbers."""
-        if self.kind not in ("century", "decade") or self.value > 9999:
+        """The years of a decade, century or millennium, those BC negative; else empty."""
+        length = {"decade": 10, "century": 100, "millennium": 1000}.get(self.kind)
+        if not length or self.value > 9999:
             return range(0)
-        length = 10 if self.kind == "decade" else 100
-        first = int(self.value) if self.kind == "decade" else (int(self.value) - 1) * 100
+        first = int(self.value) if self.kind == "decade" else (int(self.value) - 1) * length
         return range(-first - length, -first) if self.bc else range(first, first + length)
 
     @cached_property

@@ -34,6 +34,8 @@ MARKER = re.compile(
 )
 HTML = re.compile(r"</?[A-Za-z][^<>\n]*>|<!--|&(?:[A-Za-z]{2,8}|#\d{1,6}|#x[0-9A-Fa-f]{1,6});")
 ENOUGH_WORDS = 80  # of a description; a docent has little to learn from less
+# Letters and marks that show nothing: fillers of Hangul and Braille, joiners, variation selectors.
+UNSEEN = re.compile("[\u034f\u115f\u1160\u2800\u3164\ufe00-\ufe0f\uffa0]")
 UNFIT = ("Cc", "Cs")  # control characters, and halves of a character cut in two
 # A line that ends so is a sentence's last, one without is a heading, unless it was only wrapped.
 CLOSING = "\"'\u201d\u2019\u00bb\u203a)\\]\u300d\u300f\uff09"
@@ -85,7 +87,7 @@ _loading = threading.Lock()
 
 def is_blank(text: str) -> bool:
     """Whether there is nothing to see in a text: spaces, controls, and signs of no width."""
-    return all(unicodedata.category(sign)[0] in "CZ" for sign in text)
+    return all(unicodedata.category(sign)[0] in "CZ" for sign in UNSEEN.sub("", text))
 
 
 def flaw_of(text: str) -> str | None:

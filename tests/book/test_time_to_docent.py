@@ -79,7 +79,7 @@ def test_answers_are_kept_by_rule_and_shown_with_their_photos(
             write_table("predictions", path, pd.DataFrame(rows))
     for module in ("readme_tables", "comparison_tables"):
         monkeypatch.setattr(f"musequest.book.{module}.root", lambda: tmp_path)
-    kept = readme_tables.shown(profile)
+    kept = readme_tables.shown(profile, readme_tables.rows_shown(profile))
     assert [each["lora"].split()[-1] for each in kept] == ["test-00", "test-01", stranger]
     assert all((tmp_path / each["photo"]).is_file() for each in kept)
     kept[-1]["guide"] = "I do not know this one."

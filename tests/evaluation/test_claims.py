@@ -130,7 +130,7 @@ def test_errors_are_found_in_sentences_of_catalogues():
         else:
             name, _, sentence = text.partition(": ")
             errors[check_claims(sentence, facts)[name] == "wrong"] += 1
-    assert errors.total() + alarms.total() == 200
+    assert errors.total() + alarms.total() >= 340
     assert errors[True] >= 0.95 * errors.total()
     assert alarms[True] <= 0.05 * alarms.total()
 

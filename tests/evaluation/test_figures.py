@@ -278,6 +278,8 @@ def test_no_label_of_a_run_is_printed_over_another():
     [
         (["NVIDIA RTX A6000"], 60, 0.76),
         (["NVIDIA A100 80GB PCIe"] * 2, 30, 1.64),
+        (["NVIDIA A100-SXM4-80GB"], 60, None),
+        (["NVIDIA A100-PCIE-40GB"], 60, None),
         (["NVIDIA H200"], 60, None),
         ([], 60, None),
         (["NVIDIA RTX A5000"], None, None),

@@ -207,7 +207,9 @@ def test_answer_tokens_counts_word_pieces():
     assert values("answer_tokens", ["a blue vase", "", "vase"]) == [3, 0, 1]
 
 
-@pytest.mark.parametrize("answer", ["", " \n", "\u200b\u2060", "\ufeff \u200d"])
+@pytest.mark.parametrize(
+    "answer", ["", " \n", "\u200b\u2060", "\ufeff \u200d", "\u2800\u3164\ufe0f"]
+)
 def test_an_answer_of_which_nothing_is_to_be_seen_is_empty(answer):
     answers = [answer, *TRUTHS[1:]]
     assert values("embedding_distance", answers) == [1, 0, 0]

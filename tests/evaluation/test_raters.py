@@ -14,7 +14,13 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.settings import Profile
 from musequest.core.tables import read_table, write_table
-from musequest.evaluation.raters import ERRORS, annotate, kappa, read_labels
+from musequest.evaluation.raters import (
+    ERRORS,
+    agreement_table,
+    annotate,
+    kappa,
+    read_labels,
+)
 from musequest.evaluation.scoring import evaluate
 
 
@@ -51,6 +57,15 @@ def test_kappa_is_that_of_cohens_formula():
     assert kappa([]) is None
 
 
+def test_agreement_is_shown_with_its_interval_and_a_dash_where_there_is_none():
+    found = {"labelled_by_both": 9, "kappa": 0.5, "recall": 1.0, "recall_interval": [0.4, 1.0]}
+    nothing = {"labelled_by_both": 0, "kappa": None, "recall": None, "recall_interval": None}
+    table = agreement_table({"exhibit": found, "number": nothing})
+    assert table.loc["exhibit"].tolist() == [9, "0.50", "1.00", "0.40 to 1.00"]
+    assert table.loc["number"].tolist() == [0, "–", "–", "–"]
+    assert agreement_table({"number": nothing}).loc["number"].tolist() == [0, "–", "–", "–"]
+
+
 def test_a_sheet_is_blinded_shuffled_and_asks_nothing_of_any_server(museum):
     profile, folder = museum
     page, key = (folder / "sheet.html").read_text("utf-8"), read_json(folder / "key.json")
@@ -82,6 +97,7 @@ def test_labels_give_agreement_and_the_worth_of_each_metric(museum, tmp_path: Pa
     exhibit = read_labels(profile, [first, second])["errors"]["exhibit"]
     assert (exhibit["kappa"], exhibit["precision"], exhibit["recall"]) == (1, 1, 1)
     assert exhibit["labelled_by_both"] == exhibit["agreed"] == 10
+    assert exhibit["recall_interval"][0] < 1 and exhibit["recall_interval"][1] == 1
     second = labels_of(folder, "Bob", {"exhibit": missed}, tmp_path / "b.csv")
     errors = read_labels(profile, [first, second])["errors"]
     assert errors["exhibit"]["agreed"] == 10 - len(off ^ missed)

@@ -12,8 +12,10 @@ from musequest.evaluation.report import build_report
 from musequest.evaluation.report_tables import gate_frame
 from musequest.evaluation.results import load_results
 from musequest.evaluation.risk_coverage import (
+    RATES,
     area_under,
     by_system,
+    gate_cells,
     gated,
     risk_coverage,
     with_verdicts,
@@ -86,7 +88,7 @@ def judged_scores() -> pd.DataFrame:
         "false_recognition_rate",
     ]
     scores = pd.DataFrame(rows, columns=names)
-    return scores.astype(dict.fromkeys(names[3:], float))
+    return scores.astype(dict.fromkeys(names[3:], float)).assign(item_name=scores.data_id)
 
 
 def test_the_gates_verdict_stands_beside_the_answers_given_to_that_photo():
@@ -107,7 +109,16 @@ def test_what_the_gate_does_is_told_from_what_a_system_does_itself():
     assert table.wrong_refusal_rate.tolist() == [0.0, 0.5, 0.5, 0.5]
     assert table.identity_at_1.tolist() == [0.5, 1.0, 1.0, 1.0]
     assert table.false_recognition_rate.tolist() == [1.0, 0.5, 1.0, 0.5]
+    bounds = table.loc[("base", True), ["answered_ci_low", "answered_ci_high"]]
+    assert bounds.iloc[0] < 0.5 < bounds.iloc[1]
     assert gated(judged_scores(), "all").empty
+
+
+def test_all_answered_stands_in_the_gates_table_with_its_bound():
+    cells = gate_cells(gated(with_verdicts(judged_scores(), VERDICTS), "all"))
+    assert cells.loc["Base (untuned), without the gate", "Answered"].startswith("100.0% (")
+    few = {"system": "lora", "gate": True, **dict.fromkeys(RATES, 1.0)}
+    assert gate_cells(pd.DataFrame([few])).iloc[0].tolist() == ["100.0%"] * 4  # as kept before
 
 
 def test_with_a_gate_all_systems_have_the_curve_of_its_confidence():

@@ -112,6 +112,11 @@ def test_the_summary_pairs_runs_and_measures_what_equal_models_differ_by(scores:
     recalled = 1 - scores[scores.run == "gpt4o"].sort_values("data_id").number_recall[-4:].mean()
     assert more["number_recall"]["mean"] == pytest.approx(-recalled / 2, abs=1e-4)
     assert by_name["full minus adapters"]["number_recall"]["mean"] > 0
+    recall = [row["number_recall"] for row in summary["differences"]]
+    assert all(each["p_value"] <= each["p_adjusted"] <= 1 for each in recall)
+    assert min(each["p_adjusted"] for each in recall) >= min(
+        1, len(recall) * min(each["p_value"] for each in recall) - 1e-3
+    )
     assert summary["noise_floor"]["embedding_distance"]["largest_difference"] == 0
     assert summary["exhibits"] == summary["answers_a_run"] == 8
     json.dumps(summary, allow_nan=False)

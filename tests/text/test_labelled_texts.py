@@ -10,7 +10,7 @@ from musequest.text.facts import find_names, fold
 from musequest.text.numbers import find_numbers
 
 TEXTS = Path(__file__).with_name("labelled_texts.tsv")
-SIGNS = {"": "", "war": "", "code": "", "century": "c", "decade": "s"}
+SIGNS = {"": "", "war": "", "code": "", "millennium": "m", "century": "c", "decade": "s"}
 
 
 def labelled() -> list[dict[str, str]]:
@@ -19,7 +19,7 @@ def labelled() -> list[dict[str, str]]:
 
 
 def numbers(text: str) -> Counter[str]:
-    """The numbers of a text as labels: value to four places, c of a century, s of a decade."""
+    """The numbers of a text as labels: value; m, c, s: millennium, century, decade."""
     return Counter(
         f"{round(float(n.value), 4):.15g}{SIGNS[n.kind]}{' BC' if n.bc else ''}"
         for n in find_numbers(text)
@@ -28,7 +28,7 @@ def numbers(text: str) -> Counter[str]:
 
 def plain(label: str) -> str:
     value, *rest = label.split(" ")
-    digits = value.rstrip("cs")
+    digits = value.rstrip("csm")
     return " ".join([f"{float(digits):.15g}{value[len(digits) :]}", *rest])
 
 
