@@ -31,7 +31,7 @@ from .collator import DocentCollator
 from .models import base_fingerprint, load_model, load_processor, load_tuned
 from .processors import closing_token, special_tokens
 from .records import finished_record
-from .vision import learns, vision_model
+from .vision import seeing_parameters
 
 BASE = "base"
 MOST_ROWS = 64  # answered together where nobody says how many
@@ -92,9 +92,9 @@ class ModelSystem(System):
         record = finished_record(run_dir(self.profile.name, approach.name))
         asked = replace(approach, tuning=record["tuning"], lora=record["lora"])
         profile = replace(self.profile, anatomy=record.get("anatomy") or {})
-        if learns(vision_model(empty_model(profile, asked))):
+        if any(p.requires_grad for p in seeing_parameters(empty_model(profile, asked))):
             return False
-        return all(p.is_floating_point() for p in vision_model(self.model).parameters())
+        return all(p.is_floating_point() for p in seeing_parameters(self.model))
 
     @cached_property
     def processor(self) -> ProcessorMixin:

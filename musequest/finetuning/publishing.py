@@ -24,7 +24,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from ..core.errors import LOGGER, MuseQuestError
@@ -205,8 +205,8 @@ def publish(
     with hold(run_dir(profile.name, approach_name)):
         folder = _make_folder(profile, approach_name, repo_id, merged, license_name)
         if upload:
-            visible = "Private" if private else "Public"
-            print(f"{visible} repository {repo_id}, if it is created now:\n{told(folder)}")
+            kind = "Private" if private else "Public"
+            print(f"{kind} repository {repo_id}, if it is created now:\n{told(folder)}")
             _upload(folder, repo_id, private)
     return folder
 
@@ -214,8 +214,7 @@ def publish(
 def told(folder: Path) -> str:
     """Bytes and name of every file that would be uploaded, a line each."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{path.stat().st_size:>14,} bytes  {path.relative_to(folder)}" for path in files]
-    return "\n".join(lines)
+    return "\n".join(f"{p.stat().st_size:>14,} bytes  {p.relative_to(folder)}" for p in files)
 
 
 def _make_folder(
@@ -237,18 +236,16 @@ def _make_folder(
     target, unfinished = run / FOLDER, run / f".{FOLDER}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    for folder, names in ((weights, FILES), (run, RECORDS)):
-        for path in plain_files(folder, names)[0]:
-            if path.parent == folder:
-                # Weights under two names, for they are large and stay as they are.
-                copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2
-                copy(path, unfinished / path.name)
+    for path in (*plain_files(weights, FILES)[0], *plain_files(run, RECORDS)[0]):
+        if path.parent in (weights, run):
+            # Weights under two names, for they are large and stay as they are.
+            copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2
+            copy(path, unfinished / path.name)
     processor = load_processor(profile)
     processor.save_pretrained(unfinished)
     generation_config(processor, profile.max_new_tokens).save_pretrained(unfinished)
     is_adapter = (weights / "adapter_config.json").exists()
-    takes_videos = hasattr(processor, "video_settings")
-    card = _card(profile, record, repo_id, is_adapter, takes_videos, license_name)
+    card = _card(profile, record, repo_id, is_adapter, processor, license_name)
     write_text(unfinished / "README.md", card)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
@@ -284,7 +281,7 @@ def _card(
     record: dict[str, Any],
     repo_id: str,
     is_adapter: bool,
-    takes_videos: bool,
+    processor: ProcessorMixin,
     license_name: str | None,
 ) -> str:
     """The card as Markdown with a YAML head the Hub reads; scores only if they are this run's."""
@@ -307,7 +304,7 @@ def _card(
         repo=repo_id,
         is_adapter=is_adapter,
         is_local=is_local,
-        takes_videos=takes_videos,
+        takes_videos=hasattr(processor, "video_settings"),
         rows_a_step=rows_a_step(record["training"]),
         scores=scores,
         headings=HEADINGS,

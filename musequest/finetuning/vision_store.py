@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -65,10 +66,16 @@ class Timed:
 
 
 class VisionStore:
-    """What a tower made of photos, on disk: at most `most_gib` GiB, and half of what is free."""
+    """What a tower made of photos, on disk: at most `most_gib` GiB, and half of what is free.
 
-    def __init__(self, tower: nn.Module, root: Path, most_gib: float) -> None:
+    It depends on all of the tower but its parts `apart`, such as a connector that is trained.
+    """
+
+    def __init__(
+        self, tower: nn.Module, root: Path, most_gib: float, apart: tuple[str, ...] = ()
+    ) -> None:
         self.tower, self.root, self.most = tower, root, int(most_gib * GIB)
+        self.apart = tuple(f"{name}." for name in apart)
         self.reading, self.computing = Timed(), Timed()
         self.pays: bool | None = None  # until it is known
         self.why_not = ""  # nothing more is written
@@ -82,10 +89,12 @@ class VisionStore:
         settings = {key: value for key, value in config.to_dict().items() if key not in OUTWARD}
         settings["attention"] = config._attn_implementation
         settings["compute_dtypes"] = {
-            str(getattr(module, "compute_dtype", None)) for module in self.tower.modules()
+            str(getattr(module, "compute_dtype", None)) for _, module in self._own_modules()
         }
         sha256 = hashlib.sha256(repr(sorted(map(str, settings.items()))).encode())
         for name, held in _weights(self.tower):
+            if name.startswith(self.apart):
+                continue
             whole = held.full_tensor() if hasattr(held, "full_tensor") else held
             sha256.update(f"{name} {held.dtype} {[*held.shape]}".encode())
             # A copy: FSDP cannot let go of memory that numpy has seen.
@@ -93,13 +102,24 @@ class VisionStore:
             sha256.update(copied.view(torch.uint8).numpy())
         return self.root / sha256.hexdigest()[:32]
 
-    def names(self, photos: Sequence[torch.Tensor]) -> list[str]:
-        """Of each photo the name of its file, by its pixels and what it is computed in."""
+    def _own_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        for name, module in self.tower.named_modules():
+            if not f"{name}.".startswith(self.apart):
+                yield name, module
+
+    def changing(self) -> bool:
+        """Whether it learns, or has an adapter, which may be switched off or scaled unnoticed."""
+        named = self.tower.named_parameters()
+        return any(p.requires_grad and not name.startswith(self.apart) for name, p in named) or any(
+            isinstance(module, BaseTunerLayer) for _, module in self._own_modules()
+        )
+
+    def names(self, photos: Sequence[torch.Tensor], sizes: Sequence[str]) -> list[str]:
+        """Of each photo of that size the name of its file: its pixels, and what computes them."""
         device = photos[0].device.type
         mixed = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if mixed else photos[0].dtype
         kind = f"{device}-{str(dtype).removeprefix('torch.')}"
-        sizes = (f"{photo.shape[1]}x{photo.shape[2]}" for photo in photos)
         return [f"{kind}-{size}-{key}" for size, key in zip(sizes, digests(photos), strict=True)]
 
     def read(self, names: Sequence[str], device: torch.device) -> dict[str, torch.Tensor]:

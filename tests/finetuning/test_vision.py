@@ -112,6 +112,29 @@ def test_a_second_model_reads_what_the_first_saw(kind, tmp_path, home, profile, 
     assert loss(load_model(profile, device="cpu"), batch) == (first, 0)
 
 
+@pytest.mark.parametrize("kind", ["qwen3_vl", "qwen2_5_vl", "llava_onevision", "internvl"])
+def test_what_lies_before_the_connector_is_kept_wherever_that_stands(kind, tmp_path, home, always):
+    """Within the vision model, behind several of its layers, or behind another than the last."""
+    relative = save_tiny_relative(kind, tmp_path / kind)
+    profile = write_profile(tmp_path, relative, image_size=2 * TILE, image_splitting=True)
+    batch, learned, figures = batch_of(profile), [], []
+    for most in (0.0, 1.0, 1.0):
+        model = load_model(replace(profile, vision_store_gib=most), device="cpu")
+        model = TUNINGS["full"](model, load_approach("full")).train()
+        loss = model(**batch).loss
+        loss.backward()
+        own = [p.grad.flatten() for p in model.parameters() if p.requires_grad]
+        learned.append((loss.item(), torch.cat(own)))
+        figures.append(store_of(model).figures() if most else None)
+        with unkept(), torch.inference_mode():  # as visitors' photos are looked at
+            assert torch.isfinite(model(**batch_of(profile, 9)).loss)
+    (plain, gradients), (first, _), (again, read) = learned
+    assert first == pytest.approx(plain, abs=1e-5) and again == first
+    torch.testing.assert_close(read, gradients, atol=1e-5, rtol=1e-4)
+    assert figures[1]["photos_computed"] == figures[2]["photos"] > 0
+    assert figures[2]["photos_computed"] == 0 < figures[2]["photos_read"]
+
+
 @pytest.mark.parametrize("damage", ["torn", "other bytes", "other shape", "empty"])
 def test_a_damaged_file_is_computed_and_written_anew(profile, always, damage):
     batch = batch_of(profile)
