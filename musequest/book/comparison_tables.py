@@ -160,14 +160,21 @@ def keep_six(profile_name: str) -> None:
 @block(SIX, NO_SIX)
 def pocket_six(record: Record) -> str:
     """The table of all approaches on the pocket museum."""
-    trained = [[*each["seed_minutes"].values()] for each in record["approaches"].values()]
-    fewest, runs, minutes = min(map(len, trained)), sum(map(len, trained)), sum(map(sum, trained))
+    own = [[*each["seeds"].values()] for each in record["approaches"].values()]
+    fewest, trainings = min(map(len, own)), [seed for seeds in own for seed in seeds]
     told = (
-        f"{measured(record)}. {fewest} seed{'s' * (fewest > 1)} an approach: {runs} trainings of "
-        f"{minutes:.0f} minutes together. Scores on `{record['track']}`: means over seeds, "
+        f"{measured(record)}. At least {fewest} seed{'s' * (fewest > 1)} an approach: "
+        f"{len(trainings)} trainings of {sum(seed['minutes'] for seed in trainings):.0f} minutes "
+        f"together. Scores on `{record['track']}`: means over seeds, "
         "in brackets their 95 % intervals over exhibits, then how far the seeds lie apart."
     )
-    return f"{told}\n\n{markdown(comparison_frame(record))}"
+    lora = pd.DataFrame(record["approaches"]["lora"]["seeds"]).T
+    lowest = (
+        f"The lowest of LoRA's {len(lora)} seeds has an identity of {lora.identity_at_1.min():.3f} "
+        f"and recalls {lora.number_recall.min():.3f} of the numbers; the largest embedding "
+        f"distance is {lora.embedding_distance.max():.3f}."
+    )
+    return f"{told}\n\n{markdown(comparison_frame(record))}\n{lowest}\n"
 
 
 def where(record: Record) -> str:

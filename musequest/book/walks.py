@@ -15,7 +15,7 @@ import datetime
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ from ..creation import check_reach
 from ..creation.dataset import split_path
 from ..evaluation.differences import Summary
 from ..evaluation.report_tables import cell, score_frame
-from ..systems.registry import finished_runs, seed_profiles
+from ..evaluation.results import load_results
+from ..systems.registry import finished_runs, on_track, seed_profiles, seedless
 from .notebooks import run, save_refreshed
 
 WALK = (
@@ -238,8 +239,9 @@ def compare_approaches(
             failures[name] = str(error)
             print(f"\n{error}", flush=True)
         seconds[name] = round(time.monotonic() - start, 1)
-    trained = {name: _in_seeds(profile, name, seeds) for name in finished_runs(profile)}
-    record = _record(profile, seconds, failures, trained)
+    for name in finished_runs(profile):
+        _in_seeds(profile, name, seeds)
+    record = _record(profile, seconds, failures)
     write_json(results / "six.json", record)
     print(f"\n{comparison_frame(record).to_string(index=False)}")
     print(f"\n{sum(seconds.values()) / 60:.1f} minutes. Record: {results / 'six.json'}")
@@ -294,40 +296,35 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _in_seeds(profile: Profile, approach: str, count: int) -> dict[str, float]:
-    """Train and answer with `count` seeds; returns the minutes each seed was trained."""
+def _in_seeds(profile: Profile, approach: str, count: int) -> None:
+    """Train and answer with `count` seeds; what is done already is not done again."""
     from ..finetuning import infer, train_seeds
 
-    print(f"\n{approach}: {count} seeds", flush=True)
-    records = train_seeds(profile, approach, count)
+    print(f"\n{approach}: {count} seed{'s' * (count > 1)}", flush=True)
+    train_seeds(profile, approach, count)
     for each in seed_profiles(profile, approach, count):
         infer(each, approach)
-    return {str(record["seed"]): record["minutes"] for record in records}
 
 
-def _record(
-    profile: Profile,
-    seconds: dict[str, float],
-    failures: dict[str, str],
-    trained: dict[str, dict[str, float]],
-) -> Any:
-    """What came out, on which machine; the scores are those on photos never seen in training.
-
-    `trained` holds the minutes of each approach's seeds.
-    """
+def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str]) -> Any:
+    """What came out, on which machine; the scores are those on photos never seen in training."""
     from ..evaluation.scoring import evaluate
 
+    summary, means = {}, pd.DataFrame(columns=SCORES)
     try:
         summary = evaluate(profile).get(TRACK, {})
+        scores = on_track(load_results(profile).scores, TRACK)
+        means = scores.groupby("model")[[*SCORES]].mean().round(4)
     except MuseQuestError as error:
         print(f"\nThere are no scores: {error}", flush=True)
-        summary = {}
     approaches = {}
     for name in approach_names():
         path = run_dir(profile.name, name) / "run.json"
-        ran = read_json(path) if path.exists() else {}
-        minutes = trained.get(name, {})
-        approaches[name] = {"run": ran, "scores": summary.get(name, {}), "seed_minutes": minutes}
+        approaches[name] = {
+            "run": read_json(path) if path.exists() else {},
+            "scores": summary.get(name, {}),
+            "seeds": dict(_seeds(profile, name, means)),
+        }
     return {
         "profile": profile.name,
         "track": TRACK,
@@ -336,3 +333,12 @@ def _record(
         "seconds": seconds,
         **where_and_when(),
     }
+
+
+def _seeds(profile: Profile, approach: str, means: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+    """Each seed of an approach that answered: the minutes of its training, and its mean scores."""
+    for name, own in means.iterrows():
+        if seedless(str(name)) == approach:
+            folder = run_dir(profile.name + str(name).removeprefix(approach), approach)
+            ran = read_json(folder / "run.json")
+            yield str(ran["seed"]), {"minutes": ran["minutes"], **own.to_dict()}
