@@ -10,6 +10,7 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
 from forked import in_processes
+from interrupting import At, interrupting, sent
 from PIL import Image
 from tiny_dialogs import dialog, sample, write_dataset, write_profile
 from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
@@ -224,6 +225,26 @@ def test_a_step_of_several_batches_learns_what_one_batch_does(split_profile, hom
         record = train(split_profile, "full", overrides, progress=False, fresh=True)
         losses.append(record["best_eval_loss"])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["qwen3_vl", "llava_onevision"], indirect=True)
+@pytest.mark.parametrize("approach_name", ["lora", "full"])
+def test_a_run_that_was_interrupted_ends_bit_by_bit_the_same(
+    split_profile, home, tmp_path, monkeypatch, approach_name
+):
+    """The interrupted one reads photos that the other saw; adapters drop inputs at random."""
+    write_dataset(home, "tiny")
+    every = {"max_steps": "4", "eval_steps": "1"}
+    whole = train(split_profile, approach_name, every, progress=False)
+    run = home / "runs/tiny" / approach_name
+    weights = {path.name: path.read_bytes() for path in run.glob("*/*.safetensors")}
+    with monkeypatch.context() as patch:
+        interrupting(patch, At(3, sent()))
+        with pytest.raises(MuseQuestError, match="interrupted .* at step 3 of 4"):
+            train(split_profile, approach_name, every, progress=False, fresh=True)
+    assert train(split_profile, approach_name, every, progress=False)["status"] == "done"
+    assert weights == {path.name: path.read_bytes() for path in run.glob("*/*.safetensors")}
+    assert whole["vision_store"]["photos_computed"] > 0
 
 
 THREE = {"max_steps": "3", "eval_steps": "3"}
