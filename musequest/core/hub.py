@@ -102,8 +102,9 @@ def _reason(error: BaseException, name: str) -> str:
             "it comes with program code of its own, which is never run here, since it could do "
             "anything on this machine; choose a model that the installed transformers has"
         )
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # What a package is missing for, without the way to where it is told how to get it.
+    return said.partition(". ")[0] if isinstance(error, ImportError) else said
 
 
 def hub_api() -> HfApi:

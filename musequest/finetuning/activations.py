@@ -94,6 +94,14 @@ def patch_size_of(config: PretrainedConfig) -> int:
     return _one(config.vision_config.patch_size)
 
 
+def layers_that_see(config: PretrainedConfig) -> int:
+    """How many of the first decoder layers are given features of the photo besides its tokens.
+
+    That is DeepStack (Meng et al., 2024, https://arxiv.org/abs/2406.04334).
+    """
+    return len(getattr(config.vision_config, "deepstack_visual_indexes", None) or ())
+
+
 def _one(value: Any) -> int:
     """Of a size for each side, which are alike, one."""
     return value[0] if isinstance(value, list | tuple) else value

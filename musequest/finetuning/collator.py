@@ -1,4 +1,6 @@
-"""Dialogs become tensors: the photo and question are given, the answer alone is learned.
+"""Dialogs become tensors: photos and questions are given, the answers alone are learned.
+
+A dialog has a photo, as those of a dataset do, or several, or none; and one turn or more.
 
 Rows reach the processes that train in an order which their number does not change. They are dealt
 batch by batch: with two processes of 4 rows each, a step sees the very rows that a single process
@@ -24,7 +26,7 @@ from .processors import closing_token, render, special_tokens
 from .records import GIB
 
 IGNORED = -100
-PHOTO_MASK = "pixel_attention_mask"
+PIXELS, PHOTO_MASK = "pixel_values", "pixel_attention_mask"
 BLANK = "(blank)"
 
 
@@ -40,9 +42,8 @@ class DocentCollator:
     def __init__(
         self, processor: ProcessorMixin, learn: bool = True, max_tokens: int | None = None
     ) -> None:
-        self.processor = processor
-        self.learn = learn
-        self.max_tokens = max_tokens
+        self.processor, self.learn, self.max_tokens = processor, learn, max_tokens
+        self.apart = False  # what belongs to photos is left in a list of a tensor, or None, a row
         self.reserved = special_tokens(processor)
         self.closing = self.reserved[closing_token(processor)]
 
@@ -59,14 +60,15 @@ class DocentCollator:
         encoded = [row if "input_ids" in row else self.encode(row) for row in rows]
         texts = [row["input_ids"] for row in encoded]
         fill = {"input_ids": self.processor.tokenizer.pad_token_id, "labels": IGNORED}
-        batch = {}
-        for name in {name: None for row in encoded for name in row}:
+        batch: dict[str, Any] = {}
+        for name in dict.fromkeys(["input_ids", *(name for row in encoded for name in row)]):
             having = [row for row in encoded if name in row]
             if all(row[name].shape == row["input_ids"].shape for row in having):
                 held = [row.get(name, torch.zeros_like(row["input_ids"])) for row in encoded]
                 batch[name] = _pad(held, fill.get(name, 0), left=not self.learn)
             else:
-                batch[name] = _join([row[name] for row in having])
+                each = [row.get(name) for row in encoded]
+                batch[name] = each if self.apart else join(each)
         if not self.learn:
             batch["attention_mask"] = _pad([torch.ones_like(text) for text in texts], 0, left=True)
         return batch
@@ -74,14 +76,18 @@ class DocentCollator:
     def encode(self, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """One row without padding: tensors of tokens without a batch's first dimension.
 
-        What belongs to the photo is as the processor gives it for this row. A row whose image is
-        None is a dialog without a photo, and has nothing of that.
+        What belongs to photos is as the processor gives it for this row. The row's `image` is a
+        photo, or a list of them in the order of the dialog; a dialog without any has None, and
+        nothing of that. One that shows more or fewer raises MuseQuestError.
         """
-        messages = self._messages(row)
+        messages, photos = self._messages(row), _photos(row)
+        if len(photos) != _shown(messages):
+            raise MuseQuestError(
+                f"The dialog of row {_name(row)} shows {_shown(messages)} photos, and the row has "
+                f"{len(photos)}; give each of them its place in the dialog."
+            )
         text = self._prompt(messages[:-1]) if not self.learn else render(self.processor, messages)
-        photos = None if row["image"] is None else [[row["image"].convert("RGB")]]
-        options = {"return_tensors": "pt", **self._beginning(text)}
-        encoded = dict(self.processor(text=[text], images=photos, **options))
+        encoded = self._processed(text, photos)
         shape = encoded.pop("attention_mask").shape
         encoded = {n: held[0] if held.shape == shape else held for n, held in encoded.items()}
         if PHOTO_MASK in encoded:  # an eighth of the bytes, in all that is kept and passed on
@@ -92,38 +98,50 @@ class DocentCollator:
                 f"photo, the model at most {self.max_tokens}; shorten the dialog."
             )
         if self.learn:
-            encoded["labels"] = self._labels(encoded["input_ids"], messages, row)
+            encoded["labels"] = self._labels(encoded["input_ids"], messages, photos, row)
         return encoded
+
+    def _processed(self, text: str, photos: list[Any]) -> dict[str, torch.Tensor]:
+        options = {"return_tensors": "pt", **self._beginning(text)}
+        return dict(self.processor(text=[text], images=[photos] if photos else None, **options))
 
     def learned_ids(self, row: Mapping[str, Any]) -> list[int]:
         """The tokens of a row that are learned, found without its photo."""
         text, answers = self._answers(self._messages(row), row)
-        return [token for start, end in answers for token in text[start:end]]
+        return [token for _, start, end in answers for token in text[start:end]]
 
     def _labels(
-        self, input_ids: torch.Tensor, messages: list[dict[str, Any]], row: Mapping[str, Any]
+        self,
+        input_ids: torch.Tensor,
+        messages: list[dict[str, Any]],
+        photos: list[Any],
+        row: Mapping[str, Any],
     ) -> torch.Tensor:
         """The answers' tokens where they stand in `input_ids`, -100 elsewhere.
 
-        The processor stretches a photo's token to many, but only before the first answer: how many
-        tokens follow is the same with and without the stretching.
+        The processor stretches a photo's token to many. So an answer stands as much further behind
+        as the dialog is longer by that; or if photos follow it, what goes before it.
         """
         text, answers = self._answers(messages, row)
-        first = answers[0][0]
-        stretched = len(input_ids) - len(text)
-        if input_ids[stretched + first :].tolist() != text[first:]:
-            raise self._inseparable(row)
         labels = torch.full_like(input_ids, IGNORED)
-        for start, end in answers:
-            labels[stretched + start : stretched + end] = input_ids[
-                stretched + start : stretched + end
-            ]
+        for turn, start, end in answers:
+            stretched = len(input_ids) - len(text)
+            if _shown(messages[turn:]):
+                prompt, seen = self._prompt(messages[:turn]), photos[: _shown(messages[:turn])]
+                stretched = self._processed(prompt, seen)["input_ids"].shape[1] - start
+            place = slice(stretched + start, stretched + end)
+            if input_ids[place].tolist() != text[start:end]:
+                raise self._inseparable(row)
+            labels[place] = input_ids[place]
         return labels
 
     def _answers(
         self, messages: list[dict[str, Any]], row: Mapping[str, Any]
-    ) -> tuple[list[int], list[tuple[int, int]]]:
-        """The tokens of a dialog, its photo one of them, and where its answers begin and end."""
+    ) -> tuple[list[int], list[tuple[int, int, int]]]:
+        """The tokens of a dialog, each photo one of them, and its answers.
+
+        Of each answer the turn, and where it begins and ends.
+        """
         text, answers = self._tokens(render(self.processor, messages)), []
         for turn, message in enumerate(messages):
             if message["role"] != "assistant":
@@ -136,7 +154,7 @@ class DocentCollator:
             if text[: len(prompt)] != prompt or self.closing not in answer:
                 raise self._inseparable(row)
             behind = answer[::-1].index(self.closing)  # such as a line end
-            answers.append((len(prompt), len(said) - behind))
+            answers.append((turn, len(prompt), len(said) - behind))
             if text[: len(said) - behind] != said[: len(said) - behind]:
                 raise self._inseparable(row)
         return text, answers
@@ -238,8 +256,9 @@ def _pad(sequences: list[torch.Tensor], value: int, *, left: bool) -> torch.Tens
     return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=side)
 
 
-def _join(tensors: list[torch.Tensor]) -> torch.Tensor:
+def join(rows: Sequence[torch.Tensor | None]) -> torch.Tensor:
     """Tensors of equal rank behind each other, the shorter ones filled with zeros."""
+    tensors = [row for row in rows if row is not None]
     shape = [max(lengths) for lengths in zip(*(each.shape[1:] for each in tensors), strict=True)]
     joined = tensors[0].new_zeros(sum(map(len, tensors)), *shape)
     start = 0
@@ -248,6 +267,18 @@ def _join(tensors: list[torch.Tensor]) -> torch.Tensor:
         joined[place] = each
         start += len(each)
     return joined
+
+
+def _photos(row: Mapping[str, Any]) -> list[Any]:
+    """The photos of a row: one, several or none."""
+    image = row["image"]
+    photos = image if isinstance(image, list) else [image]
+    return [photo.convert("RGB") for photo in photos if photo is not None]
+
+
+def _shown(messages: Sequence[Mapping[str, Any]]) -> int:
+    """How many photos these turns of a dialog show."""
+    return sum(part["type"] == "image" for message in messages for part in message["content"])
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -24,12 +24,11 @@ from ..core.errors import LOGGER
 from ..core.files import read_json
 from ..core.home import root
 from .activations import RowShape
-from .gpus import Gpu, Setting, gpu_here, known_gpus
+from .gpus import Gpu, Setting, gpu_here, known_gpus, shares_here
 from .memory import Memory
 from .needs import PHOTO_PX, Need, Rows, Size
 from .records import GIB
 from .run_config import RunConfig
-from .splitting import shares_here
 
 RECORD = root() / "benchmarks/records/forecast.json"
 # What collectives reach of a link's nominal rate, and processes that encode photos for each GPU.

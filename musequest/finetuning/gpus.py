@@ -1,4 +1,4 @@
-"""The GPUs one can rent: what they hold, compute and cost, from gpus.yaml."""
+"""The GPUs one can rent, what they hold, compute and cost, from gpus.yaml; and those here."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import functools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..core.errors import MuseQuestError
 from ..core.keys import nearest_of, read_yaml
+from ..core.settings import Approach
+from .distributed import REHEARSAL, world_size
 from .records import GIB, USABLE
 
 BY_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*Gi?B", re.IGNORECASE)
@@ -90,6 +93,25 @@ def gpu_here() -> Gpu | None:
     bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     known = _known(name) or Gpu(name, gib, bf16)
     return replace(known, name=name, gib=gib, bf16=bf16)
+
+
+def devices_here() -> list[Any]:
+    """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
+    if not torch.cuda.is_available():
+        return [torch.device("cpu")] * REHEARSAL
+    number = torch.cuda.device_count()
+    if number < REHEARSAL:
+        raise MuseQuestError(
+            "Layers can be split over two GPUs or more, and here is one; choose 'full' instead."
+        )
+    return list(range(number))
+
+
+def shares_here(approach: Approach) -> int:
+    """Over how many devices the approach parts its model here; 1 if it keeps it whole."""
+    if approach.strategy == "sequential":
+        return len(devices_here())
+    return world_size() if approach.parted else 1
 
 
 def _known(name: str) -> Gpu | None:

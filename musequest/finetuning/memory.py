@@ -21,11 +21,12 @@ from ..core.errors import LOGGER, MuseQuestError
 from .activations import Activations, RowShape
 from .anatomy import anatomy_of
 from .distributed import any_rank
+from .gpus import shares_here
 from .models import TUNINGS, kept_whole, of_shape
 from .optimizer import MASTER_WEIGHTS
 from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
-from .splitting import fullest_here, shares_here
+from .splitting import fullest_here
 from .vision import vision_model
 
 # Bytes of a step with so many rows at a time, with activations recomputed or not.

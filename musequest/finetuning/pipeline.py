@@ -9,6 +9,7 @@ the trainer of every approach: each process believes to be alone and reads the s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from ..core.files import write_json
 from ..core.hub import of_base_model
 from ..core.settings import Profile
 from .anatomy import anatomy_of
-from .collator import IGNORED
+from .collator import IGNORED, PIXELS, join
 from .distributed import all_gather, barrier, rank
 from .models import TUNINGS, of_shape, read_whole
 from .run_config import RunConfig
@@ -59,21 +60,20 @@ class Pipeline:
         With `learn` gradients are added to the weights'. Rows are filled up to a multiple of the
         micro-batches with copies of the last, of which nothing is learned.
         """
-        check_plain(batch)
         filled = fill_rows(batch, self.micro_batches)
         schedule = self._schedule(filled, learn)
         losses: list[torch.Tensor] = []
-        options: dict[str, Any] = self.stage.context(filled)
+        self.tokens, self.stage.batch = tokens, filled
+        options: dict[str, Any] = {"rows": torch.arange(len(filled["labels"]))}
         if self.stage.is_last:
             options |= {"target": filled["labels"], "losses": losses}
-        if learn:
-            options |= {"return_outputs": False}
         given = (filled["input_ids"],) if self.stage.is_first else ()
-        step = schedule.step if learn else schedule.eval
-        self.tokens = tokens
+        step = partial(schedule.step, return_outputs=False) if learn else schedule.eval
         step(*given, **options)
-        total = torch.stack(losses).sum().detach() if losses else torch.zeros(())
-        total = total.to(self.device, torch.float32)
+        self.stage.check_passed()
+        total = (
+            torch.stack(losses or [torch.zeros(())]).detach().sum().to(self.device, torch.float32)
+        )
         dist.broadcast(total, src=self.stage.count - 1)
         return total
 
@@ -82,31 +82,19 @@ class Pipeline:
         rows, tokens = batch["input_ids"].shape
         shape = (rows // self.micro_batches, tokens, learn)
         if self.ready is None or self.ready[0] != shape:
-            given, made = self._shapes(*shape)
+            own, model = self.stage, self.stage.model
+            with torch.device("meta"):  # what the stage is given and makes, without memory
+                ids = torch.empty(shape[:2], dtype=torch.long)
+                wide = (*shape[:2], model.config.get_text_config().hidden_size)
+                floats = torch.empty(wide, dtype=model.dtype, requires_grad=learn)
             stage = PipelineStage(
-                self.stage,
-                self.stage.number,
-                self.stage.count,
-                self.device,
-                input_args=given,
-                output_args=made,
+                *(own, own.number, own.count, self.device),
+                input_args=ids if own.is_first else floats,
+                output_args=floats,
             )
             options = {"loss_fn": self._loss, "scale_grads": False}
             self.ready = (shape, Schedule1F1B(stage, self.micro_batches, **options))
         return self.ready[1]
-
-    def _shapes(self, rows: int, tokens: int, learn: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the stage is given and what it makes, without memory."""
-        model = self.stage.model
-        text = model.config.get_text_config()
-
-        def floats(width: int) -> torch.Tensor:
-            shape = (rows, tokens, width)
-            return torch.empty(shape, dtype=model.dtype, device="meta", requires_grad=learn)
-
-        ids = torch.empty((rows, tokens), dtype=torch.long, device="meta")
-        given = ids if self.stage.is_first else floats(text.hidden_size)
-        return given, floats(text.hidden_size)
 
     def _loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """That of one micro-batch; of its tokens the head computes those that predict a label."""
@@ -118,27 +106,13 @@ class Pipeline:
         )
 
 
-def check_plain(batch: Mapping[str, torch.Tensor]) -> None:
-    """Raise MuseQuestError unless tokens and photos are all that the stages have to be told.
-
-    Between stages hidden states pass, and each micro-batch has the photos of its own rows.
-    """
-    rows, tokens = batch["labels"].shape
-    for name, values in batch.items():
-        told = name not in ("input_ids", "labels") and values.shape == (rows, tokens)
-        if told or len(values) != rows:
-            raise MuseQuestError(
-                f"The layers of this base model have to be told {name} too, which does not pass "
-                "from stage to stage; set strategy: sequential under parallel in the approach's "
-                "config.yaml, or choose full_fsdp."
-            )
-
-
 class PipelineTrainer(DocentTrainer):
     """The trainer of every approach, on one stage of the model."""
 
     def __init__(self, stage: Stage, micro_batches: int, **options: Any) -> None:
-        super().__init__(model=stage.model, **options)
+        collator = copy.copy(options.pop("data_collator"))
+        collator.apart = True  # for each micro-batch is told of the photos of its own rows
+        super().__init__(model=stage.model, data_collator=collator, **options)
         stage.autocast = torch.bfloat16 if self.args.bf16 else None
         self.pipeline = Pipeline(stage, micro_batches, self.args.device)
 
@@ -201,12 +175,9 @@ class PipelineTrainer(DocentTrainer):
         if checkpoint is None:
             return
         folder = Path(checkpoint)
-        states = torch.load(
-            folder / f"optimizer_{rank()}.pt", map_location="cpu", weights_only=True
-        )
-        self.optimizer.load_state_dict(states)
-        schedule = torch.load(folder / "scheduler.pt", weights_only=True)
-        self.lr_scheduler.load_state_dict(schedule)
+        kept = {f"optimizer_{rank()}.pt": self.optimizer, "scheduler.pt": self.lr_scheduler}
+        for name, of in kept.items():
+            of.load_state_dict(torch.load(folder / name, map_location="cpu", weights_only=True))
 
 
 def disable_data_parallel() -> None:
@@ -219,14 +190,15 @@ def disable_data_parallel() -> None:
     state.distributed_type, state.num_processes = DistributedType.NO, 1
 
 
-def fill_rows(batch: Mapping[str, torch.Tensor], multiple: int) -> dict[str, torch.Tensor]:
+def fill_rows(batch: Mapping[str, Any], multiple: int) -> dict[str, Any]:
     """The batch with copies of its last row behind it, up to a multiple, their labels -100."""
-    missing = -len(batch["labels"]) % multiple
+    rows, missing = len(batch["labels"]), -len(batch["labels"]) % multiple
     if not missing:
         return dict(batch)
-    filled = {
-        name: torch.cat([values, values[-1:].expand(missing, *values.shape[1:])])
-        for name, values in batch.items()
+    places = [*range(rows), *[rows - 1] * missing]
+    filled: dict[str, Any] = {
+        name: [held[place] for place in places] if isinstance(held, list) else held[places]
+        for name, held in batch.items()
     }
     filled["labels"][-missing:] = IGNORED
     return filled
@@ -235,13 +207,20 @@ def fill_rows(batch: Mapping[str, torch.Tensor], multiple: int) -> dict[str, tor
 class Elsewhere(nn.Module):
     """Stands where another process holds the real part, and passes on what it is given."""
 
+    given: torch.Tensor | None = None
+
     def forward(self, hidden: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
         """`hidden` itself."""
+        self.given = hidden
         return hidden
 
 
 class Stage(nn.Module):
-    """What one process holds of a model, and how it computes its share of a forward pass."""
+    """What one process holds of a model, and how it computes its share of a forward pass.
+
+    It runs the model's own forward pass on the tokens, by which masks and positions are made, with
+    what the stage before made in place of words and photos.
+    """
 
     def __init__(self, model: PreTrainedModel, plan: Plan, number: int) -> None:
         super().__init__()
@@ -250,31 +229,53 @@ class Stage(nn.Module):
         self.own = tuple(f"{part.name}." for part in plan.stages[number])
         self.file = f"model-{number + 1:05d}-of-{self.count:05d}.safetensors"
         self.autocast: torch.dtype | None = None
+        self.batch: Mapping[str, Any] = {}  # under way
+        self.given = self.made = torch.empty(0)
+        if not self.is_first:
+            embeddings = model.get_submodule(anatomy_of(model).embeddings)
+            embeddings.forward = lambda tokens: self.given
 
-    def forward(self, given: torch.Tensor, **context: torch.Tensor) -> torch.Tensor:
+    def forward(self, given: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Hidden states (rows, tokens, width) for the next stage, or of the last one the head.
 
-        `given` is input_ids (rows, tokens) in the first stage, hidden states in the others. What is
-        passed on has the dtype of the weights, in whatever dtype `autocast` lets it be computed.
+        `given` is input_ids (rows, tokens) in the first stage, hidden states in the others, `rows`
+        their places in the batch. All is passed on in the weights' dtype, not that of `autocast`.
         """
-        mixed = self.autocast is not None
-        with torch.autocast(given.device.type, self.autocast, enabled=mixed):
-            if self.is_first:  # it sees photos and tokens
-                made = self.model.model(input_ids=given, use_cache=False, **context)
-            else:
-                decoder = self.model.get_submodule(anatomy_of(self.model).decoder)
-                made = decoder(inputs_embeds=given, use_cache=False)
-        return made.last_hidden_state.to(self.model.dtype)
+        self.given, told = given, self._told(int(rows[0]), int(rows[-1]) + 1)
+        with torch.autocast(given.device.type, self.autocast, enabled=self.autocast is not None):
+            self.made = self.model.model(**told, use_cache=False).last_hidden_state
+        return self.made.to(self.model.dtype)
+
+    def _told(self, first: int, last: int) -> dict[str, Any]:
+        """What the model is told of these rows; the first stage alone sees their photos."""
+        left_out = ("labels",) if self.is_first else ("labels", PIXELS)
+        own = {name: held[first:last] for name, held in self.batch.items() if name not in left_out}
+        return {
+            name: join(held) if isinstance(held, list) else held
+            for name, held in own.items()
+            if any(each is not None for each in held)
+        }
+
+    def check_passed(self) -> None:
+        """Raise MuseQuestError if the model changed what the layers of other stages were passed.
+
+        Some add features of photos between their first layers, which only the first stage knows.
+        """
+        layers = [*self.model.get_submodule(anatomy_of(self.model).layers)]
+        own = [place for place, layer in enumerate(layers) if not isinstance(layer, Elsewhere)]
+        unchanged = [layer.given is self.given for layer in layers[: own[0]]]
+        unchanged += [layer.given is self.made for layer in layers[own[-1] + 1 :]]
+        if not all(unchanged):
+            raise MuseQuestError(
+                "This base model changes what passes between layers that lie on different stages; "
+                "set strategy: sequential under parallel in the approach's config.yaml, or choose "
+                "full_fsdp."
+            )
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Of hidden states (tokens, width) the logits (tokens, vocabulary)."""
         with torch.autocast(hidden.device.type, self.autocast, enabled=self.autocast is not None):
             return self.model.get_output_embeddings()(hidden).to(self.model.dtype)
-
-    def context(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What of a batch the stage needs besides what it is given: the first one photos."""
-        given = ("input_ids", "labels") if self.is_first else batch
-        return {name: batch[name] for name in batch if name not in given}
 
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters that are its own."""
@@ -295,8 +296,7 @@ class Stage(nn.Module):
             if f"{name}.".startswith(self.own) and name not in self.model.all_tied_weights_keys
         }
         save_file(weights, folder / self.file, metadata={"format": "pt"})
-        mine = {name: (self.file, tensor.nbytes) for name, tensor in weights.items()}
-        everybody = all_gather(mine)
+        everybody = all_gather({name: (self.file, w.nbytes) for name, w in weights.items()})
         if self.number == 0:
             places = {name: place for each in everybody for name, place in each.items()}
             index = {
@@ -345,5 +345,6 @@ def _of_own_parts(
                 if name not in own and isinstance(part, nn.Module):
                     self.set_submodule(name, Elsewhere())
 
-    Part.__name__ = base.__name__
+    # By its name and module the library knows which weights it renames as it reads them.
+    Part.__name__, Part.__module__ = base.__name__, base.__module__
     return Part

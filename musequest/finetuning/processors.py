@@ -63,9 +63,11 @@ def load_processor(profile: Profile) -> ProcessorMixin:
 def _read(source: str) -> ProcessorMixin:
     """The processor; of one that takes videos a class that does not ask for that part."""
     kind = _kind(source)
+    # Unless it is told, the library asks whether program code is to be run, and waits.
+    options: dict[str, Any] = {"backend": "pil", "trust_remote_code": False}
     if kind is None or VIDEO not in kind.get_attributes():
-        return AutoProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)
-    processor = photos_only(kind).from_pretrained(source, backend="pil")
+        return AutoProcessor.from_pretrained(source, **options)
+    processor = photos_only(kind).from_pretrained(source, **options)
     processor.video_settings = next(
         (each for each in (_held(source, *place) for place in VIDEO_SETTINGS) if each), None
     )

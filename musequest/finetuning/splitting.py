@@ -25,9 +25,9 @@ from transformers import PreTrainedModel
 
 from ..core.errors import MuseQuestError
 from ..core.settings import Approach, Profile, load_approach, load_profile, training_settings
-from .activations import Activations, RowShape, count_activations
+from .activations import Activations, RowShape, count_activations, layers_that_see
 from .anatomy import anatomy_of
-from .distributed import REHEARSAL, world_size
+from .gpus import shares_here
 from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
 from .run_config import RunConfig
 
@@ -39,7 +39,8 @@ ADAM_STATES = 2
 class Part:
     """One link of the chain and what it costs, in bytes; activations are those of a whole step.
 
-    `recomputed` is what lies there for a moment too while the part is computed again.
+    `recomputed` is what lies there for a moment too while the part is computed again. `bound` is a
+    part that has to lie with the one before it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Part:
     optimizer: int
     activations: int
     recomputed: int = 0
+    bound: bool = False
 
     @property
     def fixed(self) -> int:
@@ -125,12 +127,13 @@ def parts_of(
     """
     kept, tokens, parts = kept or count_activations(model), rows * row.tokens, []
     anatomy = anatomy_of(model)
+    layers, together = 0, layers_that_see(model.config)
     connecting = "vision_model" if anatomy.connector_in_vision else "connector"
     for kind, name, part in anatomy.chain(model):
         own = list(part.parameters()) if isinstance(part, nn.Module) else [part]
         weights = sum(p.nbytes for p in own)
         trained = sum(p.nbytes for p in own if p.requires_grad)
-        activations = recomputed = 0.0
+        activations, recomputed, bound = 0.0, 0.0, False
         if kind == connecting:
             activations = kept.of_connector(rows * row.photos, row.patches)
             connecting = ""  # all of its modules together
@@ -139,9 +142,19 @@ def parts_of(
         elif kind == "layer":
             activations = kept.of_layer(tokens, checkpointing)
             recomputed = kept.recomputed(tokens) if checkpointing else 0.0
+            bound = 0 < layers < together
+            layers += 1
         costs = (weights, trained, ADAM_STATES * trained, round(activations), round(recomputed))
-        parts.append(Part(name, *costs))
+        parts.append(Part(name, *costs, bound))
     return parts
+
+
+def beginnings(parts: Sequence[Part]) -> list[int]:
+    """Places of the parts with which a device may begin: decoder layers, but those that are bound.
+
+    The first stands for all that comes before it as well.
+    """
+    return [place for place, part in enumerate(parts) if part.is_layer and not part.bound]
 
 
 def plan(parts: Sequence[Part], devices: int, micro_batches: int | None = None) -> Plan:
@@ -151,11 +164,11 @@ def plan(parts: Sequence[Part], devices: int, micro_batches: int | None = None) 
     device, what comes after the last on the last. More devices than decoder layers raise
     MuseQuestError.
     """
-    layers = [number for number, part in enumerate(parts) if part.is_layer]
+    layers = beginnings(parts)
     if not 1 <= devices <= len(layers):
         raise MuseQuestError(
-            f"The model has {len(layers)} decoder layers and cannot be split over {devices} "
-            f"devices; use 1 to {len(layers)}."
+            f"The model has {sum(part.is_layer for part in parts)} decoder layers and cannot be "
+            f"split over {devices} devices; use 1 to {len(layers)}."
         )
     held = held_shares(devices, micro_batches)
     ends = [*layers[1:], len(parts)]
@@ -224,7 +237,7 @@ def _what_fits(
         if max(plan(smaller, devices, micro_batches).bytes()) <= available:
             return f"{ROWS}={fewer} with {rows // fewer} times the {STEPS} would fit."
         fewer = largest_divisor(rows, fewer - 1)
-    for more in range(devices + 1, 1 + sum(part.is_layer for part in parts)):
+    for more in range(devices + 1, 1 + len(beginnings(parts))):
         if max(plan(parts, more, micro_batches).bytes()) <= available:
             return f"{more} such devices would do."
     return "no number of such devices would do; use larger ones, or lora or qlora."
@@ -245,25 +258,6 @@ def micro_batches_of(approach: Approach, stages: int) -> int | None:
     if approach.strategy != "1f1b":
         return None
     return (approach.parallel or {}).get("micro_batches") or stages
-
-
-def devices_here() -> list[Any]:
-    """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
-    if not torch.cuda.is_available():
-        return [torch.device("cpu")] * REHEARSAL
-    number = torch.cuda.device_count()
-    if number < REHEARSAL:
-        raise MuseQuestError(
-            "Layers can be split over two GPUs or more, and here is one; choose 'full' instead."
-        )
-    return list(range(number))
-
-
-def shares_here(approach: Approach) -> int:
-    """Over how many devices the approach parts its model here; 1 if it keeps it whole."""
-    if approach.strategy == "sequential":
-        return len(devices_here())
-    return world_size() if approach.parted else 1
 
 
 def split(config: RunConfig, devices: int) -> Plan:
@@ -312,7 +306,7 @@ def fullest_by_devices(profile: Profile, most: int = 8) -> pd.DataFrame:
         config = _scheduled(profile, schedule)
         micro_batches = micro_batches_of(config.approach, 1)
         parts, _ = _planned(config, 1, config.rows, recompute=False)
-        layers = sum(part.is_layer for part in parts)
+        layers = len(beginnings(parts))
         columns[f"{schedule}_gib"] = {
             devices: max(plan(parts, devices, micro_batches).bytes()) / GIB
             for devices in range(1, min(most, layers) + 1)

@@ -57,13 +57,14 @@ from .callbacks import (
 from .checkpoints import KeepBestAndLast, RunFolder, check_disk
 from .collator import EncodedDialogs, FilledRows
 from .distributed import local_world_size, rank
+from .gpus import devices_here, shares_here
 from .memory import fit, memory_of
 from .models import TUNINGS, load_model
 from .optimizer import as_arguments
 from .pipeline import PipelineTrainer, disable_data_parallel, load_stage
 from .records import RECOMPUTE, ROWS, RunRecord
 from .run_config import RunConfig
-from .splitting import devices_here, shares_here, split
+from .splitting import split
 from .trainer import DocentTrainer
 
 # Of the keys of `parallel` these are ours, the others FullyShardedDataParallelPlugin's.

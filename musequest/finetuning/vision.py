@@ -244,7 +244,7 @@ class FrozenPatches(Frozen):
         store = self.store
         sharded = any(isinstance(each, FSDPModule) for each in self.module.modules())
         unusual = sharded or options.get("output_hidden_states")
-        if store is None or unusual or store.pays is False or store.changing():
+        if store is None or unusual or store.changing():
             return self.forward(hidden_states, grid_thw, **options)
         photos = hidden_states.split(grid_thw.prod(dim=1).tolist())
         names = store.names(photos, ["x".join(map(str, grid)) for grid in grid_thw.tolist()])
@@ -259,7 +259,7 @@ class FrozenPatches(Frozen):
                 return made[layer]
 
             patches, own = torch.cat([*group.values()]), [grids[name] for name in group]
-            with torch.no_grad(), self._instead(note):
+            with torch.no_grad(), self._aside(note):
                 self.forward(patches, torch.stack(own), **options)
             chosen = torch.stack([made[layer] for layer in self.needed])
             return chosen.unflatten(1, (len(group), -1)).transpose(0, 1)
@@ -278,12 +278,20 @@ class FrozenPatches(Frozen):
             leaves[layer] = torch.zeros_like(hidden).requires_grad_()
             return leaves[layer]
 
-        with torch.inference_mode(False), torch.enable_grad(), self._instead(begin):
+        with torch.inference_mode(False), torch.enable_grad(), self._aside(begin):
             made = tree_leaves(self.forward(*given, **options))
             tensors = [each for each in made if isinstance(each, torch.Tensor)]
             total = torch.stack([each.sum() for each in tensors if each.requires_grad]).sum()
             gradients = torch.autograd.grad(total, [*leaves.values()], allow_unused=True)
         return [layer for layer, each in zip(leaves, gradients, strict=True) if each is not None]
+
+    @contextmanager
+    def _aside(self, instead: Callable[..., Any]) -> Iterator[None]:
+        """The same, and what the connector draws for its dropout is not missed behind the block."""
+        device = next(self.module.parameters()).device
+        gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(gpus), self._instead(instead):
+            yield
 
     @contextmanager
     def _instead(self, instead: Callable[..., Any]) -> Iterator[None]:

@@ -114,6 +114,29 @@ def test_a_dialog_that_is_too_long_is_an_error_not_a_cut(tiny):
         DocentCollator(tiny, max_tokens=length - 1).encode(sample(0))
 
 
+def test_photos_come_in_the_order_of_the_dialog_and_no_answer_moves(processor):
+    """Two with the first question and one with the next, beside a row that has one."""
+    turns = [json.loads(sample(number)["dialog"])["messages"] for number in (0, 1)]
+    turns[0][0]["content"][:0] = [{"type": "image"}]
+    photos = [sample(number)["image"] for number in (0, 1, 2)]
+    row = {**sample(0), "image": photos, "dialog": json.dumps({"messages": sum(turns, [])})}
+    collator = DocentCollator(processor)
+    batch = collator([row, sample(1)])
+    labels = batch["labels"][0]
+    text = processor.tokenizer.decode(labels[labels != IGNORED])
+    end = "<end_of_utterance>"
+    assert [each.strip() for each in text.split(end)] == [
+        *(answer_of(sample(number)) for number in (0, 1)), "",
+    ]  # fmt: skip
+    for place, photo in enumerate(photos):
+        alone = collator([{**sample(0), "image": photo}])["pixel_values"][0, 0]
+        _, height, width = alone.shape
+        assert torch.equal(batch["pixel_values"][0, place, :, :height, :width], alone)
+    assert not batch["pixel_values"][1, 1:].any()
+    with pytest.raises(MuseQuestError, match="train-00 shows 3 photos, and the row has 0;"):
+        collator.encode({**row, "image": None})
+
+
 @pytest.mark.parametrize("token", ["<image>", "<end_of_utterance>", "<pad>"])
 def test_a_special_token_in_a_text_is_an_error(tiny, token):
     row = {**sample(0), "dialog": dialog("What is this?", f"It is {token} a jug.")}

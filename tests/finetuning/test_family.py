@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
 from forked import in_processes
+from interrupting import At, interrupting, sent
 from PIL import Image
 from tiny_dialogs import dialog, sample, write_dataset, write_profile
 from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
@@ -22,7 +24,7 @@ from musequest.finetuning.anatomy import anatomy_of, trainable_table
 from musequest.finetuning.checkpoints import reference_loss
 from musequest.finetuning.collator import IGNORED, DocentCollator
 from musequest.finetuning.doctor import examine
-from musequest.finetuning.generation import generate
+from musequest.finetuning.generation import Docent, generate
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import (
     TUNINGS,
@@ -105,6 +107,51 @@ def test_of_several_turns_all_answers_are_learned(kind, split_profile):
     assert ends == 2 and re.sub(r"\s*(<|It)", r"\1", text) == f"It is a jug.{end}It is old.{end}"
 
 
+def with_photos(first, later):
+    """A row whose dialog shows the first photos with its first question, the later with its next.
+
+    Its photos are of several sizes.
+    """
+    turns = json.loads(dialog("What are these?", "It is a jug, and a bowl."))["messages"]
+    turns += json.loads(dialog("And this?", "It is a vase."))["messages"]
+    for turn, count in ((0, first), (2, later)):
+        turns[turn]["content"][:1] = [{"type": "image"}] * count
+    photos = [sample(number)["image"] for number in range(first + later)]
+    return {**sample(0), "image": photos, "dialog": json.dumps({"messages": turns})}
+
+
+@pytest.mark.parametrize(("first", "later"), [(2, 0), (2, 1), (0, 2)])
+def test_of_several_photos_each_is_seen_and_all_answers_are_learned(
+    kind, split_profile, first, later
+):
+    collator, end = DocentCollator(load_processor(split_profile)), FAMILIES[kind].end
+    row, rows = with_photos(first, later), rows_of_many_sizes()[:1]
+    labels = collator.encode(row)["labels"]
+    text = collator.processor.tokenizer.decode(labels[labels != IGNORED])
+    expected = f"It is a jug, and a bowl.{end}It is a vase.{end}"
+    assert re.sub(r"\s*(<|It)", r"\1", text) == expected
+    asked = DocentCollator(collator.processor, learn=False).encode(row)["input_ids"]
+    assert labels[len(asked) :].ne(IGNORED).any() and labels[len(asked) - 1] == IGNORED
+    model, batch = load_model(split_profile, device="cpu"), collator([row, *rows])
+    alone, blind = collator([row]), {**row, "image": [*row["image"][:-1], Image.new("RGB", (9, 9))]}
+    learned = batch["labels"][0] != IGNORED
+    with torch.no_grad():
+        logits, other = model(**alone).logits[0], model(**collator([blind])).logits[0]
+        together = model(**batch).logits[0][learned]
+    expected = logits[alone["labels"][0] != IGNORED]
+    torch.testing.assert_close(together, expected, atol=1e-4, rtol=1e-3)
+    assert not torch.equal(logits[-1], other[-1])  # the last photo as well counts
+    with pytest.raises(MuseQuestError, match=rf"shows {first + later} photos, and the row has 1;"):
+        collator.encode({**row, "image": row["image"][:1]})
+
+
+@pytest.mark.parametrize("kind", ["llava_onevision"], indirect=True)
+def test_photos_that_change_those_before_them_are_one_sentence(split_profile):
+    """One photo is shown in tiles, and each of several is not: it depends on what comes later."""
+    with pytest.raises(MuseQuestError, match="tokens cannot be told apart"):
+        DocentCollator(load_processor(split_profile)).encode(with_photos(1, 1))
+
+
 def test_a_batch_of_mixed_photos_is_what_its_rows_are(split_profile):
     """Each row's logits are the same alone and in a batch whose other rows have more tiles."""
     collator = DocentCollator(load_processor(split_profile))
@@ -157,6 +204,7 @@ def test_it_trains_answers_and_merges_like_the_docent(split_profile, home):
     tuned = load_tuned(split_profile, "lora").cpu()
     collator = DocentCollator(load_processor(split_profile))
     loss = reference_loss(tuned, collator, rows)
+    assert Docent(split_profile, "lora").sees_as_base  # though its connector learned
     assert loss == pytest.approx(record["best_eval_loss"], rel=1e-5)
     assert loss < reference_loss(load_model(split_profile, device="cpu"), collator, rows)
     agreement = merge(split_profile, "lora")
@@ -179,46 +227,63 @@ def test_a_step_of_several_batches_learns_what_one_batch_does(split_profile, hom
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["qwen3_vl", "llava_onevision"], indirect=True)
+@pytest.mark.parametrize("approach_name", ["lora", "full"])
+def test_a_run_that_was_interrupted_ends_bit_by_bit_the_same(
+    split_profile, home, tmp_path, monkeypatch, approach_name
+):
+    """The interrupted one reads photos that the other saw; adapters drop inputs at random."""
+    write_dataset(home, "tiny")
+    every = {"max_steps": "4", "eval_steps": "1"}
+    whole = train(split_profile, approach_name, every, progress=False)
+    run = home / "runs/tiny" / approach_name
+    weights = {path.name: path.read_bytes() for path in run.glob("*/*.safetensors")}
+    with monkeypatch.context() as patch:
+        interrupting(patch, At(3, sent()))
+        with pytest.raises(MuseQuestError, match="interrupted .* at step 3 of 4"):
+            train(split_profile, approach_name, every, progress=False, fresh=True)
+    assert train(split_profile, approach_name, every, progress=False)["status"] == "done"
+    assert weights == {path.name: path.read_bytes() for path in run.glob("*/*.safetensors")}
+    assert whole["vision_store"]["photos_computed"] > 0
+
+
 THREE = {"max_steps": "3", "eval_steps": "3"}
+# Approaches of several processes, the one that each is to equal, and rows a process.
+TOGETHER = {"lora_ddp": ("lora", "1"), "full_mp": ("full", "2"), "full_fsdp": ("full", "1")}
 
 
 def _together(profile, home):
-    """The validation losses of two approaches in several processes; run in each of them."""
+    """The validation losses of approaches in several processes; run in each of them."""
     os.environ["MUSEQUEST_HOME"] = str(home)
-    chosen = {**THREE, "per_device_train_batch_size": "1"}
-    return [
-        train(profile, name, chosen, progress=False)["best_eval_loss"]
-        for name in ("lora_ddp", "full_fsdp")
-    ]
+    return {
+        name: train(profile, name, THREE | {"per_device_train_batch_size": rows}, progress=False)[
+            "best_eval_loss"
+        ]
+        for name, (_, rows) in TOGETHER.items()
+    }
 
 
-@pytest.mark.parametrize("kind", ["qwen3_vl", "gemma3"], indirect=True)
+# InternVL gives the image tokens back as well, a view, which nobody changes.
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view:UserWarning")
+@pytest.mark.parametrize("kind", ["qwen3_vl", "gemma3", "internvl"], indirect=True)
 def test_several_devices_learn_what_one_does(split_profile, home, monkeypatch):
-    """Processes with a row each, shards, and layers on one device after another."""
+    """Processes with a row each, shards, stages at work at once, and one after another."""
     write_dataset(home, "tiny")
     profile = replace(split_profile, lora={"lora_dropout": 0.0})
-    alone = [
-        train(profile, name, THREE, progress=False)["best_eval_loss"] for name in ("lora", "full")
-    ]
-    assert in_processes(_together, profile, home)[0] == pytest.approx(alone, abs=1e-4)
+    # Row by row too, for Adam makes much of what sums of other rows round otherwise.
+    row_by_row = {"per_device_train_batch_size": "1", "gradient_accumulation_steps": "2"}
+    alone = {
+        name: train(profile, name, THREE | row_by_row, progress=False)["best_eval_loss"]
+        for name in ("lora", "full")
+    }
+    expected = {name: alone[like] for name, (like, _) in TOGETHER.items()}
+    assert in_processes(_together, profile, home)[0] == pytest.approx(expected, abs=1e-4)
     approach = load_approach("full_mp")
     sequential = replace(approach, parallel={"strategy": "sequential"})
     monkeypatch.setattr(training, "load_approach", lambda name: sequential)
-    parted = train(profile, "full_mp", THREE, progress=False)
+    parted = train(profile, "full_mp", THREE, progress=False, fresh=True)
     assert len(parted["plan"]) == 2
-    assert parted["best_eval_loss"] == pytest.approx(alone[1], abs=1e-4)
-
-
-def _staged(profile, home):
-    os.environ["MUSEQUEST_HOME"] = str(home)
-    return train(profile, "full_mp", THREE, progress=False)
-
-
-@pytest.mark.parametrize("kind", ["qwen3_vl"], indirect=True)
-def test_stages_that_would_have_to_be_told_more_say_so(split_profile, home):
-    write_dataset(home, "tiny")
-    with pytest.raises(RuntimeError, match="have to be told mm_token_type_ids too.*sequential"):
-        in_processes(_staged, split_profile, home)
+    assert parted["best_eval_loss"] == pytest.approx(alone["full"], abs=1e-4)
 
 
 def test_in_four_bits_it_learns_and_sees_as_before(split_profile):
@@ -337,6 +402,58 @@ def test_merged_weights_load_in_plain_transformers(kind, split_profile, home):
     with torch.no_grad():
         expected = load_model(split_profile, device="cpu")(**batch).logits
         torch.testing.assert_close(plain(**batch).logits, expected)
+
+
+def _rewritten(file, change):
+    """Change a JSON file, or a text, in place."""
+    if file.suffix == ".json":
+        held = json.loads(file.read_text())
+        change(held)
+        file.write_text(json.dumps(held))
+    else:
+        file.write_text(change(file.read_text()))
+
+
+LLAMA = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 440}
+STRANGE = {"model_type": "strange", "auto_map": {"AutoConfig": "strange.Config"}}
+# What is wrong with a base model: its file, the change, and what is said of it.
+SPOILED = {
+    "no_vision": ("config.json", lambda held: (held.clear(), held.update(LLAMA)), "kind llama"),
+    "no_place": (
+        "chat_template.jinja",
+        lambda text: text.replace("<|image_pad|>", "").replace(
+            "<|vision_start|><|vision_end|>", ""
+        ),
+        "writes no place for a photo",
+    ),
+    "no_end": (
+        "chat_template.jinja",
+        lambda text: text.replace("<|im_end|>", ""),
+        "no special token",
+    ),
+    "own_code": ("config.json", lambda held: held.update(STRANGE), "program code of its own"),
+    "package": (
+        "processor_config.json",
+        lambda held: held["image_processor"].update(image_processor_type="Llama4ImageProcessor"),
+        "dependencies: torchvision",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["qwen3_vl"], indirect=True)
+@pytest.mark.parametrize("wrong", SPOILED)
+def test_a_base_model_that_cannot_be_taken_is_one_sentence(relative, tmp_path, monkeypatch, wrong):
+    """Nobody is asked whether to run the model's own code, and none of it is run."""
+    name, change, said = SPOILED[wrong]
+    folder, ran, asked = tmp_path / "spoiled", tmp_path / "ran", []
+    shutil.copytree(relative, folder)
+    (folder / "strange.py").write_text(f"open({str(ran)!r}, 'w')")
+    _rewritten(folder / name, change)
+    monkeypatch.setattr("builtins.input", asked.append)
+    profile = write_profile(tmp_path, folder, image_size=SIDE)
+    with pytest.raises(MuseQuestError, match=said):
+        list(examine(profile))
+    assert not asked and not ran.exists()
 
 
 def test_a_part_that_a_profile_names_wrongly_is_one_sentence(split_profile):

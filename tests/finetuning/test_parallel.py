@@ -28,10 +28,10 @@ from musequest.core.training_arguments import ARGUMENTS
 from musequest.finetuning import memory, strategies, training
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder
+from musequest.finetuning.gpus import devices_here
 from musequest.finetuning.memory import RECORDS, memory_of
 from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.run_config import RunConfig
-from musequest.finetuning.splitting import devices_here
 from musequest.finetuning.strategies import build_trainer, prepare, scale_learning_rate
 from musequest.finetuning.training import train
 

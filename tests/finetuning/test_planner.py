@@ -8,17 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_dialogs import write_dataset, write_profile
-from tiny_family import FAMILIES, save_tiny_relative
+from tiny_dialogs import sample, write_dataset, write_profile
+from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
-from musequest.core.settings import load_approach
+from musequest.core.settings import load_approach, load_profile
 from musequest.finetuning.activations import RowShape, empty_model
 from musequest.finetuning.anatomy import anatomy_of
+from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import memory_of
-from musequest.finetuning.models import free_projections, load_model
+from musequest.finetuning.models import free_projections, load_model, load_processor
 from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
 from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
@@ -234,35 +235,34 @@ def test_one_device_holds_what_is_foreseen_for_a_whole_model(profile, tuning, ch
     assert parts["activations_gib"] == pytest.approx(foreseen)
 
 
-# Of these the library renames weights as it reads a whole model, and of a stage it does not.
-RENAMED = ("qwen2_5_vl", "llava_onevision")
+def stages_of(profile, parts=None):
+    """Both stages of a tiny model, and a batch that is told them: photos of two sizes."""
+    config = RunConfig(profile, load_approach("full_mp"), {})
+    chosen = plan(parts or parts_of(empty_model(profile, config.approach), ROW, ROWS), 2, 2)
+    stages = [load_stage(config, chosen, number, "cpu") for number in (0, 1)]
+    collator = DocentCollator(load_processor(profile))
+    collator.apart = True
+    for stage in stages:
+        stage.batch = collator([sample(0), sample(1)])
+    return stages, stages[0].batch["input_ids"], torch.arange(2)
 
 
-@pytest.mark.parametrize("kind", RENAMED)
-def test_a_stage_that_does_not_find_its_weights_is_one_sentence(kind, tmp_path):
-    profile = write_profile(tmp_path, save_tiny_relative(kind, tmp_path / kind))
-    approach = load_approach("full_mp")
-    chosen = plan(parts_of(empty_model(profile, approach), ROW, ROWS), 2, 2)
-    with pytest.raises(MuseQuestError, match="are not those of a .*are missing, first"):
-        for number in (0, 1):
-            load_stage(RunConfig(profile, approach, {}), chosen, number, "cpu")
-
-
-@pytest.mark.parametrize("kind", ["idefics2", *(kind for kind in FAMILIES if kind not in RENAMED)])
-def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docent):
+@pytest.mark.parametrize("kind", ["idefics2", *FAMILIES])
+def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, home, tiny_docent):
     """Each holds its own parts alone, read from the file; the last one's logits are the model's."""
     source = tiny_docent if kind == "idefics2" else save_tiny_relative(kind, tmp_path / kind)
-    profile, approach = write_profile(tmp_path, source), load_approach("full_mp")
-    config = RunConfig(profile, approach, {})
+    size = {"gemma3": TILE, "idefics2": 144}.get(kind, SIDE)
+    options = {"image_size": size, "image_splitting": kind != "idefics2"}
+    profile = write_profile(tmp_path, source, vision_store_gib=0.0, **options)
+    stages, ids, rows = stages_of(profile)
     model = load_model(profile, device="cpu")
-    empty = empty_model(profile, approach)
-    chosen = plan(parts_of(empty, ROW, ROWS), 2, 2)
-    stages = [load_stage(config, chosen, number, "cpu") for number in (0, 1)]
-    ids = torch.randint(60, 300, (2, 12))
+    batch = DocentCollator(load_processor(profile))([sample(0), sample(1)])
     with torch.no_grad():
-        logits = stages[1].head(stages[1](stages[0](ids)))
-        whole = model(input_ids=ids).logits
+        logits = stages[1].head(stages[1](stages[0](ids, rows), rows))
+        whole = model(**batch).logits
     torch.testing.assert_close(logits, whole)
+    for stage in stages:
+        stage.check_passed()
     counts = [stage.parameter_counts() for stage in stages]
     assert sum(total for _, total in counts) == sum(p.numel() for p in model.parameters())
     assert all(0 < trained < total for trained, total in counts)
@@ -272,12 +272,40 @@ def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, tiny_docen
     for stage in stages:
         stage.autocast = torch.bfloat16
     with torch.no_grad():
-        hidden = stages[0](ids)
-        mixed = stages[1].head(stages[1](hidden))
+        hidden = stages[0](ids, rows)
+        mixed = stages[1].head(stages[1](hidden, rows))
         with torch.autocast("cpu", torch.bfloat16):
-            whole_mixed = model(input_ids=ids).logits
+            whole_mixed = model(**batch).logits
     assert hidden.dtype == mixed.dtype == torch.float32
     assert torch.equal(mixed, whole_mixed.float()) and not torch.equal(mixed, whole)
+
+
+def test_layers_that_are_given_features_of_photos_lie_with_the_first():
+    """The three first layers of Qwen3-VL are: no device begins with the second or third."""
+    profile, approach = load_profile("qwen3-vl-4b"), load_approach("full_mp")
+    parts = parts_of(empty_model(profile, approach), RowShape(400, 1, 784), ROWS)
+    first, second = plan(parts, 34).stages[:2]
+    names = [part.name.rpartition(".")[2] for part in (*first, *second) if part.is_layer]
+    assert names == ["0", "1", "2", "3"] and second[0].name.endswith(".3")
+    with pytest.raises(MuseQuestError, match="has 36 decoder layers and cannot.*use 1 to 34"):
+        plan(parts, 35)
+
+
+def test_a_model_that_changes_what_passes_between_stages_is_one_sentence(tmp_path, home):
+    """As where features of photos are added behind a layer of a later stage."""
+    source = save_tiny_relative("qwen3_vl", tmp_path / "qwen3_vl")
+    config = AutoConfig.from_pretrained(source)
+    config.vision_config.deepstack_visual_indexes = [0, 1]
+    AutoModelForImageTextToText.from_config(config).save_pretrained(source)
+    profile = write_profile(tmp_path, source, image_size=SIDE)
+    parts = parts_of(empty_model(profile, load_approach("full_mp")), ROW, ROWS)
+    with pytest.raises(MuseQuestError, match="use 1 to 1"):
+        stages_of(profile, parts)
+    stages, ids, rows = stages_of(profile, [replace(part, bound=False) for part in parts])
+    with torch.no_grad():
+        stages[0](ids, rows)
+    with pytest.raises(MuseQuestError, match="changes what passes between layers.*sequential"):
+        stages[0].check_passed()
 
 
 def test_filled_rows_teach_nothing():
@@ -286,6 +314,8 @@ def test_filled_rows_teach_nothing():
     assert filled["input_ids"].tolist() == [[0, 1], [2, 3], [4, 5], [4, 5]]
     assert filled["labels"].tolist() == [[1, 1]] * 3 + [[-100, -100]]
     assert fill_rows(batch, 3)["labels"] is batch["labels"]
+    photos = [torch.zeros(1), torch.ones(2), None]  # a row's each
+    assert fill_rows(batch | {"photos": photos}, 2)["photos"] == [*photos, None]
 
 
 def test_fewer_pieces_than_stages_is_one_sentence(tiny_docent, tmp_path):
