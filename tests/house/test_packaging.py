@@ -82,6 +82,15 @@ def test_the_encoder_is_one_file_by_its_digest_in_the_version_that_is_required()
     assert asked in (root() / "Makefile").read_text() and asked in "\n".join(lines)
 
 
+def test_a_hosted_notebook_keeps_its_own_packages_of_jupyter_and_its_pytorch():
+    """Held against the record of a trial, which says what pip replaced there."""
+    record = json.loads((root() / "benchmarks/records/hosted.json").read_text())
+    own = {name_of(line) for line in FILES[1].read_text().splitlines() if line[:1] not in ("", "#")}
+    for tried in record["setups"]:
+        assert own & tried["kept"].keys() and not own & tried["replaced"].keys()
+        assert "torch" in tried["kept"]
+
+
 def test_the_tried_versions_were_set_up_by_each_python():
     """constraints.txt is one file for all: each of them installed all of it."""
     record = json.loads((root() / "benchmarks/records/setup.json").read_text())
