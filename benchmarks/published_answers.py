@@ -3,6 +3,7 @@
     git clone https://github.com/Gefu-Xu/MuseQuest original
     python benchmarks/published_answers.py original             some minutes
     python benchmarks/published_answers.py original --record    and keep it, in benchmarks/records/
+    python benchmarks/published_answers.py --record             sum the kept figures up again
 
 The folder holds the published repository, or one CSV file a run with museum_texts.csv beside them.
 The record has figures only, a row an answer; none of the texts enters it. An invented fact is
@@ -25,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from musequest.core.errors import MuseQuestError
-from musequest.core.files import write_json, write_whole
+from musequest.core.files import read_json, write_json, write_whole
 from musequest.core.home import root
 from musequest.core.tables import write_table
 from musequest.evaluation.drawing import Picture, picture
@@ -307,15 +308,25 @@ def _spread(means: list[float]) -> dict[str, float] | None:
 def main() -> None:
     """Score, print the means, and keep the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="a clone of the published repository")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        help="a clone of the published repository; without it, what is kept of its answers",
+    )
     parser.add_argument("--similarities", type=Path, help="CSV of run, data_id, similarity_score")
     parser.add_argument("--record", action="store_true", help=f"write {ITEMS.name} and a summary")
     chosen = parser.parse_args()
     try:
-        runs, texts = find_runs(chosen.folder)
-        similarities = read_similarities(chosen.similarities) if chosen.similarities else None
-        scores = score_runs(runs, texts, similarities)
-        summary = {**summary_of(scores), "split": split_of(texts)}
+        if chosen.folder:
+            runs, texts = find_runs(chosen.folder)
+            similarities = read_similarities(chosen.similarities) if chosen.similarities else None
+            # As they are kept, so that the kept ones sum up to the same.
+            scores, split = score_runs(runs, texts, similarities).round(4), split_of(texts)
+        else:
+            scores = pd.read_csv(ITEMS, dtype={"data_id": str})
+            split = read_json(SUMMARY)["split"]
+        summary = {**summary_of(scores), "split": split}
     except MuseQuestError as error:
         sys.exit(str(error))
     print(
@@ -323,7 +334,7 @@ def main() -> None:
     )
     if chosen.record:
         with write_whole(ITEMS) as path:
-            scores.round(4).to_csv(path, index=False)
+            scores.to_csv(path, index=False)
         write_json(SUMMARY, summary)
         draw(scores).save(FIGURE)
 

@@ -8,7 +8,7 @@ from musequest.core.errors import MuseQuestError
 from musequest.evaluation import fact_bars
 from musequest.evaluation.differences import compare, looking, margins_of, sentence, summarize
 from musequest.evaluation.metrics import metrics_of
-from musequest.evaluation.report_tables import ablation_frame, difference_frame
+from musequest.evaluation.report_tables import ablation_frame, cell, difference_frame
 
 
 def rows_of(name: str, identity: np.ndarray, track: str = "unseen_photo") -> pd.DataFrame:
@@ -25,6 +25,13 @@ def rows_of(name: str, identity: np.ndarray, track: str = "unseen_photo") -> pd.
     values = {metric.name: np.full(count, np.nan) for metric in metrics_of("all")}
     values |= {"identity_at_1": identity.astype(float), "embedding_distance": 1.0 - identity}
     return frame.assign(**values)
+
+
+def test_a_share_of_all_or_none_never_stands_alone():
+    alone = {"ci_low": None, "ci_high": None, "n": 2}
+    shown = [cell({"mean": mean, **alone}, 2) for mean in (1.0, 0.0, 0.5, None)]
+    assert shown == ["1.00 (too few exhibits)", "0.00 (too few exhibits)", "0.50", "–"]
+    assert cell({"mean": 1.0, "ci_low": 0.3, "ci_high": 1.0, "n": 6}, 2) == "1.00 [0.30, 1.00]"
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_the_card_tells_record_and_scores(run, finished, monkeypatch):
     results = home / "results" / "tiny"
     write_json(
         results / "summary.json",
-        {"all": {"base": {"rouge_l": {**value, "ci_low": None}}, "lora": {"rouge_l": value}}},
+        {"all": {"base": {"rouge_l": {"mean": 1.0, "ci_low": None}}, "lora": {"rouge_l": value}}},
     )
     write_json(results / "scoring.json", {"systems": {"lora": {"sha256": "of other answers"}}})
     assert scores_of(profile, "lora") is None
@@ -279,7 +279,7 @@ def test_the_card_tells_record_and_scores(run, finished, monkeypatch):
     scored = {"systems": {"lora": {"sha256": digest}}}
     write_json(results / "scoring.json", scored)
     head, body = card_of(publish(profile, "lora", "museum/docent-lora"))
-    assert "| rouge_l | 0.250 | 0.250 [0.100, 0.400] |" in body
+    assert "| rouge_l | 1.000 (too few exhibits) | 0.250 [0.100, 0.400] |" in body
     (measured,) = head["model-index"][0]["results"][0]["metrics"]
     assert (measured["type"], measured["value"]) == ("rouge_l", 0.25)
     # What it makes of other things stands there only if the answers lie there that were scored.
