@@ -42,7 +42,6 @@ sys.meta_path.append(
     Moved(
         {
             "musequest.book.demo_record": "musequest.book.walks",
-            "musequest.book.published_tables": "musequest.book.benchmark_tables",
             "musequest.clean": "musequest clean",
             "musequest.cli": "musequest.core.command_line",
             "musequest.cli.commands": "musequest.core.command_line",

@@ -3,5 +3,5 @@
 In: the notebooks of the numbered folders, benchmarks/records/. Out: results/<profile>/notebooks/,
 demo.json and six.json, the notebooks with their outputs, the readmes with their figures. Start
 reading at `walks`, which goes through all `notebooks`; `display` is what their cells show with,
-`readme_tables`, `comparison_tables` and `benchmark_tables` write the figures of the readmes.
+`readme_tables` and the other modules of tables write the figures of the readmes.
 """

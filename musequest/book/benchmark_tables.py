@@ -1,33 +1,30 @@
-"""Tables of the readmes that tell what the scripts in benchmarks/ measured.
+"""Tables of the readmes that tell what the scripts in benchmarks/ measured of this project.
 
-Of this project, and of the published experiment, whose answers were scored again. Each is a text in
-markdown of one record, which `readme_tables` puts between its marks.
+Each is a text in markdown of one record, which `readme_tables` puts between its marks.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from ..core.home import root
-from ..evaluation.intervals import LEVEL
 from ..evaluation.risk_coverage import gate_cells
-from .comparison_tables import BLOCKS, GPU, RECORDS, Record, block, markdown, spaced, where
+from .comparison_tables import GPU, RECORDS, Record, block, machine, markdown, spaced, where
 
 TRAINING = RECORDS / "training.json"
-ANSWERS = RECORDS / "published_answers.json"
-COSTS = Path("assets/figures/published_costs.png")
-SCALE = {
-    "published_similarity": "published similarity (0 best)",
-    "embedding_distance": "embedding distance (0 best)",
-    "identity_at_1": "identity (1 best)",
-    "number_recall": "numbers recalled (1 best)",
-    "invented_number_rate": "numbers invented (0 best)",
-}
+SCORING = RECORDS / "scoring.json"
 # Of a hosted notebook: what it would not go on without, or not be had again soon.
 HELD = ("torch", "numpy", "pandas", "ipykernel", "ipython", "ipywidgets", "tornado", "traitlets")
 UNMEASURED = "Not measured yet; the command above does so.\n"
+WAYS = {
+    "encoding": "encoding answer and ground truth alone, one by one",
+    "encoding_with_every_reference": "the same, and every exhibit's reference for each answer",
+    "all_metrics": "all metrics for one answer at a time, the references encoded once",
+    "all_metrics_with_every_reference": "the same, the references encoded for each answer",
+}
+BELOW_ONE = (
+    "Below 1 the loop is faster, for it does less: none of them has controls, intervals or "
+    "differences, and one that only encodes has no published score, no numbers, names or ROUGE."
+)
 
 
 @block(RECORDS / "device_maps.json")
@@ -259,131 +256,29 @@ def hosted_packages(record: Record) -> str:
     )
 
 
-@block(RECORDS / "published_runs.csv")
-def published_runs(runs: pd.DataFrame) -> str:
-    """Every run of the published experiment."""
-    return markdown(spaced(runs))
-
-
-@block(ANSWERS)
-def published_answers(record: Record) -> str:
-    """Every published run on this project's scale: means and intervals over exhibits."""
-    groups, runs = record["groups"], record["runs"]
-    tuned = {name: own for name, own in runs.items() if not name.startswith(("base_", "gpt4o"))}
-    shown = {"untuned (ten runs)": groups["untuned"], "GPT-4o": groups["gpt4o"], **tuned}
-    return markdown(pd.DataFrame([_answered(name, own) for name, own in shown.items()]))
-
-
-@block(ANSWERS)
-def published_differences(record: Record) -> str:
-    """Whether full tuning beats adapters, and whether more GPUs change anything."""
-    rows = [_answered(row["what"], row, signed=True) for row in record["differences"]]
-    most = {
-        key: floor["largest_difference"] for key, floor in record["noise_floor"].items() if floor
-    }
-    return (
-        f"{markdown(pd.DataFrame(rows))}\nIn bold: a difference that holds among the "
-        f"{len(rows)} of its column (p of 5 % at most after Holm's correction); each interval is "
-        "that of its row alone. The ten untuned runs asked one model the same questions, two of "
-        f"them in 4 bits; two of the ten differ by at most {most['embedding_distance']:.4f} in "
-        f"embedding distance and {most['number_recall']:.4f} in numbers recalled.\n"
+@block(SCORING, UNMEASURED)
+def scoring_speed(record: Record) -> str:
+    """Seconds and memory of scoring, beside loops that take one answer at a time."""
+    few, many = record["scored"]
+    told = (
+        f"{few['answers']:,} answers of about {record['words_an_answer']} words about "
+        f"{record['exhibits']} exhibits, with all metrics, {few['controls']:,} answers of controls "
+        f"beside them, intervals and differences: **{few['seconds']:.0f} s** "
+        f"({machine(record['hardware'])}). {many['answers']:,} answers take "
+        f"{many['seconds']:.0f} s. The most memory held is {few['peak_memory_mib']:,} MiB for the "
+        f"smaller number and {many['peak_memory_mib']:,} MiB for the larger "
+        f"({record['memory_growth_mib']:+,} MiB)."
     )
-
-
-@block(ANSWERS)
-def published_invented(record: Record) -> str:
-    """How many of the numbers that the published models stated are wrong, in words."""
-    told = {
-        name: [
-            f"{100 * record['groups'][name][key]['mean']:.0f}"
-            for key in ("invented_number_rate", "invented_number_rate_beside_truths")
-        ]
-        for name in ("adapters", "full", "gpt4o")
-    }
-    return (
-        "In the published experiment, of 100 numbers that an answer states "
-        f"{told['adapters'][0]} are found nowhere in the museum's text where adapters were tuned, "
-        f"{told['full'][0]} where all layers were, and {told['gpt4o'][0]} of GPT-4o's (means over "
-        "the answers that state any; counted against the reference answer alone: "
-        f"{told['adapters'][1]}, {told['full'][1]} and {told['gpt4o'][1]}). The similarity score "
-        "looked excellent all the same.\n"
-    )
-
-
-@block(ANSWERS)
-def published_test(record: Record) -> str:
-    """What the published test was made of."""
-    split = record["split"]
-    single, parent = (
-        split["exhibits_with_a_single_photo"],
-        split["exhibits_whose_test_photo_is_the_parent_of_a_training_photo"],
-    )
-    copies, photos = (
-        split["validation_photos_that_are_altered_copies"],
-        split["validation_photos"],
-    )
-    return (
-        f"The published test asks {record['answers_a_run']} questions about "
-        f"{record['exhibits']} exhibits. {single} exhibits have a single photo; for {parent} the "
-        f"test photo is the very photo whose altered copies were trained on, and {copies} of the "
-        f"{photos} validation photos are altered copies.\n"
-    )
-
-
-def _answered(name: str, own: Record, signed: bool = False) -> dict[str, str]:
-    """A row of means with their intervals, where there are any; differences carry their sign.
-
-    In bold those that Holm's correction leaves standing.
-    """
-    row, sign = {"system": name.replace("_", " ")}, "+" if signed else ""
-    for key, title in SCALE.items():
-        mean, low, high = (own[key][part] for part in ("mean", "ci_low", "ci_high"))
-        text = f"{mean:{sign}.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None else "")
-        row[title] = f"**{text}**" if own[key].get("p_adjusted", 1) <= 1 - LEVEL else text
-    return row
-
-
-@block(RECORDS / "published_calls.csv")
-def costs(calls: pd.DataFrame) -> str:
-    """What each part costs on the pocket museum, and what the published experiment paid."""
-    from ..evaluation.results import published_costs
-
-    runs = published_costs().sort_values("usd")
-    least, most = (
-        f"{run.usd:.2f} USD ({run.approach}, {run.minutes:.0f} minutes on {run.hardware})"
-        for run in (runs.iloc[0], runs.iloc[-1])
-    )
-    told = {row.part: f"{row.usd} USD ({row.model})" for row in calls.itertuples()} | {
-        "2 a training": f"from {least} to {most}, by the rents of January 2025"
-    }
-    rows = [
-        {"part": part, "pocket museum": "nothing", "Idefics2-8B, 65 exhibits (published)": usd}
-        for part, usd in sorted(told.items())
+    loops = [
+        {
+            "a loop over the same answers": WAYS[way],
+            "seconds": f"{spent['seconds']:,.0f}",
+            "times as many": f"{times['seconds']:.1f}",
+            "processor seconds": f"{spent['processor_seconds']:,.0f}",
+            "times as many of these": f"{times['processor_seconds']:.1f}",
+        }
+        for (way, spent), times in zip(
+            record["one_by_one"].items(), record["times_faster"].values(), strict=True
+        )
     ]
-    return markdown(pd.DataFrame(rows))
-
-
-@block(RECORDS / "gpu_rental.csv")
-def published_rental(prices: pd.DataFrame) -> str:
-    """What the GPUs of the published experiment cost to rent."""
-    return markdown(spaced(prices))
-
-
-def published_costs_picture() -> str:
-    """Quality of the published runs against what they cost."""
-    return (
-        "![Published similarity score of each tuned run against its training minutes, its memory "
-        f"and its rent](../{COSTS})\n"
-    )
-
-
-BLOCKS["published_costs_picture"] = published_costs_picture
-
-
-def draw_published_costs() -> None:
-    """Draw that figure anew from the published records."""
-    from ..evaluation.figures import quality_costs
-    from ..evaluation.results import published_costs
-
-    title = "Published: the similarity score of each tuned run and what it cost"
-    quality_costs(published_costs(), "similarity_score", title).save(root() / COSTS)
+    return f"{told}\n\n{markdown(pd.DataFrame(loops))}\n{BELOW_ONE}\n"

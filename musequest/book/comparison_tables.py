@@ -1,7 +1,7 @@
-"""Tables of the readmes that compare: all approaches, retrieval, how fast answers are scored.
+"""Tables of the readmes that compare: all approaches, and retrieval.
 
-Ours come from the records of `make six`, of the notebook of 3.2 and of the benchmarks; beside them
-stand the published ones. Each is a text in markdown, which `readme_tables` puts between its marks.
+Ours come from the records of `make six` and of the notebook of 3.2; beside them stand the published
+ones. Each is a text in markdown, which `readme_tables` puts between its marks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ RECORDS = Path("benchmarks/records")
 SIX = RECORDS / "pocket_six.json"
 GPU = RECORDS / "gpu_training.json"
 RETRIEVAL = RECORDS / "pocket_retrieval.json"
-SCORING = RECORDS / "scoring.json"
 NO_SIX = "No run of all approaches is recorded yet; `make six` makes one.\n"
 NO_RETRIEVAL = "No comparison is recorded yet; `make notebooks` makes one.\n"
 COMPARED = ("base", "lora", "retrieval", "rag")
@@ -65,16 +64,6 @@ EXCERPT = (
 KEPT = (
     "Where kept activations do not fit they are recomputed, and as many rows take less memory: "
     "`preflight` says how much."
-)
-WAYS = {
-    "encoding": "encoding answer and ground truth alone, one by one",
-    "encoding_with_every_reference": "the same, and every exhibit's reference for each answer",
-    "all_metrics": "all metrics for one answer at a time, the references encoded once",
-    "all_metrics_with_every_reference": "the same, the references encoded for each answer",
-}
-BELOW_ONE = (
-    "Below 1 the loop is faster, for it does less: none of them has controls, intervals or "
-    "differences, and one that only encodes has no published score, no numbers, names or ROUGE."
 )
 
 BLOCKS: dict[str, Callable[[], str]] = {}
@@ -332,31 +321,3 @@ def retrieval_costs(record: Record) -> str:
     """What each of them costs."""
     costs = pd.DataFrame(record["costs"])
     return markdown(cost_frame(costs).rename_axis("system").reset_index())
-
-
-@block(SCORING, "Not measured yet; the command above does so.\n")
-def scoring_speed(record: Record) -> str:
-    """Seconds and memory of scoring, beside loops that take one answer at a time."""
-    few, many = record["scored"]
-    told = (
-        f"{few['answers']:,} answers of about {record['words_an_answer']} words about "
-        f"{record['exhibits']} exhibits, with all metrics, {few['controls']:,} answers of controls "
-        f"beside them, intervals and differences: **{few['seconds']:.0f} s** "
-        f"({machine(record['hardware'])}). {many['answers']:,} answers take "
-        f"{many['seconds']:.0f} s. The most memory held is {few['peak_memory_mib']:,} MiB for the "
-        f"smaller number and {many['peak_memory_mib']:,} MiB for the larger "
-        f"({record['memory_growth_mib']:+,} MiB)."
-    )
-    loops = [
-        {
-            "a loop over the same answers": WAYS[way],
-            "seconds": f"{spent['seconds']:,.0f}",
-            "times as many": f"{times['seconds']:.1f}",
-            "processor seconds": f"{spent['processor_seconds']:,.0f}",
-            "times as many of these": f"{times['processor_seconds']:.1f}",
-        }
-        for (way, spent), times in zip(
-            record["one_by_one"].items(), record["times_faster"].values(), strict=True
-        )
-    ]
-    return f"{told}\n\n{markdown(pd.DataFrame(loops))}\n{BELOW_ONE}\n"

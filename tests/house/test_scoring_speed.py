@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from musequest.book import comparison_tables
+from musequest.book import benchmark_tables, comparison_tables
 from musequest.core.files import write_json
 from musequest.core.home import root
 
@@ -24,7 +24,7 @@ def test_scoring_is_held_against_loops_that_take_one_answer_at_a_time(figures):
     assert (few["answers"], many["answers"]) == (8, 16) and few["controls"] == 6
     assert min(few["seconds"], few["peak_memory_mib"]) > 0
     loops = figures["one_by_one"]
-    assert set(loops) == set(figures["times_faster"]) == set(comparison_tables.WAYS)
+    assert set(loops) == set(figures["times_faster"]) == set(benchmark_tables.WAYS)
     spent = {way: loops[way]["processor_seconds"] for way in loops}
     assert spent["encoding"] <= spent["all_metrics"]
     assert spent["all_metrics"] < spent["all_metrics_with_every_reference"]
@@ -33,9 +33,9 @@ def test_scoring_is_held_against_loops_that_take_one_answer_at_a_time(figures):
 
 def test_the_readme_shows_it(figures, monkeypatch, tmp_path):
     monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
-    assert "Not measured yet" in comparison_tables.scoring_speed()
+    assert "Not measured yet" in benchmark_tables.scoring_speed()
     (tmp_path / "benchmarks/records").mkdir(parents=True)
-    write_json(tmp_path / comparison_tables.SCORING, figures)
-    shown = comparison_tables.scoring_speed()
+    write_json(tmp_path / benchmark_tables.SCORING, figures)
+    shown = benchmark_tables.scoring_speed()
     assert "8 answers of about 150 words about 65 exhibits" in shown
-    assert all(f"| {way} |" in shown for way in comparison_tables.WAYS.values())
+    assert all(f"| {way} |" in shown for way in benchmark_tables.WAYS.values())

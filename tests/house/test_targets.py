@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from musequest.book import comparison_tables, readme_tables
+from musequest.book import benchmark_tables, comparison_tables, readme_tables
 from musequest.core.files import read_json
 from musequest.core.home import root
 from musequest.core.settings import approach_names
@@ -96,9 +96,9 @@ def test_retrieval_was_compared_however_it_came_out():
 
 
 def test_scoring_is_quick_and_its_memory_hardly_grows():
-    if not (root() / comparison_tables.SCORING).exists():
+    if not (root() / benchmark_tables.SCORING).exists():
         pytest.skip("scoring is not measured yet; benchmarks/scoring.py --record does so")
-    kept = record(comparison_tables.SCORING)
+    kept = record(benchmark_tables.SCORING)
     few, many = kept["scored"]
     assert few["answers"] == 1000 and few["seconds"] <= 90
     for way in ("encoding_with_every_reference", "all_metrics_with_every_reference"):
