@@ -31,6 +31,8 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
@@ -160,6 +162,23 @@ def _qwen3(ids: dict[str, int], size: int) -> PretrainedConfig:
             "deepstack_visual_indexes": [0],
         },
         text_config=_text("qwen3_vl_text", ids, size, head_dim=16, rope_parameters=rope),
+    )
+
+
+def _qwen3_5(ids: dict[str, int], size: int) -> PretrainedConfig:
+    """Its first layer is of linear attention, its second of the usual."""
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}
+    rope |= {"partial_rotary_factor": 1.0}
+    linear = {f"linear_{kind}_head_dim": 16 for kind in ("key", "value")}
+    linear |= {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
+    own = {"layer_types": ["linear_attention", "full_attention"], "tie_word_embeddings": True}
+    return Qwen3_5Config(
+        **_of_qwen(ids),
+        tie_word_embeddings=True,
+        vision_config={**QWEN_VISION, "num_position_embeddings": 16},
+        text_config=_text(
+            *("qwen3_5_text", ids, size), head_dim=16, rope_parameters=rope, **linear, **own
+        ),
     )
 
 
@@ -305,6 +324,14 @@ FAMILIES = {
         Qwen3VLForConditionalGeneration,
         QWEN,
         _qwen3,
+        _patches(Qwen3VLProcessor),
+        end="<|im_end|>",
+        named=TURNS,
+    ),
+    "qwen3_5": Family(
+        Qwen3_5ForConditionalGeneration,
+        QWEN,
+        _qwen3_5,
         _patches(Qwen3VLProcessor),
         end="<|im_end|>",
         named=TURNS,
