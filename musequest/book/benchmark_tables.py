@@ -142,10 +142,12 @@ def gate(record: Record) -> str:
         cells = gate_cells(pd.DataFrame(rows)).rename_axis("system").reset_index()
         tables.append(cells.assign(system=cells["system"] + f", {strangers} strangers in training"))
     told = record["calibration"]
+    kept = all("answered_ci_low" in row for row in rows)
+    bounds = "" if kept else " No interval is kept of these shares, so 100.0% proves little."
     return (
         f"{where(record)}, track `{record['track']}` and {record['outsiders']} outsiders. The "
         f"threshold is from {told['validation_photos']} validation photos and promises at most "
-        f"{told['wrong_refusals']:.1%} wrong refusals:\n\n{markdown(pd.concat(tables))}"
+        f"{told['wrong_refusals']:.1%} wrong refusals.{bounds}\n\n{markdown(pd.concat(tables))}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Precision and recall of both readers on texts whose numbers and names a person has labelled."""
+"""Precision and recall of both readers on texts whose numbers and names are labelled by hand."""
 
 import csv
 from collections import Counter
@@ -55,9 +55,9 @@ def agreement(kind: str) -> tuple[float, float, list[tuple[str, Counter, Counter
 
 
 @pytest.mark.parametrize(
-    ("kind", "precision", "recall"), [("numbers", 0.97, 0.97), ("names", 0.95, 0.9)]
+    ("kind", "precision", "recall"), [("numbers", 0.97, 0.97), ("names", 0.95, 0.93)]
 )
-def test_a_reader_finds_what_a_person_labelled(kind: str, precision: float, recall: float):
-    assert len(labelled()) >= 150
+def test_a_reader_finds_what_is_labelled(kind: str, precision: float, recall: float):
+    assert len(labelled()) >= 290
     reached = agreement(kind)
     assert reached[0] >= precision and reached[1] >= recall, reached
