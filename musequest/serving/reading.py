@@ -53,7 +53,8 @@ NEGATION = re.compile(
 )
 AROUND_NEGATION = re.compile(r"\b(?:do not|don['’]t) miss\b|\bnot only\b", re.I)
 # "the map house of Ulver", "the potter Ilse": what a name is the name of.
-NAMED = re.compile(r"\b(?:the|an?)\s+((?:[a-zà-ÿ][\w-]*\s+){1,4}?)(?:of\s+)?(?=([A-ZÀ-Þ]\w+))")
+NAMED = re.compile(r"\b(?:the|an?)\s+((?:[a-zà-ÿ][\w'’-]*\s+){1,4}?)(?:of\s+)?(?=([A-ZÀ-Þ]\w+))")
+BESIDE = 5  # words around a name, in which a catalogue says what it names
 CLAUSE = re.compile(r"[,;:—–()、，；]|\b(?:and|but)\b")
 SIGNS = re.compile(r"[^\W\d_]")
 
@@ -93,6 +94,7 @@ class Reading:
     must: frozenset[str]  # of these the materials, colours and superlatives
     coloured: frozenset[tuple[str, str]]  # a colour and the word behind it
     named: frozenset[tuple[str, str]]  # a word and the name of what it says, as `folded`
+    beside: frozenset[tuple[str, str]]  # a name and a word that is near, the word first
     events: frozenset[str]
     negates: bool
     negated: frozenset[str]  # words that follow a negation in its clause
@@ -110,7 +112,8 @@ def read(text: str, language: str = ENGLISH) -> Reading:
     plain = text
     for number in numbers:
         plain = plain[: number.start] + " " * (number.end - number.start) + plain[number.end :]
-    tokens = [match[0].lower() for match in WORD.finditer(plain)] if english else []
+    written = [match[0] for match in WORD.finditer(plain)] if english else []
+    tokens = [word.lower() for word in written]
     must = (word for word in tokens if word in TOLD_BY_WORD or UTMOST.fullmatch(word))
     folded = {fold(match[0]) for match in WORD.finditer(text)}
     around = AROUND_NEGATION.sub(lambda match: " " * len(match[0]), plain)
@@ -132,6 +135,7 @@ def read(text: str, language: str = ENGLISH) -> Reading:
             if colour in claims.COLOURS and word not in FUNCTION_WORDS
         ),
         frozenset(_named(text)) if english else frozenset(),
+        frozenset(_beside(written)) if english else frozenset(),
         frozenset("made" if made else _verb(text, place) for place, made in events),
         bool(NEGATION.search(around)),
         frozenset(negated),
@@ -143,6 +147,14 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
     for match in NAMED.finditer(text):
         if FUNCTION_WORDS.isdisjoint(match[1].split()):
             yield from ((word, fold(match[2])) for word in _stems(match[1], ENGLISH, telling=True))
+
+
+def _beside(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Each word and the names near to it."""
+    for place, name in enumerate(words):
+        if name[0].isupper():
+            for word in words[max(0, place - BESIDE) : place + BESIDE + 1]:
+                yield _stem(EVENT_OF.get(fold(word), fold(word)), ENGLISH), fold(name)
 
 
 def beginnings(text: str) -> list[str]:

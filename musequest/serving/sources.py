@@ -134,7 +134,7 @@ class Entry:
                 {
                     i
                     for i, each in own
-                    if word in each.words and each.folded & {name, *forms_of(name)}
+                    if any((word, form) in each.beside for form in (name, *forms_of(name)))
                 }
                 for word, name in said.named
                 if word not in title
