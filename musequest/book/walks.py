@@ -341,4 +341,5 @@ def _seeds(profile: Profile, approach: str, means: pd.DataFrame) -> Iterator[tup
         if seedless(str(name)) == approach:
             folder = run_dir(profile.name + str(name).removeprefix(approach), approach)
             ran = read_json(folder / "run.json")
-            yield str(ran["seed"]), {"minutes": ran["minutes"], **own.to_dict()}
+            told = own.astype(object).where(own.notna(), None)
+            yield str(ran["seed"]), {"minutes": ran["minutes"], **told}

@@ -98,7 +98,8 @@ def train_seeds(
     `train`; what is done already is returned as it is.
     """
     records = [train(profile, approach_name, overrides, **options)]
-    for seed in range(records[0]["seed"] + 1, records[0]["seed"] + count):
+    for more in range(1, count):
+        seed = records[0]["seed"] + more
         again = (overrides or {}) | {"seed": str(seed)}
         records.append(train(seed_profile(profile, seed), approach_name, again, **options))
     return records
