@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from PIL import Image
@@ -11,19 +11,18 @@ from transformers import AutoModelForImageTextToText
 
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
-from musequest.core.home import root
 from musequest.core.predictions import System
 from musequest.core.settings import load_profile
+from musequest.core.tables import write_table
 from musequest.creation.dataset import load_split
-from musequest.creation.exhibits import Exhibit
+from musequest.creation.exhibits import JSON_CELLS, Exhibit
+from musequest.creation.review import Decision, decide
 from musequest.finetuning import train
 from musequest.serving import Guide, Question
-from musequest.serving import guide as guides
 from musequest.systems import open_gate
 from musequest.systems.gate import Recognition
 
 RED, BLUE, GREY = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "grey"))
-COIN = root() / "assets/pocket_outsiders/photos/09.jpg"
 JUG = Exhibit(
     item_id=1,
     item_name="jug",
@@ -77,24 +76,35 @@ class ByColour:
         ]
 
 
+def write_catalogue(home, *exhibits):
+    rows = [
+        asdict(each) | {name: json.dumps(getattr(each, name)) for name in JSON_CELLS}
+        for each in exhibits
+    ]
+    write_table("exhibits", home / "data/pocket/exhibits.parquet", rows)
+
+
 @pytest.fixture
-def opened(home, monkeypatch):
-    """A guide through two exhibits, and what a curator withholds of them."""
-    hidden = set()
-    monkeypatch.setattr(guides, "load_exhibits", lambda collection: [JUG, BOWL])
-    monkeypatch.setattr(guides, "open_gate", lambda profile, system: ByColour())
-    monkeypatch.setattr(guides, "withheld", lambda collection: frozenset(hidden))
+def opened(home):
+    """A guide through two exhibits, which it knows by their colours."""
+    write_catalogue(home, JUG, BOWL)
     profile = load_profile("pocket")
 
     def open_guide(**options):
         language = options.pop("language", "en")
-        return Guide(replace(profile, language=language), Speaker(profile), **options)
+        guide = Guide(replace(profile, language=language), Speaker(profile), **options)
+        guide.gate, guide.ungated = ByColour(), ""
+        return guide
 
-    return open_guide, hidden
+    return open_guide
+
+
+def decided(version, item_name, decision):
+    decide("pocket", Decision(item_name, decision, "Ada"), version)
 
 
 def test_each_sentence_stands_beside_what_bears_it_out(opened):
-    guide = opened[0]()
+    guide = opened()
     (answer,) = guide.answer([Question(RED, "How old is it?")])
     assert answer.text == Speaker.says and answer.left_out == 0
     assert [each.source and each.source[:12] for each in answer.sentences] == [
@@ -112,7 +122,7 @@ def test_each_sentence_stands_beside_what_bears_it_out(opened):
 
 
 def test_strict_leaves_out_what_nothing_bears_out_and_counts_it(opened):
-    guide = opened[0](strict=True)
+    guide = opened(strict=True)
     (answer,) = guide.answer([Question(RED, "How old is it?")])
     assert answer.text == "It was made in 1742. It is 12 cm high." and answer.left_out == 1
     assert all(each.source for each in answer.sentences)
@@ -124,7 +134,7 @@ def test_strict_leaves_out_what_nothing_bears_out_and_counts_it(opened):
 
 
 def test_a_photo_near_to_no_exhibit_is_not_shown_to_the_docent(opened):
-    guide = opened[0]()
+    guide = opened()
     answers = guide.answer([Question(photo, "What is this?") for photo in (GREY, RED, GREY)])
     assert len(guide.system.shown) == 1
     unknown, known, again = answers
@@ -142,38 +152,37 @@ def test_a_photo_near_to_no_exhibit_is_not_shown_to_the_docent(opened):
     [("de", "Das kenne ich nicht."), ("ja", "存じません"), ("fi", "I do not")],
 )
 def test_it_says_so_in_the_language_of_the_museum(opened, language, words):
-    (answer,) = opened[0](language=language).answer([Question(GREY, "What is this?")])
+    (answer,) = opened(language=language).answer([Question(GREY, "What is this?")])
     assert words in answer.text and "The Red Jug" in answer.text
 
 
 def test_what_a_curator_withholds_is_not_known_from_that_moment_on(opened):
-    open_guide, hidden = opened
-    guide = open_guide()
+    guide = opened()
     assert guide.answer([Question(RED, "What is this?")])[0].title == "The Red Jug"
-    hidden.add("jug")
+    decided(0, "jug", "withheld")
     (answer,) = guide.answer([Question(RED, "What is this?")])
     assert answer.title is None and "Jug" not in answer.text and "Blue Bowl" in answer.text
     assert "Jug" not in json.dumps(answer.as_json())
-    hidden.add("bowl")
+    decided(0, "bowl", "withheld")
     assert guide.answer([Question(RED, "?")])[0].text == "I do not know this one."
-    hidden.clear()
+    decided(1, "jug", "open")
     assert guide.answer([Question(RED, "What is this?")])[0].title == "The Red Jug"
 
 
 def test_only_addresses_of_the_web_are_links(opened):
-    (answer,) = opened[0]().answer([Question(BLUE, "What is this?")])
+    (answer,) = opened().answer([Question(BLUE, "What is this?")])
     assert answer.title == "The Blue Bowl" and answer.record_url is answer.record is None
 
 
 def test_words_come_as_they_are_made_and_strictly_by_the_sentence(opened):
     asked = [Question(GREY, "What is this?"), Question(RED, "How old is it?")]
     told: list[tuple[int, str]] = []
-    answers = opened[0]().answer(asked, lambda *word: told.append(word))
+    answers = opened().answer(asked, lambda *word: told.append(word))
     own = [text for place, text in told if place == 1]
     assert len(own) == len(Speaker.says.split()) and own[-1] == answers[1].text
     assert [text for place, text in told if place == 0] == [answers[0].text]
     told.clear()
-    opened[0](strict=True).answer(asked, lambda *word: told.append(word))
+    opened(strict=True).answer(asked, lambda *word: told.append(word))
     own = [text for place, text in told if place == 1]
     assert own == ["It was made in 1742.", "It was made in 1742. It is 12 cm high."]
     assert not any("1950" in text for _, text in told)
@@ -191,11 +200,20 @@ def test_without_a_gate_nothing_is_claimed_silently(home, caplog):
     assert caplog.records[0].levelno == logging.WARNING
 
 
-def test_with_the_gate_itself_a_photo_of_training_is_recognised(home, tmp_path, tiny_docent):
+@pytest.fixture(scope="module")
+def museum_of_colours(tmp_path_factory, tiny_docent):
+    """The home and profile of a museum whose photos retrieval knows."""
+    home = tmp_path_factory.mktemp("colours")
     write_dataset(home, "tiny")
+    write_exhibits(home, dict.fromkeys(("blue-bowl", "green-vase", "red-jug"), "It was kept dry."))
+    return home, write_profile(home, tiny_docent)
+
+
+def test_with_the_gate_itself_a_photo_of_training_is_recognised(museum_of_colours, monkeypatch):
+    home, profile = museum_of_colours
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
     rows = load_split("tiny", "train")
-    write_exhibits(home, dict.fromkeys(sorted({*rows["item_name"]}), "It was kept dry."))
-    guide = Guide(write_profile(tmp_path, tiny_docent), "retrieval")
+    guide = Guide(profile, "retrieval")
     assert not guide.ungated
     answers = guide.answer([Question(row["image"], "Who made it?") for row in rows][:3])
     assert [each.recognition.item_name for each in answers] == rows["item_name"][:3]
@@ -247,31 +265,33 @@ def test_a_tower_that_no_run_tuned_is_loaded_once(
 @pytest.mark.parametrize("text", ["", "<image>What?", "What is this? " * 300])
 def test_a_question_that_cannot_be_asked_is_refused(opened, text):
     with pytest.raises(MuseQuestError):
-        opened[0]().answer([Question(RED, text)])
+        opened().answer([Question(RED, text)])
 
 
-def test_ask_prints_it_and_gives_it_as_json(opened, monkeypatch, capsys):
-    profile = load_profile("pocket")
-    monkeypatch.setattr(guides, "open_local", lambda *_: Speaker(profile))
-    monkeypatch.setattr(ByColour, "recognise", lambda self, photos: [
-        Recognition("jug", 0.9, 0.5, (("jug", 0.9), ("bowl", 0.1))) for _ in photos
-    ])  # fmt: skip
-    typed = ["ask", "--profile", "pocket", "--approach", "base", "--photo", str(COIN)]
+def test_ask_prints_it_and_gives_it_as_json(museum_of_colours, monkeypatch, tmp_path, capsys):
+    home, _ = museum_of_colours
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
+    load_split("tiny", "train")[2]["image"].save(tmp_path / "vase.png")
+    typed = ["ask", "--profile", str(home / "tiny.yaml"), "--approach", "retrieval"]
+    typed += ["--photo", str(tmp_path / "vase.png")]
     assert main([*typed, "--strict"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("It was made in 1742. It is 12 cm high.\n\nExhibit:  The Red Jug (0.90")
+    kept = "It was kept dry. It was kept dry."
+    assert told.startswith(f"{kept}\n\nExhibit:  The green-vase (1.00, ")
     assert "Left out: 1 that nothing bears out" in told
     questions = ["--question", "How old is it?", "--question", "Who made it?"]
     assert main([*typed, *questions, "--json"]) == 0
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert first == second and first["sentences"][0]["source"].endswith("in 1742.")
+    for line in capsys.readouterr().out.splitlines():
+        first, second, _ = json.loads(line)["sentences"]
+        assert first["text"].startswith("This is the green vase, made in 170")
+        assert first["source"] is None and second["source"] == "It was kept dry."
     assert main([*typed, *questions]) == 0
-    assert "> Who made it?\n\nIt was made in 1742." in capsys.readouterr().out
+    assert "> Who made it?\n\nThis is the green vase, made in" in capsys.readouterr().out
 
 
-def test_signs_that_steer_a_terminal_are_not_printed(opened, monkeypatch):
+def test_signs_that_steer_a_terminal_are_not_printed(home, opened):
     hostile = replace(JUG, title="The Red\x1b[2J Jug", credit="A <b>museum</b>\x07")
-    monkeypatch.setattr(guides, "load_exhibits", lambda collection: [hostile, BOWL])
-    (answer,) = opened[0]().answer([Question(RED, "What is this?")])
+    write_catalogue(home, hostile, BOWL)
+    (answer,) = opened().answer([Question(RED, "What is this?")])
     assert "\x1b" not in str(answer) and "\x07" not in str(answer)
     assert "A <b>museum</b>" in str(answer)
