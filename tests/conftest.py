@@ -5,7 +5,7 @@ import gc
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from PIL import Image, ImageDraw
 
@@ -104,6 +105,23 @@ def forks() -> "Iterator[ForkServer]":
         yield server
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that whoever asks first makes, of all workers of a run; to be copied, not changed.
+
+    As pytest-xdist's documentation has it, they share the folder above their own.
+    """
+    shared = factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    folder, whole = shared / name, shared / f"{name}.whole"
+    with FileLock(shared / f"{name}.lock"):
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one who failed
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def drawn_museum(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The museum as it is drawn once; to be copied, not changed."""
@@ -121,13 +139,22 @@ def dialogs_home(drawn_museum: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A home with a collection `t` of this museum up to its dialogs; to be copied, not changed."""
     from musequest.__main__ import main
 
-    home = tmp_path_factory.mktemp("dialogs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MUSEQUEST_HOME", str(home))
-        of_folder = ["folder", str(shutil.copytree(drawn_museum, home / "museum"))]
-        for step in (["collect", *of_folder], ["augment", "--processes", "1"], ["synthesize"]):
-            assert main([*step, "--collection", "t"]) == 0
-    return home
+    def make(home: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MUSEQUEST_HOME", str(home))
+            of_folder = ["folder", str(shutil.copytree(drawn_museum, home / "museum"))]
+            for step in (["collect", *of_folder], ["augment", "--processes", "1"], ["synthesize"]):
+                assert main([*step, "--collection", "t"]) == 0
+
+    return made_once(tmp_path_factory, "dialogs", make)
+
+
+@pytest.fixture(scope="session")
+def talking_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which a docent of the pocket museum is ready to talk; to be copied, not changed."""
+    from talking import make_ready
+
+    return made_once(tmp_path_factory, "talking", make_ready)
 
 
 def draw_museum(folder: Path) -> Path:

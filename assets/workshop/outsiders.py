@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import itertools
-from collections.abc import Set
 from dataclasses import fields
 from pathlib import Path
 
@@ -47,8 +47,9 @@ QUESTIONS = (
 )
 
 
+@functools.cache
 def random_scenes(
-    count: int = RANDOM, first: int = FIRST_SEED, but: Set[tuple] = frozenset()
+    count: int = RANDOM, first: int = FIRST_SEED, but: frozenset[tuple] = frozenset()
 ) -> list[dict]:
     """Scenes of a single thing from a seed on, of no signature of `but`; no kind comes twice before
     each came once."""
@@ -71,8 +72,9 @@ def look_of(scene: dict) -> Look:
     return Look(**{name: scene[name] for name in NAMES})
 
 
+@functools.cache
 def near_looks(
-    count: int = NEAR, first: int = FIRST_SEED, but: Set[tuple] = frozenset()
+    count: int = NEAR, first: int = FIRST_SEED, but: frozenset[tuple] = frozenset()
 ) -> list[tuple[int, Look]]:
     """Positions of exhibits, each with a look that is easily taken for the exhibit's and is not,
     and has no signature of `but`.
@@ -116,9 +118,9 @@ def strangers() -> tuple[list[dict], list[tuple[int, Look]]]:
     """Scenes and near looks of the strangers, of other looks than exhibits and outsiders."""
     outside = {signature(look_of(scene)) for scene in random_scenes()}
     outside |= {signature(look) for _, look in near_looks()} | SHOWN
-    scenes = random_scenes(STRANGERS, FIRST_STRANGER, outside)
+    scenes = random_scenes(STRANGERS, FIRST_STRANGER, frozenset(outside))
     outside |= {signature(look_of(scene)) for scene in scenes}
-    return scenes, near_looks(NEAR_STRANGERS, FIRST_STRANGER, outside)
+    return scenes, near_looks(NEAR_STRANGERS, FIRST_STRANGER, frozenset(outside))
 
 
 def main() -> None:

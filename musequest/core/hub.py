@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -46,6 +46,17 @@ def of_base_model(
     what = f"base model '{profile.base_model}' of the profile '{profile.name}'"
     with _loading(what, profile.base_model, remedy):
         return function(profile.base_model_source, *arguments, **options)
+
+
+def file_here(profile: Profile, name: str) -> Path | None:
+    """A file of the base model in its folder, or in the Hub's cache; None if it is in neither."""
+    folder = Path(profile.base_model_source)
+    if folder.is_dir():
+        return folder / name if (folder / name).exists() else None
+    cached = None
+    with suppress(HFValidationError):  # of what cannot be a name, whoever loads it says so
+        cached = try_to_load_from_cache(profile.base_model, name)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def of_run(function: Callable[..., Any]) -> Callable[..., Any]:

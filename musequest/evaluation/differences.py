@@ -92,10 +92,10 @@ def seed_spreads(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
 def _aggregates(
     own: pd.DataFrame, metrics: list[Metric], spreads: Mapping[str, float] | None
 ) -> dict[str, dict[str, Any]]:
-    found = {}
+    found, names = {}, own.item_name.to_numpy(object)
     for metric in metrics:
         values = own[metric.name].to_numpy()
-        sample = Clustered.of(values, own.item_name)
+        sample = Clustered.of(values, names)
         told = metric.limits == (0, 1) or sample.exhibits >= FEWEST_EXHIBITS
         low, high = (sample.interval(metric.limits[1]) if told else None) or (None, None)
         mean = sample.mean if sample.exhibits else None
@@ -143,8 +143,10 @@ def compare(
             if asked and {one, other} <= {*asked}:
                 shared = shared[asked_alike(asked[one].loc[shared], asked[other].loc[shared])]
             ours, theirs = own[one].loc[shared], own[other].loc[shared]
+            names = ours.item_name.to_numpy(object)
             for metric in metrics_of(track):
-                row = _compared(metric, ours, theirs)
+                values = ours[metric.name].to_numpy() - theirs[metric.name].to_numpy()
+                row = _compared(metric, values, names)
                 each = [noise[name].get(metric.name, 0.0) for name in (one, other) if name in noise]
                 row |= _rounded(seed_spread=float(np.hypot.reduce(each))) if row and each else {}
                 found += [{"system": one, "versus": other, **row}] if row else []
@@ -166,12 +168,11 @@ def asked_alike(ours: pd.DataFrame, theirs: pd.DataFrame) -> np.ndarray:
     return ((ours == theirs) | (ours == "") | (theirs == "")).all(axis=1).to_numpy()
 
 
-def _compared(metric: Metric, ours: pd.DataFrame, theirs: pd.DataFrame) -> Row:
-    """A row without its verdict; empty where no item has two values."""
-    values = ours[metric.name].to_numpy() - theirs[metric.name].to_numpy()
+def _compared(metric: Metric, values: np.ndarray, names: np.ndarray) -> Row:
+    """A row without its verdict, of the differences by item; empty where no item has two values."""
     if np.isnan(values).all():
         return {}
-    paired = PairedDifference(values, ours.item_name, rates=metric.limits == (0, 1))
+    paired = PairedDifference(values, names, rates=metric.limits == (0, 1))
     exhibits, told = paired.all.exhibits, paired.all.exhibits >= FEWEST_EXHIBITS
     low, high = paired.interval() if told else (None, None)
     spread = paired.spread if told else 0.0

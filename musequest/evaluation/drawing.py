@@ -14,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, offset_copy
 
 from ..core.files import write_whole
 from ..core.photos import open_photo
@@ -40,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
+    "axes.titley": 1.0,  # else it is looked for at each drawing
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -110,12 +111,28 @@ def grid_lines(axes: Axes, along: Literal["x", "y"]) -> None:
     axes.spines["left" if along == "y" else "bottom"].set_visible(False)
 
 
-def system_rows(axes: Axes, names: Sequence[str], title: str) -> None:
-    """A row a system, one unit high, the first on top; call it when the rows are drawn."""
-    axes.set_yticks(range(len(names)), [system(name).label for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_title(title)
-    grid_lines(axes, "x")
+def system_rows(panels: Sequence[Axes], names: Sequence[str], titles: Sequence[str]) -> None:
+    """A row a system, one unit high, the first on top, in panels that share them.
+
+    Call it when the rows are drawn. What the panels share is set once.
+    """
+    panels[0].set_yticks(range(len(names)), [system(name).label for name in names])
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set_title(title)
+        grid_lines(axes, "x")
+        place = axes.get_subplotspec()
+        axes.yaxis.set_visible(place is None or place.is_first_col())
+
+
+def note(axes: Axes, text: str, x: float, y: float, shift: int, **look: Any) -> None:
+    """Write a number `shift` points to the right of a point, or to the left; the axes have room.
+
+    As the layout has nothing to move for it, it is not measured there.
+    """
+    beside = offset_copy(axes.transData, axes.get_figure(root=True), x=shift, units="points")
+    side = "left" if shift > 0 else "right"
+    axes.text(x, y, text, ha=side, va="center", transform=beside, in_layout=False, **look)
 
 
 def label_points(figure: Picture, panels: Sequence[tuple[Axes, Sequence[Label]]]) -> None:

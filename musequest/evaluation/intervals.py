@@ -26,7 +26,6 @@ from functools import cached_property
 from math import sqrt
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
@@ -50,12 +49,14 @@ class Clustered:
     counts: np.ndarray  # (exhibits,) at least 1 each
 
     @classmethod
-    def of(cls, values: np.ndarray, item_names: Sequence[str]) -> Clustered:
+    def of(cls, values: np.ndarray, item_names: Sequence[str] | np.ndarray) -> Clustered:
         """(n,) values of items of these exhibits; those without a value, NaN, do not count."""
         there = ~np.isnan(values)
-        codes, names = pd.factorize(np.asarray(item_names, dtype=object)[there])
-        sums = np.bincount(codes, values[there], len(names))
-        return cls(sums, np.bincount(codes, minlength=len(names)).astype(float))
+        places: dict[str, int] = {}
+        names = np.asarray(item_names, dtype=object)[there]
+        codes = np.array([places.setdefault(name, len(places)) for name in names], int)
+        sums = np.bincount(codes, values[there], len(places))
+        return cls(sums, np.bincount(codes, minlength=len(places)).astype(float))
 
     @property
     def exhibits(self) -> int:
@@ -109,7 +110,9 @@ class PairedDifference:
     `rates` says that all scores lie between 0 and 1.
     """
 
-    def __init__(self, values: np.ndarray, item_names: Sequence[str], rates: bool) -> None:
+    def __init__(
+        self, values: np.ndarray, item_names: Sequence[str] | np.ndarray, rates: bool
+    ) -> None:
         self.all = Clustered.of(values, item_names)
         self.largest = float(np.nanmax(np.abs(values))) or 1.0
         signs = (1, -1) if rates else ()

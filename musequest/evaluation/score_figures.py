@@ -24,10 +24,11 @@ from ..systems.registry import (
     variant,
 )
 from .differences import Own, Summary, over_seeds
-from .drawing import INK, LINE, QUIET, WIDTH, Picture, head, picture, system_rows
+from .drawing import INK, LINE, PAPER, QUIET, WIDTH, Picture, head, note, picture, system_rows
 from .metrics import METRICS, Metric, metrics_of
 
 PANEL, BAR, FACTS, SIGHT = 0.62, 0.23, 0.3, 0.78  # inches: around a panel's bars; of one system
+LETTER, FEET = 0.072, 0.3  # inches: of a label's letter; below the last panels
 # What becomes of a fact: its colour, and the legend.
 STATUS = {
     "recalled": ("#009e73", "of the ground truth, recalled"),
@@ -48,6 +49,7 @@ FOOT, HEAD = 0.55, 0.9  # inches below and above the rows
 LEGEND_COLUMNS = 3
 LONGEST_TITLE = 36  # characters
 DASHED, DOTTED = (0, (4, 3)), (0, (1, 2))
+APART = (np.nan, np.nan)  # between the pieces of one line
 
 
 def metric_bars(summary: Summary, track: str = "all") -> Picture:
@@ -64,35 +66,42 @@ def metric_bars(summary: Summary, track: str = "all") -> Picture:
     columns = min(2, len(chosen))
     rows = -(-len(chosen) // columns)
     height = 0.55 + rows * (PANEL + BAR * len(systems))
-    with picture(WIDTH, height, layout="constrained") as figure:
-        figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    longest = max((len(system(name).label) for name in systems), default=0)
+    with picture(WIDTH, height) as figure:
+        # Laid out by hand: to measure every text of so many panels takes longer than to draw them.
+        place = {"left": (MARGIN + LETTER * longest) / WIDTH, "right": 1 - MARGIN / WIDTH}
+        place |= {"top": 1 - PANEL / height, "bottom": FEET / height, "wspace": 0.08}
+        place["hspace"] = PANEL / (BAR * max(len(systems), 1))
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True, gridspec_kw=place)
+        panels = panels.ravel()
         for axes, metric in zip(panels, chosen, strict=False):
             _bars(axes, metric, {name: each[metric.name] for name, each in own.items()})
         for axes in panels[len(chosen) :]:
             axes.remove()
+        titles = [f"{metric.label} {metric.direction}" for metric in chosen]
+        system_rows(list(panels[: len(chosen)]), systems, titles)
         items = max(value["n"] or 0 for each in own.values() for value in each.values())
-        head(figure, f"{TRACK_LABELS[track]}: {items} items, mean and 95 % interval over exhibits")
+        title = f"{TRACK_LABELS[track]}: {items} items, mean and 95 % interval over exhibits"
+        figure.text(0.01, 1 - 0.1 / height, title, va="top", weight="bold", fontsize=11)
     return figure
 
 
 def _bars(axes: Axes, metric: Metric, values: Mapping[str, Mapping[str, float | None]]) -> None:
+    bars, spans = [], []
     for place, (name, value) in enumerate(values.items()):
         mean, low, high = value["mean"], value["ci_low"], value["ci_high"]
         if mean is None:
             axes.text(0, place, " no value", va="center", color=QUIET)
             continue
-        axes.barh(place, mean, height=0.7, color=system(name, values).colour)
+        bars.append((place, mean, system(name, values).colour))
         if low is not None and high is not None:
-            for colour, width in (("white", 3.4), (INK, 1.4)):
-                axes.plot(
-                    [low, high], [place] * 2, color=colour, lw=width, marker="|", ms=6, mew=width
-                )
-        axes.annotate(
-            metric.show(mean), (max(mean, high or 0), place), xytext=(6, 0),
-            textcoords="offset points", va="center",
-        )  # fmt: skip
-    system_rows(axes, list(values), f"{metric.label} {metric.direction}")
+            spans += [(low, place), (high, place), APART]
+        note(axes, metric.show(mean), max(mean, high or 0), place, 6)
+    if bars:
+        places, means, colours = zip(*bars, strict=True)
+        axes.barh(places, means, height=0.7, color=colours)
+    for colour, width in (("white", 3.4), (INK, 1.4)) if spans else ():
+        axes.plot(*zip(*spans, strict=True), color=colour, lw=width, marker="|", ms=6, mew=width)
     highest = max([value["ci_high"] or value["mean"] or 0 for value in values.values()])
     least = 1e-3 if metric.limits[1] is None else 1.0
     axes.set_xlim(0, max(highest, least) * 1.18)
@@ -112,31 +121,38 @@ def fact_bars(facts: pd.DataFrame, scores: pd.DataFrame, track: str = "all") -> 
     counts = there.groupby(["model", "kind", "status"]).size()
     with picture(WIDTH, 1.35 + FACTS * len(systems), layout="constrained") as figure:
         panels = figure.subplots(1, 2, sharey=True)
-        for axes, (kind, label) in zip(panels, KINDS.items(), strict=True):
-            for place, name in enumerate(systems):
-                means = [counts.get((name, kind, s), 0) / items[name] for s in STATUS]
-                _fact_bar(axes, place, *means)
+        for axes, kind in zip(panels, KINDS, strict=True):
+            means = {
+                s: [counts.get((name, kind, s), 0) / items[name] for name in systems]
+                for s in STATUS
+            }
+            _fact_bars(axes, **means)
             axes.axvline(0, color=QUIET, lw=0.8)
             axes.margins(x=0.16)
             axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-            system_rows(axes, systems, label)
+        system_rows(panels, systems, list(KINDS.values()))
         head(figure, f"{TRACK_LABELS[track]}: facts an answer, mean of {items.max()} answers")
         patches = [Patch(fc=colour, ec=LINE, label=text) for colour, text in STATUS.values()]
         figure.legend(handles=[patches[2], *patches[:2]], loc="outside lower left", ncols=3)
     return figure
 
 
-def _fact_bar(axes: Axes, place: int, recalled: float, missing: float, invented: float) -> None:
-    """A bar of three parts; left of it the number of invented facts, right of recalled ones."""
-    parts = {"recalled": (recalled, 0), "missing": (missing, recalled), "invented": (-invented, 0)}
-    for status, (width, left) in parts.items():
-        axes.barh(place, width, left=left, height=0.66, color=STATUS[status][0])
-    notes = ((-invented, invented, -4, "right"), (recalled + missing, recalled, 4, "left"))
-    for x, value, shift, side in notes:
-        axes.annotate(
-            f"{value:.1f}", (x, place), xytext=(shift, 0), textcoords="offset points",
-            ha=side, va="center", fontsize=8,
-        )  # fmt: skip
+def _fact_bars(
+    axes: Axes, recalled: Sequence[float], missing: Sequence[float], invented: Sequence[float]
+) -> None:
+    """Bars of three parts; left of each the number of invented facts, right of recalled ones."""
+    places, nothing = range(len(recalled)), [0.0] * len(recalled)
+    left_of_all = [-value for value in invented]
+    parts = {
+        "recalled": (recalled, nothing),
+        "missing": (missing, recalled),
+        "invented": (left_of_all, nothing),
+    }
+    for status, (widths, left) in parts.items():
+        axes.barh(places, widths, left=left, height=0.66, color=STATUS[status][0])
+    for place, own in enumerate(zip(recalled, missing, invented, strict=True)):
+        note(axes, f"{own[2]:.1f}", -own[2], place, -4, fontsize=8)
+        note(axes, f"{own[0]:.1f}", own[0] + own[1], place, 4, fontsize=8)
 
 
 def sight_points(own: Own, chance: float) -> Picture:
@@ -152,7 +168,8 @@ def sight_points(own: Own, chance: float) -> Picture:
             for place, each in enumerate(systems):
                 _sight_row(axes, place, each, name, own)
             axes.set_xlim(-0.03, max(1.0, axes.dataLim.x1) + 0.03)
-            system_rows(axes, systems, f"{METRICS[name].label} {METRICS[name].direction}")
+        titles = [f"{METRICS[name].label} {METRICS[name].direction}" for name in SIGHT_METRICS]
+        system_rows(panels, systems, titles)
         panels[0].axvline(chance, color=QUIET, lw=1, ls=(0, (4, 3)))
         head(figure, "What is left without the photo")
         handles = [
@@ -247,15 +264,19 @@ def _row_labels(
     axes.set_axis_off()
     limits = (0, (row + LABELS) / row), axes.get_ylim()
     edge = int(row * 300)
+    side = round(edge / 0.92)  # of a row in the column of photos, which is one picture
+    column = Image.new("RGB", (side, side * len(item_names)), PAPER)
     for place, name in enumerate(item_names):
         if name in thumbnails:
             square = ImageOps.fit(thumbnails[name].convert("RGB"), (edge, edge))
-            extent = (0.04, 0.96, place + 0.46, place - 0.46)
-            axes.imshow(np.asarray(square), extent=extent, aspect="auto")
+            column.paste(square, ((side - edge) // 2, side * place + (side - edge) // 2))
         title = titles.get(name, name)
         shown = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…"
         size = min(9, row * 30)
         axes.text(1.2, place, shown, va="center", fontsize=size, parse_math=False)
+    if thumbnails:
+        extent = (0, 1, len(item_names) - 0.5, -0.5)
+        axes.imshow(np.asarray(column), extent=extent, aspect="auto")
     axes.set(xlim=limits[0], ylim=limits[1])
 
 

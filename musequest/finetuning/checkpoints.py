@@ -29,7 +29,6 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 from ..core.errors import LOGGER, MuseQuestError, refusal
 from ..core.files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
 from ..core.tables import write_table
-from ..creation.dataset import load_split
 from .collator import IGNORED, DocentCollator
 from .distributed import barrier
 from .memory import Written
@@ -258,7 +257,7 @@ def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:
             f"The best weights of the run in {folder} are gone, though its state is there; bring "
             "them back, or train anew with fresh=True (--fresh)."
         )
-    rows = load_split(config.profile.collection, "validation")
+    rows = config.validation_rows
     at_once = int(config.settings.get(EVAL_ROWS, TrainingArguments.per_device_eval_batch_size))
 
     def loss_on(device: str) -> float:

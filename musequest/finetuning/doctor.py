@@ -22,12 +22,13 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 
 from ..core.errors import MuseQuestError
+from ..core.hub import file_here
 from ..core.settings import Profile, load_approach, suited
 from ..creation.dataset import messages
 from .anatomy import anatomy_of, inner, parameter_counts, trainable_table
 from .collator import DocentCollator, coloured_tokens
 from .generation import generate
-from .models import TUNINGS, WEIGHT_FILES, is_here, load_model, load_processor, model_config
+from .models import TUNINGS, WEIGHT_FILES, load_model, load_processor, model_config
 from .processors import closing_token
 from .trainer import predicting
 from .vision import freeze_vision
@@ -50,7 +51,7 @@ def examine(profile: Profile) -> Iterator[str]:
     row = _row(profile)
     encoded = collator.encode(row)
     yield _tokens(collator, row, encoded, closing_token(processor))
-    real = any(is_here(profile, name) for name in WEIGHT_FILES)
+    real = any(file_here(profile, name) for name in WEIGHT_FILES)
     model = _model(profile, real)
     yield _parts(model, real)
     for tuning, name in TUNED.items():

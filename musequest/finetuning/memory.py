@@ -51,6 +51,7 @@ TOGETHER = "adamw_torch"
 ONE_BY_ONE = 12
 # Bytes of records, metrics, tracker's files, the tokenizer's share of a checkpoint.
 RECORDS = 32 * 2**20
+MEMORIES: dict[str, Memory] = {}  # by all that decides them
 BLOCK, BLOCKS = 64, 256  # weights that share a scale, and scales that share one (arXiv:2305.14314)
 
 
@@ -121,9 +122,18 @@ class Memory:
 def memory_of(config: RunConfig, row: RowShape) -> Memory:
     """The memory of a run on rows of this shape, from configurations alone: no weight is loaded.
 
-    Under mixed precision Accelerate shards the trained weights in float32 (`fsdp2_prepare_model`),
-    so their gradients and states are float32 too, and so they are saved.
+    It is counted once a process. Under mixed precision Accelerate shards the trained weights in
+    float32 (`fsdp2_prepare_model`), so their gradients and states are float32 too, and so they are
+    saved.
     """
+    shape = config.base_config.to_json_string(), config.profile.dtype, config.profile.anatomy
+    key = repr((*shape, config.approach, sorted(config.settings.items()), row))
+    if key not in MEMORIES:
+        MEMORIES[key] = _counted(config, row)
+    return MEMORIES[key]
+
+
+def _counted(config: RunConfig, row: RowShape) -> Memory:
     approach, optimizer = config.approach, config.optimizer
     sharded = approach.strategy == "fsdp"
     model = of_shape(config.profile)

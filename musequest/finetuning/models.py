@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import (
@@ -28,7 +28,7 @@ from transformers.utils import cached_file
 from ..core.errors import MuseQuestError
 from ..core.files import digests_of, read_json, write_json
 from ..core.home import collection_dir, run_dir
-from ..core.hub import of_base_model, of_run
+from ..core.hub import file_here, of_base_model, of_run
 from ..core.keys import read_yaml
 from ..core.settings import Approach, Profile, load_approach
 from .anatomy import anatomy_of
@@ -45,6 +45,8 @@ HASHED_BYTES = 2**30
 SHAPES = Path(__file__).with_name("shapes.yaml")
 # Of which a base model has one if its weights are here.
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+# Configurations by their file, and when that was written.
+CONFIGS: dict[Any, PretrainedConfig] = {}
 READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -235,27 +237,29 @@ def name_base_model(run_folder: Path, profile: Profile) -> None:
 
 
 def model_config(profile: Profile) -> PretrainedConfig:
-    """The configuration of the profile's base model.
+    """The configuration of the profile's base model, its file read once as long as it is the same.
 
     That of a shipped profile's model which is not here has the sizes alone, from shapes.yaml.
     """
     if shape := shape_alone(profile):
         return AutoConfig.for_model(**{key: shape[key] for key in shape if key != "parameters"})
-    return of_base_model(AutoConfig.from_pretrained, profile, trust_remote_code=False)
+    file = file_here(profile, "config.json")
+    key = (file, file.stat().st_mtime_ns) if file else None
+    if (config := CONFIGS.get(key)) is None:
+        config = of_base_model(AutoConfig.from_pretrained, profile, trust_remote_code=False)
+        CONFIGS.update({key: config} if key else {})
+    return copy.deepcopy(config)
+
+
+@cache
+def _shapes() -> dict[str, Any]:
+    return read_yaml(SHAPES)
 
 
 def shape_alone(profile: Profile) -> dict[str, Any] | None:
     """The sizes that come with the package of a base model which is not here; None if it is."""
-    shape = read_yaml(SHAPES).get(profile.base_model)
-    return None if shape is None or is_here(profile, "config.json") else shape
-
-
-def is_here(profile: Profile, name: str) -> bool:
-    """Whether a file of the base model is in its folder or in the Hub's cache."""
-    folder = Path(profile.base_model_source)
-    if folder.is_dir():
-        return (folder / name).exists()
-    return isinstance(try_to_load_from_cache(profile.base_model, name), str)
+    shape = _shapes().get(profile.base_model)
+    return None if shape is None or file_here(profile, "config.json") else shape
 
 
 def weights_dtype(profile: Profile) -> torch.dtype:

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
+from transformers import PretrainedConfig
 
 from ..core.errors import MuseQuestError
 from ..core.settings import Profile, approach_names, load_approach
-from ..creation.dataset import load_split
 from .activations import RowShape, photo_tokens
 from .anatomy import anatomy_of
 from .gpus import Gpu, Setting, known_gpus
@@ -35,6 +35,8 @@ PUBLISHED_ROWS, PUBLISHED_TOKENS, PHOTO_PX = (819, 82), (153, 364), 800
 SAMPLED = 32
 # Matrices of a connector with latent tokens that patches pass; image tokens pass the others.
 SEEING = ("modality_projection", "k_proj", "v_proj")
+# Sizes by all that decides them: the approaches of a profile share one.
+SIZES: dict[str, Size] = {}
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,17 @@ class Size:
 
     @classmethod
     def of(cls, config: RunConfig) -> Size:
-        """The size of a run's base model, without its weights."""
-        base, model = config.base_config, of_shape(config.profile)
+        """The size of a run's base model, without its weights; it is counted once."""
+        base, profile = config.base_config, config.profile
+        decisive = (profile.anatomy, profile.image_size, profile.image_splitting)
+        key = repr((base.to_json_string(), *decisive))
+        if key not in SIZES:
+            SIZES[key] = cls._counted(base, profile)
+        return SIZES[key]
+
+    @classmethod
+    def _counted(cls, base: PretrainedConfig, profile: Profile) -> Size:
+        model = of_shape(profile)
         numbers, matrices = Counter[str](), Counter[str]()
         latents = getattr(getattr(base, "perceiver_config", None), "resampler_n_latents", 0)
         for name, linear in model.named_modules():
@@ -68,7 +79,6 @@ class Size:
                 )
                 numbers["patches" if seeing else part] += linear.weight.numel()
         vision, text = base.vision_config, base.get_text_config()
-        profile = config.profile
         _, patches, seen = photo_tokens(base, profile.image_size, profile.image_splitting)
         return cls(
             tower=numbers["vision_model"],
@@ -115,7 +125,7 @@ class Rows:
         """
         profile = config.profile
         try:
-            rows, validation = config.train_rows, load_split(profile.collection, "validation")
+            rows, validation = config.train_rows, config.validation_rows
         except MuseQuestError:
             shapes = (RowShape.supposed(profile, text, PHOTO_PX) for text in PUBLISHED_TOKENS)
             return cls(*PUBLISHED_ROWS, *shapes)

@@ -18,12 +18,13 @@ from huggingface_hub import constants as hub
 
 from ..core.errors import MuseQuestError
 from ..core.home import home, run_dir
+from ..core.hub import file_here
 from ..core.settings import Profile, load_profile
 from ..creation.dataset import split_path
 from .checkpoints import free_gib
 from .forecast import cheapest, constants, forecast
 from .gpus import Gpu, Setting, find_gpu, gpu_here, known_gpus
-from .models import WEIGHT_FILES, is_here, model_config, shape_alone
+from .models import WEIGHT_FILES, model_config, shape_alone
 from .needs import Need, needs_of, smallest
 from .records import GIB, RECOMPUTE
 
@@ -195,7 +196,7 @@ def _base_model(profile: Profile) -> str:
     """Where the base model is, or how it gets here."""
     if Path(profile.base_model_source).is_dir():
         return f"The base model is the folder {profile.base_model}."
-    if any(is_here(profile, name) for name in WEIGHT_FILES):
+    if any(file_here(profile, name) for name in WEIGHT_FILES):
         return f"The base model {profile.base_model} is in the cache {hub.HF_HUB_CACHE}."
     known = (
         "its sizes come with the package"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import platform
@@ -267,6 +268,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Python and the installed libraries that a run depends on."""
     found = {"python": platform.python_version()}

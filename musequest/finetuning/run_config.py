@@ -62,6 +62,7 @@ DEFAULTS = {
 # Where there is no dataset yet: the longest published answers have about 300 words.
 SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
 
+UNCOUNTED = ("init_lora_weights", "lora_alpha", "use_rslora")
 # Activations by all that decides them: runs and approaches that learn alike share them.
 COUNTED: dict[str, Activations] = {}
 
@@ -165,10 +166,14 @@ class RunConfig:
         return torch.float16 if self.settings.get("fp16") else None
 
     def activations(self, model: PreTrainedModel) -> Activations:
-        """What training keeps of the tuned `model`, one without memory; it is counted once."""
+        """What training keeps of the tuned `model`, one without memory; it is counted once.
+
+        How an adapter begins, and by what it is scaled, changes nothing of it.
+        """
         approach, shape = self.approach, model.config.to_json_string()
+        lora = {name: each for name, each in approach.lora.items() if name not in UNCOUNTED}
         decisive = (shape, model.dtype, self.profile.anatomy, self.autocast)
-        key = repr((*decisive, approach.tuning, approach.lora, approach.quantization))
+        key = repr((*decisive, approach.tuning, lora, approach.quantization))
         if key not in COUNTED:
             COUNTED[key] = count_activations(model, self.autocast)
         return COUNTED[key]
@@ -199,6 +204,11 @@ class RunConfig:
     def train_rows(self) -> Any:
         """The rows that are trained on; MuseQuestError if there is no dataset."""
         return load_split(self.profile.collection, "train")
+
+    @cached_property
+    def validation_rows(self) -> Any:
+        """The rows of validation; MuseQuestError if there is no dataset."""
+        return load_split(self.profile.collection, "validation")
 
     @cached_property
     def largest_row(self) -> dict[str, torch.Tensor]:

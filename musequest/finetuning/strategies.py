@@ -45,7 +45,6 @@ from transformers.utils import logging as transformers_logging
 from ..core.errors import MuseQuestError
 from ..core.settings import STRATEGIES, Approach
 from ..core.training_arguments import FIXED
-from ..creation.dataset import load_split
 from .anatomy import layer_classes
 from .callbacks import (
     Clock,
@@ -92,8 +91,7 @@ def build_trainer(
     profile, approach = config.profile, config.approach
     transformers_logging.disable_progress_bar()
     train_rows = EncodedDialogs(config.train_rows, config.collator)
-    validation = load_split(profile.collection, "validation")
-    validation_rows = EncodedDialogs(validation, config.collator)
+    validation_rows = EncodedDialogs(config.validation_rows, config.collator)
     model = None if approach.parted else whole_model(config)
     fitted = record.fitted or fit(config, model)
     config = config.fitted(fitted)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from musequest.book.walks import DEMO, LONGER, OTHERS, WALK, approach_notebooks
 from musequest.core.home import root
 from musequest.evaluation.report_tables import KEY
 
-EXHIBITS, OUTSIDERS = 4, 8
+EXHIBITS, OUTSIDERS, TOKENS = 4, 8, 24  # the last of an answer
 COMMITTED = [root() / name for name in WALK]
 
 
@@ -74,8 +73,9 @@ def cut_list(whole: Path, folder: Path, count: int) -> list[dict[str, str]]:
 
 def write_profile(folder: Path, **changes: object) -> Path:
     """The pocket profile on the cut museum, with one pass over the training rows."""
-    profile = yaml.safe_load((root() / "profiles" / "pocket.yaml").read_text()) | changes
-    profile["training"]["num_train_epochs"] = 1
+    profile = yaml.safe_load((root() / "profiles" / "pocket.yaml").read_text())
+    profile |= {"max_new_tokens": TOKENS, **changes}
+    profile["training"] |= {"num_train_epochs": 1, "eval_steps": 0.5}
     path = folder / "cut.yaml"
     path.write_text(yaml.safe_dump(profile))
     return path
@@ -286,11 +286,11 @@ def test_walk_is_in_the_order_of_the_folders_and_holds_every_approach_once():
     assert {*DEMO, *LONGER, *OTHERS} == set(WALK) and "2.1_" in DEMO[4]
 
 
-def test_a_museum_that_cannot_be_had_stops_before_anything_is_paid(tmp_path: Path):
+def test_a_museum_that_cannot_be_had_stops_before_anything_is_paid(tmp_path: Path, forks):
     for command in ("demo", "six"):
         home = tmp_path / command
         shown = subprocess.run(
-            [sys.executable, "-m", "musequest", command, "--profile", "idefics2-8b"],
+            [forks.python, "-m", "musequest", command, "--profile", "idefics2-8b"],
             env=os.environ | {"MUSEQUEST_HOME": str(home), "HF_HUB_OFFLINE": "1"},
             cwd=root(), capture_output=True, text=True,
         )  # fmt: skip

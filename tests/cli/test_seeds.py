@@ -11,9 +11,8 @@ from musequest.core.files import read_json
 
 
 @pytest.fixture
-def tiny(tmp_path, home, tiny_docent, monkeypatch):
-    """The name of a tiny profile, whose figures are not drawn."""
-    monkeypatch.setattr("musequest.evaluation.figures.draw_figures", lambda results: {})
+def tiny(tmp_path, home, tiny_docent):
+    """The name of a tiny profile."""
     write_dataset(home, "tiny")
     write_profile(tmp_path, tiny_docent)
     return str(tmp_path / "tiny.yaml")

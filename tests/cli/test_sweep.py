@@ -28,7 +28,6 @@ from tiny import save_tiny_docent
 from tiny_dialogs import write_profile
 
 from musequest.finetuning import preflight
-from musequest.text.encoder import load_encoder
 
 EXHIBITS, DATA, RUN = "data/t/exhibits.parquet", "data/t/dataset/data", "runs/tiny/lora"
 TRAIN, TEST = (f"{DATA}/{split}-00000-of-00001.parquet" for split in ("train", "test"))
@@ -112,7 +111,6 @@ def walk(tmp_path_factory) -> Walk:
     docent = save_tiny_docent(home / "docent")
     write_profile(home, docent, collection="t", training=training | batches)
     warm_up()
-    load_encoder()
     walked = Walk(home, {}, {}, {}, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))

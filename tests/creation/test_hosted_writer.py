@@ -99,18 +99,19 @@ def test_a_server_without_schema_is_asked_for_marked_text(home: Path, monkeypatc
     ],
 )
 def test_what_is_not_accepted_is_asked_again_with_the_reason(
-    server, caplog: pytest.LogCaptureFixture, change, flaw: str
+    server, home: Path, caplog: pytest.LogCaptureFixture, change, flaw: str
 ):
+    write_exhibits(home, 2)
     server.spoil["Sela"] = change
     with caplog.at_level(logging.WARNING, logger="musequest"):
         table = run(server.url)
-    assert len(table) == 60 and flaw in caplog.text
+    assert len(table) == 15 and flaw in caplog.text
     asked = [b["messages"] for b in server.traffic.bodies if "Sela" in b["messages"][1]["content"]]
     assert [len(messages) for messages in asked] == [2, 3, 3, 3]
     assert all(flaw in messages[2]["content"] for messages in asked[1:])
     assert not server.traffic.asked_twice
     server.spoil.clear()
-    assert len(run(server.url)) == 75  # the next run begins where this one ended
+    assert len(run(server.url)) == 30  # the next run begins where this one ended
     assert not server.traffic.asked_twice
 
 
@@ -129,16 +130,18 @@ def test_what_is_not_accepted_is_asked_again_with_the_reason(
     ],
 )
 def test_a_paid_answer_of_no_use_is_replaced_and_counted(server, home: Path, answer):
+    write_exhibits(home, 2)
     server.faults.append(answer)
-    assert len(run(server.url)) == 75
-    assert len(server.traffic.bodies) == 16 and len(ledger(home, "paid")) == 16
+    assert len(run(server.url)) == 30
+    assert len(server.traffic.bodies) == 7 and len(ledger(home, "paid")) == 7
 
 
 @pytest.mark.parametrize("fault", ["500", "html_503", "limited", "limited_silently"])
 def test_a_free_fault_is_waited_out(server, home: Path, fault: str):
+    write_exhibits(home, 2)
     server.faults.extend([fault, fault])
-    assert len(run(server.url)) == 75
-    assert len(ledger(home, "paid")) == 15 and len(ledger(home, "free")) == 2
+    assert len(run(server.url)) == 30
+    assert len(ledger(home, "paid")) == 6 and len(ledger(home, "free")) == 2
 
 
 @pytest.mark.parametrize(
@@ -146,14 +149,15 @@ def test_a_free_fault_is_waited_out(server, home: Path, fault: str):
     ["truncated", "cut_json", "reset", "hang", "drip", "gateway", "524", "408", {"choices": None}],
 )
 def test_a_call_that_may_have_cost_is_repeated_and_counts_with_the_most(server, home: Path, fault):
+    write_exhibits(home, 2)
     server.faults.append(fault)
     slow = fault in ("hang", "drip")
-    assert len(run(server.url, timeout_s=0.7 if slow else 20.0)) == 75
+    assert len(run(server.url, timeout_s=0.7 if slow else 20.0)) == 30
     ended = {each["call"] for each in ledger(home, "paid") + ledger(home, "free")}
     lost = [each for each in ledger(home, "sent") if each["call"] not in ended]
     assert len(lost) == 1 or (slow and lost)  # on a busy machine other calls take 0.7 s too
     assert all(each["most_usd"] > 3000 * 0.6 / 1e6 for each in lost)
-    assert len(ledger(home, "paid")) == 15
+    assert len(ledger(home, "paid")) == 6
 
 
 def test_a_refused_request_leaves_out_its_exhibit_alone(server, caplog):
@@ -306,15 +310,15 @@ def test_a_server_whose_answers_are_of_no_use_is_left_after_a_few(server, home, 
 def test_a_run_whose_replies_become_useless_ends_too_and_known_bad_exhibits_end_none(
     server, home: Path, caplog
 ):
-    write_exhibits(home, 65)
+    write_exhibits(home, 60)
     bad = [f"{chr(65 + index // 5 % 26)}{index}" for index in (9, 19, 29, 39, 49, 59)]
     server.spoil = {word: {"answer": "Too short."} for word in bad}
     server.latency_s = 0.005
     for _ in range(2):
-        assert len(run(server.url, concurrency=4)) == 59 * 15
+        assert len(run(server.url, concurrency=4)) == 54 * 15
     before = len(server.traffic.bodies)
     server.spoil = {"": {"answer": "Too short."}}
-    write_exhibits(home, 120)
+    write_exhibits(home, 85)
     with pytest.raises(MuseQuestError, match="20 replies in a row"):
         run(server.url, concurrency=4)
     assert len(server.traffic.bodies) - before <= 20 + 6 * 4 + 4
@@ -336,8 +340,9 @@ def test_an_error_that_comes_with_status_200_is_told_and_ends_the_run(server, ho
 )
 def test_an_error_that_comes_with_status_200_is_waited_out(server, home: Path, code, event):
     told = {"choices": [{"error": ERROR | {"code": code}}], "usage": None}
+    write_exhibits(home, 2)
     server.faults.extend([{}, told])
-    assert len(run(server.url)) == 75 and len(ledger(home, "sent")) == 16
+    assert len(run(server.url)) == 30 and len(ledger(home, "sent")) == 7
     assert len(ledger(home, "free")) == (event == "free")
 
 
@@ -374,9 +379,10 @@ def test_a_redirect_is_told_and_never_followed(server, home: Path):
 def test_a_model_that_takes_not_all_parameters_is_asked_without(
     server, home: Path, caplog, untaken
 ):
+    write_exhibits(home, 2)
     server.untaken = untaken
     table = run(server.url)
-    assert len(table) == 75 and table["temperature"].isna().all() == ("temperature" in untaken)
+    assert len(table) == 30 and table["temperature"].isna().all() == ("temperature" in untaken)
     refused = len(untaken)
     assert server.traffic.statuses.count(400) == refused == len(ledger(home, "free"))
     assert [caplog.text.count(f"does not take {name} (") for name in untaken] == [1] * refused
@@ -384,8 +390,8 @@ def test_a_model_that_takes_not_all_parameters_is_asked_without(
     assert all(not untaken.keys() & body.keys() for body in bodies)
     limits = [body.get("max_completion_tokens", body.get("max_tokens")) for body in bodies]
     assert set(limits) == {3000}
-    write_exhibits(home, 6)
-    assert len(run(server.url)) == 90 and server.traffic.statuses.count(400) == refused
+    write_exhibits(home, 3)
+    assert len(run(server.url)) == 45 and server.traffic.statuses.count(400) == refused
 
 
 def test_a_model_that_takes_no_limit_on_its_answers_is_not_asked(server):
@@ -519,6 +525,7 @@ def test_the_estimate_comes_first_and_learns_from_the_ledger(server, home: Path,
 def test_a_server_that_counts_no_tokens_is_taken_to_have_counted_the_most(
     server, home: Path, usage
 ):
+    write_exhibits(home, 2)
     server.faults.append({"usage": usage})
     run(server.url)
     costs = [each["response"]["cost_usd"] for each in ledger(home, "paid")]
@@ -536,6 +543,7 @@ def test_tokens_counted_as_decimals_are_tokens(server, home: Path):
 @pytest.mark.parametrize("amount", ["-1000.0", "NaN", "-Infinity", "null", "true"])
 @pytest.mark.parametrize("event", ["sent", "paid"])
 def test_a_ledger_with_a_forged_amount_is_refused(server, home: Path, amount: str, event: str):
+    write_exhibits(home, 2)
     run(server.url, max_cost_usd=1.0)
     path = home / "data/t/ledger.jsonl"
     forged = {"event": event, "call": "x", "key": "y", "at": "2026-01-01T00:00:00+00:00"}
@@ -544,12 +552,12 @@ def test_a_ledger_with_a_forged_amount_is_refused(server, home: Path, amount: st
     lines.insert(3, json.dumps(forged | money).replace("0.5", amount))
     path.write_text("\n".join(lines) + "\n")
     asked = len(server.traffic.bodies)
-    write_exhibits(home, 6)
+    write_exhibits(home, 3)
     with pytest.raises(MuseQuestError, match=r"ledger.jsonl, line 4, tells of .* USD"):
         run(server.url)
     assert len(server.traffic.bodies) == asked
     path.write_text("\n".join(lines[:3] + lines[4:]) + "\n")
-    assert len(run(server.url)) == 90
+    assert len(run(server.url)) == 45
 
 
 def test_exhibits_with_the_same_texts_share_their_calls(server, home: Path):

@@ -1,11 +1,13 @@
 """The published score: both texts as the base model reads them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.settings import Profile
@@ -52,8 +54,11 @@ def test_distances_are_kept_for_the_same_base_model(profile, tmp_path, monkeypat
     second = BaseModel(profile, tmp_path / "kept.json")
     monkeypatch.setattr(second, "_load", None)  # nothing is read again
     assert second.distances(["a vase"], ["this"]) == expected
-    monkeypatch.setattr("musequest.finetuning.models.base_fingerprint", lambda profile: "other")
-    assert BaseModel(profile, tmp_path / "kept.json").kept == {}
+    other = shutil.copytree(profile.base_model, tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({name: 2 * each for name, each in weights.items()}, other / "model.safetensors")
+    changed = replace(profile, base_model=str(other))
+    assert BaseModel(changed, tmp_path / "kept.json").kept == {}
 
 
 def test_a_base_model_too_large_for_the_processor_is_not_run(profile, tmp_path, monkeypatch):

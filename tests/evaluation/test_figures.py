@@ -223,8 +223,8 @@ def make_facts(systems: list[str]) -> pd.DataFrame:
 def test_fact_bars_show_recalled_missing_and_invented_an_answer():
     figure = fact_bars(make_facts(["lora"]), make_scores(4), "all")
     for axes in figure.axes[:2]:
-        widths = [bar.get_width() for bar in axes.patches]
-        assert widths == [0, 0, 0, 2, 1, -3]  # base states nothing
+        widths = [[bar.get_width() for bar in bars] for bars in axes.containers]
+        assert widths == [[0, 2], [0, 1], [0, -3]]  # base states nothing
     assert "Base (untuned)" in texts(figure) and "4 answers" in texts(figure)
 
 

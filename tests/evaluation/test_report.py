@@ -53,9 +53,8 @@ def answer_with(home: Path, answer: str, column: str = "answer") -> None:
 
 
 @pytest.fixture
-def profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
-    """A made-up museum of eight answered items, whose figures are not drawn."""
-    monkeypatch.setattr("musequest.evaluation.figures.draw_figures", lambda results: {})
+def profile(home: Path) -> Profile:
+    """A made-up museum of eight answered items."""
     return answered_museum(home)
 
 
@@ -196,7 +195,7 @@ def test_differences_are_told_track_by_track_and_how_small_they_could_be(whole):
 
 
 def test_a_report_of_changed_answers_is_refused(home, profile):
-    evaluate(profile)
+    evaluate(profile, figures=False)
     answer_with(home, "Something new.")
     with pytest.raises(MuseQuestError, match="has changed since it was scored"):
         build_report(profile)
@@ -238,7 +237,7 @@ def worst_first(page: Path, metric: str) -> list[int]:
 @needs_chromium
 def test_the_page_works_in_a_browser_under_its_own_policy(home, profile, reader):
     answer_with(home, HOSTILE)
-    evaluate(profile)
+    evaluate(profile, figures=False)
     reader.open(build_report(profile))
     assert reader.ask("document.getElementById('count').value") == "8 of 8 items"
     assert reader.ask("document.getElementById('controls').hidden") is False
@@ -387,7 +386,7 @@ def test_what_is_chosen_stands_in_the_address_and_comes_back_with_it(whole, read
 @needs_chromium
 def test_long_answers_fold_and_open_for_a_search_and_for_print(home, profile, reader):
     answer_with(home, "A bowl of clay. " * 200)
-    evaluate(profile)
+    evaluate(profile, figures=False)
     reader.open(build_report(profile))
     high = "document.querySelector('.long').offsetHeight"
     folded = reader.ask(high)
@@ -441,7 +440,7 @@ def test_systems_that_were_asked_otherwise_are_not_said_to_be_asked_the_same(hom
 
 
 def test_scores_of_before_a_metric_was_there_are_still_reported(home, profile):
-    evaluate(profile)
+    evaluate(profile, figures=False)
     folder = home / "results/made_up"
     younger = ["repetition", "wrong_refusal_rate", "confidence"]
     scores = read_table("scores", folder / "scores.parquet").drop(columns=younger)

@@ -18,9 +18,8 @@ HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 
 
 @pytest.fixture
-def profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
-    """A made-up museum of eight answered items, whose figures are not drawn."""
-    monkeypatch.setattr("musequest.evaluation.figures.draw_figures", lambda results: {})
+def profile(home: Path) -> Profile:
+    """A made-up museum of eight answered items."""
     return answered_museum(home)
 
 

@@ -136,7 +136,7 @@ def test_a_profile_with_an_index_is_evaluated_and_reported_with_its_gate(
     for name in ("base", "retrieval"):
         answer(profile, name, progress=False)
         answer(profile, name, "outsiders", progress=False)
-    evaluate(profile)
+    evaluate(profile, figures=False)
     results = load_results(profile)
     verdicts = open_gate(profile).verdicts()
     own = results.scores[results.scores.model == "retrieval"]
@@ -147,7 +147,7 @@ def test_a_profile_with_an_index_is_evaluated_and_reported_with_its_gate(
     page = build_report(profile).read_text(encoding="utf-8")
     assert "With and without the gate" in page and "was learned from 3 validation photos" in page
     before = (results.folder / "scores.parquet").read_bytes()
-    evaluate(profile)
+    evaluate(profile, figures=False)
     assert (results.folder / "scores.parquet").read_bytes() == before
 
 

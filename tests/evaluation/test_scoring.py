@@ -41,12 +41,6 @@ def exhibits(tmp_path: Path) -> Path:
     return write_exhibits(tmp_path / "exhibits.parquet", [make_exhibit(i) for i in range(8)])
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures take longest and are tested elsewhere."""
-    monkeypatch.setattr("musequest.evaluation.figures.draw_figures", lambda results: {})
-
-
 def change(path: Path, **columns: object) -> None:
     """Write a table again with columns replaced; a function gets the old column."""
     table = read_table("predictions", path)
@@ -260,18 +254,18 @@ def test_texts_longer_than_the_encoder_reads_are_noted(predictions, tmp_path):
     assert "1 ground truths are longer" in told and "answers of base" not in told
 
 
-def test_without_its_base_model_a_profile_has_no_published_score(home, undrawn):
-    summary = evaluate(answered_museum(home))
+def test_without_its_base_model_a_profile_has_no_published_score(home):
+    summary = evaluate(answered_museum(home), figures=False)
     assert summary["all"]["lora"]["similarity_score"]["mean"] is None
     told = notices(home / "results/made_up")
     assert "similarity_score is left out: The base model 'none'" in told
 
 
 def test_a_base_model_whose_weights_are_missing_leaves_out_the_published_score(
-    home, undrawn, tiny_docent, tmp_path
+    home, tiny_docent, tmp_path
 ):
     bare = shutil.copytree(tiny_docent, tmp_path / "bare", ignore=ignore_patterns("*.safetensors"))
-    summary = evaluate(replace(answered_museum(home), base_model=str(bare)))
+    summary = evaluate(replace(answered_museum(home), base_model=str(bare)), figures=False)
     assert summary["all"]["lora"]["similarity_score"]["n"] == 0
     assert summary["all"]["lora"]["embedding_distance"]["n"] == 8
     assert "similarity_score is left out: The base model" in notices(home / "results/made_up")
@@ -454,18 +448,18 @@ def test_evaluate_scores_a_profile_and_draws_it(home):
         ("run.json", "lora is left out: it was trained on another dataset (fingerprint 0000000"),
     ],
 )
-def test_answers_to_another_dataset_are_left_out_and_told(record, reason, home, undrawn, caplog):
+def test_answers_to_another_dataset_are_left_out_and_told(record, reason, home, caplog):
     profile = answered_museum(home)
     path = home / "runs/made_up/lora" / record
     write_json(path, read_json(path) | {"dataset_fingerprint": "0" * 64})
     with caplog.at_level(logging.WARNING, "musequest"):
-        assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
+        assert list(evaluate(profile, figures=False)["all"]) == ["base", *CONTROLS]
     assert reason in notices(home / "results/made_up") and reason in caplog.text
     assert html.escape(reason) in build_report(profile).read_text("utf-8")
     base = home / "runs/made_up/base/infer.json"
     write_json(base, read_json(base) | {"dataset_fingerprint": "0" * 64})
     with pytest.raises(MuseQuestError, match="no answers of a finished system.*another dataset"):
-        evaluate(profile)
+        evaluate(profile, figures=False)
 
 
 def test_named_answers_of_a_run_on_another_dataset_are_refused(home, tmp_path):
@@ -491,19 +485,19 @@ def test_answers_must_agree_with_the_profiles_dataset(column, home, tmp_path):
         score(paths, None, tmp_path, profile)
 
 
-def test_answers_that_read_other_texts_of_the_exhibits_are_left_out(home, undrawn):
+def test_answers_that_read_other_texts_of_the_exhibits_are_left_out(home):
     profile = answered_museum(home)
     path, texts = home / "runs/made_up/base/infer.json", home / "data/made_up/exhibits.parquet"
     digest = hashlib.sha256(texts.read_bytes()).hexdigest()
     write_json(path, read_json(path) | {"exhibits_sha256": digest})
-    assert "base" in evaluate(profile)["all"]
+    assert "base" in evaluate(profile, figures=False)["all"]
     assert read_json(home / "results/made_up/scoring.json")["exhibits_sha256"] == digest
     exhibits = [make_exhibit(index) for index in range(8)]
     exhibits[0]["description"] += " It was mended in 1901."
     write_exhibits(texts, exhibits)
     with pytest.raises(MuseQuestError, match=r"exhibits.parquet has changed since it was scored"):
         build_report(profile)
-    assert list(evaluate(profile)["all"]) == ["lora", *CONTROLS]
+    assert list(evaluate(profile, figures=False)["all"]) == ["lora", *CONTROLS]
     assert "base is left out: the exhibits' texts that it read have changed" in notices(
         home / "results/made_up"
     )
@@ -518,22 +512,22 @@ def test_answers_that_read_other_texts_of_the_exhibits_are_left_out(home, undraw
         ("infer.json", {"split": "validation"}, "it answered the split 'validation'"),
     ],
 )
-def test_systems_that_are_not_ready_are_left_out(record, values, reason, home, undrawn):
+def test_systems_that_are_not_ready_are_left_out(record, values, reason, home):
     profile = answered_museum(home)
     path = home / "runs/made_up/lora" / record
     write_json(path, read_json(path) | values)
-    assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
+    assert list(evaluate(profile, figures=False)["all"]) == ["base", *CONTROLS]
     assert reason in notices(home / "results/made_up")
 
 
-def test_ablations_of_a_system_that_is_left_out_are_left_out(home, undrawn):
+def test_ablations_of_a_system_that_is_left_out_are_left_out(home):
     profile = answered_museum(home)
     runs = home / "runs/made_up"
     shutil.copytree(runs / "lora", runs / "lora__no_photo")
     (runs / "lora__no_photo/run.json").unlink()
-    assert "lora__no_photo" in evaluate(profile)["all"]
+    assert "lora__no_photo" in evaluate(profile, figures=False)["all"]
     write_json(runs / "lora/run.json", read_json(runs / "lora/run.json") | {"status": "failed"})
-    assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
+    assert list(evaluate(profile, figures=False)["all"]) == ["base", *CONTROLS]
     reasons = notices(home / "results/made_up")
     assert "lora__no_photo is left out: its training is failed" in reasons
 

@@ -13,8 +13,11 @@ from transformers import PreTrainedModel
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
+from musequest.core.home import run_dir
+from musequest.core.predictions import answers_of
 from musequest.core.settings import load_approach
 from musequest.core.tables import read_table
+from musequest.creation.split import exhibit_rows
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import (
@@ -26,7 +29,6 @@ from musequest.finetuning.generation import (
 )
 from musequest.finetuning.models import add_adapter, load_model, load_processor, load_tuned
 from musequest.finetuning.training import train
-from musequest.systems import answer
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_only_end_tokens_of_all_special_ones_can_be_said(profile):
     assert not config.do_sample and config.max_new_tokens == 9
 
 
-def test_infer_writes_predictions_of_the_base_model_once(profile, home, caplog, monkeypatch):
+def test_infer_writes_predictions_of_the_base_model_once(profile, home, caplog):
     caplog.set_level(logging.WARNING, "musequest")
     frame = infer(profile, "base", progress=False)
     folder = home / "runs" / "tiny" / "base"
@@ -169,45 +171,42 @@ def test_infer_writes_predictions_of_the_base_model_once(profile, home, caplog, 
     record = read_json(folder / "infer.json")
     assert (record["split"], record["batch_size"], record["system"]) == ("test", 2, "base")
     assert len(caplog.messages) == len(record["problems"])
-    monkeypatch.setattr(generation, "generate", lambda *_, **__: pytest.fail("answered again"))
+    written = (folder / "predictions.parquet").stat().st_mtime_ns
     assert infer(profile, "base", progress=False).equals(frame)
+    assert (folder / "predictions.parquet").stat().st_mtime_ns == written
 
 
-def stopped_after(monkeypatch, batches):
-    """Let the process be stopped when so many batches are answered; returns how many were."""
-    answer, answered = generation._answer, []
+def told_words(profile, on_words):
+    """What `infer` does with the base model, whose words are told as they come."""
+    docent = Docent(profile)
+    docent.on_words, rows = on_words, lambda: exhibit_rows("tiny", "test")
+    folder, asked = run_dir("tiny", "base"), docent.asked("test")
+    return answers_of(docent, folder, asked, rows, progress=False)
 
-    def stopping(*arguments):
-        if len(answered) == batches:
+
+def stopped_in_the_second_batch(profile):
+    def stop(place, text):
+        if place == 2:
             raise KeyboardInterrupt
-        answered.append(arguments[2])
-        return answer(*arguments)
 
-    monkeypatch.setattr(generation, "_answer", stopping)
-    return answered
+    with pytest.raises(KeyboardInterrupt):
+        told_words(profile, stop)
 
 
 @pytest.mark.parametrize("cut", [0, 5])
-def test_infer_goes_on_where_it_was_stopped(profile, home, monkeypatch, cut):
+def test_infer_goes_on_where_it_was_stopped(profile, home, cut):
     expected = infer(profile, "base", progress=False)
     folder = home / "runs/tiny/base"
     (folder / "infer.json").unlink()
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 1)
-        with pytest.raises(KeyboardInterrupt):
-            infer(profile, "base", progress=False)
+    stopped_in_the_second_batch(profile)
     noted = folder / ".answers.jsonl"
     os.truncate(noted, noted.stat().st_size - cut)
-    answered = stopped_after(monkeypatch, 9)
-    again = answer(profile, "base", progress=False)
-    assert [len(batch) for batch in answered] == ([2, 1] if cut else [1])
+    answered = set()
+    again = told_words(profile, lambda place, text: answered.add(place))
+    assert answered == ({0, 1, 2} if cut else {2})
     assert again.answer.tolist() == expected.answer.tolist() and not noted.exists()
     (folder / "infer.json").unlink()
-    other = replace(profile, max_new_tokens=3)
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 1)
-        with pytest.raises(KeyboardInterrupt):
-            infer(other, "base", progress=False)
+    stopped_in_the_second_batch(replace(profile, max_new_tokens=3))
     assert infer(profile, "base", progress=False).answer.tolist() == expected.answer.tolist()
 
 
@@ -271,20 +270,20 @@ def test_as_many_as_fit_are_answered_together_where_the_profile_leaves_it_open(
     record = read_json(home / "runs/tiny/base/infer.json")
     (home / "runs/tiny/base/infer.json").unlink()
     monkeypatch.setattr(generation, "MOST_ROWS", 2)
-    answered = stopped_after(monkeypatch, 9)
     open_profile = replace(profile, generation_batch_size=None)
     found = infer(open_profile, "base", progress=False)
-    assert [len(batch) for batch in answered] == [2, 1]
+    assert found.seconds.nunique() == 2  # of a row, its share of the batch's
     assert found.answer.tolist() == expected.answer.tolist()
     again = read_json(home / "runs/tiny/base/infer.json")
     assert again["batch_size"] == 2 and again.keys() == record.keys()
 
 
-def test_answers_made_with_other_rows_together_are_read(profile, monkeypatch):
-    kept = infer(profile, "base", progress=False)
-    monkeypatch.setattr(generation, "generate", lambda *_, **__: pytest.fail("answered again"))
+def test_answers_made_with_other_rows_together_are_read(profile, home):
+    kept, path = infer(profile, "base", progress=False), home / "runs/tiny/base/predictions.parquet"
+    written = path.stat().st_mtime_ns
     for size in (1, None):
         assert infer(replace(profile, generation_batch_size=size), "base").equals(kept)
+    assert path.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize(("rows", "most", "together"), [(74, 64, 37), (64, 64, 64), (7, 3, 3)])

@@ -234,19 +234,15 @@ def test_our_own_launch_passes_on_output_and_errors(tmp_path, tiny_docent, monke
     assert record["status"] == "failed" and record["reason"] == last
 
 
-def test_a_process_that_is_killed_is_said_in_a_sentence(tmp_path, tiny_docent, monkeypatch):
+def test_a_process_that_is_killed_is_said_in_a_sentence(tmp_path, tiny_docent, forks, monkeypatch):
     """By the launcher, since the process itself cannot; the others do not wait for it."""
     monkeypatch.setenv("MUSEQUEST_HOME", str(tmp_path))
     profile = write_run(tmp_path, tiny_docent, 2)
-    (tmp_path / "killed.py").write_text(
-        "import os, time\ntime.sleep(int(os.environ['RANK']) and 60)\nos.kill(os.getpid(), 9)"
-    )
-    whole = distributed._torchrun
-
-    def of_killed(folder, processes):
-        return [*whole(folder, processes)[:-3], str(tmp_path / "killed.py")]
-
-    monkeypatch.setattr(distributed, "_torchrun", of_killed)
+    python = tmp_path / "python"  # torchrun has no rank
+    cases = f'"") exec {forks.python} "$@";; 0) kill -9 $$;; *) exec sleep 60;;'
+    python.write_text(f'#!/bin/sh\ncase "$RANK" in {cases} esac\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PYTHON_EXEC", str(python))
     with pytest.raises(MuseQuestError, match="ended without a word.*most likely.*memory") as said:
         train(profile, "lora_ddp", processes=2)
     record = read_json(tmp_path / "runs/tiny/lora_ddp/run.json")
@@ -275,7 +271,7 @@ def test_killing_who_started_them_makes_the_processes_save_and_end(tmp_path, tin
     assert RunFolder(folder).last_state().name == f"checkpoint-{step}"
 
 
-def test_accelerates_launcher_runs_the_same(tmp_path, tiny_docent):
+def test_accelerates_launcher_runs_the_same(tmp_path, tiny_docent, forks):
     """As the readme has it, but in three processes: two would be started without it as well."""
     write_run(tmp_path, tiny_docent, 1)
     readme = root() / "2_model_finetuning/2.3_lora_finetuning_with_ddp"
@@ -283,7 +279,8 @@ def test_accelerates_launcher_runs_the_same(tmp_path, tiny_docent):
     (documented,) = re.findall("^    accelerate (launch .* lora_ddp)$", text, re.MULTILINE)
     line = documented.replace("--num_processes 2", "--num_processes 3")
     line = line.replace("--profile idefics2-8b", f"--profile {tmp_path}/tiny.yaml")
-    command = [str(Path(sys.executable).with_name("accelerate")), *line.split()]
+    script = Path(sys.executable).with_name("accelerate")
+    command = [forks.python, str(script), *line.split()]
     options = {"env": environment(tmp_path), "capture_output": True, "text": True}
     done = subprocess.run([*command, "--set", "max_steps=1"], **options)
     assert done.returncode == 0, done.stderr[-3000:]

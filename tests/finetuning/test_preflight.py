@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -132,13 +131,13 @@ def test_a_row_is_supposed_as_the_model_would_take_it(profile, row):
     assert RowShape.supposed(load_profile(profile), text_tokens=100) == row
 
 
-def test_a_bare_laptop_foresees_the_published_profile(tmp_path):
+def test_a_bare_laptop_foresees_the_published_profile(tmp_path, forks):
     """No cache, no model, no network: a proxy that nobody listens at refuses whatever is asked."""
     dead = dict.fromkeys(
         ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://[::1]:9"
     )
     own = {"HF_HOME": str(tmp_path), "MUSEQUEST_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    command = [sys.executable, "-m", "musequest", "preflight", "--profile", "idefics2-8b"]
+    command = [forks.python, "-m", "musequest", "preflight", "--profile", "idefics2-8b"]
     ended = subprocess.run(
         [*command, "--gpu", "A100 80GB"],
         capture_output=True,
@@ -229,7 +228,7 @@ print(json.dumps(told))
 """
 
 
-def test_gated_misspelt_and_absent_models_are_one_sentence_each(tmp_path):
+def test_gated_misspelt_and_absent_models_are_one_sentence_each(tmp_path, forks):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
     environment = {
@@ -240,7 +239,7 @@ def test_gated_misspelt_and_absent_models_are_one_sentence_each(tmp_path):
         "PYTHONPATH": str(root()),
         "NO_PROXY": "127.0.0.1",
     }
-    command = [sys.executable, "-c", PROGRAM, json.dumps(list(CASES))]
+    command = [forks.python, "-c", PROGRAM, json.dumps(list(CASES))]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     server.shutdown()
     server.server_close()

@@ -218,10 +218,11 @@ def test_training_leaves_the_base_model_as_it_was(in_finished):
     assert all(torch.equal(values, tuned[name]) for name, values in base.items())
 
 
-def test_a_finished_run_returns_at_once(in_finished, monkeypatch):
-    _, profile, record = in_finished
-    monkeypatch.setattr(training, "build_trainer", lambda *_: pytest.fail("trained again"))
+def test_a_finished_run_returns_at_once(in_finished):
+    home, profile, record = in_finished
+    written = {path: path.stat().st_mtime_ns for path in (home / RUN).rglob("*")}
     assert train(profile, progress=False) == record
+    assert written == {path: path.stat().st_mtime_ns for path in (home / RUN).rglob("*")}
 
 
 @pytest.mark.parametrize(
@@ -416,13 +417,21 @@ def test_full_tuning_keeps_a_whole_model(profile):
     assert validation_loss(profile, tuned) == pytest.approx(record["best_eval_loss"], rel=1e-5)
 
 
+# With each way to begin that leaves the base model as it is, something else of an adapter.
+ALSO = (
+    {},
+    {"target_modules": "all-linear", "use_dora": True},
+    {"modules_to_save": ["lm_head"]},
+    {"bias": "all", "use_rslora": False},
+)
+WAYS = dict(zip(STARTS, ALSO, strict=True))
+
+
 @pytest.mark.parametrize(
     "lora",
     [
-        *({"init_lora_weights": start} for start in (*STARTS, *TAKING)),
-        {"target_modules": "all-linear", "use_dora": True},
-        {"modules_to_save": ["lm_head"]},
-        {"bias": "all", "use_rslora": False},
+        *({"init_lora_weights": start} | also for start, also in WAYS.items()),
+        *({"init_lora_weights": start} for start in TAKING),
     ],
     ids=str,
 )

@@ -14,7 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+ABOUT_COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
 # The browser reads what it is told from file 3 and answers on file 4.
 START = """import fcntl, os, sys
@@ -88,6 +91,19 @@ class Browser:
             self.unread += piece
         message, _, self.unread = self.unread.partition(b"\0")
         return json.loads(message)
+
+
+def assert_accessible(page: Any) -> None:
+    """No rule of axe is broken: of all in light colours, in dark ones of those about colours.
+
+    `page` is one of Playwright's, for which axe is made.
+    """
+    few = {"resultTypes": ["violations"]}
+    for scheme, rules in (("light", few), ("dark", few | {"runOnly": ABOUT_COLOURS})):
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options=rules)
+        assert found.violations_count == 0, found.generate_report()
+        assert found.response["passes"], "no rule was looked at"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ fork of which runs the module or file. Signals are handed on, and the exit statu
 """
 
 import atexit
+import functools
 import gc
 import importlib
 import json
@@ -26,7 +27,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+
 import musequest
+from musequest.evaluation import loss_curves
+from musequest.text.encoder import load_encoder
 from musequest.text.sentences import prepare_languages
 
 # What the package imports only when it is needed, and takes longest.
@@ -48,17 +53,26 @@ sys.exit(status)
 """
 
 
+@functools.cache
 def warm_up() -> None:
     """Import the package and load what it needs, so that forks of this process find it.
 
-    There it is garbage to nobody: a fork that searched it would take longer than its training.
+    A text is encoded and a figure drawn, for which weights and typefaces are read. In forks all of
+    it is garbage to nobody: one that searched it would take longer than its training.
     """
+    import torch
+
     modules = pkgutil.walk_packages(musequest.__path__, "musequest.")
     for name in (*NEEDED, *(module.name for module in modules)):
         if not name.endswith("__main__"):
             with warnings.catch_warnings(action="ignore"):
                 importlib.import_module(name)
     prepare_languages()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads do not outlive a fork
+    load_encoder().encode(["a text"])
+    loss_curves({}).png()
+    torch.set_num_threads(threads)
     gc.collect()
     gc.freeze()
 
@@ -131,7 +145,7 @@ def _watch(caller: socket.socket) -> None:
 
 
 def _become(arguments: list[str], variables: dict[str, str], folder: str) -> None:
-    """Be the interpreter that was asked for: `[-u] -m module ...` or `[-u] file ...`."""
+    """Be the interpreter that was asked for: `[-u] -m module ...`, `-c code ...`, `file ...`."""
     import torch
     from accelerate.state import AcceleratorState
 
@@ -140,6 +154,10 @@ def _become(arguments: list[str], variables: dict[str, str], folder: str) -> Non
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(variables | {"OMP_NUM_THREADS": "1"})
+    # What variables say of temporary files and of the Hub is asked anew.
+    tempfile.tempdir = None
+    importlib.reload(huggingface_hub.constants)
+    huggingface_hub.close_session()
     os.chdir(folder)
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
@@ -168,6 +186,9 @@ def _execute(words: list[str]) -> None:
     if words[0] == "-m":
         sys.argv = words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        exec(words[1], {"__name__": "__main__"})
     else:
         sys.argv = words
         sys.path.insert(0, str(Path(words[0]).parent))

@@ -59,6 +59,7 @@ def _fork(command: list[str], *, cwd: str, env: dict[str, str], **options: Any) 
             os.write(said, b".")
             os.chdir(cwd)
             os.environ |= {**env, "JPY_PARENT_PID": str(parent)}
+            sys.executable = os.environ.get("PYTHON_EXEC", sys.executable)
             signal.set_wakeup_fd(-1)
             asyncio.set_event_loop(asyncio.new_event_loop())
             _prepare(cwd)

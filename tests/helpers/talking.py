@@ -28,21 +28,28 @@ PUBLIC = "https://docent.example/ask"  # where visitors reach it, as its labels 
 SETTINGS = {"collection": "t", "outsiders": "null"}
 
 
-@contextmanager
-def talking(folder: Path) -> Iterator[str]:
-    """The address of a docent; its home, `folder`/home, is this process's while the block lasts."""
-    source, museum = root() / "assets/pocket_museum", folder / "museum"
+def make_ready(home: Path) -> None:
+    """Collect a part of the pocket museum in `home`, up to the docent's index and gate."""
+    source, museum = root() / "assets/pocket_museum", home / "museum"
     with (source / "exhibits.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[:EXHIBITS]
     for row in rows:
         shutil.copytree(source / "photos" / row["item_name"], museum / "photos" / row["item_name"])
     write_csv(museum / "exhibits.csv", rows[0], rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MUSEQUEST_HOME", str(folder / "home"))
+        patch.setenv("MUSEQUEST_HOME", str(home))
         of_folder = ["folder", str(museum)]
         collected = ["augment", "--processes", "1"], ["synthesize"], ["dataset"]
         for step in (["collect", *of_folder], *collected):
             assert main([*step, "--collection", "t"]) == 0
+        Guide(load_profile("pocket", SETTINGS), "retrieval")
+
+
+@contextmanager
+def talking(home: Path) -> Iterator[str]:
+    """The address of a docent that is ready in `home`, this process's while the block lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSEQUEST_HOME", str(home))
         profile = load_profile("pocket", SETTINGS)
         pages = DocentPages(profile, "retrieval", PUBLIC, keep_questions=True)
         with in_thread(pages.site(Guide(profile, "retrieval"))) as address:

@@ -15,6 +15,18 @@ def test_arguments_input_variables_and_exit_status_pass(forks, tmp_path: Path):
     assert (done.returncode, done.stdout, done.stderr) == (1, "['a b', 'c'] in y\n", "no\n")
 
 
+def test_code_is_run_and_variables_say_where_files_lie(forks, tmp_path: Path):
+    code = (
+        "import sys, tempfile; from huggingface_hub import constants\n"
+        "print(sys.argv, tempfile.gettempdir(), constants.HF_HUB_CACHE)"
+    )
+    where = {"TMPDIR": str(tmp_path), "HF_HOME": str(tmp_path / "hub")}
+    done = subprocess.run(
+        [forks.python, "-c", code, "a"], env=where, capture_output=True, text=True
+    )
+    assert done.stdout == f"['-c', 'a'] {tmp_path} {tmp_path}/hub/hub\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 7), (signal.SIGINT, 1), (signal.SIGKILL, -9)]
 )

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from PIL import Image
@@ -11,19 +11,17 @@ from transformers import AutoModelForImageTextToText
 
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
-from musequest.core.home import root
 from musequest.core.predictions import System
 from musequest.core.settings import load_profile
+from musequest.core.tables import write_table
 from musequest.creation.dataset import load_split
-from musequest.creation.exhibits import Exhibit
+from musequest.creation.exhibits import JSON_CELLS, Exhibit
 from musequest.finetuning import train
 from musequest.serving import Guide, Question
-from musequest.serving import guide as guides
 from musequest.systems import open_gate
 from musequest.systems.gate import Recognition
 
 RED, BLUE, GREY = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "grey"))
-COIN = root() / "assets/pocket_outsiders/photos/09.jpg"
 JUG = Exhibit(
     item_id=1,
     item_name="jug",
@@ -77,16 +75,25 @@ class ByColour:
         ]
 
 
+def write_catalogue(home, *exhibits):
+    rows = [
+        asdict(each) | {name: json.dumps(getattr(each, name)) for name in JSON_CELLS}
+        for each in exhibits
+    ]
+    write_table("exhibits", home / "data/pocket/exhibits.parquet", rows)
+
+
 @pytest.fixture
-def opened(home, monkeypatch):
-    """Opens a guide through two exhibits."""
-    monkeypatch.setattr(guides, "load_exhibits", lambda collection: [JUG, BOWL])
-    monkeypatch.setattr(guides, "open_gate", lambda profile, system: ByColour())
+def opened(home):
+    """A guide through two exhibits, which it knows by their colours."""
+    write_catalogue(home, JUG, BOWL)
     profile = load_profile("pocket")
 
     def open_guide(**options):
         language = options.pop("language", "en")
-        return Guide(replace(profile, language=language), Speaker(profile), **options)
+        guide = Guide(replace(profile, language=language), Speaker(profile), **options)
+        guide.gate, guide.ungated = ByColour(), ""
+        return guide
 
     return open_guide
 
@@ -178,11 +185,20 @@ def test_without_a_gate_nothing_is_claimed_silently(home, caplog):
     assert caplog.records[0].levelno == logging.WARNING
 
 
-def test_with_the_gate_itself_a_photo_of_training_is_recognised(home, tmp_path, tiny_docent):
+@pytest.fixture(scope="module")
+def museum_of_colours(tmp_path_factory, tiny_docent):
+    """The home and profile of a museum whose photos retrieval knows."""
+    home = tmp_path_factory.mktemp("colours")
     write_dataset(home, "tiny")
+    write_exhibits(home, dict.fromkeys(("blue-bowl", "green-vase", "red-jug"), "It was kept dry."))
+    return home, write_profile(home, tiny_docent)
+
+
+def test_with_the_gate_itself_a_photo_of_training_is_recognised(museum_of_colours, monkeypatch):
+    home, profile = museum_of_colours
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
     rows = load_split("tiny", "train")
-    write_exhibits(home, dict.fromkeys(sorted({*rows["item_name"]}), "It was kept dry."))
-    guide = Guide(write_profile(tmp_path, tiny_docent), "retrieval")
+    guide = Guide(profile, "retrieval")
     assert not guide.ungated
     answers = guide.answer([Question(row["image"], "Who made it?") for row in rows][:3])
     assert [each.recognition.item_name for each in answers] == rows["item_name"][:3]
@@ -237,28 +253,30 @@ def test_a_question_that_cannot_be_asked_is_refused(opened, text):
         opened().answer([Question(RED, text)])
 
 
-def test_ask_prints_it_and_gives_it_as_json(opened, monkeypatch, capsys):
-    profile = load_profile("pocket")
-    monkeypatch.setattr(guides, "open_local", lambda *_: Speaker(profile))
-    monkeypatch.setattr(ByColour, "recognise", lambda self, photos: [
-        Recognition("jug", 0.9, 0.5, (("jug", 0.9), ("bowl", 0.1))) for _ in photos
-    ])  # fmt: skip
-    typed = ["ask", "--profile", "pocket", "--approach", "base", "--photo", str(COIN)]
+def test_ask_prints_it_and_gives_it_as_json(museum_of_colours, monkeypatch, tmp_path, capsys):
+    home, _ = museum_of_colours
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
+    load_split("tiny", "train")[2]["image"].save(tmp_path / "vase.png")
+    typed = ["ask", "--profile", str(home / "tiny.yaml"), "--approach", "retrieval"]
+    typed += ["--photo", str(tmp_path / "vase.png")]
     assert main([*typed, "--strict"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("It was made in 1742. It is 12 cm high.\n\nExhibit:  The Red Jug (0.90")
+    kept = "It was kept dry. It was kept dry."
+    assert told.startswith(f"{kept}\n\nExhibit:  The green-vase (1.00, ")
     assert "Left out: 1 that nothing bears out" in told
     questions = ["--question", "How old is it?", "--question", "Who made it?"]
     assert main([*typed, *questions, "--json"]) == 0
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert first == second and first["sentences"][0]["source"].endswith("in 1742.")
+    for line in capsys.readouterr().out.splitlines():
+        first, second, _ = json.loads(line)["sentences"]
+        assert first["text"].startswith("This is the green vase, made in 170")
+        assert first["source"] is None and second["source"] == "It was kept dry."
     assert main([*typed, *questions]) == 0
-    assert "> Who made it?\n\nIt was made in 1742." in capsys.readouterr().out
+    assert "> Who made it?\n\nThis is the green vase, made in" in capsys.readouterr().out
 
 
-def test_signs_that_steer_a_terminal_are_not_printed(opened, monkeypatch):
+def test_signs_that_steer_a_terminal_are_not_printed(home, opened):
     hostile = replace(JUG, title="The Red\x1b[2J Jug", credit="A <b>museum</b>\x07")
-    monkeypatch.setattr(guides, "load_exhibits", lambda collection: [hostile, BOWL])
+    write_catalogue(home, hostile, BOWL)
     (answer,) = opened().answer([Question(RED, "What is this?")])
     assert "\x1b" not in str(answer) and "\x07" not in str(answer)
     assert "A <b>museum</b>" in str(answer)

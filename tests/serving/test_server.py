@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -18,6 +19,7 @@ import httpx
 import openai
 import psutil
 import pytest
+from fork_server import ForkServer
 from PIL import Image
 from talking import MAKER, NAME, SETTINGS, TITLE, about, as_file, stranger, talking, vase
 
@@ -31,8 +33,9 @@ CLIENT = httpx.Client(trust_env=False, verify=False, headers={"Connection": "clo
 
 
 @pytest.fixture(scope="module")
-def docent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with talking(tmp_path_factory.mktemp("server")) as address:
+def docent(talking_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    home = shutil.copytree(talking_home, tmp_path_factory.mktemp("server") / "home")
+    with talking(home) as address:
         yield address
 
 
@@ -291,10 +294,11 @@ def test_a_port_in_use_is_told_before_a_model_library_is_loaded(home):
     assert done.stdout == "1 []\n" and f"Port {port} of 127.0.0.1 is in use" in done.stderr
 
 
-def test_killed_and_started_again_no_photo_is_on_disk(tmp_path: Path):
+def test_killed_and_started_again_no_photo_is_on_disk(
+    talking_home: Path, tmp_path: Path, forks: ForkServer
+):
     """A server as it is started in a shell; all that its user may write to is looked through."""
-    with talking(tmp_path):  # makes dataset, index and gate
-        pass
+    shutil.copytree(talking_home, tmp_path / "home")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     where = {
@@ -304,7 +308,7 @@ def test_killed_and_started_again_no_photo_is_on_disk(tmp_path: Path):
     }
     options = [f"{key}={value}" for key, value in SETTINGS.items()]
     command = [
-        *(sys.executable, "-m", "musequest", "serve", "--profile", "pocket", "--approach"),
+        *(forks.python, "-m", "musequest", "serve", "--profile", "pocket", "--approach"),
         *("retrieval", "--port", "0", "--set", *options),
     ]
     before = files_of(tmp_path)

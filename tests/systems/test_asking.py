@@ -79,14 +79,15 @@ def test_the_photo_is_prepared_as_an_exhibits(profile, tmp_path, caplog):
     assert caplog.messages == ["watcher: the first answer is a question"]
 
 
-def damaged(folder: Path) -> dict[str, Path]:
-    """Files that are no photo, by what is wrong with them."""
-    paths = {name: folder / f"{name}.jpg" for name in ("absent", "text", "empty", "cut", "huge")}
-    paths["text"].write_text("a photo, said the visitor")
-    paths["empty"].touch()
-    paths["cut"].write_bytes(VASE.read_bytes()[:2000])
-    Image.new("1", (20_000, 20_000)).save(paths["huge"], "PNG")
-    return paths | {"folder": folder}
+def damaged(folder: Path, kind: str) -> Path:
+    """A file that is no photo, by what is wrong with it."""
+    path = folder / f"{kind}.jpg"
+    contents = {"text": b"a photo, said the visitor", "empty": b"", "cut": VASE.read_bytes()[:2000]}
+    if kind in contents:
+        path.write_bytes(contents[kind])
+    elif kind == "huge":
+        Image.new("1", (20_000, 20_000)).save(path, "PNG")
+    return folder if kind == "folder" else path
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def damaged(folder: Path) -> dict[str, Path]:
     ],
 )
 def test_a_bad_photo_is_one_sentence(kind, sentence, home, tmp_path, capsys):
-    photo = damaged(tmp_path)[kind]
+    photo = damaged(tmp_path, kind)
     typed = ["ask", "--profile", "pocket", "--approach", "base", "--photo", str(photo)]
     assert main(typed) == 1
     told = capsys.readouterr()
