@@ -284,6 +284,7 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
     peaks = run_record["peak_memory_gib"]
     gpus = [held for device, held in peaks.items() if device != "cpu"]
     row |= {
+        "seeds": len(found["seeds"]),
         "processes": run_record["world_size"],
         "trainable parameters": f"{run_record['trainable_parameters']:,}",
         "minutes": f"{run_record['minutes']:.1f}",
@@ -292,7 +293,8 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
         "best validation loss": f"{run_record['best_eval_loss']:.4f}",
     }
     for metric in SCORES:
-        row[metric] = cell(scores[metric]) if metric in scores else "–"
+        shown = cell(scores[metric]) if metric in scores else "–"
+        row[metric] = shown.removesuffix(f" of {row['seeds']} seeds")
     return row
 
 
