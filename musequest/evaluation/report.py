@@ -29,7 +29,7 @@ from ..text.facts import Mark, check_names, check_numbers
 from ..text.sentences import is_blank
 from ..text.titles import claims, telling_titles
 from .differences import in_short, looking, recognising
-from .figures import FIGURES
+from .figures import FIGURES, draw_figures
 from .metrics import METRICS
 from .report_tables import frames_of, score_table, tracks_of
 from .results import REPORT, Results, load_results
@@ -41,7 +41,7 @@ PHOTO_EDGE, MANY_ITEMS, SMALL_EDGE = 480, 100, 320  # px, items, px
 
 
 def build_report(profile: Profile | str) -> Path:
-    """Write results/<profile>/report.html from an evaluated profile; returns its path."""
+    """Write results/<profile>/report.html and figures/ from the scores; returns the page's path."""
     results = load_results(profile)
     environment = templates()
     colours = [system(name, results.answering).colour for name in results.answering]
@@ -100,12 +100,11 @@ def _short(results: Results) -> list[str]:
 
 def _figures(results: Results) -> list[dict[str, Any]]:
     found = []
-    for name, kind in FIGURES.items():
-        if (path := results.folder / f"figures/{name}.png").is_file():
-            png = path.read_bytes()
-            size = open_photo(png, name="a figure of the report").size
-            told = {"name": name, "text": kind.caption, "told": kind.tell(results)}
-            found.append(told | _inlined(png, "png", size))
+    for name, path in draw_figures(results).items():
+        png, kind = path.read_bytes(), FIGURES[name]
+        size = open_photo(png, name="a figure of the report").size
+        told = {"name": name, "text": kind.caption, "told": kind.tell(results)}
+        found.append(told | _inlined(png, "png", size))
     return found
 
 

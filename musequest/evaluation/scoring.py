@@ -43,7 +43,7 @@ from .controls import with_controls
 from .differences import FEWEST_EXHIBITS, Summary, compare, summarize
 from .intervals import LEVEL
 from .metrics import METRICS
-from .results import REPORT, dataset_items, load_results
+from .results import REPORT, dataset_items
 from .risk_coverage import with_verdicts
 from .scores import KeptScores, compute_scores, digests_of_files
 
@@ -81,12 +81,10 @@ def evaluate(
     profile: Profile | str,
     margins: Mapping[str, float] | None = None,
     seeds: int | None = None,
-    *,
-    figures: bool = True,
 ) -> Summary:
-    """Score every finished system of a profile, draw the figures, and write results/<profile>/.
+    """Score every finished system of a profile, and write the scores to results/<profile>/.
 
-    Without `figures` those are left as they are, which takes a third of the time.
+    Figures are drawn with the report (`build_report`), so that both tell of the same scores.
 
     Answers to another dataset than the collection's present one are left out, which is told.
     Approaches that were trained with further seeds too are scored with all that have answered, or
@@ -98,12 +96,7 @@ def evaluate(
     answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out
     gate = _gate(profile, answers)
-    summary = _write(answers, results_dir(profile.name), profile, margins, gate)
-    if figures:
-        from .figures import draw_figures
-
-        draw_figures(load_results(profile))
-    return summary
+    return _write(answers, results_dir(profile.name), profile, margins, gate)
 
 
 def _gate(profile: Profile, answers: Answers) -> tuple[Verdicts, Calibration] | None:

@@ -37,7 +37,7 @@ def museum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, 
         patch.setenv("MUSEQUEST_HOME", str(home))
         patch.setenv("OPENAI_API_KEY", "sk-test")
         profile = answered_museum(home)
-        evaluate(profile, figures=False)
+        evaluate(profile)
         yield profile, annotate(profile, rows=ROWS, seed=1)
 
 

@@ -31,7 +31,7 @@ def museum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))
         profile = answered_museum(home)
-        evaluate(profile, figures=False)
+        evaluate(profile)
         yield profile, annotate(profile, rows=10, seed=1)
 
 

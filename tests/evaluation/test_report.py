@@ -195,7 +195,7 @@ def test_differences_are_told_track_by_track_and_how_small_they_could_be(whole):
 
 
 def test_a_report_of_changed_answers_is_refused(home, profile):
-    evaluate(profile, figures=False)
+    evaluate(profile)
     answer_with(home, "Something new.")
     with pytest.raises(MuseQuestError, match="has changed since it was scored"):
         build_report(profile)
@@ -237,11 +237,13 @@ def worst_first(page: Path, metric: str) -> list[int]:
 @needs_chromium
 def test_the_page_works_in_a_browser_under_its_own_policy(home, profile, reader):
     answer_with(home, HOSTILE)
-    evaluate(profile, figures=False)
-    reader.open(build_report(profile))
+    evaluate(profile)
+    page = build_report(profile)
+    reader.open(page)
     assert reader.ask("document.getElementById('count').value") == "8 of 8 items"
     assert reader.ask("document.getElementById('controls').hidden") is False
-    assert reader.ask("document.images.length") == 8
+    figures = [*page.parent.glob("figures/*.png")]
+    assert reader.ask("document.images.length") == 8 + len(figures)
 
 
 @needs_chromium
@@ -386,7 +388,7 @@ def test_what_is_chosen_stands_in_the_address_and_comes_back_with_it(whole, read
 @needs_chromium
 def test_long_answers_fold_and_open_for_a_search_and_for_print(home, profile, reader):
     answer_with(home, "A bowl of clay. " * 200)
-    evaluate(profile, figures=False)
+    evaluate(profile)
     reader.open(build_report(profile))
     high = "document.querySelector('.long').offsetHeight"
     folded = reader.ask(high)
@@ -440,7 +442,7 @@ def test_systems_that_were_asked_otherwise_are_not_said_to_be_asked_the_same(hom
 
 
 def test_scores_of_before_a_metric_was_there_are_still_reported(home, profile):
-    evaluate(profile, figures=False)
+    evaluate(profile)
     folder = home / "results/made_up"
     younger = ["repetition", "wrong_refusal_rate", "confidence"]
     scores = read_table("scores", folder / "scores.parquet").drop(columns=younger)

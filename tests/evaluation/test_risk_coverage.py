@@ -51,6 +51,7 @@ def test_a_system_that_tells_how_sure_it_is_gets_a_curve_and_a_figure(home):
         table = read_table("predictions", path)
         write_table("predictions", path, table.assign(confidence=np.linspace(1, 0, len(table))))
     evaluate(profile)
+    build_report(profile)
     results = load_results(profile)
     curves = by_system(results.scores)
     assert list(curves) == ["lora"] and len(curves["lora"]) == 8
@@ -136,7 +137,7 @@ def test_a_profile_with_an_index_is_evaluated_and_reported_with_its_gate(
     for name in ("base", "retrieval"):
         answer(profile, name, progress=False)
         answer(profile, name, "outsiders", progress=False)
-    evaluate(profile, figures=False)
+    evaluate(profile)
     results = load_results(profile)
     verdicts = open_gate(profile).verdicts()
     own = results.scores[results.scores.model == "retrieval"]
@@ -147,7 +148,7 @@ def test_a_profile_with_an_index_is_evaluated_and_reported_with_its_gate(
     page = build_report(profile).read_text(encoding="utf-8")
     assert "With and without the gate" in page and "was learned from 3 validation photos" in page
     before = (results.folder / "scores.parquet").read_bytes()
-    evaluate(profile, figures=False)
+    evaluate(profile)
     assert (results.folder / "scores.parquet").read_bytes() == before
 
 

@@ -255,7 +255,7 @@ def test_texts_longer_than_the_encoder_reads_are_noted(predictions, tmp_path):
 
 
 def test_without_its_base_model_a_profile_has_no_published_score(home):
-    summary = evaluate(answered_museum(home), figures=False)
+    summary = evaluate(answered_museum(home))
     assert summary["all"]["lora"]["similarity_score"]["mean"] is None
     told = notices(home / "results/made_up")
     assert "similarity_score is left out: The base model 'none'" in told
@@ -265,7 +265,7 @@ def test_a_base_model_whose_weights_are_missing_leaves_out_the_published_score(
     home, tiny_docent, tmp_path
 ):
     bare = shutil.copytree(tiny_docent, tmp_path / "bare", ignore=ignore_patterns("*.safetensors"))
-    summary = evaluate(replace(answered_museum(home), base_model=str(bare)), figures=False)
+    summary = evaluate(replace(answered_museum(home), base_model=str(bare)))
     assert summary["all"]["lora"]["similarity_score"]["n"] == 0
     assert summary["all"]["lora"]["embedding_distance"]["n"] == 8
     assert "similarity_score is left out: The base model" in notices(home / "results/made_up")
@@ -428,9 +428,10 @@ def test_a_system_needs_a_plain_name_and_there_must_be_one(predictions, tmp_path
         score({}, None, tmp_path)
 
 
-def test_evaluate_scores_a_profile_and_draws_it(home):
+def test_evaluate_scores_a_profile_and_the_report_draws_it(home):
     profile = answered_museum(home)
     summary = evaluate(profile)
+    build_report(profile)
     assert list(summary) == ["all", "unseen_photo", "seen_photo"]
     assert summary["seen_photo"]["lora"]["rouge_l"]["n"] == 1
     results = home / "results/made_up"
@@ -453,13 +454,13 @@ def test_answers_to_another_dataset_are_left_out_and_told(record, reason, home, 
     path = home / "runs/made_up/lora" / record
     write_json(path, read_json(path) | {"dataset_fingerprint": "0" * 64})
     with caplog.at_level(logging.WARNING, "musequest"):
-        assert list(evaluate(profile, figures=False)["all"]) == ["base", *CONTROLS]
+        assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
     assert reason in notices(home / "results/made_up") and reason in caplog.text
     assert html.escape(reason) in build_report(profile).read_text("utf-8")
     base = home / "runs/made_up/base/infer.json"
     write_json(base, read_json(base) | {"dataset_fingerprint": "0" * 64})
     with pytest.raises(MuseQuestError, match="no answers of a finished system.*another dataset"):
-        evaluate(profile, figures=False)
+        evaluate(profile)
 
 
 def test_named_answers_of_a_run_on_another_dataset_are_refused(home, tmp_path):
@@ -490,14 +491,14 @@ def test_answers_that_read_other_texts_of_the_exhibits_are_left_out(home):
     path, texts = home / "runs/made_up/base/infer.json", home / "data/made_up/exhibits.parquet"
     digest = hashlib.sha256(texts.read_bytes()).hexdigest()
     write_json(path, read_json(path) | {"exhibits_sha256": digest})
-    assert "base" in evaluate(profile, figures=False)["all"]
+    assert "base" in evaluate(profile)["all"]
     assert read_json(home / "results/made_up/scoring.json")["exhibits_sha256"] == digest
     exhibits = [make_exhibit(index) for index in range(8)]
     exhibits[0]["description"] += " It was mended in 1901."
     write_exhibits(texts, exhibits)
     with pytest.raises(MuseQuestError, match=r"exhibits.parquet has changed since it was scored"):
         build_report(profile)
-    assert list(evaluate(profile, figures=False)["all"]) == ["lora", *CONTROLS]
+    assert list(evaluate(profile)["all"]) == ["lora", *CONTROLS]
     assert "base is left out: the exhibits' texts that it read have changed" in notices(
         home / "results/made_up"
     )
@@ -516,7 +517,7 @@ def test_systems_that_are_not_ready_are_left_out(record, values, reason, home):
     profile = answered_museum(home)
     path = home / "runs/made_up/lora" / record
     write_json(path, read_json(path) | values)
-    assert list(evaluate(profile, figures=False)["all"]) == ["base", *CONTROLS]
+    assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
     assert reason in notices(home / "results/made_up")
 
 
@@ -525,9 +526,9 @@ def test_ablations_of_a_system_that_is_left_out_are_left_out(home):
     runs = home / "runs/made_up"
     shutil.copytree(runs / "lora", runs / "lora__no_photo")
     (runs / "lora__no_photo/run.json").unlink()
-    assert "lora__no_photo" in evaluate(profile, figures=False)["all"]
+    assert "lora__no_photo" in evaluate(profile)["all"]
     write_json(runs / "lora/run.json", read_json(runs / "lora/run.json") | {"status": "failed"})
-    assert list(evaluate(profile, figures=False)["all"]) == ["base", *CONTROLS]
+    assert list(evaluate(profile)["all"]) == ["base", *CONTROLS]
     reasons = notices(home / "results/made_up")
     assert "lora__no_photo is left out: its training is failed" in reasons
 

@@ -150,7 +150,7 @@ def answer_outsiders(home: Path, profile: Profile, *first: str) -> None:
 
 def reported(profile: Profile) -> str:
     """The report of a profile that is evaluated for it, without figures."""
-    evaluate(profile, figures=False)
+    evaluate(profile)
     return build_report(profile).read_text(encoding="utf-8")
 
 
