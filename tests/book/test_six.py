@@ -103,8 +103,12 @@ def test_each_approach_that_is_trained_gets_so_many_seeds(done, tmp_path, monkey
     assert len(lora["seeds"]) == lora["scores"]["embedding_distance"]["seeds"] == 2
     means = [seed["embedding_distance"] for seed in lora["seeds"].values()]
     assert lora["scores"]["embedding_distance"]["mean"] == pytest.approx(sum(means) / 2, abs=1e-3)
-    told = walks.comparison_frame(record).iloc[0]
-    assert told.seeds == 2 and "±" in told.embedding_distance
+    assert "of 2 seeds" in walks.comparison_frame(record).embedding_distance[0]
+
+    (home / "runs/tiny__seed3/lora/adapter").mkdir(parents=True)
+    with pytest.raises(MuseQuestError, match="1 of 6 notebooks stopped: .*lora"):
+        walks.compare_approaches(str(home / "tiny.yaml"), seeds=3)
+    assert read_json(home / "results/tiny/six.json")["approaches"]["lora"]["scores"]
 
 
 def test_an_approach_that_fails_stops_no_other(home, tmp_path, monkeypatch, capsys):

@@ -65,6 +65,8 @@ def terminated(model):
     subprocess.run(order, check=True, start_new_session=True)
 
 
+# With a single core torch finds two reading processes too many.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_a_killed_run_goes_on_to_the_same_weights(home, tmp_path, tiny_docent, uninterrupted):
     write_dataset(home, "tiny")
     profile = write_profile(tmp_path, tiny_docent)
