@@ -1,14 +1,12 @@
-"""Tables of the readmes that tell what the scripts in benchmarks/ measured of this project.
-
-Each is a text in markdown of one record, which `readme_tables` puts between its marks.
-"""
+"""Tables of the readmes that tell what the scripts in benchmarks/ measured of this project."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from ..evaluation.risk_coverage import gate_cells
-from .comparison_tables import GPU, RECORDS, Record, block, machine, markdown, spaced, where
+from .blocks import RECORDS, Record, block, machine, markdown, spaced, where
+from .comparison_tables import GPU
 
 TRAINING = RECORDS / "training.json"
 SCORING = RECORDS / "scoring.json"

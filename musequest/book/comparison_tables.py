@@ -1,21 +1,19 @@
-"""Tables of the readmes that compare: all approaches, and retrieval.
+"""Tables of the readmes that compare: all approaches, retrieval, and one demo with the next.
 
-Ours come from the records of `make six` and of the notebook of 3.2; beside them stand the published
-ones. Each is a text in markdown, which `readme_tables` puts between its marks.
+Ours come from the records of `make six`, of the notebook of 3.2 and of `make demo`; beside them
+stand the published ones.
 """
 
 from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..core.errors import MuseQuestError
-from ..core.files import read_json, write_json
+from ..core.files import read_json, write_csv, write_json
 from ..core.home import results_dir, root, run_dir
 from ..core.settings import approach_names, load_profile
 from ..evaluation.metrics import METRICS
@@ -30,14 +28,26 @@ from ..evaluation.report_tables import (
 from ..evaluation.results import load_results
 from ..finetuning.records import hardware
 from ..systems.registry import OUTSIDERS, system
-from .walks import SCORES, comparison_frame
+from .blocks import (
+    BLOCKS,
+    RECORDS,
+    Record,
+    block,
+    machine,
+    markdown,
+    measured,
+    read_csv,
+    read_record,
+    spaced,
+    where,
+)
+from .walks import DOCENT, SCORES, comparison_frame, docent_scores
 
-Record = dict[str, Any]
-
-RECORDS = Path("benchmarks/records")
 SIX = RECORDS / "pocket_six.json"
 GPU = RECORDS / "gpu_training.json"
 RETRIEVAL = RECORDS / "pocket_retrieval.json"
+DOCENTS = RECORDS / "time_to_docent.csv"
+DOCENT_COLUMNS = ("date", "commit", "seconds", *DOCENT, "machine")
 NO_SIX = "No run of all approaches is recorded yet; `make six` makes one.\n"
 NO_RETRIEVAL = "No comparison is recorded yet; `make notebooks` makes one.\n"
 COMPARED = ("base", "lora", "retrieval", "rag")
@@ -66,57 +76,6 @@ KEPT = (
     "`preflight` says how much."
 )
 
-BLOCKS: dict[str, Callable[[], str]] = {}
-
-
-def block(record: Path, absent: str = "") -> Callable[[Callable[[Any], str]], Callable[[], str]]:
-    """Register a function under its own name, as what the readmes can show.
-
-    It is given the content of `record`, a JSON or CSV file of the repository; without that file
-    the readmes show the sentence `absent`.
-    """
-
-    def register(write: Callable[[Any], str]) -> Callable[[], str]:
-        @functools.wraps(write)
-        def shown() -> str:
-            path = root() / record
-            if absent and not path.exists():
-                return absent
-            return write(read_csv(path) if path.suffix == ".csv" else read_json(path, Record))
-
-        BLOCKS[write.__name__] = shown
-        return shown
-
-    return register
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A table of texts, as they stand in the file."""
-    return pd.read_csv(path, dtype=str).fillna("")
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A table in markdown."""
-    lines = [list(map(str, frame.columns)), ["---"] * frame.shape[1]]
-    lines += [list(map(str, row)) for row in frame.itertuples(index=False)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def spaced(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same table with words as heads of its columns."""
-    return frame.rename(columns=lambda name: name.replace("_", " "))
-
-
-def machine(hardware: Record) -> str:
-    """A machine in words, of `hardware` as records hold it."""
-    gpus = ", ".join(hardware["gpus"]) or "no GPU"
-    return f"{hardware['cpu_cores']} CPU cores, {hardware['memory_gib']:.0f} GiB of memory, {gpus}"
-
-
-def measured(record: Record) -> str:
-    """When a record was made, and on which machine."""
-    return f"Measured on {record['date']} ({machine(record['hardware'])})"
-
 
 def trained(run: Record) -> str:
     """How many parameters of a model a run trained."""
@@ -125,11 +84,6 @@ def trained(run: Record) -> str:
         f"{run['trainable_parameters']:,} of {run['total_parameters']:,} parameters trained "
         f"({share:.1%})"
     )
-
-
-def read_record(path: Path) -> Record | None:
-    """A record of the repository; None where none is kept yet."""
-    return read_json(root() / path, Record) if (root() / path).exists() else None
 
 
 def keep_six(profile_name: str) -> None:
@@ -164,11 +118,6 @@ def pocket_six(record: Record) -> str:
         f"distance is {lora.embedding_distance.max():.3f}."
     )
     return f"{told}\n\n{markdown(comparison_frame(record))}\n{lowest}\n"
-
-
-def where(record: Record) -> str:
-    """When and where a record was made, in short."""
-    return f"{record['date']}, {machine(record['hardware'])}"
 
 
 def results_of(approach: str) -> str:
@@ -321,3 +270,32 @@ def retrieval_costs(record: Record) -> str:
     """What each of them costs."""
     costs = pd.DataFrame(record["costs"])
     return markdown(cost_frame(costs).rename_axis("system").reset_index())
+
+
+def keep_time_to_docent(demo: Record, summary: Record) -> None:
+    """Add a line to the records of how long a docent takes, unless this very demo has one."""
+    hardware, path = demo["hardware"], root() / DOCENTS
+    line = {
+        "date": demo["date"],
+        "commit": demo["git_commit"],
+        "seconds": demo["total_seconds"],
+        **{name: round(score, 3) for name, score in docent_scores(summary).items()},
+        "machine": f"{machine(hardware)}, {hardware['threads']} threads",
+    }
+    lines = read_csv(path).to_dict("records") if path.exists() else []
+    texts = {name: str(value) for name, value in line.items()}
+    if len(line) == len(DOCENT_COLUMNS) and texts not in lines:
+        write_csv(path, DOCENT_COLUMNS, [*lines, texts])
+
+
+@block(DOCENTS, "No time to a docent is recorded yet.\n")
+def docent_times(kept: pd.DataFrame) -> str:
+    """Every recorded time to a docent; a dash where the scores were not those of one."""
+    reached = [
+        all(float(row[name]) >= least for name, least in DOCENT.items())
+        for row in kept.to_dict("records")
+    ]
+    shown = kept.assign(
+        commit=[commit[:8] for commit in kept["commit"]], seconds=kept.seconds.where(reached, "–")
+    )
+    return markdown(shown)

@@ -1,7 +1,4 @@
-"""Tables of the readmes about the published experiment: its runs, costs, and answers scored again.
-
-Each is a text in markdown of one record, which `readme_tables` puts between its marks.
-"""
+"""Tables of the readmes about the published experiment: its runs, costs, answers scored again."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import pandas as pd
 
 from ..core.home import root
 from ..evaluation.intervals import LEVEL
-from .comparison_tables import BLOCKS, RECORDS, Record, block, markdown, spaced
+from .blocks import BLOCKS, RECORDS, Record, block, markdown, spaced
 
 ANSWERS = RECORDS / "published_answers.json"
 COSTS = Path("assets/figures/published_costs.png")

@@ -6,7 +6,7 @@
     python -m musequest readme                           only write the readmes
 
 A figure stands between `<!-- figures: name -->` and `<!-- end -->`; what stands there is replaced
-by what the function of that name, registered by `@block(...)`, makes of its record.
+by what the block of that name makes of its record.
 """
 
 import functools
@@ -19,7 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from ..core.errors import MuseQuestError
-from ..core.files import read_json, write_csv, write_json, write_text
+from ..core.files import read_json, write_json, write_text
 from ..core.home import results_dir, root, run_dir
 from ..core.settings import Profile, load_profile
 from ..core.tables import read_table
@@ -35,25 +35,12 @@ from ..evaluation.report_tables import (
 )
 from ..systems.registry import OUTSIDERS
 from . import benchmark_tables  # noqa: F401  its blocks enter BLOCKS
-from .comparison_tables import (
-    BLOCKS,
-    RECORDS,
-    Record,
-    block,
-    keep_retrieval,
-    keep_six,
-    machine,
-    markdown,
-    measured,
-    read_csv,
-)
+from .blocks import BLOCKS, RECORDS, Record, block, markdown, measured
+from .comparison_tables import keep_retrieval, keep_six, keep_time_to_docent
 from .published_tables import ANSWERS, draw_published_costs
-from .walks import DOCENT as DOCENT_SCORES
-from .walks import TRACK, docent_scores
+from .walks import TRACK
 
 DEMO = RECORDS / "pocket_demo.json"
-DOCENTS = RECORDS / "time_to_docent.csv"
-DOCENT_COLUMNS = ("date", "commit", "seconds", *DOCENT_SCORES, "machine")
 PICTURE = Path("assets/figures/pocket_per_item.png")
 SHOWN = Path("assets/figures/shown")  # photos of the answers that the front page shows
 SHOWN_PX = 320
@@ -146,35 +133,6 @@ def guided(profile: Profile, photo: Image.Image, question: str) -> str:
     from ..serving import Guide, Question
 
     return Guide(profile, "lora").answer([Question(photo.convert("RGB"), question)])[0].text
-
-
-def keep_time_to_docent(demo: Record, summary: Record) -> None:
-    """Add a line to the records of how long a docent takes, unless this very demo has one."""
-    hardware, path = demo["hardware"], root() / DOCENTS
-    line = {
-        "date": demo["date"],
-        "commit": demo["git_commit"],
-        "seconds": demo["total_seconds"],
-        **{name: round(score, 3) for name, score in docent_scores(summary).items()},
-        "machine": f"{machine(hardware)}, {hardware['threads']} threads",
-    }
-    lines = read_csv(path).to_dict("records") if path.exists() else []
-    texts = {name: str(value) for name, value in line.items()}
-    if len(line) == len(DOCENT_COLUMNS) and texts not in lines:
-        write_csv(path, DOCENT_COLUMNS, [*lines, texts])
-
-
-@block(DOCENTS, "No time to a docent is recorded yet.\n")
-def docent_times(kept: pd.DataFrame) -> str:
-    """Every recorded time to a docent; a dash where the scores were not those of one."""
-    reached = [
-        all(float(row[name]) >= least for name, least in DOCENT_SCORES.items())
-        for row in kept.to_dict("records")
-    ]
-    shown = kept.assign(
-        commit=[commit[:8] for commit in kept["commit"]], seconds=kept.seconds.where(reached, "–")
-    )
-    return markdown(shown)
 
 
 @of_demo()

@@ -9,7 +9,7 @@ from kernels import fork_kernels
 from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
-from musequest.book import comparison_tables, walks
+from musequest.book import blocks, comparison_tables, walks
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
 from musequest.core.home import root
@@ -77,8 +77,9 @@ def test_the_table_has_a_row_an_approach_with_what_it_took(done):
 def test_the_readmes_can_show_it(done, monkeypatch, tmp_path):
     home, record = done
     monkeypatch.setenv("MUSEQUEST_HOME", str(home))
-    records = shutil.copytree(root() / comparison_tables.RECORDS, tmp_path / "benchmarks/records")
-    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
+    records = shutil.copytree(root() / blocks.RECORDS, tmp_path / "benchmarks/records")
+    for module in (blocks, comparison_tables):
+        monkeypatch.setattr(module, "root", lambda: tmp_path)
     comparison_tables.keep_six("tiny")
     kept = json.loads((records / "pocket_six.json").read_text())
     assert {**kept, "differences": None} == {**record, "differences": None}
@@ -139,8 +140,8 @@ def test_a_record_with_failures_is_not_kept(home):
 
 
 def test_without_a_record_the_readmes_say_so(monkeypatch, tmp_path):
-    records = shutil.copytree(root() / comparison_tables.RECORDS, tmp_path / "benchmarks/records")
+    records = shutil.copytree(root() / blocks.RECORDS, tmp_path / "benchmarks/records")
     (records / "pocket_six.json").unlink()
-    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
+    monkeypatch.setattr(blocks, "root", lambda: tmp_path)
     assert "make six" in comparison_tables.pocket_six()
     assert "make six" in comparison_tables.results_of("full")

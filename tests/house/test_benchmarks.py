@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_dialogs import write_dataset, write_exhibits, write_profile
 
-from musequest.book import benchmark_tables, comparison_tables
+from musequest.book import benchmark_tables, blocks
 from musequest.core.files import read_json, write_json
 from musequest.core.home import root
 from musequest.core.settings import load_approach
@@ -52,7 +52,7 @@ def figures_of(forks):
 @pytest.fixture
 def shown(tmp_path, monkeypatch):
     """What the readmes show of a record, and that without one they say so."""
-    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
+    monkeypatch.setattr(blocks, "root", lambda: tmp_path)
     (tmp_path / "benchmarks/records").mkdir(parents=True)
 
     def show(table, name, record):

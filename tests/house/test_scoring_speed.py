@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from musequest.book import benchmark_tables, comparison_tables
+from musequest.book import benchmark_tables, blocks
 from musequest.core.files import write_json
 from musequest.core.home import root
 
@@ -32,7 +32,7 @@ def test_scoring_is_held_against_loops_that_take_one_answer_at_a_time(figures):
 
 
 def test_the_readme_shows_it(figures, monkeypatch, tmp_path):
-    monkeypatch.setattr(comparison_tables, "root", lambda: tmp_path)
+    monkeypatch.setattr(blocks, "root", lambda: tmp_path)
     assert "Not measured yet" in benchmark_tables.scoring_speed()
     (tmp_path / "benchmarks/records").mkdir(parents=True)
     write_json(tmp_path / benchmark_tables.SCORING, figures)
