@@ -79,7 +79,11 @@ THING_FROM = re.compile(
     r"(?:[\w'’-]+\s){1,5}from\s"
 )
 MAKES = re.compile(r"\s(\w+)\s+(?:it|this|the|an?|its|them)\b")
-THAT_MADE = re.compile(r"\b(?:that|which)\s+((?:[^\W\d_a-z][\w.'’-]*\s+){1,4})(\w+)\b")
+# "The vase that Ilse made in 1742", but not "It shows that Ilse made vases".
+THAT_MADE = re.compile(
+    r"\b(?:that|which)\s+((?:[^\W\d_a-z][\w.'’-]*\s+){1,4})(\w+)"
+    r"(?=\W*$|[.,;:)]|\s(?:and|in|at|on|of|from|for|with|about|around|after|is|was|has)\b)"
+)
 GIVES = re.compile(r"\s(who\s+)?(?:gave|donated|bequeathed|presented|left)\s+(?:it|this|the)\b")
 NEAR = 80  # characters in which a phrase, or what a word hangs on, stands
 # What stands before a verb whose subject is not the maker.

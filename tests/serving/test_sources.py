@@ -201,10 +201,10 @@ def pocket():
 
 
 def test_of_the_pocket_museum_each_fact_is_borne_out_and_no_planted_one():
-    exhibits = list(pocket())[::7]
+    exhibits = list(pocket())
     told = planted = 0
     for place, exhibit in enumerate(exhibits):
-        entry, other = Entry(exhibit), exhibits[place - 1]
+        entry, other = Entry(exhibit), exhibits[place - 7]
         own = Facts(exhibit.facts)
         for group in WORDINGS:
             if not all(key in exhibit.facts for key in group):
@@ -213,7 +213,7 @@ def test_of_the_pocket_museum_each_fact_is_borne_out_and_no_planted_one():
             told += len(sentences)
             for answer in entry.sourced(sentences):
                 assert all(each.source for each in answer), answer
-            for key in set(group) & other.facts.keys():
+            for key in set(group) & other.facts.keys() if place % 7 == 0 else ():
                 if (value := other.facts[key]) in entry.texts:
                     continue
                 mixed = Facts(exhibit.facts | {key: value})
