@@ -44,12 +44,17 @@ def public(
 class Moved:
     """Finds modules that are elsewhere now, and says where what they held is imported from.
 
-    `homes` maps an old module to the one of today, or one that was run to its command. To be put
-    behind the other finders of `sys.meta_path`, so that it is asked only for what they do not find.
+    `moved` maps a module of today, or the command of one that was run, to the old ones within this
+    package. To be put behind the other finders of `sys.meta_path`, so that it is asked only for
+    what they do not find.
     """
 
-    def __init__(self, homes: Mapping[str, str]) -> None:
-        self.homes = homes
+    def __init__(self, moved: Mapping[str, str]) -> None:
+        self.homes = {
+            f"musequest.{old}": home.replace("*", old.rpartition(".")[2])
+            for home, olds in moved.items()
+            for old in olds.split()
+        }
 
     def find_spec(self, name: str, *_: Any) -> None:
         """ModuleNotFoundError with the new place of a module that moved; else nothing."""

@@ -93,9 +93,11 @@ def sentence_of(error: BaseException) -> str | None:
     """What an error says to the person at the screen; None for a fault of the program itself."""
     if isinstance(error, MuseQuestError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and _not_installed(error):
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    # A module that is absent from a package which is here is a fault to be seen.
+    if package and importlib.util.find_spec(package) is None:
         return (
-            f"The package '{error.name}' is not installed for {sys.executable}; switch on the "
+            f"The package '{package}' is not installed for {sys.executable}; switch on the "
             "environment of `make setup` (source .venv/bin/activate), or install what is needed "
             "(pip install -e '.[notebooks]')."
         )
@@ -148,12 +150,6 @@ def _told(error: OSError) -> str:
     if isinstance(place, str | bytes | os.PathLike):
         wrong = f"{os.fsdecode(place)} cannot be used: {wrong}"
     return f"{wrong[:1].upper()}{wrong[1:]}; {remedy}, then run the same command again."
-
-
-def _not_installed(error: ModuleNotFoundError) -> bool:
-    """Whether a package of others is absent as a whole; all else is a fault to be seen."""
-    package = (error.name or "").partition(".")[0]
-    return package not in ("", __package__) and importlib.util.find_spec(package) is None
 
 
 def leave_out(problems: list[str], total: int, source: object) -> None:

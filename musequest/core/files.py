@@ -127,13 +127,8 @@ def plain_files(folder: str | Path, names: Iterable[str]) -> tuple[list[Path], l
 def clear_temporaries(folder: str | Path) -> None:
     """Remove what `write_whole` was writing below `folder` when its process was killed."""
     for path in Path(folder).rglob(".*"):
-        if is_temporary(path):
+        if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether a file has the name that `write_whole` gives while it is being written."""
-    return TEMPORARY.fullmatch(path.name) is not None
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -328,9 +323,10 @@ def _locked(folder: Path, kind: str) -> Iterator[None]:
             "and run the same command again."
         ) from None
     except OSError:
-        if _writable(folder):
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        if os.access(there, os.W_OK):
             raise
-        yield
+        yield  # where nothing can be written
         return
     try:
         yield
@@ -341,9 +337,3 @@ def _locked(folder: Path, kind: str) -> Iterator[None]:
             for parent in made:
                 parent.rmdir()
         lock.release()
-
-
-def _writable(folder: Path) -> bool:
-    """Whether anything could be written to the folder, or to the nearest one that is there."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return os.access(there, os.W_OK)

@@ -84,20 +84,13 @@ def plain_name(name: str, noun: str) -> str:
     return name
 
 
-def wait_politely() -> None:
-    """Let waiting threads of this process, and of those it starts, make room for other programs.
+def set_up_torch() -> None:
+    """Let waiting threads make room for other programs, and torch's memory of a GPU grow.
 
-    Only if nothing of the kind is set already. To be called before torch is imported.
+    Only where nothing of the kind is set already. To be called before torch is imported.
     """
     if not any(name in os.environ for name in (*WAITING, "KMP_BLOCKTIME")):
         os.environ.update(WAITING)
-
-
-def use_memory_well() -> None:
-    """Let torch's memory of a GPU grow, unless the environment says how to take it.
-
-    To be called before a GPU is used.
-    """
     if not any(name in os.environ for name in ALLOCATOR):
         os.environ[ALLOCATOR[0]] = "expandable_segments:True"
 

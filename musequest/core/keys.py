@@ -190,24 +190,6 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One of several names."""
-
-    names: tuple[str, ...]
-
-    def holds(self, value: Any) -> bool:
-        """Whether the value is one of them."""
-        return isinstance(value, str) and value in self.names
-
-    def read(self, text: str) -> Any:
-        """The name."""
-        return text
-
-    def __str__(self) -> str:
-        return f"one of {', '.join(self.names)}"
-
-
-@dataclass(frozen=True)
 class Kind:
     """Values of one kind, which a sentence calls `told`."""
 
@@ -219,13 +201,16 @@ class Kind:
         return self.told
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+def choice(names: Iterable[str]) -> Kind:
+    """One of several names."""
+    known = tuple(names)
+    told = f"one of {', '.join(known)}"
+    return Kind(told, lambda value: isinstance(value, str) and value in known)
 
 
 def _are_names(value: Any) -> bool:
     names = value if isinstance(value, list) else [value]
-    return bool(names) and all(map(_is_name, names))
+    return bool(names) and all(isinstance(name, str) and name for name in names)
 
 
 def _read_names(text: str) -> Any:
@@ -242,7 +227,7 @@ FLAG = Kind(
     lambda value: isinstance(value, bool),
     lambda text: FLAGS.get(text.lower(), text),
 )
-NAME = Kind("text", _is_name, _read_names)
+NAME = Kind("text", lambda value: isinstance(value, str) and bool(value), _read_names)
 NAMES = Kind("a name or a list of names", _are_names, _read_names)
 NUMBERS = Kind("keys with numbers, as in {min_lr: 1e-6}", _are_numbers, typed_value)
 
@@ -258,4 +243,4 @@ def only(key: str, value: bool) -> Kind:
     )
 
 
-Values = Number | Choice | Kind
+Values = Number | Kind

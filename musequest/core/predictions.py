@@ -88,10 +88,10 @@ def answers_of(
         if (names := getattr(shown, "shown_item_names", None)) is not None:
             pairs = zip(predictions, names, strict=True)
             predictions = [row | {"shown_item_name": name} for row, name in pairs]
+        unanswered = len(shown) - len(predictions)
         return keep_answers(
-            folder, asked, predictions, seconds=time.monotonic() - start, problems=system.problems,
-            unanswered=len(shown) - len(predictions), cost=system.cost(),
-        )  # fmt: skip
+            folder, asked, predictions, time.monotonic() - start, system, unanswered
+        )
 
 
 def kept_answers(folder: Path, asked: dict[str, Any]) -> pd.DataFrame | None:
@@ -154,29 +154,22 @@ class Journal:
 
 
 def keep_answers(
-    folder: Path,
-    asked: dict[str, Any],
-    predictions: list[dict[str, Any]],
-    *,
-    seconds: float,
-    problems: list[str],
-    unanswered: int = 0,
-    cost: dict[str, float] | None = None,
-) -> pd.DataFrame:
+    folder: Path, asked: dict[str, Any], predictions: list[dict[str, Any]], seconds: float,
+    system: System, unanswered: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Write both files and log the first problems; returns the table as written.
 
     `unanswered` counts the questions that have no row: while there are any, they are asked again.
-    `cost` is what the answers took besides their seconds, each with its unit in its name.
     """
-    for problem in problems[:LOGGED]:
+    for problem in system.problems[:LOGGED]:
         LOGGER.warning("%s: %s", folder.name, problem)
-    if more := len(problems[LOGGED:]):
+    if more := len(system.problems[LOGGED:]):
         LOGGER.warning("%s: %d more like this stand in infer.json", folder.name, more)
-    record: dict[str, Any] = {**asked, "seconds": round(seconds, 3), "problems": problems}
+    record: dict[str, Any] = {**asked, "seconds": round(seconds, 3), "problems": system.problems}
     record |= {"unanswered": unanswered} if unanswered else {}
     times = [row["seconds"] for row in predictions]
     mean_ms = round(1000 * sum(times) / len(times), 1) if times else None
-    record["cost"] = {"milliseconds_per_answer": mean_ms, **(cost or {})}
+    record["cost"] = {"milliseconds_per_answer": mean_ms, **system.cost()}
     path = folder / "predictions.parquet"
     (folder / "infer.json").unlink(missing_ok=True)  # it vouches for the table beside it
     write_table("predictions", path, predictions)

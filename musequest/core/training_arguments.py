@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import MuseQuestError
-from .keys import FLAG, NAME, NAMES, NUMBERS, Choice, Number, Values, nearest_of, only
+from .keys import FLAG, NAME, NAMES, NUMBERS, Number, Values, choice, nearest_of, only
 
 SHOWN = 40  # characters of a value in a sentence
 
@@ -70,10 +70,10 @@ ALLOWED = {
     # How a step is made.
     # However large: one at which the loss breaks stops the run there.
     "learning_rate": Allowed(Number(0, 1e30, above=True), learned=True),
-    "lr_scheduler_type": Allowed(Choice(SCHEDULES), learned=True),
+    "lr_scheduler_type": Allowed(choice(SCHEDULES), learned=True),
     "lr_scheduler_kwargs": Allowed(NUMBERS, learned=True),
     "warmup_steps": Allowed(Number(0, 10**9, share=True), learned=True),
-    "optim": Allowed(Choice(tuple(OPTIMIZERS)), learned=True),
+    "optim": Allowed(choice(OPTIMIZERS), learned=True),
     "optim_args": Allowed(NAME, learned=True),
     "weight_decay": Allowed(Number(0, 1), learned=True),
     "adam_beta1": Allowed(Number(0, 0.999999), learned=True),

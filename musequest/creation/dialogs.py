@@ -7,7 +7,6 @@ yet, several at once where the writer allows it.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import time
 from abc import ABC, abstractmethod
@@ -107,9 +106,13 @@ def synthesize(
     done = _kept(path, exhibits, writer, seed)
     missing = [exhibit for exhibit in exhibits if exhibit.item_name not in done]
     problems: list[str] = []
+
+    def save() -> None:
+        rows = [row for exhibit in exhibits for row in done.get(exhibit.item_name, [])]
+        write_table("dialogs", path, rows)
+
     if missing or not path.is_file():
         shown = {"total": len(exhibits) * SLOTS, "initial": len(done) * SLOTS, "unit": "pair"}
-        save = functools.partial(_save, path, exhibits, done)
         try:
             with (
                 writer.working(missing, path.parent),
@@ -136,13 +139,9 @@ def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
 
 
 def _fill(
-    done: dict[str, list[dict[str, Any]]],
-    missing: list[Exhibit],
-    writer: Writer,
-    seed: int,
-    bar: tqdm,
-    save: Callable[[], None],
-) -> list[str]:
+    done: dict[str, list[dict[str, Any]]], missing: list[Exhibit], writer: Writer, seed: int,
+    bar: tqdm, save: Callable[[], None],
+) -> list[str]:  # fmt: skip
     """Add the rows of the missing exhibits to `done`, saving now and then; returns problems.
 
     When it ends early, what is under way is waited for, and nothing more is begun.
@@ -222,11 +221,6 @@ def _kept(
             if list(found.sort_values("pair_index")["prompt_sha256"]) == expected:
                 kept[exhibit.item_name] = found.sort_values("pair_index").to_dict("records")
     return kept
-
-
-def _save(path: Path, exhibits: list[Exhibit], done: dict[str, list[dict[str, Any]]]) -> None:
-    rows = [row for exhibit in exhibits for row in done.get(exhibit.item_name, [])]
-    write_table("dialogs", path, rows)
 
 
 def sha256_of(text: str) -> str:

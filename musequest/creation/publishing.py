@@ -21,9 +21,9 @@ from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFo
 
 from ..core.errors import MuseQuestError
 from ..core.files import (
+    TEMPORARY,
     clear_temporaries,
     holds_collection,
-    is_temporary,
     plain_files,
     read_json,
     read_remade,
@@ -174,7 +174,7 @@ def _plan(folder: Path, repository: str, private: bool, needed: bool) -> Plan:
         exists=exists,
         files=files,
         removed=[name for name in siblings if name not in {*files, ".gitattributes"}],
-        left=[path.relative_to(folder).as_posix() for path in rest if not is_temporary(path)],
+        left=[p.relative_to(folder).as_posix() for p in rest if not TEMPORARY.fullmatch(p.name)],
         licenses=_licenses(folder / "credits.csv"),
     )
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,7 +193,13 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     They are opened by `open_photo`, so in RGB, whoever made the dataset. A split without rows
     raises MuseQuestError, as a row does whose photo cannot be opened.
     """
-    from datasets import Dataset, Image
+    from datasets import (
+        Dataset,
+        Image,
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     path = split_path(collection, split)
     if next(iterate_table("dataset", path), None) is None:
@@ -204,8 +209,13 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
         )
     # Beside the data, so that what is cleaned away with it leaves nothing behind.
     cache = collection_dir(collection) / ".cache" / (file_digest(path) or "")[:16]
-    with _without_bars():
+    were_off = are_progress_bars_disabled()
+    disable_progress_bars()  # the library draws one for each split, a matter of milliseconds here
+    try:
         rows = Dataset.from_parquet(str(path), cache_dir=str(cache), split=split)
+    finally:
+        if not were_off:
+            enable_progress_bars()
     return rows.cast_column("image", Image(decode=False)).with_transform(_with_photos)
 
 
@@ -226,17 +236,3 @@ def _with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
             for photo in batch["image"]
         ]
     return batch
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """The library draws a bar for each split it reads, a matter of milliseconds here."""
-    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    were_off = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not were_off:
-            enable_progress_bars()

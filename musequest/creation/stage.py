@@ -51,45 +51,36 @@ def within_reach(profile: Profile, *, writer: bool = False, dialogs: bool = Fals
         check_reach(profile, writer=writer, dialogs=dialogs)
     except MuseQuestError as error:
         print(f"This goes on with the pocket museum: {error}")
-        return _pocket()
-    return profile
-
-
-def check_reach(profile: Profile, *, writer: bool = False, dialogs: bool = False) -> None:
-    """Raise MuseQuestError, whose sentence says what is missing, where the museum cannot be had."""
-    folder = collection_dir(profile.collection)
-    if profile.museum in MUSEUMS and not (folder / "exhibits.parquet").is_file():
-        _check_network(profile.museum)
-    if writer or (dialogs and not (folder / "dialogs.parquet").is_file()):
-        writer_of(profile)
-
-
-def _check_network(museum: str) -> None:
-    """Raise MuseQuestError unless the museum's server can be reached."""
-    _check_allowed()
-    address = urlsplit(MUSEUMS[museum].BASE_URL)
-    port = address.port or {"https": 443, "http": 80}[address.scheme]
-    try:
-        socket.create_connection((address.hostname, port), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise MuseQuestError(
-            f"the museum '{museum}' is out of reach at {address.hostname} ({error}); run it again "
-            "with a network."
-        ) from None
-
-
-def _check_allowed() -> None:
-    if os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
-        raise MuseQuestError("HF_HUB_OFFLINE keeps this run off the network.")
-
-
-def _pocket() -> Profile:
-    """The profile of the pocket museum, its exhibits collected and their photos augmented."""
+    else:
+        return profile
     pocket = load_profile("pocket")
     if not (collection_dir(pocket.collection) / "exhibits.parquet").is_file():
         collect(pocket)
     augment(pocket.collection, seed=pocket.seed)
     return pocket
+
+
+def check_reach(profile: Profile, *, writer: bool = False, dialogs: bool = False) -> None:
+    """Raise MuseQuestError, whose sentence says what is missing, where the museum cannot be had."""
+    folder, museum = collection_dir(profile.collection), profile.museum
+    if museum in MUSEUMS and not (folder / "exhibits.parquet").is_file():
+        _check_allowed()
+        address = urlsplit(MUSEUMS[museum].BASE_URL)
+        port = address.port or {"https": 443, "http": 80}[address.scheme]
+        try:
+            socket.create_connection((address.hostname, port), CONNECT_SECONDS).close()
+        except OSError as error:
+            raise MuseQuestError(
+                f"the museum '{museum}' is out of reach at {address.hostname} ({error}); run it "
+                "again with a network."
+            ) from None
+    if writer or (dialogs and not (folder / "dialogs.parquet").is_file()):
+        writer_of(profile)
+
+
+def _check_allowed() -> None:
+    if os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on"):
+        raise MuseQuestError("HF_HUB_OFFLINE keeps this run off the network.")
 
 
 def sample(museum: str, query: str, limit: int) -> list[Exhibit]:

@@ -310,7 +310,9 @@ def test_of_many_problems_the_first_are_told_and_all_are_kept(tmp_path, caplog):
     row = dict.fromkeys(("data_id", "item_name", "image_name", "question"), "x")
     row |= {"ground_truth": "x", "answer": "", "new_tokens": 0, "seconds": 0.5}
     problems = [f"the answer to {number} is empty" for number in range(9)]
-    keep_answers(tmp_path, {"system": "x"}, [row], seconds=1.0, problems=problems)
+    system = open_system(load_profile("pocket"), "gpt4o")
+    system.problems = problems
+    keep_answers(tmp_path, {"system": "x"}, [row], 1.0, system)
     assert len(caplog.messages) == 4 and "6 more like this" in caplog.messages[-1]
     assert read_json(tmp_path / "infer.json")["problems"] == problems
     assert kept_answers(tmp_path, {"system": "x"}).answer.tolist() == [""]

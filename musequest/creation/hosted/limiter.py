@@ -114,19 +114,20 @@ class RateLimiter:
         self._until = max(self._until, until)
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds that `retry-after-ms` or `retry-after` names; None without them."""
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    """The seconds that `retry-after-ms` or `retry-after` names; 0 without them."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if re.fullmatch(r"\d+(\.\d+)?", text := headers.get(name, "")):
             return float(text) * unit
-    return None
+    return 0.0
 
 
-def _exhausted_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds until a limit of which nothing remains is filled again; None where all remain."""
-    waits = []
-    for kind in ("requests", "tokens"):
-        if headers.get(f"x-ratelimit-remaining-{kind}") == "0":
-            parts = PART.findall(headers.get(f"x-ratelimit-reset-{kind}", ""))
-            waits.append(sum(float(number) * SECONDS[unit] for number, unit in parts))
-    return max(waits, default=0.0) or None
+def _exhausted_s(headers: Mapping[str, str]) -> float:
+    """The seconds until a limit of which nothing remains is filled again; 0 where all remain."""
+    kinds = [
+        each
+        for each in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{each}") == "0"
+    ]
+    parts = (PART.findall(headers.get(f"x-ratelimit-reset-{kind}", "")) for kind in kinds)
+    return max((sum(float(n) * SECONDS[unit] for n, unit in own) for own in parts), default=0.0)

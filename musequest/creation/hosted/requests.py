@@ -15,7 +15,6 @@ takes every byte for a token, which no tokenizer exceeds.
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 import warnings
@@ -140,14 +139,9 @@ def base_prompt(exhibit: Exhibit, n: int) -> str:
 
 
 def request(
-    model: str,
-    exhibit: Exhibit,
-    temperature: float,
-    n: int,
-    form: str,
-    attempt: int = 0,
+    model: str, exhibit: Exhibit, temperature: float, n: int, form: str, attempt: int = 0,
     reason: str = "",
-) -> Request:
+) -> Request:  # fmt: skip
     """Return what is sent; from attempt 1 on with the reason why the one before was of no use."""
     messages = [
         {"role": "system", "content": f"{_task(exhibit, n)}\n\n{INSTRUCTIONS[form]}"},
@@ -188,10 +182,6 @@ class Price:
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return what a response costs."""
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1e6
-
-    def in_batch(self) -> Price:
-        """Return what the same model costs through the Batch API."""
-        return Price(self.input_usd * BATCH_SHARE, self.output_usd * BATCH_SHARE, self.as_of)
 
 
 def price_of(model: str) -> Price:
@@ -278,7 +268,7 @@ def count_tokens(text: str, model: str) -> int:
     """Return the tokens of a text: exact for OpenAI's models, else rather too many than few."""
     if encoding := _encoding(model):
         return len(encoding.encode(text, disallowed_special=()))
-    return math.ceil(len(text.encode("utf-8")) / BYTES_PER_TOKEN)
+    return -(-len(text.encode("utf-8")) // BYTES_PER_TOKEN)
 
 
 @lru_cache(maxsize=8)

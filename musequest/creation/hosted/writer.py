@@ -18,7 +18,18 @@ from ..exhibits import Exhibit
 from .batches import Batches
 from .ledger import Ledger
 from .replies import Unacceptable, check_pairs, numbers_of, texts_of, words_of
-from .requests import FORMS, JSON, MARKED, Estimate, Request, base_prompt, price_of, request
+from .requests import (
+    BATCH_SHARE,
+    FORMS,
+    JSON,
+    MARKED,
+    Estimate,
+    Price,
+    Request,
+    base_prompt,
+    price_of,
+    request,
+)
 from .server import NoSchema, ServerConfig, say
 from .session import FEW, REPEATS, Session
 
@@ -41,18 +52,17 @@ class HostedWriter(Writer):
         model: str = MODEL,
         *,
         base_url: str | None = None,
-        max_cost_usd: float = 1.0,
         concurrency: int = 64,
-        timeout_s: float = 120.0,
-        backoff_s: float = 1.0,
+        **limits: Any,
     ) -> None:
-        """Prepare everything but the connection; a missing key or price raises MuseQuestError."""
+        """Prepare everything but the connection; a missing key or price raises MuseQuestError.
+
+        `limits` are the others of ServerConfig: max_cost_usd, timeout_s and backoff_s.
+        """
         self.name = model
-        self.server = ServerConfig.of(
-            model, base_url, "The hosted writer", "take --writer offline",
-            max_cost_usd=max_cost_usd, concurrency=concurrency, timeout_s=timeout_s,
-            backoff_s=backoff_s,
-        )  # fmt: skip
+        who, instead = "The hosted writer", "take --writer offline"
+        bounds = {"concurrency": concurrency, **limits}
+        self.server = ServerConfig.of(model, base_url, who, instead, **bounds)
         self.concurrency = WAITING * concurrency
         self._form = JSON
         self._ledger: Ledger  # while working
@@ -161,20 +171,11 @@ class BatchWriter(HostedWriter):
     remedy = "run synthesize without --batch"
     tries = 0  # nothing is asked one by one
 
-    def __init__(
-        self,
-        model: str = MODEL,
-        *,
-        base_url: str | None = None,
-        max_cost_usd: float = 1.0,
-        timeout_s: float = 120.0,
-    ) -> None:
-        """Prepare as `HostedWriter` does."""
-        super().__init__(
-            model, base_url=base_url, max_cost_usd=max_cost_usd, timeout_s=timeout_s, concurrency=1
-        )
-        self.concurrency = 1
-        self.price = self.server.price.in_batch()
+    def __init__(self, model: str = MODEL, **options: Any) -> None:
+        """Prepare as `HostedWriter` does, whose options are those but for `concurrency`."""
+        super().__init__(model, concurrency=1, **options)
+        self.concurrency, full = 1, self.server.price
+        self.price = Price(full.input_usd * BATCH_SHARE, full.output_usd * BATCH_SHARE, full.as_of)
         self._proven, self._useless = False, list[str]()  # whether replies could be used, and flaws
 
     @contextmanager
@@ -281,20 +282,13 @@ def _pairs(exhibit: Exhibit, response: dict[str, Any], n: int) -> list[Pair]:
     moment = None if created is None else datetime.fromtimestamp(created, UTC)
     pairs = []
     for index, (question, answer) in enumerate(texts_of(response, n)):
-        shares = {
+        shares: dict[str, Any] = {
             kind: response[kind] // n + (index < response[kind] % n)
             for kind in ("prompt_tokens", "completion_tokens")
         }
-        pair = Pair(
-            question=question,
-            answer=answer,
-            prompt_sha256=prompt_sha256,
-            response_id=response["id"],
-            cost_usd=response["cost_usd"] / n,
-            created_at=moment,
-            temperature_taken=response["temperature"] is not None,
-            support=numbers_of(exhibit, question, answer),
-            **shares,
-        )
-        pairs.append(pair)
+        shares |= {"cost_usd": response["cost_usd"] / n, "created_at": moment}
+        shares["temperature_taken"] = response["temperature"] is not None
+        support = numbers_of(exhibit, question, answer)
+        told = (question, answer, prompt_sha256, response["id"])
+        pairs.append(Pair(*told, support=support, **shares))
     return pairs

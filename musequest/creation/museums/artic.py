@@ -42,10 +42,7 @@ class ArtInstitute(Museum):
     BASE_URL = "https://api.artic.edu/api/v1"
 
     def find(self, entry: Entry, *, any_license: bool = False) -> MuseumRecord:
-        """Return the record of a catalogue's entry: by its number, else by its very title.
-
-        Raises NotFound (also where several artworks bear the title), Refused or Unanswered.
-        """
+        """By its number, else by its very title; NotFound where several artworks bear that."""
         found = [ARTWORK.search(address) for address in (entry.record, entry.link)]
         if number := next((match[1] for match in found if match), None):
             answer = self._get(f"/{number}", {})

@@ -152,7 +152,12 @@ def plain_text(text: object) -> str:
     for _ in range(3):
         text = html.unescape(text)
     if "<" in text:
-        text = _without_tags(_parsed(text))
+        soup = _bare(text)
+        for element in soup.find_all(BLOCKS):
+            if element.name != "br":
+                element.insert_before("\n\n")
+            element.insert_after("\n" if element.name == "br" else "\n\n")
+        text = soup.get_text()
     signs = "".join(
         sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in UNFIT
     )
@@ -242,12 +247,13 @@ def _depth(tags: list[tuple[str, str]]) -> int:
 
 def _main_part(page: str) -> Tag:
     """A web page's main part, or the whole of it, without menus and footers."""
-    soup = _bare(_parsed(page))
+    soup = _bare(page)
     places = (soup.select_one(place) for place in ("main", "[role=main]", "article"))
     return next((place for place in places if place), soup)
 
 
-def _bare(soup: BeautifulSoup) -> BeautifulSoup:
+def _bare(markup: str) -> BeautifulSoup:
+    soup = _parsed(markup)
     for element in soup.find_all(FURNITURE):
         element.decompose()
     return soup
@@ -268,11 +274,3 @@ def _paragraphs(part: Tag) -> list[str]:
         elif own is not None and type(element) is NavigableString:
             own.append(html.escape(element, quote=False))
     return ["".join(text) for text in texts.values()]
-
-
-def _without_tags(soup: BeautifulSoup) -> str:
-    for element in _bare(soup).find_all(BLOCKS):
-        if element.name != "br":
-            element.insert_before("\n\n")
-        element.insert_after("\n" if element.name == "br" else "\n\n")
-    return soup.get_text()
