@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..core.command_line import PROFILE, command, option, profile_of, seeds
-from ..core.home import check_env, remove_made
+from ..core.home import check_env, remove_made, root
 
 
 @command(
@@ -46,7 +48,8 @@ def notebooks() -> None:
 )
 def readme(keep: str | None, keep_retrieval: str | None, keep_six: str | None) -> None:
     """Write the figures of the readmes from the records in benchmarks/records/."""
-    from .readme_tables import write_readmes
+    sys.path.insert(0, str(root()))  # the tables lie beside their records, outside the package
+    from benchmarks.tables.readme_tables import write_readmes
 
     write_readmes(demo=keep, retrieval=keep_retrieval, six=keep_six)
 

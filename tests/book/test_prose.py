@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from spellchecker import SpellChecker
 
-from musequest.book.readme_tables import readmes
+from benchmarks.tables.readme_tables import readmes
 from musequest.book.walks import WALK
 from musequest.core.home import root
 

@@ -9,7 +9,8 @@ from kernels import fork_kernels
 from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
-from musequest.book import blocks, comparison_tables, walks
+from benchmarks.tables import blocks, comparison_tables
+from musequest.book import walks
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
 from musequest.core.home import root

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from tiny_dialogs import write_dataset, write_profile
 
-from musequest.book import comparison_tables, readme_tables
+from benchmarks.tables import comparison_tables, readme_tables
 from musequest.book.walks import DemoRecord, time_to_docent
 from musequest.core.files import write_json
 from musequest.core.home import root
@@ -49,7 +49,7 @@ def test_a_walk_that_found_work_done_has_none(record: DemoRecord):
 
 def test_each_demo_is_kept_once_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for module in ("blocks", "comparison_tables"):
-        monkeypatch.setattr(f"musequest.book.{module}.root", lambda: tmp_path)
+        monkeypatch.setattr(f"benchmarks.tables.{module}.root", lambda: tmp_path)
     assert comparison_tables.docent_times() == "No time to a docent is recorded yet.\n"
     demo = {"date": "2026-01-02", "git_commit": "a" * 40, "hardware": MACHINE}
     for seconds, recall in ((200.5, 0.95), (200.5, 0.95), (180.0, 0.85)):
@@ -80,7 +80,7 @@ def test_answers_are_kept_by_rule_and_shown_with_their_photos(
             path = home / "runs/tiny" / (folder or f"{system}__outsiders") / "predictions.parquet"
             write_table("predictions", path, pd.DataFrame(rows))
     for module in ("blocks", "readme_tables"):
-        monkeypatch.setattr(f"musequest.book.{module}.root", lambda: tmp_path)
+        monkeypatch.setattr(f"benchmarks.tables.{module}.root", lambda: tmp_path)
     kept = readme_tables.shown(profile, readme_tables.rows_shown(profile))
     assert [each["lora"].split()[-1] for each in kept] == ["test-00", "test-01", stranger]
     assert all((tmp_path / each["photo"]).is_file() for each in kept)

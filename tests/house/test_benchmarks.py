@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_dialogs import write_dataset, write_exhibits, write_profile
 
-from musequest.book import benchmark_tables, blocks
+from benchmarks.tables import benchmark_tables, blocks
 from musequest.core.files import read_json, write_json
 from musequest.core.home import root
 from musequest.core.settings import load_approach

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tables import readme_tables
 from musequest.__main__ import _parser as build_parser
-from musequest.book import readme_tables
 from musequest.core.home import root
 
 READMES = readme_tables.readmes()

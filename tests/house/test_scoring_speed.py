@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from musequest.book import benchmark_tables, blocks
+from benchmarks.tables import benchmark_tables, blocks
 from musequest.core.files import write_json
 from musequest.core.home import root
 

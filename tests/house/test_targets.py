@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from musequest.book import benchmark_tables, comparison_tables, readme_tables
+from benchmarks.tables import benchmark_tables, comparison_tables, readme_tables
 from musequest.core.files import read_json
 from musequest.core.home import root
 from musequest.core.settings import approach_names

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core.home import root
-from ..evaluation.intervals import LEVEL
+from musequest.core.home import root
+from musequest.evaluation.intervals import LEVEL
+
 from .blocks import BLOCKS, RECORDS, Record, block, markdown, spaced
 
 ANSWERS = RECORDS / "published_answers.json"
@@ -108,7 +109,7 @@ def _answered(name: str, own: Record, signed: bool = False) -> dict[str, str]:
 @block(RECORDS / "published_calls.csv")
 def costs(calls: pd.DataFrame) -> str:
     """What each part costs on the pocket museum, and what the published experiment paid."""
-    from ..evaluation.results import published_costs
+    from musequest.evaluation.results import published_costs
 
     runs = published_costs().sort_values("usd")
     least, most = (
@@ -144,8 +145,8 @@ BLOCKS["published_costs_picture"] = published_costs_picture
 
 def draw_published_costs() -> None:
     """Draw that figure anew from the published records."""
-    from ..evaluation.figures import quality_costs
-    from ..evaluation.results import published_costs
+    from musequest.evaluation.figures import quality_costs
+    from musequest.evaluation.results import published_costs
 
     title = "Published: the similarity score of each tuned run and what it cost"
     quality_costs(published_costs(), "similarity_score", title).save(root() / COSTS)

@@ -18,14 +18,15 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from ..core.errors import MuseQuestError
-from ..core.files import read_json, write_json, write_text
-from ..core.home import results_dir, root, run_dir
-from ..core.settings import Profile, load_profile
-from ..core.tables import read_table
-from ..evaluation.differences import looking, recognising
-from ..evaluation.metrics import METRICS
-from ..evaluation.report_tables import (
+from musequest.book.walks import TRACK
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_json, write_text
+from musequest.core.home import results_dir, root, run_dir
+from musequest.core.settings import Profile, load_profile
+from musequest.core.tables import read_table
+from musequest.evaluation.differences import looking, recognising
+from musequest.evaluation.metrics import METRICS
+from musequest.evaluation.report_tables import (
     ablation_frame,
     cell,
     difference_frame,
@@ -33,12 +34,12 @@ from ..evaluation.report_tables import (
     key_rows,
     score_frame,
 )
-from ..systems.registry import OUTSIDERS
+from musequest.systems.registry import OUTSIDERS
+
 from . import benchmark_tables  # noqa: F401  its blocks enter BLOCKS
 from .blocks import BLOCKS, RECORDS, Record, block, markdown, measured
 from .comparison_tables import keep_retrieval, keep_six, keep_time_to_docent
 from .published_tables import ANSWERS, draw_published_costs
-from .walks import TRACK
 
 DEMO = RECORDS / "pocket_demo.json"
 PICTURE = Path("assets/figures/pocket_per_item.png")
@@ -89,8 +90,8 @@ def rows_shown(profile: Profile) -> list[tuple[str | None, Record]]:
     The rule, made before any answer was known: the first and the middle test row with a photo
     unseen in training, and the first outsider.
     """
-    from ..creation.dataset import load_split
-    from ..systems.conditions import rows_under
+    from musequest.creation.dataset import load_split
+    from musequest.systems.conditions import rows_under
 
     rows = load_split(profile.collection, profile.evaluation_split)
     unseen = [place for place, track in enumerate(rows["track"]) if track == TRACK]
@@ -103,7 +104,7 @@ def shown(profile: Profile, rows: Sequence[tuple[str | None, Record]]) -> list[R
 
     The photos are written to `SHOWN` as JPEG.
     """
-    from ..systems.answering import answers_dir
+    from musequest.systems.answering import answers_dir
 
     told = []
     for number, (condition, row) in enumerate(rows):
@@ -130,7 +131,7 @@ def shown(profile: Profile, rows: Sequence[tuple[str | None, Record]]) -> list[R
 
 def guided(profile: Profile, photo: Image.Image, question: str) -> str:
     """What a visitor is told, whose photo meets the gate first."""
-    from ..serving import Guide, Question
+    from musequest.serving import Guide, Question
 
     return Guide(profile, "lora").answer([Question(photo.convert("RGB"), question)])[0].text
 
@@ -258,9 +259,9 @@ def metric_table() -> str:
 
 def sample_pairs() -> str:
     """The pocket museum's first exhibit: its text, and a pair of each temperature."""
-    from ..creation.dialogs import PAIRS_EACH, TEMPERATURES
-    from ..creation.exhibits import read_folder
-    from ..creation.offline_writer import OfflineWriter
+    from musequest.creation.dialogs import PAIRS_EACH, TEMPERATURES
+    from musequest.creation.exhibits import read_folder
+    from musequest.creation.offline_writer import OfflineWriter
 
     exhibit = read_folder(root() / "assets/pocket_museum")[0][0]
     rows = []

@@ -4,7 +4,7 @@
     def setup_sizes(record): ...
 
 It stands between `<!-- figures: setup_sizes -->` and `<!-- end -->`, where `readme_tables` puts it.
-The modules of tables hold such functions.
+The other modules hold such functions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.files import read_json
-from ..core.home import root
+from musequest.core.files import read_json
+from musequest.core.home import root
 
 Record = dict[str, Any]
 

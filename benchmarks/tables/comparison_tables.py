@@ -12,12 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.errors import MuseQuestError
-from ..core.files import read_json, write_csv, write_json
-from ..core.home import results_dir, root, run_dir
-from ..core.settings import approach_names, load_profile
-from ..evaluation.metrics import METRICS
-from ..evaluation.report_tables import (
+from musequest.book.walks import DOCENT, SCORES, comparison_frame, docent_scores
+from musequest.core.errors import MuseQuestError
+from musequest.core.files import read_json, write_csv, write_json
+from musequest.core.home import results_dir, root, run_dir
+from musequest.core.settings import approach_names, load_profile
+from musequest.evaluation.metrics import METRICS
+from musequest.evaluation.report_tables import (
     cell,
     cost_frame,
     difference_frame,
@@ -25,9 +26,10 @@ from ..evaluation.report_tables import (
     key_cells,
     key_rows,
 )
-from ..evaluation.results import load_results
-from ..finetuning.records import hardware
-from ..systems.registry import OUTSIDERS, system
+from musequest.evaluation.results import load_results
+from musequest.finetuning.records import hardware
+from musequest.systems.registry import OUTSIDERS, system
+
 from .blocks import (
     BLOCKS,
     RECORDS,
@@ -41,7 +43,6 @@ from .blocks import (
     spaced,
     where,
 )
-from .walks import DOCENT, SCORES, comparison_frame, docent_scores
 
 SIX = RECORDS / "pocket_six.json"
 GPU = RECORDS / "gpu_training.json"

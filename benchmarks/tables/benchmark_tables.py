@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..evaluation.risk_coverage import gate_cells
+from musequest.evaluation.risk_coverage import gate_cells
+
 from .blocks import RECORDS, Record, block, machine, markdown, spaced, where
 from .comparison_tables import GPU
 

@@ -1,0 +1,1 @@
+"""Tables of the readmes, made of the records that lie beside them; `readme_tables` writes them."""
