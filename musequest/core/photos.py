@@ -112,7 +112,10 @@ def _check_bytes(size: int, name: str) -> None:
 
 def prepared_photo(photo: str | Path | bytes) -> Image.Image:
     """The photo as a docent is shown it: opened by `open_photo`, at most 1536 px long or wide."""
-    image = open_photo(photo)
+    return _small(open_photo(photo))
+
+
+def _small(image: Image.Image) -> Image.Image:
     image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
     return image
 
@@ -130,8 +133,7 @@ def collected_photo(photo: str | Path | bytes, *, name: str = "the photo") -> Im
         raise MuseQuestError(
             f"{name} shows nothing, for it is of one colour all over; take the photo again."
         )
-    image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), reducing_gap=3.0)
-    return image
+    return _small(image)
 
 
 def save_photo(image: Image.Image, path: str | Path) -> None:
@@ -195,11 +197,10 @@ class Likeness:
 
 
 def likeness(image: Image.Image) -> Likeness:
-    """Return the likeness of an RGB photo.
+    """Return the likeness of an RGB photo: its `imagehash.phash`, and its colours.
 
-    The bits are `imagehash.phash`: the signs of a photo's lowest frequencies (Zauner 2010,
-    "Implementation and Benchmarking of Perceptual Image Hash Functions"). It is blind to colour,
-    so colours are kept beside it.
+    These are the signs of its lowest frequencies, which know no colour (Zauner 2010,
+    "Implementation and Benchmarking of Perceptual Image Hash Functions").
     """
     small = image.convert("RGB").resize((8, 8), Image.Resampling.BOX)
     bits = imagehash.phash(image, hash_size=16).hash.ravel()

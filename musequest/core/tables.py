@@ -157,24 +157,19 @@ def table_writer(kind: str, path: str | Path) -> Iterator[Callable[[dict[str, An
     """
     path, schema = Path(path), SCHEMAS[kind]
     waiting: list[Any] = []
-
     with (
         write_whole(path) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
     ):
 
-        def flush() -> None:
-            writer.write_table(_checked(kind, _as_table(schema, waiting), path))
-            waiting.clear()
-
-        def write(row: dict[str, Any]) -> None:
-            waiting.append(row)
-            if len(waiting) == _rows_a_group(kind):
-                flush()
+        def write(*rows: dict[str, Any], least: int = _rows_a_group(kind)) -> None:
+            waiting.extend(rows)
+            if len(waiting) >= least:
+                writer.write_table(_checked(kind, _as_table(schema, waiting), path))
+                waiting.clear()
 
         yield write
-        if waiting:
-            flush()
+        write(least=1)
 
 
 def _rows_a_group(kind: str) -> int:

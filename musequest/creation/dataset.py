@@ -193,7 +193,15 @@ def _check_whole(exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path) -> N
                 f"the exhibit '{name}' has {len(found.get(name, []))} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
-    _check_photos(exhibit, photos[name], folder)
+    check_originals(exhibit, folder)
+    for row, expected in zip(photos[name], lineage(exhibit), strict=True):
+        if any(row[key] != value for key, value in expected.items() if key != "transform"):
+            raise MuseQuestError(
+                f"{folder / 'photos.parquet'} tells of another photo in slot {row['slot']} of "
+                f"'{name}' than the exhibit has; run `python -m musequest augment` again."
+            )
+        if row["augmented"]:
+            check_copy(folder / row["path"], row["transform"])
 
 
 def _rows(
@@ -216,20 +224,6 @@ def _rows(
         }
         rows.append((slot.split, row))
     return rows
-
-
-def _check_photos(exhibit: Exhibit, rows: list[dict[str, Any]], folder: Path) -> None:
-    """Raise MuseQuestError unless the photos are those that collect and augment wrote."""
-    check_originals(exhibit, folder)
-    for row, expected in zip(rows, lineage(exhibit), strict=True):
-        if any(row[name] != value for name, value in expected.items() if name != "transform"):
-            raise MuseQuestError(
-                f"{folder / 'photos.parquet'} tells of another photo in slot {row['slot']} of "
-                f"'{exhibit.item_name}' than the exhibit has; run `python -m musequest augment` "
-                "again."
-            )
-        if row["augmented"]:
-            check_copy(folder / row["path"], row["transform"])
 
 
 def _photo_bytes(path: Path, exhibit: Exhibit) -> bytes:
@@ -275,7 +269,12 @@ def audit(collection: str) -> dict[str, Any]:
              f"{b['split']}"} for a, b in alike
         ],
         "repeated_answers": int(table["answer"].duplicated(keep=False).sum()),
-        "per_exhibit": _per_exhibit(of_exhibits),
+        "per_exhibit": [
+            {"item_name": str(name), **{s: int((own["split"] == s).sum()) for s in SPLITS},
+             # Of an imported dataset it may not be known what is a copy.
+             "real_photos": int(own["augmented"].eq(False).sum())}
+            for name, own in of_exhibits.groupby("item_name", sort=True)
+        ],
     }  # fmt: skip
     if strange := told(table):
         report["strangers"] = strange
@@ -338,12 +337,3 @@ def _alike(table: pd.DataFrame, likenesses: dict[str, Likeness]) -> Pairs:
             if first < second and a["split"] != b["split"] and same_photo(own[first], own[second]):
                 pairs.append((a, b))
     return pairs
-
-
-def _per_exhibit(table: pd.DataFrame) -> list[dict[str, Any]]:
-    counts = []
-    for name, own in table.groupby("item_name", sort=True):
-        rows = {split: int((own["split"] == split).sum()) for split in SPLITS}
-        real = int((own["augmented"] == False).sum())  # noqa: E712, unknown ones are neither
-        counts.append({"item_name": str(name), **rows, "real_photos": real})
-    return counts

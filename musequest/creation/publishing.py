@@ -168,6 +168,8 @@ def _plan(folder: Path, repository: str, private: bool, needed: bool) -> Plan:
     allowed, rest = plain_files(folder, FILES)
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in allowed}
     siblings = [each.rfilename for each in getattr(there, "siblings", None) or []]
+    credits, columns = folder / "credits.csv", tuple(n for n in CREDIT_COLUMNS if n != "photo")
+    rows = read_csv(credits, columns)[0] if credits.is_file() else []
     return Plan(
         repository=repository,
         visibility="private" if (there.private if there else private) else "public",
@@ -175,15 +177,8 @@ def _plan(folder: Path, repository: str, private: bool, needed: bool) -> Plan:
         files=files,
         removed=[name for name in siblings if name not in {*files, ".gitattributes"}],
         left=[p.relative_to(folder).as_posix() for p in rest if not TEMPORARY.fullmatch(p.name)],
-        licenses=_licenses(folder / "credits.csv"),
+        licenses=sorted({row.cells["license"] or "not stated" for row in rows}) or ["not stated"],
     )
-
-
-def _licenses(credits: Path) -> list[str]:
-    if not credits.is_file():
-        return ["not stated"]
-    rows, _ = read_csv(credits, tuple(name for name in CREDIT_COLUMNS if name != "photo"))
-    return sorted({row.cells["license"] or "not stated" for row in rows})
 
 
 def _refused(repository: str, error: Exception) -> MuseQuestError:

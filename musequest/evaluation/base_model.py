@@ -36,11 +36,16 @@ class BaseModel:
     """
 
     def __init__(self, profile: Profile, path: Path) -> None:
-        from ..finetuning.models import base_fingerprint
+        from ..finetuning.models import base_fingerprint, default_device
 
         self.profile, self.path = profile, path
         self.fingerprint = base_fingerprint(profile)
-        _check_size(profile)
+        parameters = 0 if default_device() != "cpu" else count_parameters(profile)
+        if parameters > MOST_PARAMETERS_ON_CPU:
+            raise MuseQuestError(
+                f"the base model '{profile.base_model}' has {parameters / 1e9:.1f} billion "
+                "parameters and needs a GPU to read the answers."
+            )
         kept = read_remade(path, Similarity)
         same = kept.get("base_model_fingerprint") == self.fingerprint
         self.kept: dict[str, float] = kept["distances"] if same else {}
@@ -86,8 +91,11 @@ class BaseModel:
         import torch
 
         from ..finetuning.anatomy import anatomy_of
+        from ..finetuning.models import load_model, load_processor
 
-        model, tokenizer = self._load()
+        if self.loaded is None:
+            self.loaded = load_model(self.profile), load_processor(self.profile).tokenizer
+        model, tokenizer = self.loaded
         longest = model.config.get_text_config().max_position_embeddings
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=longest).input_ids
         with torch.inference_mode():
@@ -101,26 +109,6 @@ class BaseModel:
                 "the published score; set dtype: float32 in its profile and evaluate again."
             )
         return mean / max(float(np.linalg.norm(mean)), 1e-12)
-
-    def _load(self) -> tuple[PreTrainedModel, Any]:
-        if self.loaded is None:
-            from ..finetuning.models import load_model, load_processor
-
-            self.loaded = load_model(self.profile), load_processor(self.profile).tokenizer
-        return self.loaded
-
-
-def _check_size(profile: Profile) -> None:
-    """Raise MuseQuestError if the base model is too large for this machine's processor."""
-    from ..finetuning.models import default_device
-
-    if default_device() != "cpu":
-        return
-    if (parameters := count_parameters(profile)) > MOST_PARAMETERS_ON_CPU:
-        raise MuseQuestError(
-            f"the base model '{profile.base_model}' has "
-            f"{parameters / 1e9:.1f} billion parameters and needs a GPU to read the answers."
-        )
 
 
 def count_parameters(profile: Profile) -> int:

@@ -142,17 +142,12 @@ def label_points(figure: Picture, panels: Sequence[tuple[Axes, Sequence[Label]]]
     thin line. Call it when all else is drawn.
     """
     figure.draw_without_rendering()  # Only then is it known where the axes lie.
+    half = MARKER * figure.dpi / 72
     for axes, labels in panels:
-        taken = [_around(axes, x, y) for x, y, _ in labels]
+        points = (axes.transData.transform((x, y)) for x, y, _ in labels)
+        taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in points]
         for label in labels:
             taken.append(_write(axes, label, taken))
-
-
-def _around(axes: Axes, x: float, y: float) -> Bbox:
-    """The place of a point's marker, in px."""
-    left, bottom = axes.transData.transform((x, y))
-    half = MARKER * axes.figure.dpi / 72
-    return Bbox.from_extents(left - half, bottom - half, left + half, bottom + half)
 
 
 def _write(axes: Axes, label: Label, taken: Sequence[Bbox]) -> Bbox:

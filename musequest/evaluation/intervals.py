@@ -123,10 +123,8 @@ class PairedDifference:
         if student is None:
             student = float(quantile(self.all.exhibits))
         if not self.parts:
-            return (
-                self.all.mean - student * self.all.error,
-                self.all.mean + student * self.all.error,
-            )
+            half = student * self.all.error
+            return self.all.mean - half, self.all.mean + half
         won, lost = self.parts
         spread = won.error * lost.error
         correlation = won.covariance(lost) / spread if spread > ALIKE else 0.0

@@ -79,11 +79,16 @@ def judge(
     def name_of(place: int) -> str:
         return f"row {place // len(ORDERS) + 1}"
 
+    def flaw_of(response: Mapping[str, Any]) -> str:
+        try:
+            verdict_in(said(response))
+        except MuseQuestError as error:
+            return str(error)
+        return ""
+
     problems: list[str] = []
-    count = len(items) * len(ORDERS)
-    found = responses(
-        server, results.profile.collection, count, request, _flaw_of, name_of, problems
-    )
+    count, collection = len(items) * len(ORDERS), results.profile.collection
+    found = responses(server, collection, count, request, flaw_of, name_of, problems)
     verdicts: dict[int, dict[str, bool]] = {}
     for place, response in sorted(found.items()):
         try:
@@ -125,11 +130,3 @@ def verdict_in(reply: str) -> dict[str, bool]:
             raise MuseQuestError(f"the judge answered neither yes nor no to '{error}': {label!r}")
         verdict[error] = value
     return verdict
-
-
-def _flaw_of(response: Mapping[str, Any]) -> str:
-    try:
-        verdict_in(said(response))
-    except MuseQuestError as error:
-        return str(error)
-    return ""

@@ -276,13 +276,9 @@ def repetition(batch: ScoringBatch) -> np.ndarray:
 
     Formula: 1 - different runs of four words / runs of four words; no value for fewer words
     """
-    return _values(map(_repeated, batch.answers))
-
-
-def _repeated(answer: str) -> float | None:
-    words = WORD.findall(answer.casefold())
-    runs = [tuple(words[place : place + 4]) for place in range(len(words) - 3)]
-    return 1 - len({*runs}) / len(runs) if runs else None
+    words = (WORD.findall(answer.casefold()) for answer in batch.answers)
+    runs = ([tuple(own[i : i + 4]) for i in range(len(own) - 3)] for own in words)
+    return _values(1 - len({*own}) / len(own) if own else None for own in runs)
 
 
 @metric("Wrong refusals", best="low", source=REFUSED)

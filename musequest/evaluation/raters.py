@@ -108,10 +108,12 @@ def read_labels(profile: Profile | str, files: Iterable[str | Path]) -> dict[str
         raise MuseQuestError(f"The labels are {who}; agreement needs those of two raters.")
     scores = results.scores.set_index(["model", "data_id"])
     names = [str(scores.at[tuple(row), "item_name"]) for row in key["rows"]]
-    found = {
-        error: _agreement(labels, raters, error, _flags(scores, key["rows"], error), names)
-        for error in ERRORS
-    }
+    found = {}
+    for error, (_, metric, is_error) in ERRORS.items():
+        values = [scores.at[tuple(row), metric] for row in key["rows"]]
+        # Whether the metric sees the error in each row; None where it cannot.
+        flags = [None if value != value else is_error(value) for value in values]
+        found[error] = _agreement(labels, raters, error, flags, names)
     record: dict[str, Any] = {"raters": len(raters), "rows": rows, "errors": found}
     if (folder / JUDGE).is_file():
         record["judge"] = _judged(folder / JUDGE, key, raters, labels, names)
@@ -232,19 +234,8 @@ def _read(path: Path, sheet: str, rows: int, labels: Labels) -> None:
                 )
 
 
-def _flags(scores: pd.DataFrame, rows: Sequence[Sequence[str]], error: str) -> list[bool | None]:
-    """Whether the metric sees the error in each row; None where it cannot."""
-    _, metric, is_error = ERRORS[error]
-    values = (scores.at[tuple(row), metric] for row in rows)
-    return [None if value != value else is_error(value) for value in values]
-
-
 def _judged(
-    path: Path,
-    key: Mapping[str, Any],
-    raters: Sequence[str],
-    labels: Labels,
-    names: Sequence[str],
+    path: Path, key: Mapping[str, Any], raters: Sequence[str], labels: Labels, names: Sequence[str]
 ) -> dict[str, Any]:
     """What the judge says of each system, and its agreement with what both raters say."""
     given: Labels = {}
@@ -253,7 +244,7 @@ def _judged(
     if len(judges) != 1:
         raise MuseQuestError(f"{path} holds no labels of one judge; run `musequest judge` again.")
     systems = [name for name, _ in key["rows"]]
-    errors = {}
+    errors: dict[str, dict[str, Any]] = {}
     for error in ERRORS:
         own = {row: label for (_, row, which), label in given.items() if which == error}
         agreed = {
@@ -267,22 +258,17 @@ def _judged(
             "compared": len(pairs),
             "kappa": kappa(pairs),
             **_found(pairs, [names[row - 1] for row in compared]),
-            **{
-                f"rate_{name}": _share(sum(own[row] for row in rows), len(rows))
-                for name in dict.fromkeys(systems)
-                for rows in [[row for row in own if systems[row - 1] == name]]
-            },
         }
+        for name in dict.fromkeys(systems):
+            told = [label for row, label in own.items() if systems[row - 1] == name]
+            errors[error][f"rate_{name}"] = round(sum(told) / len(told), 4) if told else None
     return {"model": judges[0], "errors": errors}
 
 
 def _agreement(
-    labels: Labels,
-    raters: Sequence[str],
-    error: str,
-    flags: Sequence[bool | None],
+    labels: Labels, raters: Sequence[str], error: str, flags: Sequence[bool | None],
     names: Sequence[str],
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Cohen's kappa (1960), and how well the metric finds what both raters call an error."""
     one, other = raters
     both = [
@@ -331,7 +317,3 @@ def kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
     if len({label for pair in pairs for label in pair}) < 2:
         return None
     return round(float(cohen_kappa_score(*zip(*pairs, strict=True))), 4)
-
-
-def _share(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None

@@ -254,16 +254,13 @@ def rent_usd(gpus: Sequence[str], minutes: float | None) -> float | None:
     """
     prices = pd.read_csv(root() / RECORDS / "gpu_rental.csv")
     hourly = {_model(row.gpu): row for row in prices.itertuples()}
-    found = [row for gpu in gpus if (row := hourly.get(_model(gpu))) and _priced(row, gpu)]
-    if len(found) < max(len(gpus), 1) or minutes is None:
-        return None
-    return round(sum(row.usd_per_hour_jan_2025 for row in found) * minutes / 60, 3)
-
-
-def _priced(row: Any, gpu: str) -> bool:
-    """Whether a price is that of this variant of a model."""
-    size = re.search(r"(\d+) ?GB", gpu)
-    return "SXM" not in gpu and (size is None or int(size[1]) == row.vram_gb)
+    usd = 0.0
+    for gpu in gpus:
+        row, size = hourly.get(_model(gpu)), re.search(r"(\d+) ?GB", gpu)
+        if row is None or "SXM" in gpu or (size and int(size[1]) != row.vram_gb):
+            return None
+        usd += row.usd_per_hour_jan_2025
+    return round(usd * minutes / 60, 3) if gpus and minutes is not None else None
 
 
 def _model(gpu: str) -> str:

@@ -117,17 +117,14 @@ def gate_cells(table: pd.DataFrame) -> pd.DataFrame:
         "identity_at_1": "Identity of what is answered",
         "false_recognition_rate": METRICS["false_recognition_rate"].label,
     }
-    rows = table.to_dict("records")
-    told = [{head: _share_told(row, name) for name, head in heads.items()} for row in rows]
-    return pd.DataFrame(told, labels, [*heads.values()])
 
+    def told(row: Mapping[Any, Any], name: str) -> str:  # such as "97.0% (83.2% to 99.5%)"
+        share, low, high = (row.get(f"{name}{part}") for part in ("", "_ci_low", "_ci_high"))
+        interval = "" if pd.isna(low) else f" ({low:.1%} to {high:.1%})"
+        return "-" if pd.isna(share) else f"{share:.1%}{interval}"
 
-def _share_told(row: Mapping[Any, Any], name: str) -> str:
-    """A share with its interval, such as "97.0% (83.2% to 99.5%)"."""
-    share, low, high = (row.get(f"{name}{part}") for part in ("", "_ci_low", "_ci_high"))
-    if pd.isna(share):
-        return "-"
-    return f"{share:.1%}" + ("" if pd.isna(low) else f" ({low:.1%} to {high:.1%})")
+    rows = [{h: told(row, name) for name, h in heads.items()} for row in table.to_dict("records")]
+    return pd.DataFrame(rows, labels, [*heads.values()])
 
 
 def by_system(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -96,11 +96,9 @@ class _Scorer:
 
     def of_outsiders(self, name: str, table: pd.DataFrame) -> Rows:
         """Rows about things that are not in the collection, of which no fact is known."""
-        none, titles = np.zeros((0, 0)), self.answers.titles
-        batch = ScoringBatch(
-            [], [], list(table.answer), [], none, none, References((), none), self.encoder,
-            titles=titles,
-        )  # fmt: skip
+        none, own, titles = np.zeros((0, 0)), list(table.answer), self.answers.titles
+        known = References((), none)
+        batch = ScoringBatch([], [], own, [], none, none, known, self.encoder, titles=titles)
         scores = _scores(name, table.assign(track=OUTSIDERS), batch, None)
         return scores, _facts(name, table.data_id[:0], batch)
 

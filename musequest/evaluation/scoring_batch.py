@@ -109,11 +109,8 @@ class ScoringBatch:
     @cached_property
     def claim_checks(self) -> list[list[Verdict]]:
         """What each answer does with each structured fact of its exhibit, where there are any."""
-        told = self.facts or [{}] * len(self.answers)
-        return [
-            list(check_claims(answer, facts, sources).values())
-            for answer, facts, sources in zip(self.answers, told, self.sources, strict=True)
-        ]
+        facts = self.facts or [{}] * len(self.answers)
+        return [[*own.values()] for own in map(check_claims, self.answers, facts, self.sources)]
 
     @cached_property
     def name_checks(self) -> list[FactCheck]:

@@ -28,7 +28,7 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from ..core.errors import LOGGER, MuseQuestError, refusal
 from ..core.files import check_digests, digests_of, read_json, read_remade, sync_folder, write_json
-from ..core.tables import write_table
+from ..core.tables import SCHEMAS, write_table
 from .collator import IGNORED, DocentCollator
 from .distributed import barrier
 from .memory import Written
@@ -78,8 +78,10 @@ class RunFolder:
             shutil.copytree(written, weights, ignore=ignored, copy_function=link_or_copy)
             move_into_place(weights, self.best / written.name)
         move_into_place(written, self.state / written.name)
-        _drop_others(self.state, step)
-        _drop_others(self.best, best_step)
+        for folder, kept in ((self.state, step), (self.best, best_step)):
+            for checkpoint in folder.glob("checkpoint-*"):
+                if _step(checkpoint) != kept:
+                    shutil.rmtree(checkpoint)
 
     def finish(self, best_step: int, name: str) -> None:
         """Give the best weights their final name, unless a process killed just after did so.
@@ -116,9 +118,7 @@ class RunFolder:
     def asked_of_state(self) -> dict[str, Any] | None:
         """What the run was asked that wrote the last state, if there is one and it says so."""
         state = self.last_state()
-        if state is None or not (state / "asked.json").exists():
-            return None
-        return read_remade(state / "asked.json") or None
+        return (read_remade(state / "asked.json") or None) if state else None
 
     def write_metrics(self, state: TrainerState) -> None:
         """Write metrics.parquet: a row a step at which the trainer logged something measured."""
@@ -126,12 +126,9 @@ class RunFolder:
         for entry in state.log_history:
             if "loss" not in entry and "eval_loss" not in entry:
                 continue
-            step = {"step": entry["step"], "epoch": entry["epoch"]}
-            row = rows.setdefault(entry["step"], {**step, "train_loss": None, "eval_loss": None})
-            row["train_loss"] = entry.get("loss", row["train_loss"])
-            row["eval_loss"] = entry.get("eval_loss", row["eval_loss"])
-            row["learning_rate"] = entry.get("learning_rate", row.get("learning_rate"))
-            row["seconds"] = entry["seconds"]
+            row = rows.setdefault(entry["step"], dict.fromkeys(SCHEMAS["metrics"].names))
+            told = entry | ({"train_loss": entry["loss"]} if "loss" in entry else {})
+            row |= {name: told[name] for name in row.keys() & told.keys()}
         measured = [rows[step] for step in sorted(rows)]
         write_table("metrics", self.folder / "metrics.parquet", measured)
 
@@ -192,12 +189,6 @@ def move_into_place(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def _drop_others(folder: Path, step: int | None) -> None:
-    for checkpoint in folder.glob("checkpoint-*"):
-        if _step(checkpoint) != step:
-            shutil.rmtree(checkpoint)
-
-
 def link_or_copy(source: str | Path, target: str | Path) -> str | Path:
     """One file under two names where the disk can do that, else a copy."""
     try:
@@ -209,10 +200,8 @@ def link_or_copy(source: str | Path, target: str | Path) -> str | Path:
 
 def check_disk(folder: RunFolder, written: Written) -> float:
     """The GiB a run needs at most; MuseQuestError if the disk has less. What it holds counts."""
-    needed = written.peak / GIB
-    held = disk_gib(folder.folder)
-    free = free_gib(folder.folder)
-    if free + held < needed:
+    needed, free = written.peak / GIB, free_gib(folder.folder)
+    if free + disk_gib(folder.folder) < needed:
         raise MuseQuestError(
             f"The disk of {folder.folder} has {free:.2f} GiB free, and this run writes up to "
             f"{needed:.2f} GiB (a checkpoint has {written.weights / GIB:.2f} GiB of weights and "

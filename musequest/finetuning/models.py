@@ -204,7 +204,7 @@ def load_tuned(
             f"{folder} was made from another base model than {profile.base_model} is now; train "
             "again with fresh=True (--fresh), or bring the old base model back."
         )
-    check_base_model(profile, record, folder)
+    check_base_files(base_folder(profile), record, folder)
     return load_kept(profile, approach, folder, dequantized=dequantized, device=device)
 
 
@@ -278,7 +278,7 @@ def base_fingerprint(profile: Profile) -> str:
 
     Of a folder beyond 1 GiB only names and sizes are hashed.
     """
-    folder = _base_folder(profile)
+    folder = base_folder(profile)
     if not Path(profile.base_model_source).is_dir():
         return folder.name
     files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.json"))]
@@ -292,19 +292,11 @@ def base_fingerprint(profile: Profile) -> str:
 
 def base_digests(profile: Profile) -> dict[str, str]:
     """The SHA-256 of each file of the base model that is read, tokenizer and templates included."""
-    folder = _base_folder(profile)
+    folder = base_folder(profile)
     return digests_of(folder, (path for kind in READ for path in folder.glob(kind)))
 
 
-def check_base_model(profile: Profile, record: dict[str, Any], run: Path) -> None:
-    """Raise MuseQuestError if a file of the base model is not the one that the run was made from.
-
-    What the Hub's cache has let go of is fetched again.
-    """
-    check_base_files(_base_folder(profile), record, run)
-
-
-def _base_folder(profile: Profile) -> Path:
+def base_folder(profile: Profile) -> Path:
     """Where the base model's files lie: its folder, or its snapshot in the Hub's cache."""
     folder = Path(profile.base_model_source)
     if folder.is_dir():

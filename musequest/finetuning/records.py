@@ -208,10 +208,7 @@ def check_weights(folder: Path, record: dict[str, Any]) -> None:
 
 
 def check_base_files(base: Path, record: dict[str, Any], run: Path) -> None:
-    """Raise MuseQuestError if a file of a base model's folder is not the one the run was made from.
-
-    Runs of older versions do not say.
-    """
+    """The same of the files in a base model's folder, from which the run was made."""
     remedy = f"{run} was made from another one, so bring that back, or train again with --fresh"
     check_digests(base, record.get("base_model_sha256") or {}, remedy, absent=True)
 

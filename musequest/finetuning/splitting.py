@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..core.command_line import exit_code
 from ..core.errors import MuseQuestError
 from ..core.settings import Approach, Profile, load_approach, load_profile, training_settings
 from .activations import Activations, RowShape, count_activations, layers_that_see
@@ -85,10 +86,8 @@ class Plan:
 
     def stage_of(self, name: str) -> int:
         """The device that holds a parameter, by its whole name."""
-        for number, stage in enumerate(self.stages):
-            if any(f"{name}.".startswith(f"{part.name}.") for part in stage):
-                return number
-        raise KeyError(name)
+        within = (any(f"{name}.".startswith(f"{p.name}.") for p in own) for own in self.stages)
+        return [*within].index(True)
 
     def device_map(self, devices: Sequence[Any]) -> dict[str, Any]:
         """The name of each part with the device it goes to, as Accelerate takes it."""
@@ -334,13 +333,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--devices", type=int, required=True, help="how many there are")
     parser.add_argument("--schedule", choices=["sequential", "1f1b"], help="not config.yaml's")
     chosen = parser.parse_args(arguments)
-    try:
+
+    def show() -> None:
         found = preview(load_profile(chosen.profile), chosen.devices, chosen.schedule)
-    except MuseQuestError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(found.table().to_string(index=False, float_format="%.3f"))
-    return 0
+        print(found.table().to_string(index=False, float_format="%.3f"))
+
+    return exit_code(show)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
@@ -206,35 +205,28 @@ def smooth_labels(model: nn.Module, factor: float) -> None:
     """
     if not factor:
         return
-    inner = model.get_base_model() if isinstance(model, PeftModel) else model
-    plain = inner.loss_function
+    base = inner(model)
+    plain = base.loss_function
 
     def loss(
-        logits: torch.Tensor,
-        labels: torch.Tensor,
-        vocab_size: int,
+        logits: torch.Tensor, labels: torch.Tensor, vocab_size: int,
         num_items_in_batch: torch.Tensor | float | None = None,
-        shift_labels: torch.Tensor | None = None,
-        **options: Any,
-    ) -> torch.Tensor:
+        shift_labels: torch.Tensor | None = None, **options: Any,
+    ) -> torch.Tensor:  # fmt: skip
         """Of (..., vocabulary) logits: summed over the labels, over their number."""
-        if not inner.training:
+        if not base.training:
             options["shift_labels"] = shift_labels
             return plain(logits, labels, vocab_size, num_items_in_batch, **options)
         following = shift_labels
         if following is None:
             following = nn.functional.pad(labels, (0, 1), value=IGNORED)[..., 1:]
-        total = nn.functional.cross_entropy(
-            logits.float().view(-1, vocab_size),
-            following.reshape(-1).to(logits.device),
-            ignore_index=IGNORED,
-            reduction="sum",
-            label_smoothing=factor,
-        )
+        numbers, targets = logits.float().view(-1, vocab_size), following.reshape(-1)
+        options = {"ignore_index": IGNORED, "reduction": "sum", "label_smoothing": factor}
+        total = nn.functional.cross_entropy(numbers, targets.to(logits.device), **options)
         number = (following != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return total / torch.as_tensor(number, device=total.device)
 
-    inner.loss_function = loss
+    base.loss_function = loss
 
 
 @contextmanager
@@ -293,11 +285,11 @@ def ignore_signals(loader: DataLoader) -> DataLoader:
     until a state is saved, and ends the others itself.
     """
     own = getattr(loader, "base_dataloader", loader)  # of that which Accelerate deals rows with
-    own.worker_init_fn = partial(_begin_ignoring_signals, own.worker_init_fn)
+    own.worker_init_fn = partial(_ignore_signals, own.worker_init_fn)
     return loader
 
 
-def _begin_ignoring_signals(begin: Callable[[int], None] | None, number: int) -> None:
+def _ignore_signals(begin: Callable[[int], None] | None, number: int) -> None:
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.SIG_IGN)
     if begin:

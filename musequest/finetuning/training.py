@@ -36,8 +36,15 @@ from .distributed import (
 )
 from .forecast import compared, foreseen_here
 from .memory import out_of_memory
-from .models import WEIGHTS, base_digests, check_adapter, check_base_model, name_base_model
-from .records import RunRecord, check_weights, disk_gib, finished_record, peak_memory_gib
+from .models import WEIGHTS, base_digests, base_folder, check_adapter, name_base_model
+from .records import (
+    RunRecord,
+    check_base_files,
+    check_weights,
+    disk_gib,
+    finished_record,
+    peak_memory_gib,
+)
 from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards
 from .trainer import DocentTrainer, free_memory
@@ -165,7 +172,7 @@ def _supervised(
     def check_what_is_there() -> None:
         if folder.last_state():
             folder.check_state()
-            check_base_model(config.profile, record.earlier() or {}, folder.folder)
+            check_base_files(base_folder(config.profile), record.earlier() or {}, folder.folder)
         folder.clear_unfinished()
 
     run_on_rank0(check_what_is_there)

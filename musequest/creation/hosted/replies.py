@@ -169,10 +169,9 @@ def texts_of(response: dict[str, Any], n: int) -> list[tuple[str, str]]:
 
 
 def _pairs_in_json(content: str) -> list[Any]:
-    """The one list of pairs in a reply, whatever is written around it.
+    """The one list of pairs in a reply: `{"pairs": [...]}`, or without any such a list by itself.
 
-    That is `{"pairs": [...]}`; without any such object, a list of pairs by itself. What is cut
-    short is none.
+    Whatever is written around it; what is cut short is none.
     """
     objects = [each["pairs"] for each in _values(content, OBJECT) if set(each) == {"pairs"}]
     found: list[Any] = []
@@ -248,25 +247,18 @@ def check_pairs(exhibit: Exhibit, pairs: list[Pair], earlier: Iterable[str]) -> 
 
     `earlier` are the exhibit's answers that were accepted before, which must not come again.
     """
-    answers = set(map(_plain, earlier))
-    questions: set[str] = set()
+    seen = {" ".join(text.casefold().split()) for text in earlier}
     for pair in pairs:
         if flaw := flaw_of_pair(exhibit, pair):
             raise Unacceptable(flaw)
-        if _plain(pair.question) in questions:
-            raise Unacceptable(f"a question came twice ({pair.question[:60]!r} ...)")
-        if _plain(pair.answer) in answers:
-            raise Unacceptable(f"an answer came twice ({pair.answer[:60]!r} ...)")
-        questions.add(_plain(pair.question))
-        answers.add(_plain(pair.answer))
+        for noun, text in (("a question", pair.question), ("an answer", pair.answer)):
+            if (plain := " ".join(text.casefold().split())) in seen:
+                raise Unacceptable(f"{noun} came twice ({text[:60]!r} ...)")
+            seen.add(plain)
     for pair in pairs:
         if not says_name(pair.answer, exhibit.title):
             raise Unacceptable(f"an answer never names the exhibit ({pair.answer[:60]!r} ...)")
     check_language(pairs, exhibit.language)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def says_name(text: str, title: str) -> bool:

@@ -170,11 +170,11 @@ def as_refusal(told: dict[str, Any], answer: Any) -> openai.APIStatusError:
 
     That is its code, where it has one from 400 to 599; else 502, since a model may have answered.
     """
-    error = openai.APIStatusError(
-        str(told.get("message") or told), response=answer.http_response, body=told
+    message = str(told.get("message") or told)
+    error = openai.APIStatusError(message, response=answer.http_response, body=told)
+    error.status_code = (
+        int(code) if re.fullmatch("[45][0-9][0-9]", code := str(error.code)) else 502
     )
-    code = str(error.code)
-    error.status_code = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 502
     return error
 
 

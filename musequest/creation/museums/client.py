@@ -133,10 +133,13 @@ class MuseumClient:
         asked = json.dumps([url, sorted(params.items())])
         path = self.cache / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.txt"
         miss = path.with_suffix(".missing")
-        if (absent := self._kept(miss)) is not None:
-            raise NotFound(absent)
-        if (text := self._kept(path)) is not None:
-            return text
+        for each in (miss, path):
+            if (text := self._pending.get(each)) is None and each.is_file():
+                text = each.read_text(encoding="utf-8")
+            if text is not None and each == miss:
+                raise NotFound(text)
+            if text is not None:
+                return text
         try:
             text = self._answer(url, params | secret, take)
         except NotFound as error:
@@ -144,11 +147,6 @@ class MuseumClient:
             raise
         self._pending[path] = text
         return text
-
-    def _kept(self, path: Path) -> str | None:
-        if path in self._pending:
-            return self._pending[path]
-        return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def _answer(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
         """What `take` makes of a good answer; asks up to ATTEMPTS times, ever more slowly."""
