@@ -125,12 +125,16 @@ class Approach:
         return self.parted and self.strategy != "fsdp"
 
 
-def load_profile(name_or_path: str | Path, overrides: dict[str, str] | None = None) -> Profile:
-    """Read profiles/<name>.yaml, or a YAML file given by its path.
+def load_profile(
+    name_or_path: str | Path | Profile, overrides: dict[str, str] | None = None
+) -> Profile:
+    """Read profiles/<name>.yaml, or a YAML file given by its path; a Profile is one already.
 
     `overrides` maps profile keys to values as typed in a shell. An unknown profile, an unknown
     key or a value of the wrong kind raises MuseQuestError.
     """
+    if isinstance(name_or_path, Profile):
+        return name_or_path
     path = _profile_path(name_or_path)
     values, typed = read_yaml(path), overrides or {}
     check_keys(values, profile_keys(), path)

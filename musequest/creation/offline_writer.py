@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from ..core.errors import MuseQuestError
-from ..core.keys import ENGLISH, language_name
+from ..core.keys import ENGLISH, language_name, read_yaml
 from ..text.sentences import IN_SIGNS, count_words, shortened, told_sentences
 from ..text.titles import names_title, title_words
 from .dialogs import TEMPERATURES, Pair, Writer, sha256_of
@@ -29,7 +27,7 @@ ATTEMPTS = 8
 # Facts below this number are too few for an answer; the description is used instead.
 ENOUGH_FACTS = 4
 
-_SAID = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_SAID = read_yaml(Path(__file__).with_suffix(".yaml"))
 ASKED: dict[str, list[str]] = _SAID["asked"]  # the fact a question asks for -> questions
 QUESTIONS = [question for group in ASKED.values() for question in group]
 WORDINGS = {tuple(facts.split()): wordings for facts, wordings in _SAID["wordings"].items()}

@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from PIL import Image
 
 from ..core.errors import MuseQuestError
 from ..core.home import root
-from ..core.keys import ENGLISH
+from ..core.keys import ENGLISH, read_yaml
 from ..core.photos import JPEG_QUALITY, Likeness, likeness, open_photo, prepared_photo, same_photo
 from ..core.settings import Profile
 from ..text.sentences import flaw_of
@@ -34,9 +33,7 @@ from .exhibit_lists import read_whole_csv
 from .offline_writer import QUESTIONS
 from .split import STRANGER
 
-WORDINGS = tuple(
-    yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))["answers"]
-)
+WORDINGS: list[str] = read_yaml(Path(__file__).with_suffix(".yaml"))["answers"]
 COLUMNS = ("photo", "description", "question", "answer", "license", "credit")
 LEARNING = ("train", "validation")  # the splits that show strangers
 VALIDATED = 5  # every so manieth photo is validated, the others are learned

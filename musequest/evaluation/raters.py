@@ -27,7 +27,7 @@ from ..core.files import read_json, write_csv, write_json, write_text
 from ..core.keys import nearest_of
 from ..core.settings import Profile
 from ..creation.dialogs import sha256_of
-from ..creation.exhibit_lists import read_csv
+from ..creation.exhibit_lists import read_whole_csv
 from .intervals import Clustered
 from .report import PHOTO_EDGE, digest, inlined_jpeg, printable, templates
 from .results import Results, load_results
@@ -204,10 +204,7 @@ def _page(results: Results, sheet: str, items: list[dict[str, Any]]) -> str:
 
 def _read(path: Path, sheet: str, rows: int, labels: Labels) -> None:
     """Add the labels of one file; a rater without a name is called as the file is."""
-    table, problems = read_csv(path, ("row",))
-    if problems:
-        raise MuseQuestError(f"{path}, {problems[0]}")
-    for place, _, cells in table:
+    for place, _, cells in read_whole_csv(path, ("row",)):
         where = f"{path}, {place}"
         if unknown := [name for name in cells if name and name not in (*COLUMNS, *TOLD)]:
             raise MuseQuestError(

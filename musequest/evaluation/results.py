@@ -173,7 +173,7 @@ class Results:
 
 def load_results(profile: Profile | str) -> Results:
     """Read results/<profile>/; MuseQuestError if it has not been evaluated."""
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    profile = load_profile(profile)
     folder = results_dir(profile.name)
     if not (folder / "scoring.json").is_file():
         raise MuseQuestError(

@@ -91,7 +91,7 @@ def evaluate(
     with `seeds` of them, the profile's own counted; MuseQuestError where one of those lacks.
     `margins` as for `score`.
     """
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    profile = load_profile(profile)
     found, left_out = find_answers(profile, fingerprint(profile.collection), seeds)
     answers = gather(found, exhibits_path(profile), dataset_items(profile))
     answers.notices[:0] = left_out

@@ -53,7 +53,7 @@ def infer(
     evaluation_split unless given. A run on another dataset raises MuseQuestError; an answer that
     is empty or does not end is written down and reported.
     """
-    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    profile = load_profile(profile)
     docent, split = Docent(profile, system), split or profile.evaluation_split
     return answers_of(
         docent, run_dir(profile.name, system), docent.asked(split),

@@ -42,7 +42,7 @@ def preflight(
     one for every kind on which it fits. A base model of unknown sizes, or a GPU on which no
     approach fits, raises MuseQuestError.
     """
-    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    profile = load_profile(profile)
     judged = find_gpu(gpu) if gpu and gpu != ALL else None if gpu else gpu_here()
     model_config(profile)
     needs = needs_of(profile, bf16=judged is None or judged.bf16)
@@ -54,7 +54,7 @@ def preflight(
 
 def foresee(profile: str | Path | Profile, approach: str) -> dict[str, Any]:
     """One approach's line of `preflight`, as `shown`: its memory, minutes, cost and disk."""
-    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    profile = load_profile(profile)
     judged = gpu_here()
     [need] = needs_of(profile, judged is None or judged.bf16, [approach])
     [line] = shown(pd.DataFrame(_lines(need, judged, everywhere=False))).to_dict("records")

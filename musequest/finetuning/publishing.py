@@ -87,7 +87,7 @@ def merge(
     differs. What was merged before, from the same run, is returned at once. Where a GPU is too
     small for it, the processor merges.
     """
-    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    profile = load_profile(profile)
     folder = run_dir(profile.name, load_approach(approach_name).name)
     record = finished_record(folder)
     if record["tuning"] != "lora":
@@ -194,7 +194,7 @@ def publish(
     finished or merged, a name that the Hub does not allow, an absent HF_TOKEN or a refusal of the
     Hub raises MuseQuestError.
     """
-    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    profile = load_profile(profile)
     _check_repository(repo_id)
     if upload:
         if not os.environ.get("HF_TOKEN"):

@@ -68,7 +68,7 @@ def train(
     keys of TrainingArguments. A parallel approach runs in `processes` processes, one a GPU unless
     given, which are started here unless this already is one of them.
     """
-    profile = profile if isinstance(profile, Profile) else load_profile(profile)
+    profile = load_profile(profile)
     approach = load_approach(approach_name)
     config = RunConfig.resolve(profile, approach, overrides, processes_for(approach, processes))
     config.check_here()

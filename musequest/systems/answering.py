@@ -50,7 +50,7 @@ def answer(
     Returns predictions.parquet as it is on disk. A system that cannot answer, or leaves more than
     10 % of the questions unanswered, raises MuseQuestError.
     """
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    profile = load_profile(profile)
     system = open_system(profile, system, **options) if isinstance(system, str) else system
     if condition:
         _check_local(system, "choose a local system for a condition")
@@ -89,7 +89,7 @@ def ask(
     photo = Path(photo)
     shown = prepared_photo(photo)
     rows = [question_row(shown, each, photo) for each in questions or (QUESTION,)]
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    profile = load_profile(profile)
     return spoken(open_local(profile, system), rows)
 
 
@@ -125,7 +125,7 @@ def ablate(
     """
     from ..finetuning.trainer import free_memory
 
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    profile = load_profile(profile)
     conditions, answers = tuple(conditions), {}
     for name in _answered_systems(profile) if systems is None else systems:
         system = open_system(profile, name)
@@ -140,7 +140,7 @@ def ablate(
 
 def answer_all(profile: Profile | str, *, progress: bool = True) -> dict[str, pd.DataFrame]:
     """The answers of the base model and of every approach whose run is finished, by name."""
-    profile = load_profile(profile) if isinstance(profile, str) else profile
+    profile = load_profile(profile)
     names = [BASE, *finished_runs(profile)]
     return {name: answer(profile, name, progress=progress) for name in names}
 

@@ -206,20 +206,14 @@ class RAG(Retriever):
                 "run `python -m musequest dataset` again."
             )
         text = f"{exhibit.title}. {exhibit.description}"
+        collator = DocentCollator(self.processor, learn=False)
         while True:
-            prompted = _with_text(row, as_data(text, self._reserved))
-            tokens = DocentCollator(self.processor, learn=False).encode(prompted)["input_ids"]
-            over = len(tokens) - self._room
+            prompted = _with_text(row, as_data(text, collator.reserved))
+            over = len(collator.encode(prompted)["input_ids"]) - self._room
             if over <= 0 or not text:
                 return prompted
             self._shortened.add(item_name)
             text = self._cut(text, over, exhibit.language)
-
-    @cached_property
-    def _reserved(self) -> list[str]:
-        """The tokens that mean more to the model than their letters do."""
-        tokens = self.processor.tokenizer.added_tokens_decoder.values()
-        return [token.content for token in tokens if token.special]
 
     @cached_property
     def _room(self) -> int:

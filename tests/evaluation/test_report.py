@@ -379,8 +379,10 @@ def test_what_is_chosen_stands_in_the_address_and_comes_back_with_it(whole, read
     reader.open(whole, fragment=address.removeprefix("#"))
     assert items_shown(reader) == shown == items_shown(reader)
     assert reader.ask("document.getElementById('track').value") == "unseen_photo"
-    reader.ask("location.hash = 'sort=nothing&find=1404'")
-    reader.ask("new Promise((resolve) => setTimeout(resolve, 50))")
+    reader.ask("""new Promise((resolve) => {
+      addEventListener("hashchange", resolve, { once: true });
+      location.hash = "sort=nothing&find=1404";
+    }).then(() => null)""")
     assert items_shown(reader) == [3]
     assert reader.ask("document.getElementById('sort').value") == ""
 

@@ -66,9 +66,12 @@ def pairs_in(folder: Path) -> dict[str, str]:
 
 
 def kill(process: subprocess.Popen, server: OpenAIServer) -> None:
-    """Kill a run, and let the answers under way go nowhere."""
+    """Kill a run, and let the answers under way go nowhere: those not yet read come in first."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    deadline = time.monotonic() + 10
-    while server.at_once and time.monotonic() < deadline:
+    seen, still_since = -1, time.monotonic()
+    deadline = still_since + 10
+    while (now := time.monotonic()) < deadline and now < still_since + 0.1:
+        if server.at_once or len(server.traffic.bodies) != seen:
+            seen, still_since = len(server.traffic.bodies), now
         time.sleep(0.01)

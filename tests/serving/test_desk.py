@@ -74,6 +74,7 @@ def window(chromium: Any, where: str) -> Iterator[Any]:
             page.wait_for_selector("#who[open]")
             page.keyboard.type(name)
             page.keyboard.press("Enter")
+            page.wait_for_function("localStorage.getItem('curator')")
         page.wait_for_selector("#sentences td:last-child:not(.waits)")
         return page
 
