@@ -48,12 +48,12 @@ def test_a_distance_does_not_depend_on_its_neighbours(profile, tmp_path):
     assert many[2] == fresh[0]
 
 
-def test_distances_are_kept_for_the_same_base_model(profile, tmp_path, monkeypatch):
+def test_distances_are_kept_for_the_same_base_model(profile, tmp_path):
     first = BaseModel(profile, tmp_path / "kept.json")
     expected = first.distances(["a vase"], ["this"])
     second = BaseModel(profile, tmp_path / "kept.json")
-    monkeypatch.setattr(second, "_load", None)  # nothing is read again
     assert second.distances(["a vase"], ["this"]) == expected
+    assert second.loaded is None  # nothing is read again
     other = shutil.copytree(profile.base_model, tmp_path / "other")
     weights = load_file(other / "model.safetensors")
     save_file({name: 2 * each for name, each in weights.items()}, other / "model.safetensors")
@@ -89,7 +89,8 @@ def test_what_was_read_before_memory_ran_out_or_it_was_interrupted_is_kept(profi
     ):
         path = tmp_path / f"{number}.json"
         model = BaseModel(profile, path)
-        tower = model._load()[0].model.text_model
+        model.loaded = load_model(profile), load_processor(profile).tokenizer
+        tower = model.loaded[0].model.text_model
         seen = tower.register_forward_pre_hook(failing_at(3, error))
         with pytest.raises((MuseQuestError, KeyboardInterrupt)) as caught:
             model.distances(["a vase"] * 3, answers)
