@@ -62,7 +62,7 @@ def approaches() -> Drawing:
     page.box(540, 330, 104, 72, "2.4 Full", "one large GPU", look="learned")
     page.text(644, 420, published("full", 1), "end")
     page.arrow((730, 250), (730, 290), (700, 290), (700, 328))
-    page.text(654, 284, "no")
+    page.text(682, 284, "no")
     page.arrow((830, 250), (830, 328))
     page.text(838, 290, "yes")
     page.box(652, 330, 108, 72, "2.5 MP", "layers parted", look="learned")
@@ -262,12 +262,12 @@ def fsdp() -> Drawing:
     """A layer is gathered, used, and scattered again."""
     page = Drawing("Fully sharded data parallel: gather, compute, scatter", 900, 330)
     for number, y in enumerate((40, 180)):
-        page.text(30, y - 10, f"GPU {number}, rows of its own", size=NORMAL)
+        page.text(30, y - 10, f"GPU {number}", size=NORMAL)
         page.row(
             y,
             70,
             (30, 130, ("a half", "of each layer"), "frozen"),
-            (250, 150, ("whole layer", "just for now"), "plain"),
+            (250, 150, ("whole layer", "reads its own rows"), "plain"),
             (480, 160, ("whole gradient", "of its own rows"), "plain"),
             (740, 130, ("a half", "of the sum"), "learned"),
         )

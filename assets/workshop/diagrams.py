@@ -19,7 +19,7 @@ TEMPERATURES = ("0.4", "0.7", "0.9")
 @diagram
 def synthetic_data_creation() -> Drawing:
     """From an exhibit's photos and text to its rows in three splits."""
-    page = Drawing("How one exhibit becomes fifteen rows of a dataset", 900, 420)
+    page = Drawing("How one exhibit becomes fifteen rows of a dataset", 900, 360)
     page.box(20, 30, 150, 56, "photos", f"{REAL} real ones", look="photo")
     page.box(20, 186, 150, 56, "text", "the museum's own", look="text")
     page.box(216, 30, 178, 56, "1.2 augmentation", "turned, cropped, lit anew")
@@ -48,11 +48,9 @@ def synthetic_data_creation() -> Drawing:
     page.note(
         290, "Each of the 15 columns is a row: a photo, a question and an answer. Test and "
         "validation get real photos, and pairs of the lowest temperature, which keep closest to "
-        "the text. With two or more real photos, no copy of a test photo trains. On the way every "
-        "photo is decoded, no question names the exhibit, every number of an answer stands in the "
-        "text, and each paid response is on disk before it is used.",
+        "the text. With two or more real photos, no copy of a test photo trains.",
     )  # fmt: skip
-    page.legend(30, 372, photo="real photo", frozen="altered copy", text="lowest temperature")
+    page.legend(30, 330, photo="real photo", frozen="altered copy", text="lowest temperature")
     return page
 
 

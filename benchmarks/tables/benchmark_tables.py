@@ -225,12 +225,8 @@ def scale(record: Record) -> str:
 )
 def setup_sizes(record: Record) -> str:
     """What setting the project up takes on a machine that has nothing but Python."""
-    rows = pd.DataFrame(record["setups"]).rename(
-        columns={
-            **{"seconds": "set-up, s", "processor_seconds": "processor, s"},
-            **{"download_gb": "download, GB", "disk_gib": "disk, GiB"},
-        }
-    )
+    shown = {"seconds": "set-up, s", "download_gb": "download, GB", "disk_gib": "disk, GiB"}
+    rows = pd.DataFrame(record["setups"])[["python", "torch", *shown]].rename(columns=shown)
     return f"{where(record)}:\n\n{markdown(rows)}"
 
 

@@ -85,18 +85,17 @@ def keep(profile_name: str) -> None:
 
 
 def rows_shown(profile: Profile) -> list[tuple[str | None, Record]]:
-    """Three rows of the test, each with the condition it was asked under.
+    """Two rows, each with the condition it was asked under.
 
-    The rule, made before any answer was known: the first and the middle test row with a photo
-    unseen in training, and the first outsider.
+    The rule, made before any answer was known: the first test row with a photo unseen in training,
+    and the first outsider.
     """
     from musequest.creation.dataset import load_split
     from musequest.systems.conditions import rows_under
 
     rows = load_split(profile.collection, profile.evaluation_split)
-    unseen = [place for place, track in enumerate(rows["track"]) if track == TRACK]
-    chosen = [(None, rows[place]) for place in (unseen[0], unseen[len(unseen) // 2])]
-    return [*chosen, (OUTSIDERS, rows_under(OUTSIDERS, rows, profile)[0])]
+    first = rows[list(rows["track"]).index(TRACK)]
+    return [(None, first), (OUTSIDERS, rows_under(OUTSIDERS, rows, profile)[0])]
 
 
 def shown(profile: Profile, rows: Sequence[tuple[str | None, Record]]) -> list[Record]:
@@ -140,17 +139,17 @@ def guided(profile: Profile, photo: Image.Image, question: str) -> str:
 def pocket_strip(demo: Record) -> str:
     """Photo, question, and what the untuned and the tuned docent answer, a row a question."""
     if not demo.get("shown"):
-        return "No answers are recorded yet; `make readme` after `make demo` keeps three.\n"
+        return "No answers are recorded yet; `make readme` after `make demo` keeps two.\n"
     rows = [
         {
             "photo": f'<img src="{each["photo"]}" width="150" alt="{_photo_of(each)}">',
             "what is said": "<br>".join(f"**{who}:** {text}" for who, text in _said(each).items()),
         }
-        for each in demo["shown"]
+        for each in (demo["shown"][0], demo["shown"][-1])
     ]
     return (
-        f"{markdown(pd.DataFrame(rows))}\nAnswers of {demo['date']}, chosen by rule, not by hand: "
-        "the first and the middle test photo, and the first thing that the museum does not have.\n"
+        f"{markdown(pd.DataFrame(rows))}\nAnswers of {demo['date']}: the first test photo, and the "
+        "first thing that the museum does not have.\n"
     )
 
 
@@ -159,7 +158,7 @@ def _said(each: Record) -> dict[str, str]:
     told = {f"A visitor, before {thing}": each["question"]}
     told |= {"Before tuning": each["base"], "After tuning": each["lora"]}
     if each.get("guide"):
-        told["What a visitor is told, whose photo meets the gate first"] = each["guide"]
+        told["What the visitor is told, for the photo is checked first"] = each["guide"]
     return {who: " ".join(text.split()).replace("|", "\\|") for who, text in told.items()}
 
 

@@ -82,11 +82,11 @@ def test_answers_are_kept_by_rule_and_shown_with_their_photos(
     for module in ("blocks", "readme_tables"):
         monkeypatch.setattr(f"benchmarks.tables.{module}.root", lambda: tmp_path)
     kept = readme_tables.shown(profile, readme_tables.rows_shown(profile))
-    assert [each["lora"].split()[-1] for each in kept] == ["test-00", "test-01", stranger]
+    assert [each["lora"].split()[-1] for each in kept] == ["test-00", stranger]
     assert all((tmp_path / each["photo"]).is_file() for each in kept)
     kept[-1]["guide"] = "I do not know this one."
     write_json(tmp_path / readme_tables.DEMO, {"date": "2026-01-02", "shown": kept})
     table = readme_tables.pocket_strip()
-    assert table.count("<img ") == 3 and "base says test-01<br>**After tuning:** lora" in table
+    assert table.count("<img ") == 2 and "base says test-00<br>**After tuning:** lora" in table
     assert "a thing the museum does not have:** What \\| is this?" in table
-    assert table.count("meets the gate first:** I do not know this one. |") == 1
+    assert table.count("is checked first:** I do not know this one. |") == 1
