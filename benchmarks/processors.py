@@ -4,8 +4,8 @@
     python benchmarks/processors.py FOLDER --ways avx2 one_thread bf16      seven of them
     python benchmarks/processors.py FOLDER --record    and keep it in records/processors.json
 
-FOLDER holds a copy of the dataset and the runs; the same command goes on where it stopped. Training
-and answers are those of the commands `train --seeds` and `infer --seeds`.
+FOLDER holds a copy of the dataset, and the runs, for each way; the same command goes on where it
+stopped. Training and answers are those of the commands `train --seeds` and `infer --seeds`.
 
 A processor without AVX-512 computes by other kernels, whose sums differ in the last bits; so the
 same seed trains another docent. With `avx2` PyTorch, oneDNN and MKL take their AVX2 kernels on any
@@ -28,6 +28,7 @@ from measurement import Measurement
 from musequest.book.walks import SCORES, TRACK, seed_scores
 from musequest.core.home import collection_dir, root
 from musequest.core.settings import load_profile
+from musequest.creation.split import check_dataset
 from musequest.evaluation import evaluate, load_results
 from musequest.finetuning.distributed import python
 from musequest.systems.registry import on_track
@@ -55,13 +56,16 @@ def main() -> None:
     parser.add_argument("--profile", default=root() / "profiles/pocket.yaml", help="a YAML file")
     parser.add_argument("--approach", default="lora")
     chosen = parser.parse_args()
-    folder = chosen.folder.absolute()
-    data = collection_dir(load_profile(chosen.profile).collection)
-    shutil.copytree(data, folder / "data" / data.name, dirs_exist_ok=True)
-    os.environ["MUSEQUEST_HOME"] = str(folder)
-    ways = {}
+    collection = load_profile(chosen.profile).collection
+    check_dataset(collection)
+    data, ways = collection_dir(collection), {}
     for way in chosen.ways:
-        own = shutil.copy(chosen.profile, folder / f"{way}.yaml")
+        home = chosen.folder.absolute() / way
+        # Without what other kernels made of the photos.
+        without = shutil.ignore_patterns("vision")
+        shutil.copytree(data, home / "data" / collection, ignore=without, dirs_exist_ok=True)
+        own = shutil.copy(chosen.profile, home / f"{way}.yaml")
+        os.environ["MUSEQUEST_HOME"] = str(home)
         ways[way] = learned(Path(own), chosen.approach, *WAYS[way])
     figures = {"approach": chosen.approach, "track": TRACK, "ways": ways}
     measurement.tell(figures, chosen.record)
