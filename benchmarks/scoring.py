@@ -4,7 +4,8 @@
     python benchmarks/scoring.py --record          and keep it in benchmarks/records/scoring.json
 
 Four made-up systems answer the same questions about 65 exhibits; their answers are scored with all
-metrics, the pocket docent's similarity_score included, with controls, intervals and differences.
+metrics, the pocket docent's similarity_score and the claims about three facts an exhibit included,
+with controls, intervals and differences.
 
 A loop over the answers gives the encoder one text at a time: an answer, its ground truth, and, for
 the identity, the references of all exhibits, unless it has kept them. Then it computes all metrics
@@ -53,10 +54,17 @@ orchard chapel road hammer kiln oil glass rope bell tower wall garden field wate
 bread song story hand eye door roof floor""".split()  # noqa: SIM905
 
 
+def facts_about(exhibit: int) -> dict[str, str]:
+    """Property -> value."""
+    place = f"Place{chr(65 + exhibit % 26)}orn"
+    return {"place": place, "date": f"{1400 + 7 * exhibit}", "height": f"{11 + exhibit} cm"}
+
+
 def text_about(exhibit: int, rng: random.Random) -> str:
     """About 150 words on an exhibit: its name, place, year and measures among common words."""
-    facts = f"The Piece of Place{chr(65 + exhibit % 26)}orn, made in {1400 + 7 * exhibit}, is "
-    facts += f"{11 + exhibit} cm high and weighs {exhibit + 2}.5 kg. "
+    place, year, height = facts_about(exhibit).values()
+    facts = f"The Piece of {place}, made in {place} in {year}, is {height} high "
+    facts += f"and weighs {exhibit + 2}.5 kg. "
     words = rng.choices(VOCABULARY, k=WORDS - 15)
     lines = [" ".join(words[i : i + 12]).capitalize() + "." for i in range(0, len(words), 12)]
     return facts + " ".join(lines)
@@ -86,14 +94,33 @@ def write_predictions(folder: Path, answers: int) -> dict[str, Path]:
     return paths
 
 
+def write_exhibits(path: Path) -> Path:
+    """exhibits.parquet: a text an exhibit, and the facts that answers are checked against."""
+    rows = [
+        {
+            "item_id": number,
+            "item_name": f"piece-{number:03d}",
+            "title": f"The Piece of {facts_about(number)['place']}, {number}",
+            **dict.fromkeys(("link", "record", "license", "credit"), ""),
+            "description": text_about(number, random.Random(number)),
+            "photos": ["00.jpg"],
+            "facts": json.dumps(facts_about(number)),
+        }
+        for number in range(EXHIBITS)
+    ]
+    write_table("exhibits", path, rows)
+    return path
+
+
 def measure(answers: int) -> dict[str, Any]:
     """Score so many answers in this process; seconds, and the most memory it held."""
     load_encoder().encode(["a text, so that loading is not timed"])
     with tempfile.TemporaryDirectory() as folder:
         paths = write_predictions(Path(folder), answers)
+        exhibits = write_exhibits(Path(folder) / "exhibits.parquet")
         start = clocks()
         base = BaseModel(load_profile("pocket"), Path(folder) / "similarity.json")
-        given = gather(paths)
+        given = gather(paths, exhibits)
         scores, *_ = compute_scores(given, base)
         summarize(scores, given.tracks)
         compare(scores, given.tracks)
@@ -121,8 +148,9 @@ def one_by_one(answers: int) -> dict[str, dict[str, float]]:
             own, other = encoder.encode([answer]), encoder.encode([truth])
             middle = clocks()
             batch = ScoringBatch(
-                [name], [truth], [answer], [truth], other, own, references, encoder, [0.5], base
-            )
+                [name], [truth], [answer], [truth], other, own, references, encoder, [0.5], base,
+                facts=[facts_about(number)],
+            )  # fmt: skip
             for metric in metrics_of("all"):
                 metric.compute(batch)
             spent.append((middle - start, clocks() - middle))

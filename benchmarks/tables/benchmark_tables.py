@@ -273,3 +273,25 @@ def scoring_speed(record: Record) -> str:
         )
     ]
     return f"{told}\n\n{markdown(pd.DataFrame(loops))}\n{BELOW_ONE}\n"
+
+
+@block(RECORDS / "processors.json", UNMEASURED)
+def processors(record: Record) -> str:
+    """What the same seeds learn by other kernels, in bfloat16, on one thread: the worst of each."""
+    rows = []
+    for way, found in record["ways"].items():
+        seeds = pd.DataFrame(found["seeds"]).T
+        rows.append(
+            {
+                "way": way.replace("_", " "),
+                "kernels": found["kernels"],
+                "threads": found["threads"],
+                "seeds": len(seeds),
+                "lowest identity_at_1": f"{seeds.identity_at_1.min():.3f}",
+                "lowest number_recall": f"{seeds.number_recall.min():.3f}",
+                "largest embedding_distance": f"{seeds.embedding_distance.max():.3f}",
+                "minutes of training": f"{seeds.minutes.sum():.1f}",
+            }
+        )
+    told = f"{record['approach']}, scores on `{record['track']}`"
+    return f"{where(record)}, {told}:\n\n{markdown(pd.DataFrame(rows))}"

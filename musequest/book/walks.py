@@ -328,7 +328,7 @@ def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str
         approaches[name] = {
             "run": read_json(path) if path.exists() else {},
             "scores": summary.get(name, {}),
-            "seeds": dict(_seeds(profile, name, means)),
+            "seeds": dict(seed_scores(profile, name, means)),
         }
     return {
         "profile": profile.name,
@@ -340,7 +340,7 @@ def _record(profile: Profile, seconds: dict[str, float], failures: dict[str, str
     }
 
 
-def _seeds(profile: Profile, approach: str, means: pd.DataFrame) -> Iterator[tuple[str, Any]]:
+def seed_scores(profile: Profile, approach: str, means: pd.DataFrame) -> Iterator[tuple[str, Any]]:
     """Each seed of an approach that answered: the minutes of its training, and its mean scores."""
     for name, own in means.iterrows():
         if seedless(str(name)) == approach:

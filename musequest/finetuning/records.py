@@ -92,15 +92,7 @@ class RunRecord:
 
     def check_same(self, earlier: dict[str, Any]) -> None:
         """Raise MuseQuestError if the earlier run was asked something else."""
-        there, here = _decisive(earlier), _decisive(self.asked)
-        # Of `earlier` only what was asked counts; a setting left out now counts as a change too.
-        there = {key: value for key, value in there.items() if key.split(".")[0] in self.asked}
-        there = {key: value for key, value in there.items() if value != FOUND_NOW.get(key)}
-        changes = [
-            f"{key} was {_shown(there, key)} and is {_shown(here, key)}"
-            for key in sorted({*there, *here})
-            if there.get(key, "not set") != here.get(key, "not set")
-        ]
+        changes = asked_otherwise(earlier, self.asked)
         if changes:
             raise MuseQuestError(
                 f"{self.path.parent} holds a run with other settings ({'; '.join(changes)}); set "
@@ -233,6 +225,19 @@ def _shown(values: dict[str, Any], key: str) -> str:
     """A value for a sentence; of a long fingerprint its beginning."""
     text = str(values.get(key, "not set"))
     return f"{text[:12]}..." if len(text) > 40 else text
+
+
+def asked_otherwise(earlier: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """How what a run is `asked` differs from an earlier one: "lora.r was 8 and is 16"."""
+    there, here = _decisive(earlier), _decisive(asked)
+    # Of `earlier` only what was asked counts; a setting left out now counts as a change too.
+    there = {key: value for key, value in there.items() if key.split(".")[0] in asked}
+    there = {key: value for key, value in there.items() if value != FOUND_NOW.get(key)}
+    return [
+        f"{key} was {_shown(there, key)} and is {_shown(here, key)}"
+        for key in sorted({*there, *here})
+        if there.get(key, "not set") != here.get(key, "not set")
+    ]
 
 
 def _decisive(values: dict[str, Any]) -> dict[str, Any]:

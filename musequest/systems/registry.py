@@ -64,6 +64,11 @@ ABLATIONS = {
 OUTSIDERS = "outsiders"
 # The same approach trained with another seed, answering the same: runs/<profile>__seed<n>/.
 SEED = re.compile(r"seed(\d+)")
+# Keys of run.json that runs with several seeds share, but for the seed within `training`.
+ALIKE = (
+    *("base_model_fingerprint", "image_size", "image_splitting", "dtype", "anatomy", "tuning"),
+    *("training", "lora", "learning_rates", "quantization", "parallel", "world_size"),
+)
 PREDICTIONS = "predictions.parquet"  # in a run's folder, with an infer.json that vouches for it
 
 
@@ -214,7 +219,7 @@ def _find_seeds(
         own, seed = path.parent.name, path.parent.parent.name.rpartition("__")[2]
         if own not in systems or not SEED.fullmatch(seed):
             continue
-        reason = why_unusable(path, profile, fingerprint)
+        reason = why_unusable(path, profile, fingerprint) or _trained_otherwise(folder / own, path)
         if reason and count:
             raise MuseQuestError(
                 f"{own} has no answers of {count} seeds: of {seed}, {reason}; run train and infer "
@@ -225,6 +230,18 @@ def _find_seeds(
         else:
             found[f"{own}__{seed}"] = path
     return {name: found[name] for name in ordered(found)}, left_out
+
+
+def _trained_otherwise(first: Path, predictions: Path) -> str:
+    """Why another seed's answers are not of the same training as the first's; "" where they are."""
+    from ..finetuning.records import asked_otherwise
+
+    runs = (record_beside(path, "run.json") for path in (predictions, first / PREDICTIONS))
+    theirs, ours = ({key: run.get(key) for key in ALIKE} for run in runs)
+    for asked in (theirs, ours):
+        asked["training"] = (asked["training"] or {}) | {"seed": None}
+    changes = "; ".join(asked_otherwise(theirs, ours))
+    return f"it was trained with other settings than {first.name} ({changes})" if changes else ""
 
 
 def exhibits_path(profile: Profile) -> Path | None:

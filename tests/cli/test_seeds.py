@@ -7,7 +7,7 @@ import pytest
 from tiny_dialogs import write_dataset, write_profile
 
 from musequest.__main__ import main
-from musequest.core.files import read_json
+from musequest.core.files import read_json, write_json
 
 
 @pytest.fixture
@@ -38,7 +38,14 @@ def test_seeds_are_trained_answered_and_reported_once_each(tiny, home, capsys, c
     ]  # fmt: skip
     assert "of 3 seeds" in (home / "results/tiny/report.html").read_text("utf-8")
 
+    other = read_json(folders[1] / "run.json")
+    other["training"]["learning_rate"] /= 2
+    write_json(folders[1] / "run.json", other)
     (folders[2] / "infer.json").unlink()
+    assert main(["report", "--profile", tiny, "--seeds", "2"]) == 1
+    told = capsys.readouterr().err
+    assert "of seed2, it was trained with other settings than lora (training.learning_rate" in told
+    write_json(folders[1] / "run.json", json.loads(kept[1]))
     assert main(["report", "--profile", tiny, "--seeds", "3"]) == 1
     told = capsys.readouterr().err
     assert "lora has no answers of 3 seeds: of seed3, no infer.json vouches" in told

@@ -127,6 +127,21 @@ def test_ways_to_answer_are_timed_and_their_answers_compared(
     assert "| 1.0 | 3 of 3 |" in table
 
 
+def test_other_kernels_and_threads_learn_the_same_seeds(
+    home, tmp_path, tiny_docent, shown, figures_of
+):
+    write_dataset(home, "tiny")
+    profile = write_profile(tmp_path, tiny_docent)
+    ways = ["--profile", tmp_path / f"{profile.name}.yaml", "--ways", "avx2_one_thread"]
+    record = figures_of("processors", tmp_path / "kept", *ways)
+    found = record["ways"]["avx2_one_thread"]
+    assert found["threads"] == 1 and [*found["seeds"]] == ["1"]
+    assert 0 <= found["seeds"]["1"]["embedding_distance"] <= 1
+    again = figures_of("processors", tmp_path / "kept", *ways)
+    assert again["ways"] == record["ways"]  # with the minutes of the training that was kept
+    assert "| avx2 one thread |" in shown(benchmark_tables.processors, "processors", record)
+
+
 def test_copies_are_counted_by_the_second(shown, figures_of):
     record = figures_of("augmentation", "--exhibits", 2, "--photo-px", 48, "--rounds", 1)
     assert {run["copies"] for run in record["runs"]} == {28}
