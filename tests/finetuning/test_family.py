@@ -488,3 +488,25 @@ def test_a_size_that_a_model_does_not_know_is_one_sentence(kind, said, relative,
     wrong = write_profile(tmp_path, relative, image_size=48, image_splitting=True)
     with pytest.raises(MuseQuestError, match=f"image_size is 48; {said} the profile"):
         load_processor(wrong)
+
+
+def _in_shards(profile, home):
+    os.environ["MUSEQUEST_HOME"] = str(home)
+    overrides = THREE | {"per_device_train_batch_size": "1"}
+    return train(profile, "full_fsdp", overrides, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["qwen3_vl", "qwen2_5_vl"], indirect=True)
+def test_shards_read_the_photos_that_one_device_saw(split_profile, home, monkeypatch):
+    """Theirs are read, or computed by all processes together, and the outcome is the same."""
+    monkeypatch.setattr("musequest.finetuning.vision_store.WORTH", float("inf"))
+    write_dataset(home, "tiny")
+    row_by_row = {"per_device_train_batch_size": "1", "gradient_accumulation_steps": "2"}
+    alone = train(split_profile, "full", THREE | row_by_row, progress=False)
+    kept = sorted((home / "data/tiny/vision").glob("*/*"))
+    for photo in kept[::3]:
+        photo.unlink()
+    record = in_processes(_in_shards, split_profile, home)[0]
+    assert record["best_eval_loss"] == pytest.approx(alone["best_eval_loss"], abs=1e-4)
+    assert record["vision_store"]["photos_read"] > 0
+    assert sorted((home / "data/tiny/vision").glob("*/*")) == kept
