@@ -251,6 +251,7 @@ def test_a_run_that_was_interrupted_ends_bit_by_bit_the_same(
 
 
 THREE = {"max_steps": "3", "eval_steps": "3"}
+ALWAYS_TOGETHER = ("qwen3_vl", "gemma3", "internvl")  # the others where slow tests are asked for
 # Approaches of several processes, the one that each is to equal, and rows a process.
 TOGETHER = {"lora_ddp": ("lora", "1"), "full_mp": ("full", "2"), "full_fsdp": ("full", "1")}
 
@@ -268,7 +269,16 @@ def _together(profile, home):
 
 # InternVL gives the image tokens back as well, a view, which nobody changes.
 @pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view:UserWarning")
-@pytest.mark.parametrize("kind", ["qwen3_vl", "gemma3", "internvl"], indirect=True)
+# LLaVA-OneVision has a weight of its own in its connector, which Accelerate looks for as a module.
+@pytest.mark.filterwarnings("ignore:The following device_map keys do not match any:UserWarning")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ALWAYS_TOGETHER else pytest.mark.slow)
+        for kind in FAMILIES
+    ],
+    indirect=True,
+)
 def test_several_devices_learn_what_one_does(split_profile, home, monkeypatch):
     """Processes with a row each, shards, stages at work at once, and one after another."""
     write_dataset(home, "tiny")
@@ -459,6 +469,8 @@ def test_a_base_model_that_cannot_be_taken_is_one_sentence(relative, tmp_path, m
     assert not asked and not ran.exists()
 
 
+# A connector beside the vision model, and one within it.
+@pytest.mark.parametrize("kind", ["idefics3", "qwen3_vl"], indirect=True)
 def test_a_part_that_a_profile_names_wrongly_is_one_sentence(split_profile):
     for key, name in (("vision_model", "model.eyes"), ("decoder", "model"), ("head", "mouth")):
         wrong = replace(split_profile, anatomy={key: name})
