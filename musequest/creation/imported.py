@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 NEEDED = ("image", "data_id", "item_name", "image_name", "dialog")
 TOLD = ("source_photo", "augmented", "temperature", "track")
+# Who speaks in a dialog's first turns and in those behind them, and what of.
+FIRST = [("user", "image", "text"), ("assistant", "text")]
+LATER = [("user", "text"), ("assistant", "text")]
 
 
 @holds_collection
@@ -183,13 +186,13 @@ def _photo(image: Any, folder: Path, place: str) -> bytes:
 
 
 def _dialog(text: Any, place: str) -> str:
-    """The dialog as JSON text: a user's turn with photo and question, and an assistant's."""
+    """The dialog as JSON text: turns of user and assistant, the photo in the first."""
     try:
         dialog = parse_json(text, Any) if isinstance(text, str) else text
         told = {"messages": list(dialog["messages"] if isinstance(dialog, dict) else dialog)}
         turns = [(turn["role"], turn["content"]) for turn in told["messages"]]
         kinds = [(role, *sorted(part["type"] for part in parts)) for role, parts in turns]
-        whole = kinds == [("user", "image", "text"), ("assistant", "text")]
+        whole = kinds == FIRST + LATER * (len(kinds) // 2 - 1)
         whole = whole and misfit(told, Dialog) is None
         texts = [part.get("text") for _, parts in turns for part in parts if part["type"] == "text"]
         whole = whole and all(each.strip() and not half_sign_of(each) for each in texts)
@@ -197,6 +200,7 @@ def _dialog(text: Any, place: str) -> str:
         whole = False
     if not whole:
         raise MuseQuestError(
-            f"{place}: its dialog is not one question with the photo and one answer; mend it."
+            f"{place}: its dialog is not one question with the photo and one answer, nor several "
+            "turns of that kind with the photo in the first; mend it."
         )
     return json.dumps(told, ensure_ascii=False)

@@ -11,6 +11,7 @@ what is kept of a photo is what the layers made from which it takes something.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -245,7 +246,7 @@ class FrozenPatches(Frozen):
         for layer in self.layers:
             layer.layer.train(self.module.training and learns(layer.layer))
         store = self.store
-        unusual = self.sharded or options.get("output_hidden_states")
+        unusual = options.get("output_hidden_states")
         if store is None or unusual or store.changing():
             return self.forward(hidden_states, grid_thw, **options)
         photos = hidden_states.split(grid_thw.prod(dim=1).tolist())
@@ -273,19 +274,24 @@ class FrozenPatches(Frozen):
             return self.forward(hidden_states, grid_thw, **options)
 
     def _find_needed(self, *given: Any, **options: Any) -> list[FrozenLayer]:
-        """The layers of which more than the next layer is given the outcome, as gradients tell."""
-        leaves: dict[FrozenLayer, torch.Tensor] = {}
+        """The layers of which more than the next layer is given the outcome.
 
-        def begin(layer: FrozenLayer, hidden: torch.Tensor, **_: Any) -> torch.Tensor:
-            leaves[layer] = torch.zeros_like(hidden).requires_grad_()
-            return leaves[layer]
+        Where one of these gives no number, there is none in the end. Gradients would tell so at
+        once, but those of shards end by parting the weights again, within a forward.
+        """
+        needed = []
+        for lost in self.layers:
 
-        with torch.inference_mode(False), torch.enable_grad(), self._aside(begin):
-            made = tree_leaves(self.forward(*given, **options))
-            tensors = [each for each in made if isinstance(each, torch.Tensor)]
-            total = torch.stack([each.sum() for each in tensors if each.requires_grad]).sum()
-            gradients = torch.autograd.grad(total, [*leaves.values()], allow_unused=True)
-        return [layer for layer, each in zip(leaves, gradients, strict=True) if each is not None]
+            def begin(
+                layer: FrozenLayer, hidden: torch.Tensor, lost: FrozenLayer = lost, **_: Any
+            ) -> torch.Tensor:
+                return torch.full_like(hidden, math.nan if layer is lost else 0.0)
+
+            with torch.no_grad(), self._aside(begin):
+                made = tree_leaves(self.forward(*given, **options))
+            if any(isinstance(each, torch.Tensor) and each.isnan().any() for each in made):
+                needed.append(lost)
+        return needed
 
     @contextmanager
     def _aside(self, instead: Callable[..., Any]) -> Iterator[None]:

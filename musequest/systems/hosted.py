@@ -32,7 +32,7 @@ from ..creation.hosted.replies import spoken
 from ..creation.hosted.requests import Estimate, Request, count_tokens
 from ..creation.hosted.server import ServerConfig, address_of
 from ..creation.hosted.session import Session
-from ..creation.split import given
+from ..creation.split import dialog_of, given
 
 ANSWER = "answer"  # the form by which the ledger tells these requests from a writer's
 PHOTO_EDGE = 768  # px; OpenAI scales a photo's shorter edge down to this
@@ -149,8 +149,11 @@ class HostedDocent(System):
         return "" if said(response) else "the reply was empty"
 
     def _request(self, row: Mapping[str, Any]) -> PhotoRequest:
-        address, question = address_of(self.base_url), given(row)["question"]
-        return PhotoRequest.about(self.model, ANSWER, TASK, row["image"], question, address)
+        """The photo and the question, behind what was said before it."""
+        parts = [part for turn in dialog_of(row)[:-1] for part in turn["content"]]
+        text = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        address = address_of(self.base_url)
+        return PhotoRequest.about(self.model, ANSWER, TASK, row["image"], text, address)
 
     def _prediction(self, row: Mapping[str, Any], response: dict[str, Any]) -> dict[str, Any]:
         """A refusal is an answer too; one that is empty or cut off is told."""

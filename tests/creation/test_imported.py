@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import draw_photo
 from PIL import Image
+from tiny_dialogs import write_profile
 
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
@@ -21,9 +22,17 @@ from musequest.core.tables import read_table
 from musequest.creation import imported
 from musequest.creation.dataset import audit, fingerprint, load_split, messages, split_path
 from musequest.creation.imported import collect_dataset
+from musequest.finetuning.checkpoints import reference_loss
+from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.generation import infer
+from musequest.finetuning.models import load_processor, load_tuned
+from musequest.finetuning.training import train
 
 NO_QUESTION = messages("What?", "A bowl.").replace(', "text": "What?"', "")
 HALF_A_SIGN = messages("What?", "A bowl.").replace("bowl", r"\ud800")
+WHOLE = messages("What?", "A bowl.")
+NO_LAST_ANSWER = json.dumps({"messages": [*json.loads(WHOLE)["messages"], {
+    "role": "user", "content": [{"type": "text", "text": "Who made it?"}]}]})  # fmt: skip
 SIZES = {"train": 4, "validation": 1, "test": 2}
 
 
@@ -95,6 +104,31 @@ def test_a_dataset_of_our_own_loads_with_all_it_tells(museum: Path, home: Path, 
     )
 
 
+def further(row: dict, question: str = "Who made it?") -> dict[str, str]:
+    """The row's dialog with a second turn."""
+    turns = json.loads(row["dialog"])["messages"]
+    later = json.loads(messages(question, "Nobody knows."))["messages"]
+    later[0]["content"] = later[0]["content"][1:]
+    return {"dialog": json.dumps({"messages": turns + later})}
+
+
+def test_dialogs_of_several_turns_are_learned_whole_and_asked_their_last(
+    home: Path, tmp_path: Path, tiny_docent: Path
+):
+    collect_dataset(save(tmp_path / "made", published().map(further)), "t")
+    profile = write_profile(tmp_path, tiny_docent, collection="t")
+    record = train(profile, "lora", {"max_steps": "2", "eval_steps": "2"}, progress=False)
+    collator, rows = DocentCollator(load_processor(profile)), list(load_split("t", "validation"))
+    learned = collator.processor.tokenizer.decode(collator.learned_ids(rows[0])).split()
+    end = "<end_of_utterance>"
+    assert "".join(learned) == f"Abowlof1705.{end}Nobodyknows.{end}"
+    tuned = load_tuned(profile, "lora").cpu()
+    assert record["best_eval_loss"] == pytest.approx(reference_loss(tuned, collator, rows), 1e-5)
+    answered = infer(profile, "lora", progress=False)
+    assert set(answered["question"]) == {"Who made it?"}
+    assert set(answered["ground_truth"]) == {"Nobody knows."}
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -105,6 +139,8 @@ def test_a_dataset_of_our_own_loads_with_all_it_tells(museum: Path, home: Path, 
         ({"dialog": [HALF_A_SIGN] * 2}, "its dialog is not one question"),
         ({"dialog": ["[" * 100_000, "{}"]}, "its dialog is not one question"),
         ({"dialog": [NO_QUESTION] * 2}, "its dialog is not one question"),
+        ({"dialog": [further({"dialog": WHOLE}, " ")["dialog"]] * 2}, "nor several turns of that"),
+        ({"dialog": [NO_LAST_ANSWER] * 2}, "nor several turns of that"),
         ({"image": [Image.new("RGB", (60, 40), "navy")] * 2}, "row 0 .6..*it shows nothing"),
         ({"image": [None, None]}, "row 0 .6. has no readable photo"),
     ],

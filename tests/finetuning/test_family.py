@@ -251,6 +251,7 @@ def test_a_run_that_was_interrupted_ends_bit_by_bit_the_same(
 
 
 THREE = {"max_steps": "3", "eval_steps": "3"}
+ALWAYS_TOGETHER = ("qwen3_vl", "gemma3", "internvl")  # the others where slow tests are asked for
 # Approaches of several processes, the one that each is to equal, and rows a process.
 TOGETHER = {"lora_ddp": ("lora", "1"), "full_mp": ("full", "2"), "full_fsdp": ("full", "1")}
 
@@ -268,7 +269,16 @@ def _together(profile, home):
 
 # InternVL gives the image tokens back as well, a view, which nobody changes.
 @pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view:UserWarning")
-@pytest.mark.parametrize("kind", ["qwen3_vl", "gemma3", "internvl"], indirect=True)
+# LLaVA-OneVision has a weight of its own in its connector, which Accelerate looks for as a module.
+@pytest.mark.filterwarnings("ignore:The following device_map keys do not match any:UserWarning")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ALWAYS_TOGETHER else pytest.mark.slow)
+        for kind in FAMILIES
+    ],
+    indirect=True,
+)
 def test_several_devices_learn_what_one_does(split_profile, home, monkeypatch):
     """Processes with a row each, shards, stages at work at once, and one after another."""
     write_dataset(home, "tiny")
@@ -459,6 +469,8 @@ def test_a_base_model_that_cannot_be_taken_is_one_sentence(relative, tmp_path, m
     assert not asked and not ran.exists()
 
 
+# A connector beside the vision model, and one within it.
+@pytest.mark.parametrize("kind", ["idefics3", "qwen3_vl"], indirect=True)
 def test_a_part_that_a_profile_names_wrongly_is_one_sentence(split_profile):
     for key, name in (("vision_model", "model.eyes"), ("decoder", "model"), ("head", "mouth")):
         wrong = replace(split_profile, anatomy={key: name})
@@ -488,3 +500,25 @@ def test_a_size_that_a_model_does_not_know_is_one_sentence(kind, said, relative,
     wrong = write_profile(tmp_path, relative, image_size=48, image_splitting=True)
     with pytest.raises(MuseQuestError, match=f"image_size is 48; {said} the profile"):
         load_processor(wrong)
+
+
+def _in_shards(profile, home):
+    os.environ["MUSEQUEST_HOME"] = str(home)
+    overrides = THREE | {"per_device_train_batch_size": "1"}
+    return train(profile, "full_fsdp", overrides, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["qwen3_vl", "qwen2_5_vl"], indirect=True)
+def test_shards_read_the_photos_that_one_device_saw(split_profile, home, monkeypatch):
+    """Theirs are read, or computed by all processes together, and the outcome is the same."""
+    monkeypatch.setattr("musequest.finetuning.vision_store.WORTH", float("inf"))
+    write_dataset(home, "tiny")
+    row_by_row = {"per_device_train_batch_size": "1", "gradient_accumulation_steps": "2"}
+    alone = train(split_profile, "full", THREE | row_by_row, progress=False)
+    kept = sorted((home / "data/tiny/vision").glob("*/*"))
+    for photo in kept[::3]:
+        photo.unlink()
+    record = in_processes(_in_shards, split_profile, home)[0]
+    assert record["best_eval_loss"] == pytest.approx(alone["best_eval_loss"], abs=1e-4)
+    assert record["vision_store"]["photos_read"] > 0
+    assert sorted((home / "data/tiny/vision").glob("*/*")) == kept

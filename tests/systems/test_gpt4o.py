@@ -14,7 +14,7 @@ import pytest
 from killed import kill
 from openai_server import OpenAIServer, choice
 from PIL import Image
-from tiny_dialogs import sample, stored
+from tiny_dialogs import dialog, sample, stored
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
@@ -87,6 +87,20 @@ def test_what_is_sent_is_photo_question_and_no_more(server):
         shown = Image.open(io.BytesIO(base64.b64decode(data)))
         assert shown.format == "JPEG" and max(shown.size) <= PHOTO_EDGE
         assert "jug" not in json.dumps(body) and "1700" not in json.dumps(body)
+
+
+def test_a_dialogs_earlier_turns_are_sent_with_its_question(server, home):
+    turns = json.loads(sample(0)["dialog"])["messages"]
+    later = json.loads(dialog("Who made it?", "Nobody knows."))["messages"]
+    later[0]["content"] = later[0]["content"][1:]
+    row = {**sample(0, "test"), "dialog": json.dumps({"messages": turns + later})}
+    write_table(
+        "dataset", home / "data/tiny/dataset/data/test-00000-of-00001.parquet", [stored(row)]
+    )
+    ask(server)
+    (body,) = server.traffic.bodies
+    said = "Who made it, and when?\nThis is the red jug, made in 1700.\nWho made it?"
+    assert body["messages"][1]["content"][1]["text"] == said
 
 
 def test_a_large_photo_is_made_small_and_a_small_one_is_not_enlarged():
