@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
+expect.set_options(timeout=20_000)  # milliseconds: a loaded machine is slow, and no page is wrong
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 ABOUT_COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]

@@ -1,5 +1,6 @@
 """The house itself: what a fresh clone needs to stand, and what the tests stand on."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -60,6 +61,30 @@ def test_licence_is_the_whole_legal_text():
     text = (ROOT / "LICENSE").read_text()
     assert text.startswith("Creative Commons Legal Code\n\nCC0 1.0 Universal")
     assert text.rstrip().endswith("this CC0 or use of the Work.")
+
+
+READ_ONCE = re.compile(
+    "(all_)?(inner|text)_(content|text)s?|count|get_attribute|inner_html|input_value|title|"
+    "is_(checked|disabled|editable|enabled|hidden|visible)"
+)
+
+
+def test_what_a_page_shows_is_waited_for():
+    """A page follows a click in its own time: `expect` waits for it, a value read once does not."""
+    held = re.compile("(not_)?to_[a-z_]+")
+    for file in ROOT.glob("tests/**/test_*.py"):
+        if "playwright.sync_api import" not in (text := file.read_text()):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Assert) or is_call(node, held):
+                read = [each for each in ast.walk(node) if is_call(each, READ_ONCE)]
+                assert not read, f"{file}:{node.lineno} reads a page once"
+
+
+def is_call(node: ast.AST, name: re.Pattern[str]) -> bool:
+    """Whether a node calls a method of such a name."""
+    called = node.func if isinstance(node, ast.Call) else None
+    return isinstance(called, ast.Attribute) and bool(name.fullmatch(called.attr))
 
 
 def test_tiny_docent_takes_the_road_of_the_real_one(tiny_docent: Path):

@@ -84,7 +84,7 @@ def window(chromium: Any, where: str) -> Iterator[Any]:
 
 def shows(page: Any, dialog_id: str) -> None:
     """Wait until a dialog is shown."""
-    expect(page).to_have_url(re.compile(f"#{re.escape(dialog_id)}$"), timeout=20_000)
+    expect(page).to_have_url(re.compile(f"#{re.escape(dialog_id)}$"))
 
 
 def states() -> dict[str, str]:
@@ -109,22 +109,23 @@ def test_a_curator_approves_edits_withholds_and_undoes_by_keyboard(window):
     page.keyboard.press("Escape")
     page.keyboard.press("w")
     shows(page, f"{LANTERN}-03")
-    assert "3 of 75 reviewed: 1 approved, 1 edited, 1 withheld" in page.text_content("#counts")
-    assert page.text_content("#said").startswith("Withheld. Dialog 4:")
+    shown = "3 of 75 reviewed: 1 approved, 1 edited, 1 withheld"
+    expect(page.locator("#counts")).to_contain_text(shown)
+    expect(page.locator("#said")).to_contain_text("Withheld. Dialog 4:")
     edited = next(own[-1] for own in read_review("t").history.values() if own[-1].answer)
     assert (edited.answer, edited.by, edited.dialog_id) == (answer, "Ada Holm", f"{LANTERN}-01")
     page.keyboard.press("z")
     shows(page, f"{LANTERN}-02")
     page.keyboard.press("z")
     shows(page, f"{LANTERN}-01")
-    page.wait_for_selector("#word:text('Unreviewed')")
-    assert answer not in page.text_content("#sentences")
+    expect(page.locator("#word")).to_contain_text("Unreviewed")
+    expect(page.locator("#sentences")).not_to_contain_text(answer)
     assert states() == {
         f"{LANTERN}-00": "approved", f"{LANTERN}-01": "open", f"{LANTERN}-02": "open",
     }  # fmt: skip
     page.keyboard.press("k")
     shows(page, f"{LANTERN}-00")
-    assert "by Ada Holm" in page.text_content("#by")
+    expect(page.locator("#by")).to_contain_text("by Ada Holm")
     page.keyboard.press("n")
     shows(page, f"{LANTERN}-01")
 
@@ -157,13 +158,14 @@ def test_the_second_of_two_windows_is_told_and_shown_what_the_first_decided(wind
     second.keyboard.press("e")
     second.locator("#answers").fill("Mine.")
     second.keyboard.press("Control+Enter")
-    second.wait_for_selector("#trouble:visible")
-    assert "Ada Holm has decided (withheld) about this meanwhile" in second.text_content("#trouble")
+    told = "Ada Holm has decided (withheld) about this meanwhile"
+    expect(second.locator("#trouble")).to_contain_text(told)
     assert states() == {f"{LANTERN}-00": "withheld"}
-    assert second.input_value("#answers") == "Mine."  # what was typed is not lost
+    expect(second.locator("#answers")).to_have_value("Mine.")  # what was typed is not lost
     second.keyboard.press("Control+Enter")
     shows(second, f"{LANTERN}-01")
-    assert states() == {f"{LANTERN}-00": "edited"} and second.is_hidden("#trouble")
+    expect(second.locator("#trouble")).to_be_hidden()
+    assert states() == {f"{LANTERN}-00": "edited"}
 
 
 @needs_browser
@@ -173,8 +175,7 @@ def test_a_text_written_anew_meanwhile_is_told_and_shown(window, address):
     try:
         synthesize("t", OfflineWriter(), seed=1, progress=False)
         page.keyboard.press("a")
-        page.wait_for_selector("#trouble:visible")
-        assert "was written anew meanwhile" in page.text_content("#trouble")
+        expect(page.locator("#trouble")).to_contain_text("was written anew meanwhile")
         assert states() == {}
         answer = read_table("dialogs", path)["answer"][0]
         cell = page.locator("#sentences td").first
@@ -198,9 +199,9 @@ def test_dialogs_are_chosen_by_words_state_and_flag_and_keys_can_be_off(window, 
         page.fill("#search", "1999")
         shows(page, f"{BOWL}-05")
         page.select_option("#flag", "number")
-        assert "“1999” is not in the museum's text." in page.text_content("#flags")
-        assert page.text_content("#sentences mark") == "1999"
-        assert page.text_content("#shown") == "1 of 75 dialogs shown"
+        expect(page.locator("#flags")).to_contain_text("“1999” is not in the museum's text.")
+        expect(page.locator("#sentences mark")).to_have_text("1999")
+        expect(page.locator("#shown")).to_have_text("1 of 75 dialogs shown")
         page.uncheck("#keys")
         page.keyboard.press("a")
         page.click("#title")
@@ -216,7 +217,8 @@ def test_dialogs_are_chosen_by_words_state_and_flag_and_keys_can_be_off(window, 
         page.wait_for_selector("#shown:text('14 of 75')")
         page.reload()
         page.wait_for_selector("#sentences td:last-child:not(.waits)")
-        assert not page.is_checked("#keys") and page.text_content("#name") == "You: Ada Holm"
+        expect(page.locator("#keys")).not_to_be_checked()
+        expect(page.locator("#name")).to_have_text("You: Ada Holm")
     finally:
         path.write_bytes(before)
 
@@ -263,8 +265,7 @@ def test_a_killed_desk_is_told_and_nothing_is_half_saved(window, where, address)
         process.send_signal(signal.SIGSTOP)
         page.keyboard.press("a")
         end(process)
-        page.wait_for_selector("#trouble:visible")
-        assert "out of reach, so nothing was saved" in page.text_content("#trouble")
+        expect(page.locator("#trouble")).to_contain_text("out of reach, so nothing was saved")
         assert states() == {f"{LANTERN}-00": "approved"}
         process = start()
         page.keyboard.press("a")
