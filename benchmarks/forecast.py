@@ -35,12 +35,12 @@ from musequest.core.home import root
 from musequest.core.settings import Profile, load_profile
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.forecast import (
-    OURS,
     RECORD,
     Amounts,
     Constants,
     Recipe,
     amounts_of,
+    seconds_at_peak,
 )
 from musequest.finetuning.gpus import Setting, find_gpu
 from musequest.finetuning.needs import (
@@ -56,7 +56,8 @@ from musequest.finetuning.records import GIB, ROWS, hardware
 RUNS = root() / "benchmarks/records/published_runs.csv"
 GPU = root() / "benchmarks/records/gpu_training.json"
 FITTED = ("efficiency", "activation_passes", "seconds_a_launch", "disk_gb_s")
-PUBLISHED = Recipe(through_tower=True, float32_tower=True, every_epoch=True)
+PUBLISHED = Recipe(through_tower=True, float32_tower=True, every_epoch=True, padded=True)
+PADDED = Recipe(padded=True)  # as our own steps on a GPU were, when they were measured
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Measured:
     seconds: float | None
     held_gib: float | None  # at the peak
     counted_gib: float
+    least: float | None  # seconds that a GPU which never waits would take for what is needed
     fits: bool | None = None  # by our count; of a run that did
 
     @property
@@ -126,7 +128,9 @@ def published_runs() -> Iterator[Measured]:
         need = replace(own, config=own.config.fitted({ROWS: at_once}), known={})
         setting = need.setting(gpu, devices)
         whole = setting is not None and setting.rows == at_once
-        setting = setting if setting and whole else Setting(gpu, devices, at_once, True)
+        # The published recipe recomputes all layers or none.
+        recompute = bool(setting.recompute) if setting and whole else True
+        setting = Setting(gpu, devices, at_once, recompute)
         counted = need.bytes(at_once, setting.recompute, devices)
         peak = row["peak_vram_gb_step_1"]
         yield Measured(
@@ -135,6 +139,7 @@ def published_runs() -> Iterator[Measured]:
             seconds=60 * float(row["training_minutes"]),
             held_gib=float(peak) * 1e9 / GIB if peak else None,
             counted_gib=counted / GIB,
+            least=seconds_at_peak(need, gpu, devices),
             fits=whole,
         )
 
@@ -154,13 +159,14 @@ def own_steps() -> Iterator[Measured]:
         rows = Rows(at_once, 0, shortest, longest)
         memory = replace(need.memory, row=longest)
         need = replace(need, config=config, memory=memory, rows=rows)
-        amounts = amounts_of(need, Setting(gpu, 1, at_once, recomputed), OURS)
+        amounts = amounts_of(need, Setting(gpu, 1, at_once, recomputed), PADDED)
         yield Measured(
             name=f"{run['approach']}, {at_once} rows, {gpu.name}",
             amounts=replace(amounts, written_gb=0.0),
             seconds=run.get("seconds_a_step"),
             held_gib=run["held_gib"],
             counted_gib=memory.total(at_once, recomputed) / GIB,
+            least=seconds_at_peak(need, gpu, 1),
         )
 
 
@@ -194,6 +200,7 @@ def table(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             row["minutes"] = round(each.seconds / 60, 4)
             row["minutes_foreseen"] = round(foreseen(each, given) / 60, 4)
             row["minutes_error"] = round(row["minutes_foreseen"] / row["minutes"] - 1, 3)
+            row["mfu"] = each.least and round(each.least / each.seconds, 3)
         if each.held_gib:
             row["peak_gib"] = round(each.held_gib, 2)
             row["peak_gib_foreseen"] = round(each.counted_gib * given["memory"], 2)

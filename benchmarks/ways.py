@@ -54,6 +54,7 @@ class Way:
     encoded_once: bool = True
     stored: bool = True  # what the tower made of a photo is read where it is there
     own_tower: bool = True  # no mask, no gradients through it
+    packed: bool = True  # no padding
     own_trainer: bool = True
 
     @contextmanager
@@ -89,6 +90,7 @@ WAYS = {
     "with the library's masked tower": Way(stored=False, own_tower=False),
     "with all activations recomputed": Way({RECOMPUTE: True}),
     "with photos prepared in every step": Way(encoded_once=False),
+    "with rows padded to the longest": Way(packed=False),
     "with the library's loss and order": Way(own_trainer=False),
 }
 
@@ -186,6 +188,8 @@ class Bench:
                 train_dataset=dialogs,
                 callbacks=[timer],
             )
+            if way.own_trainer and not way.packed:
+                trainer.pack.on = False
             trainer.train()
         found = {
             "approach": self.config.approach.name,

@@ -124,12 +124,17 @@ class Activations:
     boundary: int
     logits: int
 
-    def of_row(self, row: RowShape, checkpointing: bool) -> int:
-        """Bytes at the peak of one row's step, by default or with gradient checkpointing."""
-        kept = self.layers * self.of_layer(row.tokens, checkpointing)
-        again = self.recomputed(row.tokens) if checkpointing else 0.0
+    def of_row(self, row: RowShape, checkpointing: float) -> int:
+        """Bytes at the peak of one row's step, by default or with gradient checkpointing.
+
+        `checkpointing` is the share of the layers that are computed again: 1, or True, for all.
+        """
+        again = math.floor(self.layers * checkpointing + 1e-9)
+        kept = (self.layers - again) * self.of_layer(row.tokens, False)
+        kept += again * self.of_layer(row.tokens, True)
+        kept += self.recomputed(row.tokens) if again else 0.0
         connector = self.of_connector(row.photos, row.patches)
-        return int(kept + again + self.of_head(row.tokens) + connector)
+        return int(kept + self.of_head(row.tokens) + connector)
 
     def of_connector(self, photos: int, patches: int) -> float:
         """Bytes of `photos` with `patches` each."""

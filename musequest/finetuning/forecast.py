@@ -70,6 +70,8 @@ class Recipe:
     float32_tower: bool = False
     # The frozen tower sees a photo in every epoch, not once (vision.py).
     every_epoch: bool = False
+    # Rows are padded to the longest of a batch, not packed (packing.py).
+    padded: bool = False
 
 
 OURS = Recipe()
@@ -140,7 +142,8 @@ def amounts_of(need: Need, setting: Setting, recipe: Recipe = OURS) -> Amounts:
     steps, learned, evaluations = _steps(need, processes)
     validated = evaluations * math.ceil(rows.validation / processes)
     batches = learned / setting.rows
-    learning, validating = rows.padded(setting.rows), rows.padded(VALIDATED)
+    padded = recipe.padded or not size.packed
+    learning, validating = (rows.padded(n if padded else 1) for n in (setting.rows, VALIDATED))
     share = 1.0
     if strategy == "1f1b":  # the layers' share, and the time that waits at begin and end
         pieces = (config.approach.parallel or {}).get("micro_batches") or devices
@@ -153,7 +156,7 @@ def amounts_of(need: Need, setting: Setting, recipe: Recipe = OURS) -> Amounts:
         looks = [min(learned, rows.train), min(validated, rows.validation)]
     flops = learned * a_row + validated * (layers + head) + looks[0] * seen + looks[1] * shown
     launches = batches * a_batch + validated / VALIDATED * (size.tower_depth + size.text_depth)
-    kept, again = memory.activations, int(setting.recompute)
+    kept, again = memory.activations, float(setting.recompute)
     # Kept activations pass memory in forward and backward passes: a third in the former.
     moved = learned * kept.of_row(learning, False) * (1 + again / 3)
     moved += validated * kept.of_row(validating, False) / 3
@@ -193,14 +196,16 @@ def _steps(need: Need, processes: int) -> tuple[int, float, int]:
     return steps, learned, math.ceil(1 / every if every < 1 else steps / every)
 
 
-def _flops(need: Need, row: RowShape, recompute: bool, recipe: Recipe) -> tuple[float, float, int]:
+def _flops(
+    need: Need, row: RowShape, recompute: float, recipe: Recipe
+) -> tuple[float, float, float]:
     """FLOPs of seeing a row's photo and of learning from the row, and launches a batch.
 
     Through a frozen matrix gradients pass once, of a trained one they are computed as well.
     """
     size, approach = need.size, need.config.approach
     tower, layers, head = size.flops(row)
-    full, again = approach.tuning == "full", int(recompute)
+    full, again = approach.tuning == "full", float(recompute)
     quantized = bool(approach.quantization)
     passes = 3 if recompute and recipe.through_tower else 1
     slower = 2 if quantized and recipe.float32_tower else 1
@@ -220,10 +225,10 @@ def seconds_at_peak(need: Need, gpu: Gpu, devices: int) -> float | None:
         return None
     processes = devices if need.config.approach.strategy in ("ddp", "fsdp") else 1
     _, learned, evaluations = _steps(need, processes)
-    rows, shape = need.rows, need.rows.padded(need.config.rows)
+    rows, shape = need.rows, need.rows.padded(1)  # without padding
     seen, layers, _ = _flops(need, shape, False, OURS)
     flops = processes * learned * (seen + layers)
-    flops += evaluations * rows.validation * sum(need.size.flops(rows.padded(VALIDATED)))
+    flops += evaluations * rows.validation * sum(need.size.flops(shape))
     return flops / (devices * gpu.bf16_tflops * 1e12)
 
 
@@ -254,7 +259,7 @@ def foreseen_here(config: RunConfig, memory: Memory) -> dict[str, float | None]:
     """
     need = Need(config, memory, Size.of(config), Rows.of(config))
     gpu, devices = gpu_here(), max(config.processes, shares_here(config.approach))
-    recompute = bool(config.recompute)
+    recompute = config.recompute or False
     peak = need.bytes(config.rows, recompute, devices)
     least = None
     if gpu:

@@ -52,12 +52,12 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Setting:
-    """So many GPUs of one kind, and the rows that pass at a time."""
+    """So many GPUs of one kind, rows that pass at a time, and the share of recomputed layers."""
 
     gpu: Gpu
     devices: int
     rows: int
-    recompute: bool
+    recompute: float
 
 
 @functools.cache

@@ -20,17 +20,17 @@ from transformers import PreTrainedModel
 from ..core.errors import LOGGER, MuseQuestError
 from .activations import Activations, RowShape
 from .anatomy import anatomy_of
-from .distributed import any_rank
+from .distributed import all_gather, any_rank
 from .gpus import shares_here
 from .models import TUNINGS, kept_whole, of_shape
 from .optimizer import MASTER_WEIGHTS
-from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor
+from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor, recomputing
 from .run_config import RunConfig
 from .splitting import fullest_here
 from .vision import vision_model
 
-# Bytes of a step with so many rows at a time, with activations recomputed or not.
-BytesOfStep = Callable[[int, bool], int]
+# Bytes of a step with so many rows at a time and that share of the layers recomputed.
+BytesOfStep = Callable[[int, float], int]
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep
 # two numbers in the parameter's own dtype. Adafactor keeps rows and columns only
 # (arXiv:1804.04235); of bitsandbytes, 8-bit optimizers keep two bytes and their scales, and 32-bit
@@ -113,7 +113,7 @@ class Memory:
         kept = self.weights + self.optimizer + self.accumulates * self.gradients
         return kept // shares + (self.gathered if shares > 1 else 0)
 
-    def total(self, rows: int, checkpointing: bool, shares: int = 1) -> int:
+    def total(self, rows: int, checkpointing: float, shares: int = 1) -> int:
         """Bytes of a step with `rows` rows; `shares` devices part weights and states evenly."""
         learning = rows * self.activations.of_row(self.row, checkpointing)
         return max(self.fixed // shares, self._beside(shares) + learning)
@@ -221,8 +221,8 @@ def scratch_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
 def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
     """Keys of TrainingArguments that suit this device, where the settings leave them open.
 
-    bf16: where a GPU has it. activation_checkpointing: if a step would not fit without; by its
-    estimate, or where layers are split over devices, if no split of them fits. With
+    bf16: where a GPU has it. activation_checkpointing: if a step would not fit without, of as few
+    layers as suffice, by its estimate; or where layers are split, if no split of them fits. With
     auto_find_batch_size the rows at a time are tried out, and halved or more, to a number that
     divides what was asked for, until a step of the largest rows passes; they are accumulated to
     what was asked for. Without a `model` it is parted over devices, and nothing is tried out.
@@ -241,8 +241,8 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
         gpu = device.type == "cuda"
         found["bf16"] = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if config.recompute is None:
-        large = _needs_recomputing(config, found, device)
-        found[RECOMPUTE] = any_rank(large)  # each decides by its own device, and all do the same
+        share = max(all_gather(_recomputed(config, found, device)))  # the same in all processes
+        found |= recomputing(share, config.settings)
     if tries_rows:
         chosen = found.get(RECOMPUTE, bool(config.settings.get(RECOMPUTE)))
         tries = (chosen, True) if RECOMPUTE in found else (chosen,)
@@ -250,8 +250,8 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
     return found
 
 
-def _needs_recomputing(config: RunConfig, found: dict[str, Any], device: torch.device) -> bool:
-    """Whether a step with all activations kept is estimated to be too large for the device.
+def _recomputed(config: RunConfig, found: dict[str, Any], device: torch.device) -> float:
+    """The least share of recomputed layers with which a step is estimated to fit the device.
 
     `found` are the settings found so far. A parted model is not loaded yet; else, on a processor,
     free memory is what its weights left.
@@ -261,7 +261,8 @@ def _needs_recomputing(config: RunConfig, found: dict[str, Any], device: torch.d
         return fullest_here(config.fitted(found), config.rows, False) > available
     needed = memory_of(config.fitted(found), config.row)
     loaded = needed.weights if device.type == "cpu" and not approach.parted else 0
-    return needed.total(config.rows, False, shares_here(approach)) - loaded > available
+    takes = partial(needed.total, config.rows, shares=shares_here(approach))
+    return next((each for each in config.shares if takes(each) - loaded <= available), True)
 
 
 def _by_trying(config: RunConfig, model: nn.Module, tries: tuple[bool, ...]) -> dict[str, Any]:
@@ -325,7 +326,7 @@ def out_of_memory(config: RunConfig) -> str:
     available = available_bytes(str(config.device))
     if config.device.type == "cpu":  # the weights are still loaded, and counted in what is taken
         available += needed.weights // shares
-    recompute = bool(config.recompute)
+    recompute = config.recompute or False
     return (
         f"Out of memory on {config.device}: {config.rows} rows at a time "
         f"{'with' if recompute else 'without'} activation_checkpointing take about "

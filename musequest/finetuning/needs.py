@@ -25,6 +25,7 @@ from .anatomy import anatomy_of
 from .gpus import Gpu, Setting, known_gpus
 from .memory import Memory, memory_of
 from .models import of_shape
+from .packing import can_pack
 from .records import largest_divisor
 from .run_config import RunConfig
 from .splitting import filled, micro_batches_of, parts_of, plan
@@ -55,6 +56,7 @@ class Size:
     text_depth: int  # those of the connector counted in
     pooled: int  # patches that the connector joins before its first matrix
     latents: int  # image tokens a photo
+    packed: bool  # whether its rows are packed, and so none is padded
 
     @classmethod
     def of(cls, config: RunConfig) -> Size:
@@ -93,6 +95,7 @@ class Size:
             text_depth=matrices["text_model"] + matrices["connector"],
             pooled=1 if latents else patches // seen,
             latents=latents,
+            packed=can_pack(model),
         )
 
     def flops(self, row: RowShape) -> tuple[float, float, float]:
@@ -156,7 +159,7 @@ class Need:
     memory: Memory
     size: Size
     rows: Rows
-    known: dict[tuple[int, bool, int], int] = field(default_factory=dict, repr=False)
+    known: dict[tuple[int, float, int], int] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -174,7 +177,7 @@ class Need:
         )
         return tuple(number for number in DEVICES if number <= most) or DEVICES[:1]
 
-    def bytes(self, rows: int, recompute: bool, devices: int) -> int:
+    def bytes(self, rows: int, recompute: float, devices: int) -> int:
         """What the fullest of so many GPUs holds at the peak of a step."""
         approach, memory = self.config.approach, self.memory
         if not approach.layered:
@@ -182,11 +185,12 @@ class Need:
         if (key := (rows, recompute, devices)) not in self.known:
             pieces = micro_batches_of(approach, devices)
             whole = filled(rows, pieces)
-            parts = parts_of(self.config.empty, memory.row, whole, recompute, memory.activations)
+            kept = memory.activations
+            parts = parts_of(self.config.empty, memory.row, whole, bool(recompute), kept)
             self.known[key] = max(plan(parts, devices, pieces).bytes())
         return self.known[key]
 
-    def fitting(self, gpu: Gpu, recompute: bool, devices: int) -> int:
+    def fitting(self, gpu: Gpu, recompute: float, devices: int) -> int:
         """The most rows at a time on so many of these GPUs."""
 
         def too_large(rows: int) -> bool:
@@ -202,11 +206,11 @@ class Need:
 
         Activations are recomputed only where that is needed, or chosen.
         """
-        asked, chosen = self.config.rows, self.config.recompute
-        for recompute in (False, True) if chosen is None else (chosen,):
+        asked = self.config.rows
+        for recompute in self.config.shares:
             if self.bytes(asked, recompute, devices) <= gpu.usable_bytes:
                 return Setting(gpu, devices, asked, recompute)
-        recompute = chosen is not False
+        recompute = self.config.shares[-1]
         rows = largest_divisor(asked, self.fitting(gpu, recompute, devices))
         return Setting(gpu, devices, rows, recompute) if rows else None
 

@@ -33,9 +33,10 @@ from ..core.files import write_json
 from ..core.hub import of_base_model
 from ..core.settings import Profile
 from .anatomy import anatomy_of
-from .collator import IGNORED, PIXELS, join
+from .collator import PIXELS, join
 from .distributed import all_gather, barrier, rank
 from .models import TUNINGS, of_shape, read_whole
+from .packing import fill_rows
 from .run_config import RunConfig
 from .splitting import Plan
 from .trainer import DocentTrainer, predicting
@@ -57,17 +58,15 @@ class Pipeline:
     def run(self, batch: Mapping[str, torch.Tensor], tokens: Any, learn: bool) -> torch.Tensor:
         """The summed loss of the batch over `tokens`, the same in every process.
 
-        With `learn` gradients are added to the weights'. Rows are filled up to a multiple of the
-        micro-batches with copies of the last, of which nothing is learned.
+        With `learn` gradients are added to the weights'. Rows are a multiple of the micro-batches.
         """
-        filled = fill_rows(batch, self.micro_batches)
-        schedule = self._schedule(filled, learn)
+        schedule = self._schedule(batch, learn)
         losses: list[torch.Tensor] = []
-        self.tokens, self.stage.batch = tokens, filled
-        options: dict[str, Any] = {"rows": torch.arange(len(filled["labels"]))}
+        self.tokens, self.stage.batch = tokens, batch
+        options: dict[str, Any] = {"rows": torch.arange(len(batch["labels"]))}
         if self.stage.is_last:
-            options |= {"target": filled["labels"], "losses": losses}
-        given = (filled["input_ids"],) if self.stage.is_first else ()
+            options |= {"target": batch["labels"], "losses": losses}
+        given = (batch["input_ids"],) if self.stage.is_first else ()
         step = partial(schedule.step, return_outputs=False) if learn else schedule.eval
         step(*given, **options)
         self.stage.check_passed()
@@ -125,17 +124,23 @@ class PipelineTrainer(DocentTrainer):
     ) -> torch.Tensor:
         """The loss of one batch, its gradients added."""
         model.train()
-        return self.pipeline.run(self._prepare_inputs(inputs), num_items_in_batch, learn=True)
+        packed = self._packed(inputs)
+        self.count(packed["input_ids"])
+        return self.pipeline.run(packed, num_items_in_batch, learn=True)
+
+    def _packed(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The batch on the device: a long row a micro-batch, or as many rows in each."""
+        parts = self.pipeline.micro_batches
+        return self.pack(fill_rows(self._prepare_inputs(inputs), parts), parts)
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], *arguments: Any, **options: Any
     ) -> tuple[torch.Tensor, None, None]:
         """The validation loss of one batch."""
         model.eval()
-        inputs = self._prepare_inputs(inputs)
         tokens = self.validation_tokens_a_row * len(inputs["labels"])
         with torch.no_grad():
-            loss = self.pipeline.run(inputs, tokens, learn=False)
+            loss = self.pipeline.run(self._packed(inputs), tokens, learn=False)
         self.check_finite("validation loss", loss, [inputs["labels"]], self.eval_dataset)
         return loss, None, None
 
@@ -188,20 +193,6 @@ def disable_data_parallel() -> None:
     barrier()
     state = PartialState()
     state.distributed_type, state.num_processes = DistributedType.NO, 1
-
-
-def fill_rows(batch: Mapping[str, Any], multiple: int) -> dict[str, Any]:
-    """The batch with copies of its last row behind it, up to a multiple, their labels -100."""
-    rows, missing = len(batch["labels"]), -len(batch["labels"]) % multiple
-    if not missing:
-        return dict(batch)
-    places = [*range(rows), *[rows - 1] * missing]
-    filled: dict[str, Any] = {
-        name: [held[place] for place in places] if isinstance(held, list) else held[places]
-        for name, held in batch.items()
-    }
-    filled["labels"][-missing:] = IGNORED
-    return filled
 
 
 class Elsewhere(nn.Module):

@@ -31,7 +31,8 @@ USABLE = 0.92
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
 UNFINISHED = "the process ended before it could say why"
 ROWS, STEPS = "per_device_train_batch_size", "gradient_accumulation_steps"
-RECOMPUTE = "activation_checkpointing"
+RECOMPUTE, EVERY = "activation_checkpointing", "every_n_layers"
+RECOMPUTE_HOW = f"{RECOMPUTE}_kwargs"
 # What the approaches' config.yaml said, until these parts were found in the base model itself: the
 # same as is found in the model of the runs that say so.
 FOUND_NOW = {
@@ -42,8 +43,8 @@ FOUND_NOW = {
 }
 # Keys of TrainingArguments that part a step's rows otherwise or save memory.
 FITTED_SETTINGS = (
-    *(ROWS, STEPS, RECOMPUTE),
-    *("activation_checkpointing_kwargs", "auto_find_batch_size"),
+    *(ROWS, STEPS, RECOMPUTE, RECOMPUTE_HOW),
+    "auto_find_batch_size",
 )
 # Keys of TrainingArguments that only say where curves go: a run may go on with others.
 TRACKER_SETTINGS = (
@@ -172,6 +173,12 @@ class RunRecord:
 def rows_a_step(settings: dict[str, Any]) -> int:
     """Rows of one optimizer step on one device."""
     return int(settings.get(ROWS, 8)) * int(settings.get(STEPS, 1))
+
+
+def recomputing(share: float, settings: dict[str, Any]) -> dict[str, Any]:
+    """Keys of TrainingArguments by which this share of the layers is recomputed: every n-th."""
+    how = {**(settings.get(RECOMPUTE_HOW) or {}), EVERY: round(1 / share) if share else 1}
+    return {RECOMPUTE: share > 0, **({RECOMPUTE_HOW: how} if 0 < share < 1 else {})}
 
 
 def largest_divisor(total: int, most: int) -> int:

@@ -44,20 +44,21 @@ from .models import (
     weights_dtype,
 )
 from .optimizer import MASTER_WEIGHTS
-from .records import RECOMPUTE, ROWS, rows_a_step
+from .records import EVERY, RECOMPUTE, RECOMPUTE_HOW, ROWS, rows_a_step
 
 ADAM = ("adam_beta1", "adam_beta2", "adam_epsilon")
 AHEAD = ("dataloader_persistent_workers", "dataloader_prefetch_factor")
 # Optimizers that take weights of which each process holds a share.
 SHARDED = ("adamw_torch", "adamw_torch_fused", "sgd", "rmsprop")
 STEPS_TRIED = 20
+SPARSEST = 8  # of so many layers one is recomputed; what that saves, one of more hardly does
 LETTERS_A_TOKEN = 4  # of English, and of the JSON around it
 # A share of all steps below 1, a number of steps from 1 on.
 DEFAULTS = {
     "eval_steps": 0.05,
     "report_to": "tensorboard",
     "seed": 0,
-    "activation_checkpointing_kwargs": {"use_reentrant": False},
+    RECOMPUTE_HOW: {"use_reentrant": False},
 }
 # Where there is no dataset yet: the longest published answers have about 300 words.
 SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
@@ -146,12 +147,24 @@ class RunConfig:
         return rows_a_step(self.settings)
 
     @property
-    def recompute(self) -> bool | None:
-        """Whether activations are recomputed; None if neither setting nor `parallel` says so."""
+    def recompute(self) -> float | None:
+        """The share of the decoder's layers whose activations are recomputed: False, True, between.
+
+        None if neither setting nor `parallel` says so.
+        """
         for chosen in (self.settings.get(RECOMPUTE), (self.approach.parallel or {}).get(RECOMPUTE)):
             if chosen is not None:
-                return bool(chosen)
+                every = (self.settings.get(RECOMPUTE_HOW) or {}).get(EVERY, 1)
+                return 1 / every if chosen and every > 1 else bool(chosen)
         return None
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares that `recompute` may be here, the least first: every n-th layer or all."""
+        if self.recompute is not None:
+            return (self.recompute,)
+        whole = self.approach.parted or self.settings.get("auto_find_batch_size")
+        return False, *(1 / n for n in range(SPARSEST, 1, -1) if not whole), True
 
     @property
     def optimizer(self) -> str:

@@ -29,6 +29,7 @@ from .collator import IGNORED, EncodedDialogs, EpochOrder
 from .distributed import all_gather
 from .memory import Memory
 from .optimizer import optimizer_of
+from .packing import Packing
 from .splitting import Plan
 
 MOST_NAMED = 8  # rows in a sentence
@@ -50,8 +51,9 @@ class DocentTrainer(Trainer):
         smooth_labels(self.model, self.args.label_smoothing_factor)
         # The labels of the batches since the last optimizer step, to name the rows of a broken one.
         self.labels_of_step: list[torch.Tensor] = []
-        # Tokens of this process so far, and those of them that only fill up shorter rows.
+        # Tokens computed by this process so far, and those of them that only fill shorter rows up.
         self.tokens, self.padding = 0, torch.tensor(0)
+        self.pack = Packing(self.model, self.data_collator.processor.tokenizer.pad_token_id)
 
     def get_train_dataloader(self) -> DataLoader:
         """The library's, whose processes, if there are any, leave it to this one to stop."""
@@ -92,15 +94,14 @@ class DocentTrainer(Trainer):
         if not model.training:
             rows = len(inputs["labels"]) * self.accelerator.num_processes
             num_items_in_batch = self.validation_tokens_a_row * rows
-        inputs = inputs | predicting(inputs["labels"])
+        inputs = self.pack(inputs | predicting(inputs["labels"]))
+        if model.training:
+            self.count(inputs["input_ids"])
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step; a loss that is no finite number raises before it reaches the weights."""
         self.labels_of_step.append(inputs["labels"])
-        ids = inputs["input_ids"]
-        padding = (ids == self.data_collator.processor.tokenizer.pad_token_id).sum()
-        self.padding, self.tokens = self.padding.to(ids.device) + padding, self.tokens + ids.numel()
         loss = self.forward_and_backward(model, inputs, *args, **kwargs)
         self.check_finite("training loss", loss, self.labels_of_step[-1:], self.train_dataset)
         return loss
@@ -174,6 +175,11 @@ class DocentTrainer(Trainer):
                     group["params"] = [p for p in group["params"] if parts.get(p) != part]
                     optimizer.add_param_group({**group, "params": own, "lr": rate})
         groups[:] = [group for group in groups if group["params"]]
+
+    def count(self, ids: torch.Tensor) -> None:
+        """Count the tokens that a step computes."""
+        padding = (ids == self.pack.padding).sum()
+        self.padding, self.tokens = self.padding.to(ids.device) + padding, self.tokens + ids.numel()
 
     def padding_share(self) -> float:
         """What share of the tokens in training was padding, over all processes."""

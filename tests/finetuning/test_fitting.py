@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from interrupting import At, interrupting
 from safetensors.torch import load_file
 from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_dataset, write_profile
@@ -15,14 +16,16 @@ from torch.utils._pytree import tree_leaves
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.home import root
-from musequest.core.settings import Profile, load_approach
+from musequest.core.settings import Profile, load_approach, load_profile
 from musequest.core.tables import read_table
 from musequest.finetuning import memory as memory_module
 from musequest.finetuning import strategies
 from musequest.finetuning.activations import RowShape, empty_model
+from musequest.finetuning.anatomy import anatomy_of, inner
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.gpus import Gpu
+from musequest.finetuning.forecast import forecast
+from musequest.finetuning.gpus import Gpu, find_gpu
 from musequest.finetuning.memory import fit, memory_of, optimizer_bytes, what_fits
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.needs import needs_of
@@ -181,7 +184,8 @@ class Small:
         self.rows, self.recomputed, self.tried = rows, recomputed or rows, []
 
     def __call__(self, module, inputs, options):
-        rows = len(options["input_ids"])
+        packed = options.get("attention_mask")  # says how many rows are behind each other
+        rows = len(options["input_ids"]) if packed is None else packed.shape[2]
         recomputes = any(getattr(m, "gradient_checkpointing", False) for m in module.modules())
         self.tried.append((rows, recomputes))
         if rows > (self.recomputed if recomputes else self.rows):
@@ -255,6 +259,41 @@ def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
     assert "activation_checkpointing" not in fit(RunConfig(profile, told, {}), None)
     given = fit(config.fitted({"activation_checkpointing": False}), model)
     assert "activation_checkpointing" not in given
+
+
+def test_no_more_layers_are_recomputed_than_a_gpu_needs():
+    """Of the published run on a card of 80 GB: every n-th layer, and time and memory between."""
+    [need] = needs_of(load_profile("idefics2-8b"), runs=["lora"])
+    gpu = find_gpu("A100 80GB")
+    chosen = need.setting(gpu, 1)
+    assert chosen.rows == 14 and 0 < chosen.recompute < 1
+    held = [need.bytes(14, share, 1) for share in (True, chosen.recompute, False)]
+    assert held[0] < held[1] <= gpu.usable_bytes < held[2]
+    less = need.config.shares[need.config.shares.index(chosen.recompute) - 1]
+    assert need.bytes(14, less, 1) > gpu.usable_bytes
+    minutes = [
+        forecast(need, replace(chosen, recompute=share)).minutes
+        for share in (False, chosen.recompute, True)
+    ]
+    assert minutes == sorted(minutes) and minutes[0] < minutes[1] < minutes[2]
+
+
+def test_every_second_layer_is_recomputed_and_the_weights_are_the_same(profile, home, monkeypatch):
+    weights, recomputed = [], []
+
+    def note(model):
+        layers = inner(model).get_submodule(anatomy_of(model).layers)
+        recomputed.append([layer.gradient_checkpointing for layer in layers])
+
+    interrupting(monkeypatch, At(1, note))
+    for share in (False, 1 / 2):
+        monkeypatch.setattr(memory_module, "_recomputed", lambda *given, it=share: it)
+        overrides = {"max_steps": "2", "eval_steps": "2"}
+        record = train(profile, overrides=overrides, fresh=True, progress=False)
+        weights.append(load_file(home / RUN / "adapter" / "adapter_model.safetensors"))
+    assert record["fitted"]["activation_checkpointing_kwargs"]["every_n_layers"] == 2
+    assert not any(recomputed[0]) and 0 < sum(recomputed[1]) < len(recomputed[1])
+    assert all(torch.allclose(values, weights[1][name]) for name, values in weights[0].items())
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "1f1b"])

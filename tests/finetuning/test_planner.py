@@ -20,7 +20,8 @@ from musequest.finetuning.anatomy import anatomy_of
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import free_projections, load_model, load_processor
-from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, fill_rows, load_stage
+from musequest.finetuning.packing import fill_rows
+from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, load_stage
 from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import (
