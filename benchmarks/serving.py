@@ -2,10 +2,14 @@
 
     python benchmarks/serving.py             some minutes; wants a finished LoRA run of `pocket`
     python benchmarks/serving.py --record    and keep it in benchmarks/records/serving.json
+    python benchmarks/serving.py --gradio PYTHON    the page alone, beside one by Gradio
 
 `musequest serve` is started as in a shell. Visitors ask it over HTTP, each from an address of its
 own, as a proxy would tell: one after the other, then many at once, then hundreds, about the photos
 of the test split. The page is opened in Chromium, if one is there. Let nothing else run.
+
+PYTHON is one that has gradio installed, in an environment of its own. With --record both pages are
+kept in benchmarks/records/pages.json.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import base64
 import io
 import itertools
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,8 +42,16 @@ from musequest.creation.dataset import load_split
 from musequest.creation.split import given
 
 WARM_UP = 3
+PAGES = 5  # openings of a page, of which the median time counts
+# What Gradio makes of a chat about photos, with nothing behind it.
+GRADIO = """
+import gradio
+print("gradio", gradio.__version__)
+gradio.ChatInterface(lambda asked, before: "", multimodal=True, title="Ask the docent").launch()
+"""
 MIB = 2**20
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+ADDRESS = r"http://[\w.:]+"
 ADDRESSES = (
     f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in itertools.count()
 )
@@ -47,16 +61,26 @@ ADDRESSES = (
 def serving(profile: str, approach: str) -> Iterator[tuple[str, psutil.Process, float]]:
     """A server's address, its process, and the seconds until it answered."""
     command = [sys.executable, "-m", "musequest", "serve", "--port", "0"]
-    command += ["--profile", profile, "--approach", approach]
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with started([*command, "--profile", profile, "--approach", approach]) as (server, said):
+        address = re.findall(ADDRESS, said)[-1]
+        httpx.get(address, timeout=600, trust_env=False).raise_for_status()
+        yield address, psutil.Process(server.pid), time.perf_counter() - start
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process, and what it said up to the address at which it listens."""
+    own = os.environ | {"PYTHONUNBUFFERED": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own) as server:
         try:
-            words = server.stdout.readline().split() if server.stdout else []
-            if len(words) < 2:
-                raise MuseQuestError("The server has not started; see what it said above.")
-            address = words[1].rstrip("/")
-            httpx.get(address, timeout=600, trust_env=False).raise_for_status()
-            yield address, psutil.Process(server.pid), time.perf_counter() - start
+            said = ""
+            while not re.search(ADDRESS, said):
+                line = server.stdout.readline() if server.stdout else ""
+                if not line:
+                    raise MuseQuestError("The server has not started; see what it said above.")
+                said += line
+            yield server, said
         finally:
             server.send_signal(signal.SIGINT)
 
@@ -101,10 +125,9 @@ def told(answer: httpx.Response, start: float) -> Iterator[tuple[float, str]]:
             yield time.perf_counter() - start, "".join(deltas)
 
 
-def page_load(address: str) -> dict[str, Any] | None:
-    """What opening the page takes a browser with an empty cache; None where there is none."""
-    if CHROMIUM is None:
-        return None
+def page_load(address: str) -> dict[str, Any]:
+    """What opening the page takes a browser with an empty cache."""
+    from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -119,15 +142,33 @@ def page_load(address: str) -> dict[str, Any] | None:
         page.goto(address, wait_until="networkidle")
         # What Playwright waits for on top, that nothing comes for half a second, does not count.
         loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-        idle = time.perf_counter() - start
+        idle, weight = time.perf_counter() - start, sum(size)
+        broken = Axe().run(page).violations_count
         browser.close()
     return {
         "load_seconds": round(loaded / 1000, 3),
         "seconds_until_idle": round(idle, 3),
-        "kilobytes": round(sum(size) / 1000, 1),
+        "kilobytes": round(weight / 1000, 1),
         "requests": len(asked),
         "requests_elsewhere": sum(not url.startswith(address) for url in asked),
+        "accessibility_rules_broken": broken,
     }
+
+
+def pages(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The docent's page and one by Gradio, each opened PAGES times."""
+    if CHROMIUM is None:
+        raise MuseQuestError("Pages are compared in Chromium, and there is none; install it.")
+    with serving(chosen.profile, chosen.approach) as (address, _, _):
+        found = {"this project's": [page_load(address) for _ in range(PAGES)]}
+    with started([chosen.gradio, "-c", GRADIO]) as (_, said):
+        (address,) = re.findall(ADDRESS, said)
+        found[f"Gradio {said.split()[1]}'s"] = [page_load(address) for _ in range(PAGES)]
+    middle = {
+        name: sorted(loads, key=lambda each: each["load_seconds"])[PAGES // 2]
+        for name, loads in found.items()
+    }
+    return {"opened": PAGES, "pages": middle}
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
@@ -152,7 +193,7 @@ def measured(chosen: argparse.Namespace) -> dict[str, Any]:
             many = (next(bodies) for _ in range(chosen.requests))
             answered = list(visitors.map(lambda body: ask(address, body), many))
         after = process.memory_info().rss / MIB
-        page = page_load(address)
+        page = page_load(address) if CHROMIUM else None
     return {
         "profile": chosen.profile,
         "approach": chosen.approach,
@@ -180,8 +221,11 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=60, help="questions one after the other")
     parser.add_argument("--visitors", type=int, default=20, help="at once")
     parser.add_argument("--requests", type=int, default=500, help="over which memory is watched")
+    parser.add_argument("--gradio", metavar="PYTHON", help="compare the page alone with Gradio's")
     chosen = parser.parse_args()
-    measurement.tell(measured(chosen), chosen.record)
+    if chosen.gradio:
+        measurement.path = measurement.path.with_name("pages.json")
+    measurement.tell((pages if chosen.gradio else measured)(chosen), chosen.record)
 
 
 if __name__ == "__main__":

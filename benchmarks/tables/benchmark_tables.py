@@ -192,6 +192,14 @@ def serving(record: Record) -> str:
     return f"{where(record)}, `{record['approach']}`:\n\n{markdown(rows)}"
 
 
+@block(RECORDS / "pages.json", UNMEASURED)
+def pages(record: Record) -> str:
+    """The docent's page beside the one that Gradio makes of a chat about photos."""
+    rows = pd.DataFrame.from_dict(record["pages"], orient="index", dtype=object)
+    table = markdown(spaced(rows.rename_axis("page").reset_index()))
+    return f"{where(record)}, the middle one of {record['opened']} openings:\n\n{table}"
+
+
 def _seconds(spread: Record) -> str:
     return f"{spread['median']} s, {spread['p95']} at the 95th percentile"
 

@@ -160,7 +160,7 @@ async function ask(text) {
     if (mine.signal.aborted) return turn.remove();
     turn.remove();
     asked.delete(text);
-    field.value = text === first ? "" : text;
+    field.value = text;
     alarm(error.visible || say("The docent cannot be reached; see whether the network is there, and ask again."));
   } finally {
     if (asking === mine) {
