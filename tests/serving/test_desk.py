@@ -74,7 +74,7 @@ def window(chromium: Any, where: str) -> Iterator[Any]:
             page.wait_for_selector("#who[open]")
             page.keyboard.type(name)
             page.keyboard.press("Enter")
-            page.wait_for_function("localStorage.getItem('curator')")
+            expect(page.locator("#name")).to_have_text(f"You: {name}")
         page.wait_for_selector("#sentences td:last-child:not(.waits)")
         return page
 
