@@ -56,8 +56,9 @@ from .callbacks import (
 from .checkpoints import KeepBestAndLast, RunFolder, check_disk
 from .collator import EncodedDialogs, FilledRows
 from .distributed import local_world_size, rank
+from .fitting import fit
 from .gpus import devices_here, shares_here
-from .memory import fit, memory_of
+from .memory import memory_of
 from .models import TUNINGS, load_model
 from .optimizer import as_arguments
 from .pipeline import PipelineTrainer, disable_data_parallel, load_stage

@@ -34,8 +34,8 @@ from .distributed import (
     processes_for,
     run_on_rank0,
 )
+from .fitting import out_of_memory
 from .forecast import compared, foreseen_here
-from .memory import out_of_memory
 from .models import WEIGHTS, base_digests, base_folder, check_adapter, name_base_model
 from .records import (
     RunRecord,

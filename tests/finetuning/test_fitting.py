@@ -18,15 +18,16 @@ from musequest.core.files import read_json
 from musequest.core.home import root
 from musequest.core.settings import Profile, load_approach, load_profile
 from musequest.core.tables import read_table
-from musequest.finetuning import memory as memory_module
+from musequest.finetuning import fitting as fitting_module
 from musequest.finetuning import strategies
 from musequest.finetuning.activations import RowShape, empty_model
 from musequest.finetuning.anatomy import anatomy_of, inner
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
+from musequest.finetuning.fitting import fit, what_fits
 from musequest.finetuning.forecast import forecast
 from musequest.finetuning.gpus import Gpu, find_gpu
-from musequest.finetuning.memory import fit, memory_of, optimizer_bytes, what_fits
+from musequest.finetuning.memory import memory_of, optimizer_bytes
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.needs import needs_of
 from musequest.finetuning.records import GIB, USABLE, available_bytes
@@ -247,7 +248,7 @@ def test_recomputing_is_chosen_by_memory(profile, monkeypatch):
     model = TUNINGS["lora"](load_model(profile, device="cpu"), NO_DROPOUT)
     config, chosen = RunConfig(profile, NO_DROPOUT, {}), []
     for available in (available_bytes("cpu"), 1000):
-        monkeypatch.setattr(memory_module, "available_bytes", lambda device, it=available: it)
+        monkeypatch.setattr(fitting_module, "available_bytes", lambda device, it=available: it)
         found = fit(config, model)
         chosen.append(found["activation_checkpointing"])
     assert chosen == [False, True]
@@ -287,7 +288,7 @@ def test_every_second_layer_is_recomputed_and_the_weights_are_the_same(profile, 
 
     interrupting(monkeypatch, At(1, note))
     for share in (False, 1 / 2):
-        monkeypatch.setattr(memory_module, "_recomputed", lambda *given, it=share: it)
+        monkeypatch.setattr(fitting_module, "_recomputed", lambda *given, it=share: it)
         overrides = {"max_steps": "2", "eval_steps": "2"}
         record = train(profile, overrides=overrides, fresh=True, progress=False)
         weights.append(load_file(home / RUN / "adapter" / "adapter_model.safetensors"))
@@ -303,7 +304,7 @@ def test_a_split_model_recomputes_where_no_split_fits_without(profile, monkeypat
     config = RunConfig(profile, approach, {"per_device_train_batch_size": 2})
     fullest = max(split(config, 2 if strategy == "sequential" else 1).bytes())
     for available, recomputes in ((fullest, False), (fullest - 1, True)):
-        monkeypatch.setattr(memory_module, "available_bytes", lambda device, it=available: it)
+        monkeypatch.setattr(fitting_module, "available_bytes", lambda device, it=available: it)
         assert fit(config, None)["activation_checkpointing"] is recomputes
     told = config.fitted({"activation_checkpointing": False})
     assert "activation_checkpointing" not in fit(told, None)
@@ -391,7 +392,7 @@ def test_out_of_memory_a_split_model_is_told_what_its_fullest_device_takes(
     config = RunConfig(profile, approach, settings)
     fullest = max(split(config, 2).bytes())
     loaded = memory_of(config, RowShape(40, 1, 36)).weights // 2
-    monkeypatch.setattr(memory_module, "available_bytes", lambda device: fullest - loaded)
+    monkeypatch.setattr(fitting_module, "available_bytes", lambda device: fullest - loaded)
     folder = RunFolder(home / "runs/tiny/full_mp")
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
     told = str(explained(error, config, folder))

@@ -25,7 +25,7 @@ from musequest.core.files import read_json
 from musequest.core.settings import Approach, load_approach
 from musequest.core.tables import read_table
 from musequest.core.training_arguments import ARGUMENTS
-from musequest.finetuning import memory, strategies, training
+from musequest.finetuning import fitting, strategies, training
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.gpus import devices_here
@@ -87,7 +87,7 @@ def whole_and_interrupted(profile, home: Path) -> list[dict]:
         os.environ["MUSEQUEST_HOME"] = str(home / "whole")
         with pytest.MonkeyPatch.context() as patch:
             if name == "full_mp" and os.environ["RANK"] == "1":
-                patch.setattr(memory, "available_bytes", lambda device: 0)
+                patch.setattr(fitting, "available_bytes", lambda device: 0)
             records.append(run(profile, name, FITTING))
         os.environ["MUSEQUEST_HOME"] = str(home / "interrupted")
         training.build_trainer = building_with(At(STOP_AT, stop))
