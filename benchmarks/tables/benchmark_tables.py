@@ -11,6 +11,7 @@ from .comparison_tables import GPU
 
 TRAINING = RECORDS / "training.json"
 SCORING = RECORDS / "scoring.json"
+PROCESSORS = RECORDS / "processors.json"
 # Of a hosted notebook: what it would not go on without, or not be had again soon.
 HELD = ("torch", "numpy", "pandas", "ipykernel", "ipython", "ipywidgets", "tornado", "traitlets")
 UNMEASURED = "Not measured yet; the command above does so.\n"
@@ -110,11 +111,15 @@ def training_recipes(record: Record) -> str:
 @block(RECORDS / "pipeline.json", UNMEASURED)
 def pipeline_schedules(record: Record) -> str:
     """How much faster 1F1B is than one device at a time."""
-    times, best = record["times_sequential"], record["times_sequential_at_best"]
+    schedules = "; ".join(
+        f"a step of {each['rows_a_step']} rows in {each['micro_batches']} micro-batches is "
+        f"{each['times_sequential']:.2f} times as fast, "
+        f"at best {each['times_sequential_at_best']:.2f}"
+        for each in record["schedules"]
+    )
     return (
-        f"{where(record)}: on {record['devices']} devices of one core each, 1F1B with "
-        f"{record['micro_batches']} micro-batches is {times:.2f} times as fast as one device at a "
-        f"time; at best it could be {best:.2f}.\n"
+        f"{where(record)}: 1F1B on {record['devices']} devices of one core each, held against one "
+        f"device at a time: {schedules}.\n"
     )
 
 
@@ -283,7 +288,7 @@ def scoring_speed(record: Record) -> str:
     return f"{told}\n\n{markdown(pd.DataFrame(loops))}\n{BELOW_ONE}\n"
 
 
-@block(RECORDS / "processors.json", UNMEASURED)
+@block(PROCESSORS, UNMEASURED)
 def processors(record: Record) -> str:
     """What the same seeds learn by other kernels, in bfloat16, on one thread: the worst of each."""
     rows = []

@@ -41,7 +41,7 @@ from .exhibits import Exhibit, load_exhibits
 # Changes when `pipeline` does, so that copies made by an older one are made again.
 RECIPE = 1
 # Below this number of copies for each, a further process takes longer to start than it saves.
-COPIES_A_PROCESS = 150
+COPIES_A_PROCESS = 400
 # In data/<collection>/, a line for each copy as it is made, until photos.parquet tells of all.
 PROGRESS = ".augmented.jsonl"
 

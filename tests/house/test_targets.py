@@ -95,6 +95,20 @@ def test_retrieval_was_compared_however_it_came_out():
     assert ("retrieval", "lora") in pairs and ("rag", "retrieval") in pairs
 
 
+def test_the_docent_learns_as_well_with_every_seed_and_by_other_kernels(six):
+    """Each seed alone, by AVX2 and AVX-512, in bfloat16 and on one thread."""
+    trained = {"avx512": six["approaches"]["lora"]["seeds"]}
+    if (root() / benchmark_tables.PROCESSORS).exists():
+        ways = record(benchmark_tables.PROCESSORS)["ways"]
+        trained |= {way: each["seeds"] for way, each in ways.items()}
+    assert len(trained["avx512"]) >= 5 and len(trained.get("avx2", range(5))) >= 5
+    for way, seeds in trained.items():
+        for seed, scores in seeds.items():
+            assert scores["identity_at_1"] >= 0.95, (way, seed)
+            assert scores["number_recall"] >= 0.9, (way, seed)
+            assert scores["embedding_distance"] <= 0.12, (way, seed)
+
+
 def test_scoring_is_quick_and_its_memory_hardly_grows():
     if not (root() / benchmark_tables.SCORING).exists():
         pytest.skip("scoring is not measured yet; benchmarks/scoring.py --record does so")
