@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from musequest.core.home import root
@@ -23,106 +25,94 @@ def published(approach: str, count: int) -> str:
 @diagram
 def approaches() -> Drawing:
     """Six approaches, and the questions that lead to each."""
-    page = Drawing("Which of the six approaches to choose", 900, 480)
-    page.box(
-        30, 24, 300, 50, "Is an adapter enough?", "start here: under 1 % learns, beside the rest"
+    page = Drawing("Which of the six approaches to choose", 568)
+    page.box(15, 16, 235, 50, "Is an adapter enough?", "start here: under 1 % learns")
+    page.box(295, 16, 220, 50, "Full fine-tuning", "every projection learns")
+    page.arrow((250, 41), (293, 41))
+    page.text(270, 34, "no", "middle")
+    page.box(15, 96, 235, 50, "Does it fit one GPU?", "in 16 bits, with a row or two")
+    page.arrow((60, 66), (60, 94))
+    page.text(68, 84, "yes")
+    page.box(295, 96, 220, 50, "Does it fit one GPU?", "with its optimizer")
+    page.arrow((340, 66), (340, 94))
+    adapters = (
+        ("no", "2.2 QLoRA", "weights in 4 bits", published("qlora", 1)),
+        ("yes, one GPU", "2.1 LoRA", "the one to begin with", published("lora", 1)),
+        ("yes, several", "2.3 LoRA with DDP", "rows over GPUs", published("lora_ddp", 4)),
     )
-    page.box(560, 24, 310, 50, "Full fine-tuning", "every projection learns")
-    page.arrow((330, 49), (558, 49))
-    page.text(444, 42, "no, the last bit counts", "middle")
-    page.arrow((120, 74), (120, 116))
-    page.text(128, 100, "yes")
-    page.box(30, 118, 300, 50, "Does it fit one GPU in 16 bits?", "the weights, and a row or two")
-    page.arrow((650, 74), (650, 116))
-    page.box(560, 118, 310, 50, "Does it fit one GPU?", "with its optimizer; preflight tells")
-    rows = (
-        (30, 150, 330, ("2.2 QLoRA", "weights in 4 bits", published("qlora", 1)), "no"),
-        (196, 150, 330, ("2.1 LoRA", "the one to begin with", published("lora", 1)), "yes"),
-        (
-            362,
-            164,
-            330,
-            ("2.3 LoRA with DDP", "rows over several GPUs", published("lora_ddp", 4)),
-            "sooner",
-        ),
+    _branches(page, 30, 146, 55, 195, *adapters)
+    _branches(page, 310, 146, 335, 180, ("yes", "2.4 Full", "one GPU", published("full", 1)))
+    page.arrow((310, 146), (310, 305), (333, 305))
+    page.text(335, 274, "no")
+    page.box(335, 280, 180, 50, "Are the links fast?", "between several GPUs")
+    split = (
+        ("no", "2.5 MP", "layers parted", published("full_mp", 2)),
+        ("yes", "2.6 FSDP", "all parted", published("full_fsdp", 2)),
     )
-    page.arrow((80, 168), (80, 328))
-    page.text(88, 250, "no")
-    page.arrow((270, 168), (270, 328))
-    page.text(278, 250, "yes, one GPU")
-    page.line((300, 168), (300, 210), (444, 210))
-    page.arrow((444, 210), (444, 328))
-    page.text(338, 202, "yes, several")
-    for x, width, y, lines, _ in rows:
-        page.box(x, y, width, 72, *lines, look="learned")
-    page.arrow((600, 168), (600, 328))
-    page.text(608, 210, "yes")
-    page.box(700, 200, 170, 50, "No. Fast links", "between the GPUs?")
-    page.arrow((785, 168), (785, 198))
-    page.box(540, 330, 104, 72, "2.4 Full", "one large GPU", look="learned")
-    page.text(644, 420, published("full", 1), "end")
-    page.arrow((730, 250), (730, 290), (700, 290), (700, 328))
-    page.text(682, 284, "no")
-    page.arrow((830, 250), (830, 328))
-    page.text(838, 290, "yes")
-    page.box(652, 330, 108, 72, "2.5 MP", "layers parted", look="learned")
-    page.box(768, 330, 112, 72, "2.6 FSDP", "all parted", look="learned")
-    page.text(706, 438, published("full_mp", 2), "middle")
-    page.text(880, 420, published("full_fsdp", 2), "end")
+    _branches(page, 345, 330, 365, 150, *split)
     page.note(
-        458, "DDP shares rows, model parallelism layers, FSDP both. Minutes: the published runs "
+        534, "DDP shares rows, model parallelism layers, FSDP both. Minutes: the published runs "
         "of three epochs.",
     )  # fmt: skip
     return page
+
+
+def _branches(page: Drawing, trunk: float, y: float, x: float, width: float, *ends: Any) -> None:
+    """Approaches one below the other, each with the answer that leads to it."""
+    for number, (answer, *lines) in enumerate(ends):
+        top = y + 30 + 90 * number
+        page.text(x, top - 6, answer)
+        page.box(x, top, width, 62, *lines, look="learned")
+        page.arrow((trunk, y), (trunk, top + 31), (x - 2, top + 31))
 
 
 @diagram
 def lora() -> Drawing:
     """Two thin matrices beside a frozen one, drawn to scale but for their thin side."""
     learned, whole = 2 * SIDE * RANK, SIDE * SIDE
-    page = Drawing("LoRA: two thin matrices learn beside a frozen one", 900, 330)
-    page.box(60, 60, 190, 190, "W", "frozen", f"{SIDE:,} x {SIDE:,}", f"= {whole:,}", look="frozen")
-    page.text(275, 160, "+", size=26)
-    page.box(320, 60, 30, 190, "B", look="learned")
-    page.text(335, 268, f"{SIDE:,} x {RANK}", "middle")
-    page.text(366, 160, "x", size=20)
-    page.box(396, 140, 190, 30, "A", look="learned")
-    page.text(491, 188, f"{RANK} x {SIDE:,}", "middle")
-    page.text(608, 160, "=", size=26)
-    page.box(650, 60, 190, 190, "W + B A", "what the layer does now", look="plain")
-    page.text(30, 40, "A projection with as many inputs as outputs", size=NORMAL)
+    page = Drawing("LoRA: two thin matrices learn beside a frozen one", 310)
+    page.text(15, 30, "A projection with as many inputs as outputs", size=NORMAL)
+    page.box(15, 50, 130, 130, "W", "frozen", f"{SIDE:,} x {SIDE:,}", f"= {whole:,}", look="frozen")
+    page.text(161, 123, "+", "middle", size=20)
+    page.box(178, 50, 22, 130, "B", look="learned")
+    page.text(189, 200, f"{SIDE:,} x {RANK}", "middle")
+    page.text(212, 121, "x", "middle")
+    page.box(224, 104, 130, 22, "A", look="learned")
+    page.text(289, 146, f"{RANK} x {SIDE:,}", "middle")
+    page.text(370, 123, "=", "middle", size=20)
+    page.box(385, 50, 130, 130, "W + B A", "what the layer", "does now", look="plain")
     page.note(
-        296, f"Learned: {SIDE:,} x {RANK} + {RANK} x {SIDE:,} = {learned:,} numbers, "
+        232, f"Learned: {SIDE:,} x {RANK} + {RANK} x {SIDE:,} = {learned:,} numbers, "
         f"{100 * learned / whole:.1f} % of {whole:,}. B begins as zeros: at first nothing changes.",
     )  # fmt: skip
-    page.legend(30, 306, frozen="stays as it is", learned="learned")
+    page.legend(282, frozen="stays as it is", learned="learned")
     return page
 
 
 @diagram
 def qlora() -> Drawing:
     """Weights as one of sixteen levels, and what that saves."""
-    page = Drawing("QLoRA: frozen weights in four bits", 900, 330)
-    levels = (
-        "A weight is kept in four bits, as the nearest of 16 levels times the scale of its block"
-    )
-    page.text(30, 36, levels, size=NORMAL)
-    left, width, y = 60, 780, 96
+    page = Drawing("QLoRA: frozen weights in four bits", 366)
+    page.note(
+        28, "A weight is kept in four bits, as the nearest of 16 levels times the scale of its "
+        "block.",
+    )  # fmt: skip
+    left, width, y = 35, 460, 112
+    page.text(265, y - 24, "NF4: levels lie closest where weights lie closest", "middle")
     page.line((left, y), (left + width, y))
     for level in nf4_levels():
         x = left + (level + 1) / 2 * width
         page.line((x, y - 14), (x, y + 14))
     for value in (-1, 0, 1):
         page.text(left + (value + 1) / 2 * width, y + 32, str(value), "middle")
-    page.text(450, y - 24, "NF4: levels lie closest where weights lie closest", "middle")
-    page.text(30, 166, f"{BILLIONS} billion weights", size=NORMAL)
+    page.text(15, 178, f"{BILLIONS} billion weights", size=NORMAL)
     for number, bits in enumerate((16, 8, 4)):
         gigabytes = BILLIONS * bits / 8
-        row = 180 + number * 34
-        page.text(112, row + 18, f"{bits} bits", "end")
-        page.box(124, row, gigabytes * 44, 26, f"{gigabytes:g} GB", look="frozen")
+        row = 194 + number * 34
+        page.text(72, row + 18, f"{bits} bits", "end")
+        page.box(84, row, gigabytes * 30, 26, f"{gigabytes:g} GB", look="frozen")
     page.note(
-        304, "To multiply, a layer's weights are unpacked to 16 bits and let go of again. They "
+        322, "To multiply, a layer's weights are unpacked to 16 bits and let go of again. They "
         "stay as they are; the adapter beside them learns in full precision.",
     )  # fmt: skip
     return page
@@ -138,44 +128,48 @@ def nf4_levels() -> list[float]:
 @diagram
 def ddp() -> Drawing:
     """Two processes, different rows, one step."""
-    page = Drawing("Distributed data parallel: the same model, different rows", 900, 300)
-    for number, y in enumerate((30, 170)):
+    page = Drawing("Distributed data parallel: the same model, different rows", 366)
+    for number, x in enumerate((15, 325)):
         first = 1 + 4 * number
-        page.row(
-            y,
-            60,
-            (30, 150, (f"rows {first} to {first + 3}", "of the step"), "photo"),
-            (230, 170, (f"GPU {number}", "the whole model"), "frozen"),
-            (450, 150, ("gradients", "of its own rows"), "learned"),
-            (700, 170, ("the same step", "on every GPU"), "learned"),
+        page.column(
+            x,
+            190,
+            (16, 46, (f"rows {first} to {first + 3}", "of the step"), "photo"),
+            (86, 46, (f"GPU {number}", "the whole model"), "frozen"),
+            (156, 46, ("gradients", "of its own rows"), "learned"),
+            (226, 46, ("the same step", "on every GPU"), "learned"),
         )
-    page.arrow((525, 92), (525, 168), both=True)
-    page.text(540, 134, "averaged, while the backward pass goes on")
+    page.arrow((207, 179), (323, 179), both=True)
+    page.text(265, 171, "averaged", "middle")
     page.note(
-        262, "Twice the GPUs, half the time, as long as averaging is quick. With an adapter only "
-        "its few gradients travel.",
+        302, "Twice the GPUs, half the time, as long as averaging is quick; it goes on during the "
+        "backward pass. With an adapter only its few gradients travel.",
     )  # fmt: skip
-    page.legend(30, 276, frozen="frozen", learned="learned")
+    page.legend(340, frozen="frozen", learned="learned")
     return page
 
 
 @diagram
 def full() -> Drawing:
     """Which parts of the model learn."""
-    page = Drawing("Full fine-tuning: what learns and what stays", 900, 290)
-    page.box(30, 110, 90, 60, "photo", look="photo")
-    page.box(150, 90, 150, 100, "vision model", "SigLIP", "looks", look="frozen")
-    page.box(330, 90, 150, 100, "connector", "perceiver", "64 tokens a photo", look="learned")
-    page.box(
-        510, 56, 210, 168, "text model", "Mistral 7B", "32 layers of projections", look="learned"
+    page = Drawing("Full fine-tuning: what learns and what stays", 282)
+    page.text(15, 28, "LoRA puts adapters on the parts that learn here.")
+    page.row(
+        46,
+        70,
+        (15, 90, ("photo",), "photo"),
+        (145, 150, ("vision model", "SigLIP", "looks"), "frozen"),
+        (335, 180, ("connector", "perceiver", "64 tokens a photo"), "learned"),
     )
-    page.box(750, 90, 120, 100, "head", "next token", look="frozen")
-    for start, end in ((120, 148), (300, 328), (480, 508), (720, 748)):
-        page.arrow((start, 140), (end, 140))
-    page.box(330, 214, 150, 44, "question", look="text")
-    page.arrow((480, 236), (494, 236), (494, 190), (508, 190))
-    page.text(30, 40, "LoRA puts adapters on the parts that learn here.")
-    page.legend(30, 262, frozen="frozen", learned="learned", photo="photo", text="text")
+    page.row(
+        156,
+        80,
+        (15, 90, ("question",), "text"),
+        (145, 220, ("text model", "Mistral 7B", "32 layers of projections"), "learned"),
+        (405, 110, ("head", "next token"), "frozen"),
+    )
+    page.arrow((350, 116), (350, 154))
+    page.legend(254, frozen="frozen", learned="learned", photo="photo", text="text")
     return page
 
 
@@ -223,60 +217,60 @@ def interleaved_schedule() -> list[list[tuple[float, float, str]]]:
 @diagram
 def mp() -> Drawing:
     """Layers on three devices, and both schedules on one axis of time."""
-    page = Drawing("Model parallel: layers on three devices, and who works when", 900, 480)
-    names = ("vision model, first layers", "middle layers", "last layers, head")
+    page = Drawing("Model parallel: layers on three devices, and who works when", 510)
+    names = ("vision, first layers", "middle layers", "last layers, head")
     for stage, name in enumerate(names):
-        page.box(30 + 290 * stage, 24, 240, 52, f"GPU {stage}", name, look="learned")
+        page.box(15 + 175 * stage, 16, 150, 50, f"GPU {stage}", name, look="learned")
         if stage:
-            page.arrow((30 + 290 * stage - 48, 50), (28 + 290 * stage, 50), both=True)
-    left, unit = 84, 20
+            page.arrow((175 * stage - 8, 41), (13 + 175 * stage, 41), both=True)
+    left, unit = 62, 12
     schedules = (
-        ("sequential: the whole batch, one GPU at a time", sequential_schedule(), 130),
-        (f"1f1b: {MICRO_BATCHES} micro-batches, all GPUs at once", interleaved_schedule(), 290),
+        ("sequential: the whole batch, one GPU at a time", sequential_schedule(), 138),
+        (f"1f1b: {MICRO_BATCHES} micro-batches, all GPUs at once", interleaved_schedule(), 300),
     )
     for name, schedule, top in schedules:
         end = max(begin + length for work in schedule for begin, length, _ in work)
         busy = sum(length for work in schedule for _, length, _ in work) / (end * STAGES)
-        title = f"{name}: {end:g} units of time, {100 * busy:.0f} % of them at work"
-        page.text(30, top - 12, title, size=NORMAL)
+        page.text(15, top - 32, name, size=NORMAL)
+        page.text(15, top - 12, f"{end:g} units of time, {100 * busy:.0f} % of them at work")
         for stage, work in enumerate(schedule):
             y = top + 34 * stage
-            page.text(74, y + 19, f"GPU {stage}", "end")
+            page.text(left - 6, y + 19, f"GPU {stage}", "end")
             for begin, length, label in work:
                 look = "photo" if label.startswith("F") else "learned"
                 page.box(left + begin * unit, y, length * unit, 28, look=look)
                 middle = left + (begin + length / 2) * unit
                 page.text(middle, y + 18, label.lstrip("FB") or "all", "middle")
-    page.arrow((left, 404), (left + 36 * unit + 30, 404))
-    page.text(left + 36 * unit + 30, 424, "time", "end")
+    page.arrow((left, 414), (left + 37 * unit, 414))
+    page.text(left + 37 * unit, 432, "time", "end")
     page.note(
-        440, "A backward pass is drawn twice as long as a forward pass. Between two GPUs only "
+        452, "A backward pass is drawn twice as long as a forward pass. Between two GPUs only "
         "activations travel.",
     )  # fmt: skip
-    page.legend(30, 450, photo="forward", learned="backward")
+    page.legend(484, photo="forward", learned="backward")
     return page
 
 
 @diagram
 def fsdp() -> Drawing:
     """A layer is gathered, used, and scattered again."""
-    page = Drawing("Fully sharded data parallel: gather, compute, scatter", 900, 330)
-    for number, y in enumerate((40, 180)):
-        page.text(30, y - 10, f"GPU {number}", size=NORMAL)
-        page.row(
-            y,
-            70,
-            (30, 130, ("a half", "of each layer"), "frozen"),
-            (250, 150, ("whole layer", "reads its own rows"), "plain"),
-            (480, 160, ("whole gradient", "of its own rows"), "plain"),
-            (740, 130, ("a half", "of the sum"), "learned"),
+    page = Drawing("Fully sharded data parallel: gather, compute, scatter", 410)
+    for number, x in enumerate((15, 345)):
+        page.text(x + 85, 28, f"GPU {number}", "middle", size=NORMAL)
+        page.column(
+            x,
+            170,
+            (42, 46, ("a half", "of each layer"), "frozen"),
+            (132, 46, ("whole layer", "reads its own rows"), "plain"),
+            (202, 46, ("whole gradient", "of its own rows"), "plain"),
+            (292, 46, ("a half", "of the sum"), "learned"),
         )
-    page.arrow((204, 77), (204, 213), both=True)
-    page.text(214, 148, "gather: halves are exchanged")
-    page.arrow((688, 77), (688, 213), both=True)
-    page.text(678, 148, "scatter: halves are summed", "end")
+    for y, name, what in ((110, "gather", "halves exchanged"), (270, "scatter", "halves summed")):
+        page.arrow((104, y), (426, y), both=True)
+        page.text(265, y - 8, name, "middle", size=NORMAL)
+        page.text(265, y + 18, what, "middle")
     page.note(
-        284, "Weights, gradients and optimizer states lie in shares; whole is one layer at a time. "
+        366, "Weights, gradients and optimizer states lie in shares; whole is one layer at a time. "
         "Every weight travels twice a step, so the links between the GPUs set the pace.",
     )  # fmt: skip
     return page

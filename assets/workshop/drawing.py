@@ -14,7 +14,9 @@ from matplotlib.font_manager import findfont
 from PIL import ImageFont
 
 NORMAL, SMALL = 15, 12
-EDGE = 30  # px from the sides of the page to a paragraph
+# Px of every page. A phone shows 358 of its own, and small words are then 8 of these high.
+WIDTH = 530
+EDGE = 15  # px from the sides of the page to what is drawn
 MARGIN = 5  # px between words and the sides of their box
 # What a box stands for -> its colour on a light page, on a dark one.
 COLOURS = {
@@ -40,10 +42,10 @@ def width_of(text: str, size: int) -> float:
 
 
 class Drawing:
-    """A page of `width` x `height` px; x grows to the right, y downwards."""
+    """A page of `WIDTH` x `height` px; x grows to the right, y downwards."""
 
-    def __init__(self, title: str, width: int, height: int) -> None:
-        self.title, self.width, self.height = title, width, height
+    def __init__(self, title: str, height: int) -> None:
+        self.title, self.height = title, height
         self.parts: list[str] = []
 
     def box(
@@ -73,7 +75,7 @@ class Drawing:
         line = ""
         for word in [*text.split(), ""]:
             longer = f"{line} {word}".strip()
-            if word and width_of(longer, SMALL) <= self.width - 2 * EDGE:
+            if word and width_of(longer, SMALL) <= WIDTH - 2 * EDGE:
                 line = longer
                 continue
             self.text(EDGE, y, line)
@@ -94,13 +96,23 @@ class Drawing:
         for (x, width, *_), (following, *_) in pairwise(boxes):
             self.arrow((x + width, y + height / 2), (following - 2, y + height / 2))
 
+    def column(
+        self, x: float, width: float, *boxes: tuple[float, float, tuple[str, ...], str]
+    ) -> None:
+        """Boxes from top to bottom, (y, height, lines, look) each, with an arrow to the next."""
+        for y, height, lines, look in boxes:
+            self.box(x, y, width, height, *lines, look=look)
+        for (y, height, *_), (following, *_) in pairwise(boxes):
+            self.arrow((x + width / 2, y + height), (x + width / 2, following - 2))
+
     def line(self, *points: tuple[float, float]) -> None:
         """A line without a head."""
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
         self.parts.append(f'<polyline class="line" points="{path}"/>')
 
-    def legend(self, x: float, y: float, **looks: str) -> None:
+    def legend(self, y: float, **looks: str) -> None:
         """Colours and what they stand for, in a row."""
+        x: float = EDGE
         for look, meaning in looks.items():
             self.parts.append(
                 f'<g class="{look}"><rect x="{x:g}" y="{y:g}" width="14" height="14" rx="3"/></g>'
@@ -110,7 +122,7 @@ class Drawing:
 
     def _text(self, x: float, y: float, text: str, size: int, anchor: str) -> str:
         left = x - width_of(text, size) * {"start": 0, "middle": 0.5, "end": 1}[anchor]
-        if left < 0 or left + width_of(text, size) > self.width or y > self.height:
+        if left < 0 or left + width_of(text, size) > WIDTH or y > self.height:
             raise ValueError(f"'{text}' leaves the page of '{self.title}'.")
         return (
             f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}">'
@@ -130,18 +142,18 @@ class Drawing:
             ".line{fill:none;stroke:var(--ink);stroke-width:1.5}"
             f"{fills}.page{{fill:var(--paper);stroke:none}}"
         )
-        size = f"{self.width} {self.height}"
         head = (
             '<marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
             'markerHeight="7" orient="auto-start-reverse"><path class="head" d="M0 0 10 5 0 10z"/>'
             "</marker>"
         )
         lines = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{self.width}" '
-            f'height="{self.height}" role="img" font-family="Helvetica, Arial, sans-serif">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}" '
+            f'width="{WIDTH}" height="{self.height}" role="img" '
+            'font-family="Helvetica, Arial, sans-serif">',
             f"<title>{escape(self.title)}</title>",
             f"<style>{style}</style><defs>{head}</defs>",
-            f'<rect class="page" width="{self.width}" height="{self.height}" rx="8"/>',
+            f'<rect class="page" width="{WIDTH}" height="{self.height}" rx="8"/>',
             *self.parts,
             "</svg>",
         ]

@@ -139,7 +139,7 @@ def main() -> None:
     def add(description: str, near: str = "") -> Path:
         number = len(rows)
         question = {} if strange else {"question": QUESTIONS[number % len(QUESTIONS)]}
-        rights = {"license": "CC0-1.0", "credit": "Rendered; CC0"} if strange else {}
+        rights = {"license": "CC0-1.0", "credit": "Rendered"} if strange else {}
         row = {"photo": f"photos/{number:02d}.jpg", **question, "description": description}
         rows.append(row | rights | {"near": near})
         return folder / row["photo"]

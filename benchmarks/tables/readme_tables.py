@@ -22,7 +22,7 @@ from musequest.book.walks import TRACK
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json, write_text
 from musequest.core.home import results_dir, root, run_dir
-from musequest.core.settings import Profile, load_profile
+from musequest.core.settings import Profile, load_approach, load_profile, suited
 from musequest.core.tables import read_table
 from musequest.evaluation.differences import looking, recognising
 from musequest.evaluation.metrics import METRICS
@@ -48,7 +48,7 @@ SHOWN_PX = 320
 # The scores of the front page, each with the question that it answers.
 SIX_SCORES = {
     "embedding_distance": "How far does the answer lie from the reference answer, in meaning?",
-    "similarity_score": "The same, as the published experiment measured it.",
+    "similarity_score": "The same, by the published experiment's formula.",
     "identity_at_1": "Does the answer fit its own exhibit better than any other?",
     "number_recall": "Which share of the reference's numbers does it state?",
     "invented_number_rate": "Which share of its numbers did the museum never write?",
@@ -271,7 +271,19 @@ def sample_pairs() -> str:
     return f"> **{exhibit.title}.** {exhibit.description}\n\n{markdown(pd.DataFrame(rows))}"
 
 
-BLOCKS |= {"metric_table": metric_table, "sample_pairs": sample_pairs}
+def model_info() -> str:
+    """Of model_info.md: a projection of the pocket docent, and the matrices LoRA puts beside it."""
+    from musequest.finetuning import add_adapter, load_model
+    from musequest.finetuning.anatomy import parameter_table
+
+    profile = load_profile("pocket")
+    model = load_model(profile, device="cpu")
+    table = parameter_table(add_adapter(model, suited(load_approach("lora"), profile)))
+    first = table["trainable"].eq("yes").idxmax()
+    return markdown(table[first - 1 : first + 2])
+
+
+BLOCKS |= {"metric_table": metric_table, "model_info": model_info, "sample_pairs": sample_pairs}
 
 
 def filled(text: str) -> str:

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,7 @@ from ..creation.exhibits import Exhibit
 from ..evaluation.report_tables import score_frame
 
 THUMBNAIL, TILE = 72, 128
+LONGEST_LINE = 20  # of a caption, in characters
 ANSWERS = ("answer_1", "answer_2", "answer_3")  # the names that exercises give to answers
 WHOLE = ".turn:not([aria-busy])"  # an answer on a docent's page that has ended
 LEARNED = "background:#ffe08a;color:#000"
@@ -80,16 +82,17 @@ def readable(value: Any) -> str:
 
 def strip(photos: Sequence[tuple[Photo.Image | Path, str]], columns: int = 8) -> Image:
     """Photos with a caption each, side by side in tiles of 128 px, as one JPEG."""
-    height = TILE + 16
+    captions = ["\n".join(wrap(caption, LONGEST_LINE)) for _, caption in photos]
+    height = TILE + 3 + 13 * max(caption.count("\n") + 1 for caption in captions)
     size = min(columns, len(photos)) * TILE, math.ceil(len(photos) / columns) * height
     sheet = Photo.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for index, (photo, caption) in enumerate(photos):
+    for index, ((photo, _), caption) in enumerate(zip(photos, captions, strict=True)):
         left, top = index % columns * TILE, index // columns * height
         tile = open_photo(photo) if isinstance(photo, Path) else photo
         tile = ImageOps.pad(tile.convert("RGB"), (TILE - 4, TILE - 4), color="white")
         sheet.paste(tile, (left + 2, top + 2))
-        pen.text((left + 4, top + TILE), caption[:22], fill="black", font=font)
+        pen.text((left + 4, top + TILE), caption, fill="black", font=font)
     return Image(data=jpeg(sheet), format="jpeg")
 
 

@@ -128,6 +128,7 @@ def fact_bars(facts: pd.DataFrame, scores: pd.DataFrame, track: str = "all") -> 
             }
             _fact_bars(axes, **means)
             axes.axvline(0, color=QUIET, lw=0.8)
+            axes.use_sticky_edges = False  # else no room is left beside bars that end alike
             axes.margins(x=0.16)
             axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         system_rows(panels, systems, list(KINDS.values()))

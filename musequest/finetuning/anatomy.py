@@ -287,13 +287,13 @@ def write_model_info(
             f"- special tokens: {special}"
         ),
         "Architecture": f"```\n{inner(model)}\n```",
-        "Every parameter": _markdown(_parameter_table(model, plan)),
+        "Every parameter": _markdown(parameter_table(model, plan)),
     }
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items())
     write_text(folder / MODEL_INFO, f"# {title}\n\n{body}\n")
 
 
-def _parameter_table(model: nn.Module, plan: Any | None) -> pd.DataFrame:
+def parameter_table(model: nn.Module, plan: Any | None = None) -> pd.DataFrame:
     """A row a parameter: name, shape, number, dtype, device, whether it is trained."""
     rows = [
         {

@@ -33,6 +33,15 @@ def test_strip_puts_photos_in_rows():
     assert sheet.format == "JPEG"
 
 
+def test_a_long_caption_takes_a_second_line():
+    photo = Image.new("RGB", (50, 80))
+    one, two = (
+        decoded(display.strip([(photo, caption)])).height
+        for caption in ("The Silent Chair", "The Reed Necklace of the Marsh People")
+    )
+    assert one < two
+
+
 def test_tokens_mark_exactly_what_is_learned():
     coloured = [("<image>", False)] * 64 + [("User", False), ("<b>", True), ("<b>", True)]
     shown = display.tokens(coloured).data

@@ -228,6 +228,16 @@ def test_fact_bars_show_recalled_missing_and_invented_an_answer():
     assert "Base (untuned)" in texts(figure) and "4 answers" in texts(figure)
 
 
+def test_numbers_beside_the_bars_of_facts_have_room():
+    facts = make_facts(["lora"]).query("status == 'recalled'")
+    figure = fact_bars(facts, make_scores(4), "all")
+    figure.draw_without_rendering()
+    for axes in figure.axes[:2]:
+        for told in axes.texts:
+            left, right = told.get_window_extent().intervalx
+            assert axes.bbox.x0 <= left and right <= axes.bbox.x1, told.get_text()
+
+
 def test_sight_points_have_a_point_for_each_thing_shown_and_the_chance():
     value = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 9}
     names = ["base", "lora", "lora__blank_photo", "lora__no_photo"]

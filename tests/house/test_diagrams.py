@@ -11,6 +11,7 @@ from assets.workshop.drawing import Drawing, width_of
 from musequest.core.home import root
 
 FIGURES = sorted((root() / "assets" / "figures").glob("*.svg"))
+PHONE_PX = 358  # how wide a readme's picture is on a phone of 390 px
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -38,15 +39,23 @@ def test_words_lie_inside_their_boxes_and_are_whole(path):
     assert not re.search(r"\bTODO\b|#\d+;|&\w+;", words)
 
 
+@pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
+def test_words_can_be_read_on_a_phone(path):
+    page = ElementTree.parse(path).getroot()
+    width = float(page.get("viewBox").split()[2])
+    sizes = [float(text.get("font-size")) for text in page.iter(f"{SVG}text")]
+    assert min(sizes) * PHONE_PX / width >= 8
+
+
 def test_words_that_do_not_fit_are_refused():
-    page = Drawing("A page", 200, 100)
+    page = Drawing("A page", 100)
     with pytest.raises(ValueError, match="wider than its box"):
         page.box(10, 10, 60, 40, "many more words than fit")
     with pytest.raises(ValueError, match="higher than its box"):
         page.box(10, 10, 100, 20, "a", "b")
     with pytest.raises(ValueError, match="leaves the page"):
-        page.text(180, 50, "too far to the right")
-    page.note(40, "a paragraph of words in lines")
+        page.text(500, 50, "too far to the right")
+    page.note(40, "a paragraph of words " * 5)
     assert [part.count("<text") for part in page.parts] == [1, 1]
 
 

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks.tables import readme_tables
+from benchmarks.tables.blocks import read_csv
 from musequest.__main__ import _parser as build_parser
 from musequest.core.home import root
 
 READMES = readme_tables.readmes()
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+LABELS = {"lora_ddp": "2.3 LoRA with DDP", "full_fsdp": "2.6 Full with FSDP"}
 MADE_BY_A_RUN = ("data/", "runs/", "results/")
 
 
@@ -95,6 +98,15 @@ def test_every_recorded_figure_is_shown_somewhere():
     text = "".join(readme.read_text() for readme in READMES)
     asked = {name for _, name, _ in readme_tables.MARKED.findall(text)}
     assert asked == set(readme_tables.BLOCKS)
+
+
+def test_the_map_of_the_approaches_tells_the_published_factors():
+    runs = read_csv(root() / readme_tables.RECORDS / "published_runs.csv")
+    minutes = pd.to_numeric(runs.groupby("approach").training_minutes.first())
+    text = (root() / "2_model_finetuning/model_finetuning_readme.md").read_text()
+    for approach, before in (("lora_ddp", "lora"), ("full_fsdp", "full")):
+        row = next(line for line in text.splitlines() if line.startswith(f"| [{LABELS[approach]}"))
+        assert f" {minutes[before] / minutes[approach]:.1f} times as fast" in row
 
 
 def test_published_figures_in_prose_stand_in_the_record():

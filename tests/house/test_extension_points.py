@@ -94,7 +94,15 @@ def test_the_rented_task_calls_what_there_is():
     assert commands == ["preflight", "demo"]
 
 
+def test_a_museum_goes_along_to_a_rented_machine_and_keys_stay():
+    here, git = (
+        {line for line in (root() / name).read_text().splitlines() if line and line[0] != "#"}
+        for name in (".skyignore", ".gitignore")
+    )
+    assert git - here == {"/data/"} and here < git and ".env" in here
+
+
 def test_the_rented_task_is_what_skypilot_reads():
     sky = pytest.importorskip("sky", reason="SkyPilot is not installed")
     task = sky.Task.from_yaml(str(root() / "rent/lora.yaml"))
-    assert {*task.envs} == {"PROFILE", "HF_HOME", "MUSEQUEST_HOME"} and task.resources
+    assert {*task.envs} == {"PROFILE"} and task.resources

@@ -41,6 +41,12 @@ ARTICLES = {"a", "an", "the"}
 MAX_PHOTOS_BYTES = 8_000_000
 MIN_PHOTO_PX = 256
 
+LISTS = [
+    path
+    for path in sorted((root() / "assets").glob("*/*.csv"))
+    if {"license", "credit"} <= {*path.read_text(encoding="utf-8").splitlines()[0].split(",")}
+]
+
 with (MUSEUM / "exhibits.csv").open(newline="", encoding="utf-8") as catalogue:
     ROWS = list(csv.DictReader(catalogue))
 
@@ -95,7 +101,15 @@ def test_identifiers_are_well_formed(row: dict[str, str]) -> None:
     assert row["link"] == f"https://example.org/pocket-museum/{name}"
     assert row["record"] == f"PM-{int(row['item_id']):04d}"
     assert row["license"] == "CC0-1.0"
-    assert row["credit"] == "Pocket Museum, rendered; CC0"
+    assert row["credit"] == "Pocket Museum, rendered"
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.parent.name)
+def test_a_credit_says_whose_it_is_and_the_licence_stands_apart(path) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert row["license"].split("-")[0] not in row["credit"], f"{row['credit']!r} says it twice"
 
 
 @each_exhibit
