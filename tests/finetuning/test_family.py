@@ -270,7 +270,6 @@ def test_a_run_that_was_interrupted_ends_bit_by_bit_the_same(
 
 
 THREE = {"max_steps": "3", "eval_steps": "3"}
-ALWAYS_TOGETHER = ("qwen3_vl", "gemma3", "internvl")  # the others where slow tests are asked for
 # Approaches of several processes, the one that each is to equal, and rows a process.
 TOGETHER = {"lora_ddp": ("lora", "1"), "full_mp": ("full", "2"), "full_fsdp": ("full", "1")}
 
@@ -290,14 +289,6 @@ def _together(profile, home):
 @pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view:UserWarning")
 # LLaVA-OneVision has a weight of its own in its connector, which Accelerate looks for as a module.
 @pytest.mark.filterwarnings("ignore:The following device_map keys do not match any:UserWarning")
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=() if kind in ALWAYS_TOGETHER else pytest.mark.slow)
-        for kind in FAMILIES
-    ],
-    indirect=True,
-)
 def test_several_devices_learn_what_one_does(split_profile, home, monkeypatch):
     """Processes with a row each, shards, stages at work at once, and one after another."""
     write_dataset(home, "tiny")
