@@ -26,7 +26,9 @@ from PIL import ImageDraw, ImageFont, ImageOps
 
 from ..core.home import collection_dir, root
 from ..core.photos import open_photo
+from ..core.tables import PHOTOS
 from ..creation.exhibits import Exhibit
+from ..creation.split import shown_photos
 from ..evaluation.report_tables import score_frame
 
 THUMBNAIL, TILE = 72, 128
@@ -187,9 +189,10 @@ def temperatures(dialogs: pd.DataFrame) -> pd.DataFrame:
 
 
 def dataset_row(row: Mapping[str, Any]) -> HTML:
-    """One row of the dataset: its photo, and every other column as it is stored."""
-    columns = {name: value for name, value in row.items() if name != "image"}
-    return HTML(thumbnail(row["image"], edge=240) + listing(columns).data)
+    """One row of the dataset: its photos, and every other column as it is stored."""
+    columns = {name: value for name, value in row.items() if name not in PHOTOS}
+    photos = "".join(thumbnail(photo, edge=240) for photo in shown_photos(row))
+    return HTML(photos + listing(columns).data)
 
 
 def tokens(coloured: Sequence[tuple[str, bool]]) -> HTML:

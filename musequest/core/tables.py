@@ -6,7 +6,7 @@ Columns may be added to any of these files; a missing or mistyped one is an erro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from .errors import MuseQuestError
 from .files import write_whole
 
 OPTIONAL = {b"optional": b"true"}
+PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 # How a column's kind is written below; one without is text.
 KINDS = {
     "": pa.string(),
@@ -27,7 +28,8 @@ KINDS = {
     "flag": pa.bool_(),
     "moment": pa.timestamp("s", tz="UTC"),
     "texts": pa.list_(pa.string()),
-    "photo": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    "photo": PHOTO,
+    "photos": pa.list_(PHOTO),
 }
 # How these kinds are called in the metadata from which `datasets` restores its features.
 FEATURES = {
@@ -35,6 +37,7 @@ FEATURES = {
     "real": {"dtype": "float64", "_type": "Value"},
     "flag": {"dtype": "bool", "_type": "Value"},
     "photo": {"_type": "Image"},
+    "photos": {"_type": "List", "feature": {"_type": "Image"}},
 }
 # What to run when a file is absent or damaged.
 REMEDIES = {
@@ -42,13 +45,20 @@ REMEDIES = {
     "photos": "augment",
     "dialogs": "synthesize",
     "dataset": "dataset",
+    "dataset_of_several": "dataset",
     "metrics": "train",
     "predictions": "infer",
     "scores": "score",
     "facts": "score",
 }
+# Columns of a dataset's photos: the first of a row, and, if that is there, those behind it.
+FURTHER = "further_images"
+PHOTOS = ("image", FURTHER)
 # Of files that other programs write as well.
 OR_ELSE = {"predictions": ", or mend the program that wrote it"}
+
+
+DATASET = "data_id item_name image_name dialog source_photo augmented:flag temperature:real track"
 
 
 def _columns(columns: str, optional: str = "", features: bool = False) -> pa.Schema:
@@ -83,11 +93,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         "cost_usd:real",
         optional="support",
     ),
-    "dataset": _columns(
-        "image:photo data_id item_name image_name dialog source_photo augmented:flag "
-        "temperature:real track",
-        features=True,
-    ),
+    "dataset": _columns(f"image:photo {DATASET}", features=True),
+    # As it is written where dialogs show several photos; it is read as any other.
+    "dataset_of_several": _columns(f"image:photo {FURTHER}:photos {DATASET}", features=True),
     "metrics": _columns(
         "step:whole epoch:real train_loss:real eval_loss:real learning_rate:real seconds:real"
     ),
@@ -100,18 +108,18 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
-def read_table(kind: str, path: str | Path, without: str | None = None) -> pd.DataFrame:
+def read_table(kind: str, path: str | Path, without: Sequence[str] = ()) -> pd.DataFrame:
     """Read a parquet file of `kind` (a key of SCHEMAS) with its columns checked.
 
-    The column `without` is not read. An absent or damaged file, a missing or mistyped column
+    The columns `without` are not read. An absent or damaged file, a missing or mistyped column
     raises MuseQuestError.
     """
     with _open(kind, Path(path)) as file:
-        columns = [name for name in file.schema_arrow.names if name != without]
+        columns = [name for name in file.schema_arrow.names if name not in without]
         return as_kind(kind, file.read(columns), Path(path), without)
 
 
-def as_kind(kind: str, table: pa.Table, path: Path, without: str | None = None) -> pd.DataFrame:
+def as_kind(kind: str, table: pa.Table, path: Path, without: Sequence[str] = ()) -> pd.DataFrame:
     """A table read otherwise from `path`, its columns checked as by `read_table`."""
     try:
         table.validate(full=True)  # texts that are no UTF-8, too
@@ -174,7 +182,7 @@ def table_writer(kind: str, path: str | Path) -> Iterator[Callable[[dict[str, An
 
 def _rows_a_group(kind: str) -> int:
     """Fewer where rows hold photos, since a reader takes a group at a time."""
-    return 100 if kind == "dataset" else 10_000
+    return 100 if kind.startswith("dataset") else 10_000
 
 
 @contextmanager
@@ -204,22 +212,22 @@ def _as_table(schema: pa.Schema, rows: list[dict[str, Any]] | pd.DataFrame) -> p
         return pa.Table.from_pandas(rows, preserve_index=False)
     if not rows:
         return schema.empty_table()
-    photos = {field.name for field in schema if field.type == KINDS["photo"]}
+    photos = {field.name: field.type for field in schema if field.name in PHOTOS}
     columns = {
         # Photos keep their declared kind, everything else is checked afterwards.
-        name: pa.array([row.get(name) for row in rows], KINDS["photo"] if name in photos else None)
+        name: pa.array([row.get(name) for row in rows], photos.get(name))
         for name in dict.fromkeys(name for row in rows for name in row)
     }
     return pa.table(columns)
 
 
-def _checked(kind: str, table: pa.Table, path: Path, without: str | None = None) -> pa.Table:
+def _checked(kind: str, table: pa.Table, path: Path, without: Sequence[str] = ()) -> pa.Table:
     schema, columns = SCHEMAS[kind], {}
     again = f"{_remedy(kind)} again{OR_ELSE.get(kind, '')}"
     for name in table.column_names:
         if table.column_names.count(name) > 1:
             raise MuseQuestError(f"{path} has the column '{name}' more than once; {again}.")
-    for field in (each for each in schema if each.name != without):
+    for field in (each for each in schema if each.name not in without):
         if field.name in table.column_names:
             columns[field.name] = _cast(table[field.name], field, path, again)
         elif field.metadata == OPTIONAL:

@@ -37,7 +37,7 @@ from .split import (
     fingerprint,
     load_split,
     messages,
-    photo_of,
+    photos_of,
     split_path,
 )
 from .strangers import Stranger, credits_of, stranger_rows, told
@@ -298,7 +298,7 @@ def _likenesses(collection: str) -> dict[str, Likeness]:
         for row in iterate_table("dataset", path):
             name = f"{path}: the photo {row['image_name']}"
             try:
-                photo = open_photo(photo_of(row, path), name=name)
+                photo, *_ = [open_photo(each, name=name) for each in photos_of(row, path)]
             except MuseQuestError as error:
                 raise MuseQuestError(f"{str(error).partition(';')[0]}; {AGAIN}.") from None
             # Of an imported dataset it may not be known what is a copy.

@@ -1,8 +1,10 @@
 """A dataset made elsewhere, such as the published one, as a collection that can be tuned on.
 
 Needed are its columns image, data_id, item_name, image_name and dialog, in the splits train,
-validation and test. What it does not tell (which photo a copy was made from, at which temperature a
-pair was written, whether a test photo is seen in training) stays unknown and is never guessed.
+validation and test. Where dialogs show several photos, `images` has the list of them instead of
+`image`; the first becomes `image`, those behind it become `further_images`. What a dataset does not
+tell (which photo a copy was made from, at which temperature a pair was written, whether a test
+photo is seen in training) stays unknown and is never guessed.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ..core.files import holds_collection, parse_json, write_text
 from ..core.home import check_hub, collection_dir
 from ..core.json_shapes import Dialog, misfit
 from ..core.photos import collected_photo, read_photo
-from ..core.tables import table_writer
+from ..core.tables import FURTHER, table_writer
 from ..text.sentences import half_sign_of
 from .split import SPLITS, split_path
 
@@ -31,9 +33,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("image", "data_id", "item_name", "image_name", "dialog")
 TOLD = ("source_photo", "augmented", "temperature", "track")
-# Who speaks in a dialog's first turns and in those behind them, and what of.
-FIRST = [("user", "image", "text"), ("assistant", "text")]
-LATER = [("user", "text"), ("assistant", "text")]
+SEVERAL = "images"
+SPEAKERS = ("user", "assistant")
 
 
 @holds_collection
@@ -57,13 +58,16 @@ def collect_dataset(source: str | Path, collection: str) -> dict[str, int]:
                 raise MuseQuestError(
                     f"{source} has no split '{split}'; it has {', '.join(loaded)}."
                 )
-            for name in NEEDED:
-                if name not in loaded[split].column_names:
+            has = {*loaded[split].column_names}
+            for name in NEEDED[1:] if SEVERAL in has else NEEDED:
+                if name not in has:
                     raise MuseQuestError(f"{source}, split '{split}', lacks the column '{name}'.")
+        several = any({SEVERAL, FURTHER} & {*loaded[split].column_names} for split in SPLITS)
+        kind = "dataset_of_several" if several else "dataset"
         for split in SPLITS:
-            write = stack.enter_context(table_writer("dataset", split_path(collection, split)))
+            write = stack.enter_context(table_writer(kind, split_path(collection, split)))
             for row in _rows(loaded[split], Path(source), f"{source}, split '{split}'"):
-                write(row)
+                write({FURTHER: []} | row if several else row)
     text, card = f"# Imported from {source}\n", _inside(Path(source), "README.md")
     if card and card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")
@@ -142,7 +146,11 @@ def _inside(folder: Path, path: str) -> Path | None:
 def _rows(split: datasets.Dataset, folder: Path, where: str) -> Iterator[dict[str, Any]]:
     import datasets
 
-    plain = split.cast_column("image", datasets.Image(decode=False))
+    as_stored = datasets.Image(decode=False)
+    kinds = {"image": as_stored, **dict.fromkeys((SEVERAL, FURTHER), datasets.List(as_stored))}
+    plain = split
+    for name in kinds.keys() & {*split.column_names}:
+        plain = plain.cast_column(name, kinds[name])
     known = [name for name in TOLD if name in plain.column_names]
     if len(known) < len(TOLD):
         unknown = ", ".join(name for name in TOLD if name not in known)
@@ -152,10 +160,14 @@ def _rows(split: datasets.Dataset, folder: Path, where: str) -> Iterator[dict[st
             raise MuseQuestError(f"{where}, row {number} lacks its {absent[0]}; mend the dataset.")
         texts = {name: str(row[name]) for name in NEEDED[1:4]}
         place = f"{where}, row {number} ({texts['data_id']})"
+        images = row[SEVERAL] if SEVERAL in row else [row["image"], *(row.get(FURTHER) or ())]
+        files = [_photo(image, folder, place) for image in images or [None]]
+        first, *further = [{"bytes": file, "path": texts["image_name"]} for file in files]
         yield {
-            "image": {"bytes": _photo(row["image"], folder, place), "path": texts["image_name"]},
+            "image": first,
+            **({FURTHER: further} if further else {}),
             **texts,
-            "dialog": _dialog(row["dialog"], place),
+            "dialog": _dialog(row["dialog"], place, len(files)),
             **dict.fromkeys(TOLD),
             **{name: row[name] for name in known},
         }
@@ -185,22 +197,29 @@ def _photo(image: Any, folder: Path, place: str) -> bytes:
     return stored
 
 
-def _dialog(text: Any, place: str) -> str:
-    """The dialog as JSON text: turns of user and assistant, the photo in the first."""
+def _dialog(text: Any, place: str, photos: int) -> str:
+    """The dialog as JSON text: turns of user and assistant, a photo in the first."""
     try:
         dialog = parse_json(text, Any) if isinstance(text, str) else text
         told = {"messages": list(dialog["messages"] if isinstance(dialog, dict) else dialog)}
-        turns = [(turn["role"], turn["content"]) for turn in told["messages"]]
-        kinds = [(role, *sorted(part["type"] for part in parts)) for role, parts in turns]
-        whole = kinds == FIRST + LATER * (len(kinds) // 2 - 1)
+        turns = told["messages"]
+        kinds = [sorted(part["type"] for part in turn["content"]) for turn in turns]
+        shown = [kind.count("image") for kind in kinds]
+        whole = [turn["role"] for turn in turns] == [*SPEAKERS] * (len(turns) // 2)
+        whole = whole and kinds == [["image"] * count + ["text"] for count in shown]
+        whole = whole and shown[0] > 0 and not any(shown[1::2]) and sum(shown) == photos
         whole = whole and misfit(told, Dialog) is None
-        texts = [part.get("text") for _, parts in turns for part in parts if part["type"] == "text"]
+        parts = [part for turn in turns for part in turn["content"]]
+        texts = [part.get("text") for part in parts if part["type"] == "text"]
         whole = whole and all(each.strip() and not half_sign_of(each) for each in texts)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise MuseQuestError(
             f"{place}: its dialog is not one question with the photo and one answer, nor several "
             "turns of that kind with the photo in the first; mend it."
+            if photos == 1
+            else f"{place}: its dialog is not questions and answers in turn that show its {photos} "
+            "photos, one or more of them with the first question; mend it."
         )
     return json.dumps(told, ensure_ascii=False)

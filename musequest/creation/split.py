@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from ..core.files import file_digest, parse_json
 from ..core.home import collection_dir
 from ..core.json_shapes import Dialog
 from ..core.photos import open_photo
-from ..core.tables import iterate_table, read_table
+from ..core.tables import FURTHER, PHOTOS, iterate_table, read_table
 
 if TYPE_CHECKING:
     import datasets
@@ -125,9 +125,10 @@ def fingerprint(collection: str) -> str:
     digest = hashlib.sha256()
     for split in SPLITS:
         for row in iterate_table("dataset", split_path(collection, split)):
-            photo = hashlib.sha256(photo_of(row, split_path(collection, split))).hexdigest()
-            del row["image"]
-            line = json.dumps([split, photo, row], ensure_ascii=False, sort_keys=True)
+            files = photos_of(row, split_path(collection, split))
+            photos = [hashlib.sha256(file).hexdigest() for file in files]
+            told = {name: value for name, value in row.items() if name not in PHOTOS}
+            line = json.dumps([split, *photos, told], ensure_ascii=False, sort_keys=True)
             digest.update(line.encode("utf-8"))
     return digest.hexdigest()
 
@@ -138,12 +139,22 @@ def check_dataset(collection: str) -> None:
         next(iterate_table("dataset", split_path(collection, split), rows_at_once=1), None)
 
 
-def photo_of(row: dict[str, Any], path: Path) -> bytes:
-    """The file of a row's photo; MuseQuestError where the row has none."""
-    image = row["image"]
-    if not (image and image["bytes"]):
+def photos_of(row: dict[str, Any], path: Path) -> list[bytes]:
+    """The files of a row's photos, mostly one; MuseQuestError where one is none."""
+    photos = [row["image"], *(row.get(FURTHER) or ())]
+    if not all(photo and photo["bytes"] for photo in photos):
         raise MuseQuestError(f"{path}: the row {row['data_id']} has no photo; {AGAIN}.")
-    return image["bytes"]
+    return [photo["bytes"] for photo in photos]
+
+
+def shown_photos(row: Mapping[str, Any]) -> list[Any]:
+    """The photos of a row, opened, in the order of its dialog: one, several or none."""
+    return [each for each in (row["image"], *(row.get(FURTHER) or ())) if each is not None]
+
+
+def places_of_photos(turns: Sequence[Mapping[str, Any]]) -> int:
+    """How many photos these turns of a dialog show."""
+    return sum(part["type"] == "image" for turn in turns for part in turn["content"])
 
 
 def dialog_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -179,7 +190,7 @@ def dialogs_table(collection: str) -> pd.DataFrame:
     """All rows of a dataset but for their photos, each with its split, question and answer."""
     parts = []
     for split in SPLITS:
-        table = read_table("dataset", split_path(collection, split), without="image")
+        table = read_table("dataset", split_path(collection, split), without=PHOTOS)
         said = [given(row) for row in table.fillna({"dialog": ""}).to_dict("records")]
         for column, source in (("question", "question"), ("answer", "ground_truth")):
             table[column] = [each[source] for each in said]
@@ -196,6 +207,7 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     from datasets import (
         Dataset,
         Image,
+        List,
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
@@ -216,7 +228,10 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     finally:
         if not were_off:
             enable_progress_bars()
-    return rows.cast_column("image", Image(decode=False)).with_transform(_with_photos)
+    rows = rows.cast_column("image", Image(decode=False))
+    if FURTHER in rows.column_names:
+        rows = rows.cast_column(FURTHER, List(Image(decode=False)))
+    return rows.with_transform(_with_photos)
 
 
 def exhibit_rows(collection: str, split: str) -> datasets.Dataset:
@@ -229,10 +244,13 @@ def exhibit_rows(collection: str, split: str) -> datasets.Dataset:
 
 
 def _with_photos(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Columns of rows, their photos opened where that column is among them."""
+    """Columns of rows, their photos opened where those are among them."""
     if "image" in batch:
-        batch["image"] = [
-            open_photo(photo["bytes"] or b"", name=f"the photo {photo['path']} of the dataset")
-            for photo in batch["image"]
-        ]
+        batch["image"] = [_opened(photo) for photo in batch["image"]]
+    if FURTHER in batch:
+        batch[FURTHER] = [[_opened(photo) for photo in photos or ()] for photos in batch[FURTHER]]
     return batch
+
+
+def _opened(photo: dict[str, Any]) -> Any:
+    return open_photo(photo["bytes"] or b"", name=f"the photo {photo['path']} of the dataset")

@@ -74,7 +74,7 @@ def judge(
         }
         text = as_data({name: told[name] for name in ORDERS[order]})
         photo = photos[item["data_id"]]
-        return VerdictRequest.about(model, VERDICT, TASK, photo, text, server.base_url)
+        return VerdictRequest.about(model, VERDICT, TASK, [photo], text, server.base_url)
 
     def name_of(place: int) -> str:
         return f"row {place // len(ORDERS) + 1}"

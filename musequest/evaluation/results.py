@@ -25,7 +25,7 @@ from ..core.json_shapes import Scored
 from ..core.photos import open_photo
 from ..core.settings import Profile, load_profile
 from ..core.tables import iterate_table, read_table
-from ..creation.split import STRANGER, given, photo_of, split_path
+from ..creation.split import STRANGER, given, photos_of, split_path
 from ..systems.registry import OUTSIDERS, PREDICTIONS, exhibits_path, ordered, record_beside
 from .answers import Answers, gather
 from .differences import Differences, Summary
@@ -132,7 +132,7 @@ class Results:
         path, photos = split_path(self.profile.collection, self.profile.evaluation_split), {}
         for row in iterate_table("dataset", path):
             name = f"the photo of {row['data_id']} in {path}"
-            photos[row["data_id"]] = photo = open_photo(photo_of(row, path), name=name)
+            photos[row["data_id"]] = photo = open_photo(photos_of(row, path)[0], name=name)
             photo.thumbnail((edge, edge))
         return photos
 

@@ -3,8 +3,8 @@
 The model's own code runs on fake tensors, which have shapes but no contents, and what autograd
 would save is counted (`torch.autograd.graph.saved_tensors_hooks`). So it holds for any model, any
 adapter and any dtype, and is not a formula that would have to follow them. Text models of one and
-of two layers suffice: layers are alike, and all memory grows with the tokens. A connector that
-cannot run on a photo of any size is estimated by its matrices.
+of two layers suffice: layers of a kind are alike, and all memory grows with the tokens. A connector
+that cannot run on a photo of any size is estimated by its matrices.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,8 +29,10 @@ from .models import TUNINGS, model_config, of_shape
 from .vision import freeze_vision
 
 # Few, for the mask of a padded batch grows with the square of its tokens: beside all else it is
-# next to nothing in a large model, and would be much in a small one.
-PROBED = 32
+# next to nothing in a large model, and would be much in a small one. Linear attention takes its
+# tokens by 64.
+PROBED, PROBED_LINEAR = 32, 256
+LINEAR = "linear_attention"
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,16 @@ class RowShape:
         return cls(tokens, pixels.shape[:-3].numel() // rows, patches)
 
     @classmethod
-    def supposed(cls, profile: Profile, text_tokens: int, side: int | None = None) -> RowShape:
+    def supposed(
+        cls, profile: Profile, text_tokens: int, side: int | None = None, shown: int = 1
+    ) -> RowShape:
         """The shape of a row with so much text, where there is no processor to encode one.
 
-        Its photo is a square of `side` pixels, or as large as the profile has it.
+        It shows so many photos, squares of `side` pixels, or as large as the profile has them.
         """
         side = min(side or profile.image_size, profile.image_size)
         photos, patches, seen = photo_tokens(model_config(profile), side, profile.image_splitting)
+        photos *= shown
         return cls(text_tokens + photos * (seen + 2), photos, patches)  # and a mark on each side
 
 
@@ -111,6 +116,7 @@ def _one(value: Any) -> int:
 class Activations:
     """Bytes kept for the backward pass: a token in a layer, a token elsewhere, a patch, a photo.
 
+    `layer` is the mean of all, `largest` that of the kind of layer that keeps most.
     `boundary` is what a token keeps of a layer whose activations are computed again; `logits` what
     the backward pass adds for a token at the head: its float32 gradient and that in the weights'
     dtype.
@@ -118,6 +124,7 @@ class Activations:
 
     layers: int
     layer: float
+    largest: float
     rest: float
     patch: float
     photo: float
@@ -146,7 +153,7 @@ class Activations:
 
     def recomputed(self, tokens: int) -> float:
         """Bytes of the one layer at a time that is computed again for its backward pass."""
-        return tokens * self.layer
+        return tokens * self.largest
 
     def of_head(self, tokens: int) -> float:
         """Bytes of the last norm, the head and the loss, with the gradients of the logits."""
@@ -170,12 +177,21 @@ def count_activations(
     text, vision = model.config.get_text_config(), model.config.vision_config
     anatomy = anatomy_of(model)
     dtype, layers = model.dtype, len(inner(model).get_submodule(anatomy.layers))
-    one, two = (_shallow(model, anatomy, layers) for layers in (1, 2))
+    kinds: list[str] = getattr(text, "layer_types", None) or ["alike"] * layers
+    # Of each kind of layer the first that is not the very first.
+    second = {kinds[0]: 0} | {kind: place for place, kind in reversed([*enumerate(kinds)][1:])}
+    one = _shallow(model, anatomy, [0])
+    twos = {kind: _shallow(model, anatomy, [0, place]) for kind, place in second.items()}
     with FakeTensorMode():
-        for each in (one, two):
+        for each in (one, *twos.values()):
             _make_fake(each)
         embedded = one.get_input_embeddings().weight.dtype
-        shallow, deeper = (_a_token(each, text.hidden_size, autocast) for each in (one, two))
+        probed = PROBED_LINEAR if LINEAR in kinds else PROBED
+        shallow = _a_token(one, text.hidden_size, autocast, probed)
+        of_kind = {
+            kind: _a_token(two, text.hidden_size, autocast, probed) - shallow
+            for kind, two in twos.items()
+        }
 
         def of_photo(side: int) -> int:
             seen = torch.empty(1, side * side, vision.hidden_size, dtype=dtype)
@@ -191,8 +207,9 @@ def count_activations(
             photo = small - patch * side * side
     return Activations(
         layers=layers,
-        layer=deeper - shallow,
-        rest=2 * shallow - deeper,
+        layer=sum(of_kind[kind] for kind in kinds) / layers,
+        largest=max(of_kind.values()),
+        rest=shallow - of_kind[kinds[0]],
         patch=patch,
         photo=photo,
         boundary=text.hidden_size * embedded.itemsize,
@@ -217,7 +234,7 @@ def _of_matrices(model: nn.Module, anatomy: Anatomy, width: int, dtype: torch.dt
     return sum(map(sum, shapes)) * dtype.itemsize / joined
 
 
-def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> float:
+def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None, probed: int) -> float:
     """What one token more adds: what is kept once, such as weights that autocast cast, is not."""
     dtype = model.get_input_embeddings().weight.dtype
 
@@ -226,21 +243,21 @@ def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> floa
         given = {"inputs_embeds": torch.empty(1, count, width, dtype=dtype), "labels": labels}
         return _kept_bytes(model, lambda: model(**given, use_cache=False), autocast)
 
-    return 2 * (of_tokens(PROBED) - of_tokens(PROBED // 2)) / PROBED
+    return 2 * (of_tokens(probed) - of_tokens(probed // 2)) / probed
 
 
-def _shallow(model: nn.Module, anatomy: Anatomy, layers: int) -> nn.Module:
-    """A copy of the model in training, its first decoder layers alone; it is shown no photo."""
+def _shallow(model: nn.Module, anatomy: Anatomy, places: Sequence[int]) -> nn.Module:
+    """A copy of the model in training, of its decoder layers these alone; it is shown no photo."""
     whole = inner(model).get_submodule(anatomy.layers)
-    left_out = [*whole[layers:], inner(model).get_submodule(anatomy.vision_model)]
+    left_out = [layer for place, layer in enumerate(whole) if place not in places]
+    left_out.append(inner(model).get_submodule(anatomy.vision_model))
     copied = copy.deepcopy(model, {id(module): nn.Identity() for module in left_out})
-    inner(copied).set_submodule(
-        anatomy.layers, inner(copied).get_submodule(anatomy.layers)[:layers]
-    )
+    layers = inner(copied).get_submodule(anatomy.layers)
+    inner(copied).set_submodule(anatomy.layers, nn.ModuleList(layers[place] for place in places))
     text = inner(copied).get_submodule(anatomy.decoder).config
-    text.num_hidden_layers = layers
+    text.num_hidden_layers = len(places)
     if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:layers]
+        text.layer_types = [text.layer_types[place] for place in places]
     return copied.train()
 
 

@@ -11,6 +11,7 @@ While a GPU computes on the last batch, other processes read the next ones.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from transformers import ProcessorMixin
 from ..core.errors import MuseQuestError
 from ..core.files import parse_json
 from ..core.json_shapes import Dialog
+from ..core.tables import PHOTOS
+from ..creation.split import places_of_photos, shown_photos
 from .processors import closing_token, render, special_tokens
 from .records import GIB
 
@@ -76,14 +79,15 @@ class DocentCollator:
     def encode(self, row: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """One row without padding: tensors of tokens without a batch's first dimension.
 
-        What belongs to photos is as the processor gives it for this row. The row's `image` is a
-        photo, or a list of them in the order of the dialog; a dialog without any has None, and
-        nothing of that. One that shows more or fewer raises MuseQuestError.
+        What belongs to photos is as the processor gives it for this row: of its `image` and its
+        `further_images`, in the order of the dialog. Where that shows none, `image` is None, and
+        nothing of that is there. One that shows more or fewer raises MuseQuestError.
         """
-        messages, photos = self._messages(row), _photos(row)
-        if len(photos) != _shown(messages):
+        messages = self._messages(row)
+        photos = [photo.convert("RGB") for photo in shown_photos(row)]
+        if len(photos) != (shown := places_of_photos(messages)):
             raise MuseQuestError(
-                f"The dialog of row {_name(row)} shows {_shown(messages)} photos, and the row has "
+                f"The dialog of row {_name(row)} shows {shown} photos, and the row has "
                 f"{len(photos)}; give each of them its place in the dialog."
             )
         text = self._prompt(messages[:-1]) if not self.learn else render(self.processor, messages)
@@ -126,9 +130,10 @@ class DocentCollator:
         labels = torch.full_like(input_ids, IGNORED)
         for turn, start, end in answers:
             stretched = len(input_ids) - len(text)
-            if _shown(messages[turn:]):
-                prompt, seen = self._prompt(messages[:turn]), photos[: _shown(messages[:turn])]
-                stretched = self._processed(prompt, seen)["input_ids"].shape[1] - start
+            if places_of_photos(messages[turn:]):
+                seen = photos[: places_of_photos(messages[:turn])]
+                prompt = self._processed(self._before(messages, turn), seen)
+                stretched = prompt["input_ids"].shape[1] - start
             place = slice(stretched + start, stretched + end)
             if input_ids[place].tolist() != text[start:end]:
                 raise self._inseparable(row)
@@ -146,18 +151,26 @@ class DocentCollator:
         for turn, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            prompt = self._tokens(self._prompt(messages[:turn]))
-            said = text
-            if turn + 1 < len(messages):
-                said = self._tokens(render(self.processor, messages[: turn + 1]))
-            answer = said[len(prompt) :]
-            if text[: len(prompt)] != prompt or self.closing not in answer:
+            prompt = self._tokens(self._before(messages, turn))
+            start = len(prompt)
+            if text[:start] != prompt or self.closing not in text[start:]:
                 raise self._inseparable(row)
-            behind = answer[::-1].index(self.closing)  # such as a line end
-            answers.append((turn, len(prompt), len(said) - behind))
-            if text[: len(said) - behind] != said[: len(said) - behind]:
-                raise self._inseparable(row)
+            answers.append((turn, start, text.index(self.closing, start) + 1))
         return text, answers
+
+    def _before(self, messages: list[dict[str, Any]], turn: int) -> str:
+        """The text before an answer: the prompt to which it is given.
+
+        Some templates write earlier turns otherwise than those that the model is to go on with.
+        There it is what the dialog has in common with one of another answer.
+        """
+        prompt, whole = self._prompt(messages[:turn]), render(self.processor, messages)
+        if turn + 1 == len(messages) or whole.startswith(prompt):
+            return prompt
+        said = "".join(part["text"] for part in messages[turn]["content"]).lstrip()
+        other = {"role": "assistant", "content": [{"type": "text", "text": "AB"[said[0] == "A"]}]}
+        changed = [*messages[:turn], other, *messages[turn + 1 :]]
+        return os.path.commonprefix([whole, render(self.processor, changed)])
 
     def _tokens(self, text: str) -> list[int]:
         return self.processor.tokenizer(text, **self._beginning(text))["input_ids"]
@@ -168,7 +181,8 @@ class DocentCollator:
     def _inseparable(self, row: Mapping[str, Any]) -> MuseQuestError:
         return MuseQuestError(
             f"The chat template does not end the prompt of row {_name(row)} where the answer "
-            "begins; its tokens cannot be told apart, so use another base model."
+            "begins; its tokens cannot be told apart, so set anatomy.template in the profile to "
+            "values with which they can, or use another base model."
         )
 
     def _beginning(self, text: str) -> dict[str, bool]:
@@ -227,8 +241,10 @@ class EncodedDialogs(Dataset):
 
     def texts(self) -> Sequence[Mapping[str, Any]]:
         """The rows without their photos, which take long to decode."""
-        drop = getattr(self.rows, "remove_columns", None)
-        return drop("image") if drop else self.rows
+        rows: Any = self.rows
+        if not hasattr(rows, "remove_columns"):
+            return rows
+        return rows.remove_columns([name for name in PHOTOS if name in rows.column_names])
 
     def learned_tokens(self) -> int:
         """How many tokens of all rows are learned."""
@@ -267,18 +283,6 @@ def join(rows: Sequence[torch.Tensor | None]) -> torch.Tensor:
         joined[place] = each
         start += len(each)
     return joined
-
-
-def _photos(row: Mapping[str, Any]) -> list[Any]:
-    """The photos of a row: one, several or none."""
-    image = row["image"]
-    photos = image if isinstance(image, list) else [image]
-    return [photo.convert("RGB") for photo in photos if photo is not None]
-
-
-def _shown(messages: Sequence[Mapping[str, Any]]) -> int:
-    """How many photos these turns of a dialog show."""
-    return sum(part["type"] == "image" for message in messages for part in message["content"])
 
 
 def _name(row: Mapping[str, Any]) -> str:

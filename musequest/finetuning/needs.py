@@ -132,16 +132,17 @@ class Rows:
         except MuseQuestError:
             shapes = (RowShape.supposed(profile, text, PHOTO_PX) for text in PUBLISHED_TOKENS)
             return cls(*PUBLISHED_ROWS, *shapes)
-        letters = [len(dialog) for dialog in rows["dialog"]]
-        seen = RowShape.supposed(profile, 0).tokens  # of which the longest row has the rest as text
-        a_letter = max(config.row.tokens - seen, 0) / max(letters)
+        letters, (shown, _) = [len(dialog) for dialog in rows["dialog"]], config.longest_dialog
+        seen = RowShape.supposed(profile, 0, shown=shown).tokens
+        a_letter = max(config.row.tokens - seen, 0) / max(letters)  # of the longest, beside photos
         photos = rows.select(range(min(len(rows), SAMPLED)))["image"]
         areas = (
             photo.width * photo.height * min(1.0, profile.image_size / max(photo.size)) ** 2
             for photo in photos
         )
         side = round(math.sqrt(statistics.fmean(areas)))
-        ends = (RowShape.supposed(profile, round(a_letter * f(letters)), side) for f in (min, max))
+        texts = (round(a_letter * f(letters)) for f in (min, max))
+        ends = (RowShape.supposed(profile, text, side, shown) for text in texts)
         return cls(len(rows), len(validation), *ends)
 
     def padded(self, together: int) -> RowShape:

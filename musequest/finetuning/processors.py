@@ -8,6 +8,7 @@ are kept for whoever uses the model elsewhere.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from transformers import PROCESSOR_MAPPING, AutoConfig, AutoProcessor, ProcessorMixin
@@ -56,8 +57,16 @@ def load_processor(profile: Profile) -> ProcessorMixin:
         key: profile.image_splitting if key in SPLITTING else own[key] for key in own
     }
     processor.anatomy = dict(profile.anatomy)
+    if (chosen := profile.anatomy.get("template")) and processor.chat_template:
+        processor.chat_template = _with_values(chosen, processor.chat_template)
     closing_token(processor)  # or the reason why there is none
     return processor
+
+
+def _with_values(values: dict[str, Any], template: str) -> str:
+    """A chat template in which these values are set: whoever else reads it, writes as we do."""
+    said = {name: "none" if value is None else json.dumps(value) for name, value in values.items()}
+    return "".join(f"{{%- set {name} = {value} %}}" for name, value in said.items()) + template
 
 
 def _read(source: str) -> ProcessorMixin:
@@ -194,7 +203,6 @@ def render(processor: ProcessorMixin, messages: list[dict[str, Any]], **options:
             f"The processor of {processor.tokenizer.name_or_path} has no chat template, so it is "
             "not known how it writes a dialog; choose a base model that is tuned for dialogs."
         )
-    options |= getattr(processor, "anatomy", {}).get("template", {})
     # The general form: a processor's own may ask for its video part.
     return ProcessorMixin.apply_chat_template(processor, messages, tokenize=False, **options)
 

@@ -24,8 +24,10 @@ from transformers.utils import is_torch_tf32_available
 from ..core.errors import MuseQuestError
 from ..core.keys import keys_of
 from ..core.settings import Approach, Profile, suited, training_settings
+from ..core.tables import FURTHER
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
+from ..creation.split import dialog_of, places_of_photos
 from .activations import (
     Activations,
     RowShape,
@@ -224,27 +226,39 @@ class RunConfig:
         return load_split(self.profile.collection, "validation")
 
     @cached_property
-    def largest_row(self) -> dict[str, torch.Tensor]:
-        """The longest dialog, a supposed one without a dataset, with a square photo; encoded."""
+    def longest_dialog(self) -> tuple[int, str]:
+        """Of the dialogs with the most photos the longest: how many, and its text.
+
+        Without a dataset a supposed one, of which nothing is refused.
+        """
         try:
-            dialog, collator = max(self.train_rows["dialog"], key=len), self.collator
-        except MuseQuestError:  # of what is only supposed nothing is refused
-            dialog, collator = SUPPOSED, DocentCollator(load_processor(self.profile))
+            rows = self.train_rows
+        except MuseQuestError:
+            return 1, SUPPOSED
+        named = [{"data_id": "largest", "dialog": dialog} for dialog in rows["dialog"]]
+        several = FURTHER in rows.column_names
+        shown = ((places_of_photos(dialog_of(row)) if several else 1, row) for row in named)
+        most, row = max(shown, key=lambda each: (each[0], len(each[1]["dialog"])))
+        return most, row["dialog"]
+
+    @cached_property
+    def largest_row(self) -> dict[str, torch.Tensor]:
+        """The longest dialog with square photos, encoded."""
+        shown, dialog = self.longest_dialog
+        supposed = dialog is SUPPOSED
+        collator = DocentCollator(load_processor(self.profile)) if supposed else self.collator
         photo = Image.new("RGB", (self.profile.image_size, self.profile.image_size), "white")
         row = {"data_id": "largest", "dialog": dialog, "image": photo}
-        return collator.encode(row)
+        return collator.encode(row | {FURTHER: [photo] * (shown - 1)})
 
     @cached_property
     def row(self) -> RowShape:
         """The shape of the largest row; a guess from its letters where the model is not here."""
         if shape_alone(self.profile) is None:
             return self.shape_of(self.largest_row)
-        try:
-            dialogs = self.train_rows["dialog"]
-        except MuseQuestError:
-            dialogs = [SUPPOSED]
-        longest = max(map(len, dialogs))
-        return RowShape.supposed(self.profile, math.ceil(longest / LETTERS_A_TOKEN))
+        shown, dialog = self.longest_dialog
+        tokens = math.ceil(len(dialog) / LETTERS_A_TOKEN)
+        return RowShape.supposed(self.profile, tokens, shown=shown)
 
     def shape_of(self, encoded: dict[str, torch.Tensor], rows: int = 1) -> RowShape:
         """The shape of an encoded row, or of each in a batch of `rows`."""

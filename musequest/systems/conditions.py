@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ from ..core.errors import MuseQuestError
 from ..core.home import root
 from ..core.photos import open_photo
 from ..core.settings import Profile
+from ..core.tables import FURTHER, PHOTOS
 from ..creation.dataset import messages
-from ..creation.split import dialog_of
+from ..creation.split import dialog_of, shown_photos
 from .registry import ABLATIONS, OUTSIDERS
 
 if TYPE_CHECKING:
@@ -153,11 +155,17 @@ def _outsider(number: int, line: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _with_photo_of(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "image": other["image"], "image_name": other["image_name"]}
+    return _showing(row, shown_photos(other)) | {"image_name": other["image_name"]}
 
 
 def _blank(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "image": Image.new("RGB", row["image"].size, BLANK)}
+    return _showing(row, [Image.new("RGB", photo.size, BLANK) for photo in shown_photos(row)])
+
+
+def _showing(row: Mapping[str, Any], photos: Sequence[Image.Image]) -> dict[str, Any]:
+    """The row with as many photos as it has, of these, from the first again where they are few."""
+    first, *further = itertools.islice(itertools.cycle(photos), len(shown_photos(row)))
+    return {**row, "image": first} | ({FURTHER: further} if further else {})
 
 
 def _without_photo(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,4 +174,4 @@ def _without_photo(row: Mapping[str, Any]) -> dict[str, Any]:
     for turn in turns:
         turn["content"] = [part for part in turn["content"] if part["type"] != "image"]
     dialog = json.dumps({"messages": turns}, ensure_ascii=False)
-    return {**row, "image": None, "dialog": dialog}
+    return {**row, **dict.fromkeys(PHOTOS), "dialog": dialog}

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,11 +32,14 @@ from ..creation.hosted.replies import spoken
 from ..creation.hosted.requests import Estimate, Request, count_tokens
 from ..creation.hosted.server import ServerConfig, address_of
 from ..creation.hosted.session import Session
-from ..creation.split import dialog_of, given
+from ..creation.split import dialog_of, given, shown_photos
 
 ANSWER = "answer"  # the form by which the ledger tells these requests from a writer's
 PHOTO_EDGE = 768  # px; OpenAI scales a photo's shorter edge down to this
 PHOTO_BYTES = 400_000  # of its JPEG
+# At 768 px a photo has at most four tiles of 512 px: 85 + 4 x 170 in the family of GPT-4o (OpenAI's
+# guide to images and vision).
+PHOTO_TOKENS = 765
 QUALITIES = (85, 70, 50, 30, 10)
 TASK = (
     "You are a docent in a museum. A visitor shows you the photo of an exhibit and asks about it. "
@@ -46,34 +49,37 @@ TASK = (
 
 @dataclass(frozen=True)
 class PhotoRequest(Request):
-    """A question about a photo, to one server: who else answers to a model's name is not known."""
+    """A question about photos, to one server: who else answers to a model's name is not known."""
 
     base_url: str
-    photo_sha256: str  # of its pixels: another release of Pillow may write another JPEG of them
+    photo_sha256: str  # of their pixels: another release of Pillow may write another JPEG of them
 
     max_tokens: ClassVar[int] = 1000
     usual_tokens: ClassVar[int] = 200
-    # At 768 px a photo has at most four tiles of 512 px: 85 + 4 x 170 in the family of GPT-4o
-    # (OpenAI's guide to images and vision).
-    photo_tokens: ClassVar[int] = 765
     command: ClassVar[str] = "infer"
     source: ClassVar[str] = "its photo or question"
 
     @classmethod
     def about(
-        cls, model: str, form: str, task: str, photo: Image.Image, text: str, base_url: str
+        cls, model: str, form: str, task: str, photos: Sequence[Image.Image], text: str, url: str
     ) -> Self:
-        """The photo and a text, after the task."""
-        url = f"data:image/jpeg;base64,{base64.b64encode(bounded_jpeg(photo)).decode()}"
+        """The photos and a text, after the task; asked at the address `url`."""
         content: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": url, "detail": "high"}},
-            {"type": "text", "text": text},
+            {"type": "image_url", "image_url": {"url": _inline(photo), "detail": "high"}}
+            for photo in photos
         ]
+        content.append({"type": "text", "text": text})
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": task},
             {"role": "user", "content": content},
         ]
-        return cls(model, 0.0, form, messages, base_url, pixels_sha256(photo))
+        digests = " ".join(map(pixels_sha256, photos))
+        return cls(model, 0.0, form, messages, url, digests)
+
+    @property
+    def photo_tokens(self) -> int:
+        """Those of all its photos."""
+        return PHOTO_TOKENS * (len(self.messages[1]["content"]) - 1)
 
     @property
     def key(self) -> str:
@@ -84,7 +90,7 @@ class PhotoRequest(Request):
     @property
     def sent(self) -> str:
         """The text of the prompt; the photo counts by its tokens, not by its bytes."""
-        return " ".join([self.messages[0]["content"], self.messages[1]["content"][1]["text"]])
+        return " ".join([self.messages[0]["content"], self.messages[1]["content"][-1]["text"]])
 
 
 class HostedDocent(System):
@@ -149,11 +155,11 @@ class HostedDocent(System):
         return "" if said(response) else "the reply was empty"
 
     def _request(self, row: Mapping[str, Any]) -> PhotoRequest:
-        """The photo and the question, behind what was said before it."""
+        """The photos and the question, behind what was said before it."""
         parts = [part for turn in dialog_of(row)[:-1] for part in turn["content"]]
         text = "\n".join(part["text"] for part in parts if part["type"] == "text")
         address = address_of(self.base_url)
-        return PhotoRequest.about(self.model, ANSWER, TASK, row["image"], text, address)
+        return PhotoRequest.about(self.model, ANSWER, TASK, shown_photos(row), text, address)
 
     def _prediction(self, row: Mapping[str, Any], response: dict[str, Any]) -> dict[str, Any]:
         """A refusal is an answer too; one that is empty or cut off is told."""
@@ -262,6 +268,10 @@ def pixels_sha256(photo: Image.Image) -> str:
     """The SHA-256 of a photo's size and RGB pixels."""
     head = f"{photo.width} x {photo.height}\n".encode()
     return hashlib.sha256(head + photo.convert("RGB").tobytes()).hexdigest()
+
+
+def _inline(photo: Image.Image) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(bounded_jpeg(photo)).decode()}"
 
 
 def bounded_jpeg(photo: Image.Image) -> bytes:

@@ -22,11 +22,14 @@ from musequest.core.tables import read_table
 from musequest.creation import imported
 from musequest.creation.dataset import audit, fingerprint, load_split, messages, split_path
 from musequest.creation.imported import collect_dataset
+from musequest.creation.split import shown_photos
 from musequest.finetuning.checkpoints import reference_loss
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import infer
 from musequest.finetuning.models import load_processor, load_tuned
 from musequest.finetuning.training import train
+from musequest.systems.conditions import rows_under
+from musequest.systems.hosted import GPT4o
 
 NO_QUESTION = messages("What?", "A bowl.").replace(', "text": "What?"', "")
 HALF_A_SIGN = messages("What?", "A bowl.").replace("bowl", r"\ud800")
@@ -127,6 +130,81 @@ def test_dialogs_of_several_turns_are_learned_whole_and_asked_their_last(
     answered = infer(profile, "lora", progress=False)
     assert set(answered["question"]) == {"Who made it?"}
     assert set(answered["ground_truth"]) == {"Nobody knows."}
+
+
+def of_two_photos(**changes) -> datasets.DatasetDict:
+    """The published rows in which a second question shows a second photo, in the column `images`.
+
+    `changes` replace columns of the test split.
+    """
+    splits = {}
+    for split, rows in published().map(further).items():
+        columns = rows.remove_columns("image").to_dict()
+        for place, dialog in enumerate(columns["dialog"]):
+            turns = json.loads(dialog)["messages"]
+            turns[2]["content"].insert(0, {"type": "image"})
+            columns["dialog"][place] = json.dumps({"messages": turns})
+        photos = [[photo, draw_photo("rectangle", (200, 90, 40), 9)] for photo in rows["image"]]
+        columns |= {"images": photos} | (changes if split == "test" else {})
+        splits[split] = datasets.Dataset.from_dict(columns)
+    return datasets.DatasetDict(splits)
+
+
+def save_lists(folder: Path, made: datasets.DatasetDict) -> Path:
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for split, rows in made.items():
+        rows = rows.cast_column("images", datasets.List(datasets.Image()))
+        rows.to_parquet(folder / f"data/{split}-00000-of-00001.parquet")
+    return folder
+
+
+def test_photos_behind_the_first_have_a_column_of_their_own(home: Path, tmp_path: Path):
+    collect_dataset(save_lists(tmp_path / "made", of_two_photos()), "t")
+    row = load_split("t", "train")[0]
+    assert row["image"].size == row["further_images"][0].size == (240, 180)
+    whole = datasets.load_dataset(str(home / "data/t/dataset"))["test"]
+    assert whole.features["further_images"] == datasets.List(datasets.Image())
+    assert audit("t")["rows"] == SIZES
+    collect_dataset(home / "data/t/dataset", "again")
+    assert fingerprint("again") == fingerprint("t")
+    one_other = [[photo, draw_photo("rectangle", (20, 90, 40), 9)] for photo in whole["image"]]
+    collect_dataset(save_lists(tmp_path / "other", of_two_photos(images=one_other)), "other")
+    assert fingerprint("other") != fingerprint("t")
+
+
+def test_dialogs_of_several_photos_are_learned_and_asked_with_all_of_them(
+    home: Path, tmp_path: Path, tiny_docent: Path
+):
+    collect_dataset(save_lists(tmp_path / "made", of_two_photos()), "t")
+    profile = write_profile(tmp_path, tiny_docent, collection="t")
+    record = train(profile, "lora", {"max_steps": "2", "eval_steps": "2"}, progress=False)
+    assert record["vision_store"]["photos"] == SIZES["train"] + SIZES["validation"] + 1
+    collator, rows = DocentCollator(load_processor(profile)), list(load_split("t", "validation"))
+    tuned = load_tuned(profile, "lora").cpu()
+    assert record["best_eval_loss"] == pytest.approx(reference_loss(tuned, collator, rows), 1e-5)
+    assert len(infer(profile, "lora", progress=False)) == SIZES["test"]
+    test = load_split("t", "test")
+    shown = DocentCollator(collator.processor, learn=False).encode(test[0])
+    assert shown["pixel_values"].shape[1] == 2
+    for condition, photos in (("blank_photo", 2), ("wrong_photo", 2), ("no_photo", 0)):
+        row = rows_under(condition, test, profile)[0]
+        assert len(shown_photos(row)) == photos and collator.encode(row)
+    request = GPT4o(profile, base_url="http://127.0.0.1:9")._request(test[0])
+    kinds = [part["type"] for part in request.messages[1]["content"]]
+    assert kinds == ["image_url", "image_url", "text"] and request.photo_tokens == 2 * 765
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"images": [[], []]}, "row 0 .6. has no readable photo .it is absent."),
+        ({"dialog": [messages("What?", "A bowl.")] * 2}, "in turn that show its 2 photos, one or"),
+    ],
+)
+def test_a_bad_row_of_several_photos_is_one_sentence(home, tmp_path, changes, sentence: str):
+    with pytest.raises(MuseQuestError, match=sentence):
+        collect_dataset(save_lists(tmp_path / "made", of_two_photos(**changes)), "t")
+    assert not split_path("t", "test").exists()
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,8 @@ def test_photos_come_in_the_order_of_the_dialog_and_no_answer_moves(processor):
     turns = [json.loads(sample(number)["dialog"])["messages"] for number in (0, 1)]
     turns[0][0]["content"][:0] = [{"type": "image"}]
     photos = [sample(number)["image"] for number in (0, 1, 2)]
-    row = {**sample(0), "image": photos, "dialog": json.dumps({"messages": sum(turns, [])})}
+    shown = {"image": photos[0], "further_images": photos[1:]}
+    row = {**sample(0), **shown, "dialog": json.dumps({"messages": sum(turns, [])})}
     collator = DocentCollator(processor)
     batch = collator([row, sample(1)])
     labels = batch["labels"][0]

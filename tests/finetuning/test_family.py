@@ -107,6 +107,23 @@ def test_of_several_turns_all_answers_are_learned(kind, split_profile):
     assert ends == 2 and re.sub(r"\s*(<|It)", r"\1", text) == f"It is a jug.{end}It is old.{end}"
 
 
+@pytest.mark.parametrize("kind", ["qwen3_5"], indirect=True)
+def test_values_for_the_template_are_written_into_it(split_profile, tmp_path):
+    """So whoever reads the saved processor writes a dialog as it was learned."""
+    thinking = replace(split_profile, anatomy={"template": {"enable_thinking": True}})
+    for profile, opened in ((split_profile, "<think>\n\n</think>\n\n"), (thinking, "<think>\n")):
+        load_processor(profile).save_pretrained(tmp_path / "saved")
+        template = (tmp_path / "saved/chat_template.jinja").read_text()
+        processor = load_processor(split_profile)
+        prompt = processor.tokenizer.apply_chat_template(
+            json.loads(sample(0)["dialog"])["messages"][:1],
+            chat_template=template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        assert prompt.startswith("<|im_start|>user") and prompt.endswith(f"assistant\n{opened}")
+
+
 def with_photos(first, later):
     """A row whose dialog shows the first photos with its first question, the later with its next.
 
@@ -117,7 +134,8 @@ def with_photos(first, later):
     for turn, count in ((0, first), (2, later)):
         turns[turn]["content"][:1] = [{"type": "image"}] * count
     photos = [sample(number)["image"] for number in range(first + later)]
-    return {**sample(0), "image": photos, "dialog": json.dumps({"messages": turns})}
+    shown = {"image": photos[0], "further_images": photos[1:]}
+    return {**sample(0), **shown, "dialog": json.dumps({"messages": turns})}
 
 
 @pytest.mark.parametrize(("first", "later"), [(2, 1), (0, 2)])
@@ -133,7 +151,8 @@ def test_of_several_photos_each_is_seen_and_all_answers_are_learned(
     asked = DocentCollator(collator.processor, learn=False).encode(row)["input_ids"]
     assert labels[len(asked) :].ne(IGNORED).any() and labels[len(asked) - 1] == IGNORED
     model, batch = load_model(split_profile, device="cpu"), collator([row, *rows])
-    alone, blind = collator([row]), {**row, "image": [*row["image"][:-1], Image.new("RGB", (9, 9))]}
+    further = [*row["further_images"][:-1], Image.new("RGB", (9, 9))]
+    alone, blind = collator([row]), {**row, "further_images": further}
     learned = batch["labels"][0] != IGNORED
     with torch.no_grad():
         logits, other = model(**alone).logits[0], model(**collator([blind])).logits[0]
@@ -142,7 +161,7 @@ def test_of_several_photos_each_is_seen_and_all_answers_are_learned(
     torch.testing.assert_close(together, expected, atol=1e-4, rtol=1e-3)
     assert not torch.equal(logits[-1], other[-1])  # the last photo as well counts
     with pytest.raises(MuseQuestError, match=rf"shows {first + later} photos, and the row has 1;"):
-        collator.encode({**row, "image": row["image"][:1]})
+        collator.encode({**row, "further_images": None})
 
 
 @pytest.mark.parametrize("kind", ["llava_onevision"], indirect=True)
@@ -251,7 +270,6 @@ def test_a_run_that_was_interrupted_ends_bit_by_bit_the_same(
 
 
 THREE = {"max_steps": "3", "eval_steps": "3"}
-ALWAYS_TOGETHER = ("qwen3_vl", "gemma3", "internvl")  # the others where slow tests are asked for
 # Approaches of several processes, the one that each is to equal, and rows a process.
 TOGETHER = {"lora_ddp": ("lora", "1"), "full_mp": ("full", "2"), "full_fsdp": ("full", "1")}
 
@@ -271,14 +289,6 @@ def _together(profile, home):
 @pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view:UserWarning")
 # LLaVA-OneVision has a weight of its own in its connector, which Accelerate looks for as a module.
 @pytest.mark.filterwarnings("ignore:The following device_map keys do not match any:UserWarning")
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=() if kind in ALWAYS_TOGETHER else pytest.mark.slow)
-        for kind in FAMILIES
-    ],
-    indirect=True,
-)
 def test_several_devices_learn_what_one_does(split_profile, home, monkeypatch):
     """Processes with a row each, shards, stages at work at once, and one after another."""
     write_dataset(home, "tiny")

@@ -1,5 +1,6 @@
 """Processes out of a test, alone or as a launcher would start several, without loading anew."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -132,6 +133,7 @@ def _run(
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
+    gc.freeze()  # of all that the parent has, nothing is looked at when memory is given back
     try:
         answer = function(*arguments)
     except BaseException:

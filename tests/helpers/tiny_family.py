@@ -81,6 +81,27 @@ def chat_template(image: str, begin: str, end: str, first: str = "", answerer: s
     )
 
 
+THOUGHT = "{{ '<think>\\n\\n</think>\\n\\n' }}"
+
+
+def thinking_template(image: str, begin: str, end: str) -> str:
+    """One that writes of an answer, but of none to an earlier question, what was thought of it.
+
+    That is nothing, unless `enable_thinking` is set.
+    """
+    asked = (
+        "{% set last = namespace(asked=0) %}{% for message in messages %}"
+        "{% if message['role'] == 'user' %}{% set last.asked = loop.index0 %}{% endif %}"
+        "{% endfor %}"
+    )
+    plain = chat_template(image, begin, end, asked)
+    answered = f"{{% if loop.index0 > last.asked %}}{THOUGHT}{{% endif %}}"
+    plain = plain.replace("{% for part in", answered + "{% for part in")
+    slowly = "enable_thinking is defined and enable_thinking is true"
+    opened = f"{{% if {slowly} %}}{{{{ '<think>\\n' }}}}{{% else %}}{THOUGHT}{{% endif %}}"
+    return plain.removesuffix("{% endif %}") + opened + "{% endif %}"
+
+
 # In 4 bits a matrix is rounded in blocks of 64.
 WIDTHS = {
     "hidden_size": 64,
@@ -192,13 +213,15 @@ def _qwen2(ids: dict[str, int], size: int) -> PretrainedConfig:
     )
 
 
-def _patches(kind: type[ProcessorMixin]) -> Callable[[PreTrainedTokenizerFast], ProcessorMixin]:
+def _patches(
+    kind: type[ProcessorMixin], template: Callable[[str, str, str], str] = chat_template
+) -> Callable[[PreTrainedTokenizerFast], ProcessorMixin]:
     def processor(tokenizer: PreTrainedTokenizerFast) -> ProcessorMixin:
         size = {"shortest_edge": TILE**2, "longest_edge": SIDE**2}
         photos = Qwen2VLImageProcessorPil(size=size, patch_size=PATCH, merge_size=SCALE)
         image = "<|vision_start|><|image_pad|><|vision_end|>"
-        template = chat_template(image, "<|im_start|>", "<|im_end|>")
-        return photos_only(kind)(photos, tokenizer, None, chat_template=template)
+        written = template(image, "<|im_start|>", "<|im_end|>")
+        return photos_only(kind)(photos, tokenizer, None, chat_template=written)
 
     return processor
 
@@ -332,7 +355,7 @@ FAMILIES = {
         Qwen3_5ForConditionalGeneration,
         QWEN,
         _qwen3_5,
-        _patches(Qwen3VLProcessor),
+        _patches(Qwen3VLProcessor, thinking_template),
         end="<|im_end|>",
         named=TURNS,
     ),

@@ -94,9 +94,13 @@ class Request:
 
     max_tokens: ClassVar[int] = MAX_TOKENS  # of an answer
     usual_tokens: ClassVar[int] = 1500  # of an answer: five pairs of 200 words
-    photo_tokens: ClassVar[int] = 0  # of a prompt, besides its text
     command: ClassVar[str] = "synthesize"  # that sends it
     source: ClassVar[str] = "the exhibit's text"  # what to mend where it is refused
+
+    @property
+    def photo_tokens(self) -> int:
+        """Tokens of the prompt besides its text."""
+        return 0
 
     @property
     def key(self) -> str:
