@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..core.settings import Approach, Profile
-from .anatomy import Anatomy, anatomy_of, inner
+from .anatomy import Anatomy, anatomy_of, inner, module_of
 from .models import TUNINGS, model_config, of_shape
 from .vision import freeze_vision
 
@@ -94,14 +94,6 @@ def patch_size_of(config: PretrainedConfig) -> int:
     return _one(config.vision_config.patch_size)
 
 
-def layers_that_see(config: PretrainedConfig) -> int:
-    """How many of the first decoder layers are given features of the photo besides its tokens.
-
-    That is DeepStack (Meng et al., 2024, https://arxiv.org/abs/2406.04334).
-    """
-    return len(getattr(config.vision_config, "deepstack_visual_indexes", None) or ())
-
-
 def _one(value: Any) -> int:
     """Of a size for each side, which are alike, one."""
     return value[0] if isinstance(value, list | tuple) else value
@@ -169,8 +161,8 @@ def count_activations(
     """
     text, vision = model.config.get_text_config(), model.config.vision_config
     anatomy = anatomy_of(model)
-    dtype, layers = model.dtype, len(inner(model).get_submodule(anatomy.layers))
-    one, two = (_shallow(model, anatomy, layers) for layers in (1, 2))
+    dtype, layers = model.dtype, len(module_of(model, "layers"))
+    one, two = (_shallow(model, layers) for layers in (1, 2))
     with FakeTensorMode():
         for each in (one, two):
             _make_fake(each)
@@ -229,15 +221,12 @@ def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None) -> floa
     return 2 * (of_tokens(PROBED) - of_tokens(PROBED // 2)) / PROBED
 
 
-def _shallow(model: nn.Module, anatomy: Anatomy, layers: int) -> nn.Module:
+def _shallow(model: nn.Module, layers: int) -> nn.Module:
     """A copy of the model in training, its first decoder layers alone; it is shown no photo."""
-    whole = inner(model).get_submodule(anatomy.layers)
-    left_out = [*whole[layers:], inner(model).get_submodule(anatomy.vision_model)]
+    left_out = [*module_of(model, "layers")[layers:], module_of(model, "vision_model")]
     copied = copy.deepcopy(model, {id(module): nn.Identity() for module in left_out})
-    inner(copied).set_submodule(
-        anatomy.layers, inner(copied).get_submodule(anatomy.layers)[:layers]
-    )
-    text = inner(copied).get_submodule(anatomy.decoder).config
+    inner(copied).set_submodule(anatomy_of(model).layers, module_of(copied, "layers")[:layers])
+    text = module_of(copied, "decoder").config
     text.num_hidden_layers = layers
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:layers]
