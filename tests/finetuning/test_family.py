@@ -399,7 +399,7 @@ def test_the_doctor_walks_the_whole_road(kind, relative, tmp_path, here):
     assert answer.startswith("It answers") and "differs by" in back
 
 
-def test_the_doctor_needs_room_for_one_model(tmp_path, tiny_docent):
+def test_the_doctor_needs_room_for_one_model(tmp_path, home, tiny_docent):
     profile = write_profile(tmp_path, tiny_docent)
 
     def models():
