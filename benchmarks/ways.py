@@ -27,6 +27,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from musequest.core.home import root
 from musequest.core.settings import Profile, load_approach, load_profile
+from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.collator import EncodedDialogs, FilledRows
 from musequest.finetuning.models import default_device
 from musequest.finetuning.optimizer import as_arguments
@@ -34,7 +35,6 @@ from musequest.finetuning.records import GIB, RECOMPUTE, ROWS, STEPS, peak_memor
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import loader_settings, whole_model
 from musequest.finetuning.trainer import DocentTrainer
-from musequest.finetuning.vision import vision_model
 
 SHAPES = root() / "benchmarks/shapes"
 PUBLISHED = "idefics2-8b"
@@ -60,7 +60,7 @@ class Way:
     @contextmanager
     def applied(self, model: torch.nn.Module) -> Iterator[None]:
         """The model so, and behind the block as it was."""
-        tower = vision_model(model)
+        tower = module_of(model, "vision_model")
         ours = [(tower, tower.forward, tower.forward.store, dict(tower._forward_pre_hooks))]
         try:
             for tower, frozen, _, _ in ours:

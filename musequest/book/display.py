@@ -28,7 +28,7 @@ from ..core.home import collection_dir, root
 from ..core.photos import open_photo
 from ..core.tables import PHOTOS
 from ..creation.exhibits import Exhibit
-from ..creation.split import shown_photos
+from ..creation.split import given, shown_photos
 from ..evaluation.report_tables import score_frame
 
 THUMBNAIL, TILE = 72, 128
@@ -210,15 +210,17 @@ def tokens(coloured: Sequence[tuple[str, bool]]) -> HTML:
 
 
 def answers(rows: Any, systems: Mapping[str, pd.DataFrame], count: int = 3) -> HTML:
-    """Photo, question, ground truth and each system's answer for `count` rows far apart."""
+    """Photo, question, ground truth and each system's answer for `count` rows far apart.
+
+    A system that left a question unanswered has a dash there.
+    """
     step = max(1, len(rows) // count)
-    shown = [rows[index] for index in range(0, step * count, step)][:count]
-    by_id = {name: frame.set_index("data_id") for name, frame in systems.items()}
+    said = {name: dict(zip(of.data_id, of.answer, strict=True)) for name, of in systems.items()}
     cards = []
-    for row in shown:
-        first = next(iter(by_id.values())).loc[row["data_id"]]
-        texts = {"question": first.question, "ground truth": first.ground_truth}
-        texts |= {name: frame.loc[row["data_id"], "answer"] for name, frame in by_id.items()}
+    for row in (rows[index] for index in range(0, len(rows), step)[:count]):
+        asked = given(row)
+        texts = {"question": asked["question"], "ground truth": asked["ground_truth"]}
+        texts |= {name: own.get(row["data_id"], "–") for name, own in said.items()}
         lines = (f"<p><b>{html.escape(n)}</b><br>{html.escape(t)}</p>" for n, t in texts.items())
         cards.append({"photo": thumbnail(row["image"], edge=144), "dialog": "".join(lines)})
     return table(cards, ready=("photo", "dialog"))
@@ -249,21 +251,21 @@ def check(notebook: str, names: Mapping[str, Any]) -> HTML:
     """
     solution = (root() / "exercises" / f"{notebook}.py").read_text(encoding="utf-8")
     rows = []
-    for number, given in enumerate(itertools.takewhile(names.__contains__, ANSWERS), start=1):
+    for number, answer in enumerate(itertools.takewhile(names.__contains__, ANSWERS), start=1):
         known: dict[str, Any] = dict(names)
-        if names[given] is None:
+        if names[answer] is None:
             state = "open"
         else:
             exec(solution, known)
-            state = "solved" if _equal(names[given], known[given]) else "not yet"
+            state = "solved" if _equal(names[answer], known[answer]) else "not yet"
         rows.append({"exercise": number, "state": state})
     return table(rows)
 
 
-def _equal(given: Any, wanted: Any) -> bool:
-    if isinstance(wanted, float) and isinstance(given, int | float):
-        return math.isclose(given, wanted, rel_tol=1e-3)
-    return bool(given == wanted)
+def _equal(answer: Any, wanted: Any) -> bool:
+    if isinstance(wanted, float) and isinstance(answer, int | float):
+        return math.isclose(answer, wanted, rel_tol=1e-3)
+    return bool(answer == wanted)
 
 
 def whole(frame: pd.DataFrame) -> HTML:

@@ -132,7 +132,6 @@ def failure(source: Path, target: Path, reader: Reader, error: Exception) -> str
 
 def save(book: nbformat.NotebookNode, target: Path) -> None:
     """Write a notebook whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(target) as temporary:
         nbformat.write(book, temporary)
 

@@ -18,14 +18,7 @@ from ..core.files import file_digest, parse_json
 from ..core.home import plain_name
 from ..core.keys import ENGLISH
 from ..core.tables import read_table
-from ..systems.registry import (
-    CONTROLS,
-    ITEM_TRACKS,
-    OUTSIDERS,
-    TRACK_LABELS,
-    ordered,
-    variant,
-)
+from ..systems.registry import CONTROLS, ITEM_TRACKS, OUTSIDERS, TRACK_LABELS, ordered, variant
 from ..text.claims import facts_of
 from ..text.titles import untold
 from .answer_files import ITEM, answers_by_id, drop, scored_texts

@@ -90,7 +90,7 @@ class BaseModel:
         """The unit vector of one text: its last hidden states, averaged over its tokens."""
         import torch
 
-        from ..finetuning.anatomy import anatomy_of
+        from ..finetuning.anatomy import module_of
         from ..finetuning.models import load_model, load_processor
 
         if self.loaded is None:
@@ -99,7 +99,7 @@ class BaseModel:
         longest = model.config.get_text_config().max_position_embeddings
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=longest).input_ids
         with torch.inference_mode():
-            decoder = model.get_submodule(anatomy_of(model).decoder)
+            decoder = module_of(model, "decoder")
             read = decoder(input_ids=ids.to(model.device), use_cache=False)
         states = read.last_hidden_state
         mean = states[0].float().mean(dim=0).cpu().numpy().astype(float)

@@ -20,15 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import MuseQuestError
-from ..systems.registry import (
-    ABLATIONS,
-    CONTROLS,
-    on_track,
-    ordered,
-    seedless,
-    system,
-    variant,
-)
+from ..systems.registry import ABLATIONS, CONTROLS, on_track, ordered, seedless, system, variant
 from ..text.encoder import DECIMALS
 from .intervals import LEVEL, Clustered, PairedDifference, detectable, holm
 from .metrics import METRICS, Metric, metrics_of

@@ -26,6 +26,7 @@ from functools import cached_property
 from math import sqrt
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
@@ -52,11 +53,8 @@ class Clustered:
     def of(cls, values: np.ndarray, item_names: Sequence[str] | np.ndarray) -> Clustered:
         """(n,) values of items of these exhibits; those without a value, NaN, do not count."""
         there = ~np.isnan(values)
-        places: dict[str, int] = {}
-        names = np.asarray(item_names, dtype=object)[there]
-        codes = np.array([places.setdefault(name, len(places)) for name in names], int)
-        sums = np.bincount(codes, values[there], len(places))
-        return cls(sums, np.bincount(codes, minlength=len(places)).astype(float))
+        codes, _ = pd.factorize(np.asarray(item_names, dtype=object)[there])
+        return cls(np.bincount(codes, values[there]), np.bincount(codes).astype(float))
 
     @property
     def exhibits(self) -> int:

@@ -197,7 +197,6 @@ def per_item(
     scores: pd.DataFrame,
     thumbnails: Mapping[str, Image.Image] | None = None,
     titles: Mapping[str, str] | None = None,
-    metric: str = "embedding_distance",
     published: Mapping[str, float] | None = None,
 ) -> Picture:
     """One row an exhibit, its thumbnail at the left, one point a system; the ground truth is at 0.
@@ -208,12 +207,12 @@ def per_item(
     row where the last tuned system, or else the last one, lies farthest off stands at the bottom.
     All tracks are drawn, and counted in the title.
     """
-    scores = of_exhibits(scores)
-    rows = scores.pivot_table(index="item_name", columns="model", values=metric, aggfunc="mean")
+    scores, metric = of_exhibits(scores), METRICS["embedding_distance"]
+    rows = scores.pivot_table(metric.name, index="item_name", columns="model", aggfunc="mean")
     names = ordered(rows.columns)
     sorter = [name for name in names if name in TUNED] or names
     rows = rows.sort_values(sorter[-1], kind="stable", na_position="last")
-    means = {name: scores.loc[scores.model == name, metric].mean() for name in names}
+    means = {name: scores.loc[scores.model == name, metric.name].mean() for name in names}
     row = float(np.clip(26 / max(len(rows), 1), 0.24, 0.46))
     published = published or {}
     above = HEAD + 0.22 * ((len(names) + len(published)) // LEGEND_COLUMNS)
@@ -227,8 +226,8 @@ def per_item(
         lines += [(*each, DOTTED) for each in published.items()]
         for name, mean, style in lines:
             axes.axvline(mean, color=system(name, names).colour, ls=style, lw=1.2, zorder=2)
-        _value_axis(axes, f"{METRICS[metric].name} {METRICS[metric].direction}")
-        _head(figure, lines, f"{METRICS[metric].label} by exhibit ({_items(scores)})")
+        _value_axis(axes, f"{metric.name} {metric.direction}")
+        _head(figure, lines, f"{metric.label} by exhibit ({_items(scores)})")
     return figure
 
 

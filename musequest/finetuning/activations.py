@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..core.settings import Approach, Profile
-from .anatomy import Anatomy, anatomy_of, inner
+from .anatomy import Anatomy, anatomy_of, inner, module_of
 from .models import TUNINGS, model_config, of_shape
 from .vision import freeze_vision
 
@@ -99,14 +99,6 @@ def patch_size_of(config: PretrainedConfig) -> int:
     return _one(config.vision_config.patch_size)
 
 
-def layers_that_see(config: PretrainedConfig) -> int:
-    """How many of the first decoder layers are given features of the photo besides its tokens.
-
-    That is DeepStack (Meng et al., 2024, https://arxiv.org/abs/2406.04334).
-    """
-    return len(getattr(config.vision_config, "deepstack_visual_indexes", None) or ())
-
-
 def _one(value: Any) -> int:
     """Of a size for each side, which are alike, one."""
     return value[0] if isinstance(value, list | tuple) else value
@@ -176,12 +168,12 @@ def count_activations(
     """
     text, vision = model.config.get_text_config(), model.config.vision_config
     anatomy = anatomy_of(model)
-    dtype, layers = model.dtype, len(inner(model).get_submodule(anatomy.layers))
+    dtype, layers = model.dtype, len(module_of(model, "layers"))
     kinds: list[str] = getattr(text, "layer_types", None) or ["alike"] * layers
     # Of each kind of layer the first that is not the very first.
     second = {kinds[0]: 0} | {kind: place for place, kind in reversed([*enumerate(kinds)][1:])}
-    one = _shallow(model, anatomy, [0])
-    twos = {kind: _shallow(model, anatomy, [0, place]) for kind, place in second.items()}
+    one = _shallow(model, [0])
+    twos = {kind: _shallow(model, [0, place]) for kind, place in second.items()}
     with FakeTensorMode():
         for each in (one, *twos.values()):
             _make_fake(each)
@@ -246,15 +238,14 @@ def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None, probed:
     return 2 * (of_tokens(probed) - of_tokens(probed // 2)) / probed
 
 
-def _shallow(model: nn.Module, anatomy: Anatomy, places: Sequence[int]) -> nn.Module:
+def _shallow(model: nn.Module, places: Sequence[int]) -> nn.Module:
     """A copy of the model in training, of its decoder layers these alone; it is shown no photo."""
-    whole = inner(model).get_submodule(anatomy.layers)
-    left_out = [layer for place, layer in enumerate(whole) if place not in places]
-    left_out.append(inner(model).get_submodule(anatomy.vision_model))
+    left_out = [each for n, each in enumerate(module_of(model, "layers")) if n not in places]
+    left_out.append(module_of(model, "vision_model"))
     copied = copy.deepcopy(model, {id(module): nn.Identity() for module in left_out})
-    layers = inner(copied).get_submodule(anatomy.layers)
-    inner(copied).set_submodule(anatomy.layers, nn.ModuleList(layers[place] for place in places))
-    text = inner(copied).get_submodule(anatomy.decoder).config
+    own = nn.ModuleList(module_of(copied, "layers")[place] for place in places)
+    inner(copied).set_submodule(anatomy_of(model).layers, own)
+    text = module_of(copied, "decoder").config
     text.num_hidden_layers = len(places)
     if getattr(text, "layer_types", None):
         text.layer_types = [text.layer_types[place] for place in places]

@@ -14,6 +14,7 @@ counts each part's parameters, and model_info.md tells a person all of it.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class Anatomy:
     def connector_in_vision(self) -> bool:
         """Whether the connector is a part of the vision model, and not behind it."""
         return any(name.startswith(f"{self.vision_model}.") for name in self.connector)
+
+    @property
+    def kept_whole(self) -> list[str]:
+        """What is left as it is where weights are kept in few bits."""
+        return [self.vision_model, self.head]
 
     @cached_property
     def _prefixes(self) -> tuple[tuple[str, str], ...]:
@@ -103,6 +109,11 @@ def anatomy_of(model: nn.Module, chosen: Mapping[str, Any] | None = None) -> Ana
 def inner(model: nn.Module) -> Any:
     """The model without the adapter around it."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def module_of(model: nn.Module, part: str) -> Any:
+    """The module of a model, tuned or not, that its anatomy has under this name, as "decoder"."""
+    return inner(model).get_submodule(getattr(anatomy_of(model), part))
 
 
 def _anatomy(model: PreTrainedModel, chosen: Mapping[str, Any]) -> Anatomy:
@@ -161,12 +172,7 @@ def _connector(
 
     Beside them: modules with weights, and single weights.
     """
-    shared = 0
-    for one, other in zip(vision.split("."), decoder.split("."), strict=False):
-        if one != other:
-            break
-        shared += 1
-    container = ".".join(vision.split(".")[:shared])
+    container = ".".join(os.path.commonprefix([vision.split("."), decoder.split(".")]))
     holder = model.get_submodule(container)
     beside = [name for name, module in holder.named_children() if _holds(module)]
     beside += [name for name, _ in holder.named_parameters(recurse=False)]
@@ -193,11 +199,9 @@ def _projections(model: nn.Module, layers: str, connector: Iterable[str]) -> str
     """
     names = _linear(model, layers)
     for name in connector:
-        part = _found(model, name)
-        own = _linear(model, name) if isinstance(part, nn.Module) else []
-        if not own and isinstance(part, nn.Module):
-            own = [f"{name}.{key}" for key, weight in part.named_parameters() if weight.ndim > 1]
-        names += own
+        if isinstance(part := _found(model, name), nn.Module):
+            weights = part.named_parameters()
+            names += _linear(model, name) or [f"{name}.{key}" for key, w in weights if w.ndim > 1]
     return "|".join(sorted({_general(model, name) for name in names}))
 
 
@@ -229,13 +233,6 @@ def _found(model: nn.Module, name: str) -> Any:
 
 def _holds(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None
-
-
-def layer_classes(model: nn.Module) -> list[str]:
-    """The classes of a decoder layer and of one of the vision model, by their names."""
-    anatomy, model = anatomy_of(model), inner(model)
-    lists = (model.get_submodule(name) for name in (anatomy.layers, anatomy.vision_layers))
-    return [type(layers[0]).__name__ for layers in lists]
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

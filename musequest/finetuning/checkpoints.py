@@ -32,10 +32,10 @@ from ..core.tables import SCHEMAS, write_table
 from .collator import IGNORED, DocentCollator
 from .distributed import barrier
 from .memory import Written
-from .models import WEIGHTS, default_device, load_kept
+from .models import WEIGHTS, default_device, free_memory, load_kept
 from .records import GIB, disk_gib
 from .run_config import RunConfig
-from .trainer import free_memory, predicting
+from .trainer import predicting
 
 EVAL_ROWS = "per_device_eval_batch_size"
 # By how much the validation loss may differ from the recorded one: rounding of what is computed in.
@@ -133,8 +133,12 @@ class RunFolder:
         write_table("metrics", self.folder / "metrics.parquet", measured)
 
     def discard(self) -> None:
-        """Remove the whole run, predictions included."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the whole run, predictions included; of a link to another disk what lies there."""
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 class KeepBestAndLast(TrainerCallback):
@@ -180,9 +184,11 @@ def _step(checkpoint: Path) -> int:
 def move_into_place(source: Path, target: Path) -> None:
     """Rename a folder once all of it is on the disk; what `target` held before is replaced."""
     for path in (*source.rglob("*"), source):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(source, target)
@@ -253,7 +259,6 @@ def check_kept(config: RunConfig, folder: Path, recorded: float) -> float:
         model = load_kept(config.profile, config.approach, folder, device=device)
         return reference_loss(model, config.collator, rows, at_once, config.autocast)
 
-    free_memory()
     loss = on_gpu_or_cpu(loss_on, "%s is too small to read the model back; the processor does it.")
     tolerance = TOLERANCES[config.autocast or config.dtype]
     if not abs(loss - recorded) <= tolerance:

@@ -28,7 +28,14 @@ from ..creation.dataset import messages
 from .anatomy import anatomy_of, inner, parameter_counts, trainable_table
 from .collator import DocentCollator, coloured_tokens
 from .generation import generate
-from .models import TUNINGS, WEIGHT_FILES, load_model, load_processor, model_config
+from .models import (
+    TUNINGS,
+    WEIGHT_FILES,
+    free_memory,
+    load_model,
+    load_processor,
+    model_config,
+)
 from .processors import closing_token
 from .trainer import predicting
 from .vision import freeze_vision
@@ -52,14 +59,15 @@ def examine(profile: Profile) -> Iterator[str]:
     encoded = collator.encode(row)
     yield _tokens(collator, row, encoded, closing_token(processor))
     real = any(file_here(profile, name) for name in WEIGHT_FILES)
-    model = _model(profile, real)
-    yield _parts(model, real)
+    yield _parts(_model(profile, real), real)
     for tuning, name in TUNED.items():
+        free_memory()  # for there may be room for one model alone
         tuned = TUNINGS[tuning](_model(profile, real), suited(load_approach(name), profile))
         yield _step(tuning, tuned, collator, row)
         if tuning == "lora":
             yield _answer(tuned.eval(), profile, row)
             yield _read_back(tuned, collator, row)
+        del tuned
 
 
 def _row(profile: Profile) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from torch import nn
 
 from ..core.errors import LOGGER, MuseQuestError
 from .distributed import all_gather, any_rank
-from .gpus import shares_here
+from .gpus import available_bytes
 from .memory import memory_of
-from .records import GIB, RECOMPUTE, ROWS, STEPS, available_bytes, largest_divisor, recomputing
+from .records import EVERY, GIB, RECOMPUTE, RECOMPUTE_HOW, ROWS, STEPS
 from .run_config import RunConfig
-from .splitting import fullest_here
+from .splitting import fullest_here, largest_divisor
 
 # Bytes of a step with so many rows at a time and that share of the layers recomputed.
 BytesOfStep = Callable[[int, float], int]
@@ -49,8 +49,12 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
         gpu = device.type == "cuda"
         found["bf16"] = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if config.recompute is None:
-        share = max(all_gather(_recomputed(config, found, device)))  # the same in all processes
-        found |= recomputing(share, config.settings)
+        shares = all_gather(_recomputed(config.fitted(found), device))
+        share = max(shares)  # the same in all processes
+        found[RECOMPUTE] = share > 0
+        if 0 < share < 1:  # every n-th of the layers
+            how = config.settings.get(RECOMPUTE_HOW) or {}
+            found[RECOMPUTE_HOW] = {**how, EVERY: round(1 / share)}
     if tries_rows:
         chosen = found.get(RECOMPUTE, bool(config.settings.get(RECOMPUTE)))
         tries = (chosen, True) if RECOMPUTE in found else (chosen,)
@@ -58,19 +62,22 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
     return found
 
 
-def _recomputed(config: RunConfig, found: dict[str, Any], device: torch.device) -> float:
+def _recomputed(config: RunConfig, device: torch.device) -> float:
     """The least share of recomputed layers with which a step is estimated to fit the device.
 
-    `found` are the settings found so far. A parted model is not loaded yet; else, on a processor,
-    free memory is what its weights left.
+    A parted model is not loaded yet; else, on a processor, free memory is what its weights left.
     """
-    available, approach = available_bytes(str(device)), config.approach
-    if approach.layered:
-        return fullest_here(config.fitted(found), config.rows, False) > available
-    needed = memory_of(config.fitted(found), config.row)
-    loaded = needed.weights if device.type == "cpu" and not approach.parted else 0
-    takes = partial(needed.total, config.rows, shares=shares_here(approach))
-    return next((each for each in config.shares if takes(each) - loaded <= available), True)
+    available, takes = available_bytes(str(device)), bytes_of_step(config)
+    if device.type == "cpu" and not config.approach.parted:
+        available += memory_of(config, config.row).weights
+    return next((each for each in config.shares if takes(config.rows, each) <= available), True)
+
+
+def bytes_of_step(config: RunConfig) -> BytesOfStep:
+    """What a step is estimated to take here; of a split model, on the fullest of the devices."""
+    if config.approach.layered:
+        return partial(fullest_here, config)
+    return partial(memory_of(config, config.row).total, shares=config.parted_over)
 
 
 def _by_trying(config: RunConfig, model: nn.Module, tries: tuple[bool, ...]) -> dict[str, Any]:
@@ -126,20 +133,15 @@ def _passes(config: RunConfig, model: nn.Module, rows: int, recompute: bool) -> 
 def out_of_memory(config: RunConfig) -> str:
     """What was asked, what it takes, and which numbers would fit."""
     torch.cuda.empty_cache()
-    approach, shares = config.approach, shares_here(config.approach)
-    needed = memory_of(config, config.row)
-    takes: BytesOfStep = partial(needed.total, shares=shares)
-    if approach.layered:  # that on the fullest of the devices
-        takes = partial(fullest_here, config)
-    available = available_bytes(str(config.device))
+    available, takes = available_bytes(str(config.device)), bytes_of_step(config)
     if config.device.type == "cpu":  # the weights are still loaded, and counted in what is taken
-        available += needed.weights // shares
+        available += memory_of(config, config.row).weights // config.parted_over
     recompute = config.recompute or False
     return (
         f"Out of memory on {config.device}: {config.rows} rows at a time "
         f"{'with' if recompute else 'without'} activation_checkpointing take about "
         f"{takes(config.rows, recompute) / GIB:.1f} GiB of {available / GIB:.1f} GiB usable; "
-        f"{what_fits(takes, available, config.rows_a_step, not approach.parted)}"
+        f"{what_fits(takes, available, config.rows_a_step, not config.approach.parted)}"
     )
 
 

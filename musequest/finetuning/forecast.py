@@ -24,11 +24,12 @@ from ..core.errors import LOGGER
 from ..core.files import read_json
 from ..core.home import root
 from .activations import RowShape
-from .gpus import Gpu, Setting, gpu_here, known_gpus, shares_here
+from .gpus import Gpu, Setting, gpu_here, known_gpus
 from .memory import Memory
 from .needs import PHOTO_PX, Need, Rows, Size
 from .records import GIB
 from .run_config import RunConfig
+from .splitting import micro_batches_of
 
 RECORD = root() / "benchmarks/records/forecast.json"
 # What collectives reach of a link's nominal rate, and processes that encode photos for each GPU.
@@ -145,8 +146,8 @@ def amounts_of(need: Need, setting: Setting, recipe: Recipe = OURS) -> Amounts:
     padded = recipe.padded or not size.packed
     learning, validating = (rows.padded(n if padded else 1) for n in (setting.rows, VALIDATED))
     share = 1.0
-    if strategy == "1f1b":  # the layers' share, and the time that waits at begin and end
-        pieces = (config.approach.parallel or {}).get("micro_batches") or devices
+    if pieces := micro_batches_of(config.approach, devices):
+        # The layers' share, and the time that waits at begin and end.
         share = (1 + (devices - 1) / pieces) / devices
 
     seen, a_row, a_batch = _flops(need, learning, setting.recompute, recipe)
@@ -258,7 +259,7 @@ def foreseen_here(config: RunConfig, memory: Memory) -> dict[str, float | None]:
     its model loaded, holds already and what a step adds.
     """
     need = Need(config, memory, Size.of(config), Rows.of(config))
-    gpu, devices = gpu_here(), max(config.processes, shares_here(config.approach))
+    gpu, devices = gpu_here(), max(config.processes, config.parted_over)
     recompute = config.recompute or False
     peak = need.bytes(config.rows, recompute, devices)
     least = None

@@ -28,7 +28,7 @@ from ..creation.split import exhibit_rows, given
 from ..text.sentences import is_blank
 from .activations import empty_model
 from .collator import DocentCollator
-from .models import base_fingerprint, load_model, load_processor, load_tuned
+from .models import base_fingerprint, free_memory, load_model, load_processor, load_tuned
 from .processors import closing_token, special_tokens
 from .records import finished_record
 from .vision import seeing_parameters
@@ -74,6 +74,7 @@ class ModelSystem(System):
         rounded to less than was learned, and in 4 bits all the more: there it stays beside them.
         """
         transformers_logging.disable_progress_bar()
+        free_memory()  # of the system before
         if self.approach is None:
             return load_model(self.profile)
         model = load_tuned(self.profile, self.approach)

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from ..core.errors import MuseQuestError
 from ..core.keys import nearest_of, read_yaml
-from ..core.settings import Approach
-from .distributed import REHEARSAL, world_size
-from .records import GIB, USABLE
+from .distributed import REHEARSAL, local_world_size
+from .records import GIB
 
+# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
+USABLE = 0.92
 BY_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*Gi?B", re.IGNORECASE)
 
 
@@ -107,11 +109,13 @@ def devices_here() -> list[Any]:
     return list(range(number))
 
 
-def shares_here(approach: Approach) -> int:
-    """Over how many devices the approach parts its model here; 1 if it keeps it whole."""
-    if approach.strategy == "sequential":
-        return len(devices_here())
-    return world_size() if approach.parted else 1
+def available_bytes(device: str) -> int:
+    """Bytes that a process may take to train: of a GPU all but a reserve, else its share of what
+    is free, for the processes of one machine share its memory.
+    """
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
+    return int(psutil.virtual_memory().available * USABLE) // local_world_size()
 
 
 def _known(name: str) -> Gpu | None:

@@ -10,12 +10,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .activations import Activations, RowShape
-from .anatomy import anatomy_of
-from .models import TUNINGS, kept_whole, of_shape
+from .anatomy import anatomy_of, module_of
+from .models import TUNINGS, of_shape
 from .optimizer import MASTER_WEIGHTS
 from .records import STEPS
 from .run_config import RunConfig
-from .vision import vision_model
 
 # Bytes of optimizer state a trainable parameter, by a part of the optimizer's name; others keep
 # two numbers in the parameter's own dtype. Adafactor keeps rows and columns only
@@ -139,7 +138,7 @@ def _counted(config: RunConfig, row: RowShape) -> Memory:
         # DDP sums gradients in buckets, which hold them once more (torch's own default).
         weights=weights + (gradients if approach.strategy == "ddp" else 0),
         gradients=gradients,
-        optimizer=0 if optimizer.startswith(PAGED) else states,
+        optimizer=held_states(trainable, optimizer),
         scratch=scratch_bytes(trainable, optimizer),
         row=row,
         activations=activations,
@@ -169,14 +168,14 @@ def quantize(model: nn.Module, quantization: dict[str, Any]) -> int:
     (`models.add_adapter`), and a layer in few bits gives back the dtype that it is given
     (bitsandbytes' `Linear4bit`).
     """
-    skipped = quantization.get("llm_int8_skip_modules") or kept_whole(model)
+    skipped = quantization.get("llm_int8_skip_modules") or anatomy_of(model).kept_whole
     quantized = [
         module
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and not any(part in name for part in skipped)
     ]
     own = {module.weight for module in quantized}
-    seeing = set(vision_model(model).parameters())
+    seeing = set(module_of(model, "vision_model").parameters())
     for parameter in model.parameters():
         if parameter not in own and parameter not in seeing:
             parameter.data = parameter.data.float()
@@ -195,6 +194,11 @@ def optimizer_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:
         if mark in optimizer:
             return int(sum(p.numel() for p in trainable) * each)
     return 2 * sum(p.nbytes for p in trainable)
+
+
+def held_states(trainable: list[nn.Parameter], optimizer: str) -> int:
+    """Bytes of the optimizer's states that lie on the device: of a paged one none."""
+    return 0 if optimizer.startswith(PAGED) else optimizer_bytes(trainable, optimizer)
 
 
 def scratch_bytes(trainable: list[nn.Parameter], optimizer: str) -> int:

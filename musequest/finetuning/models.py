@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import re
 import warnings
@@ -14,7 +15,6 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-from torch import nn
 from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
@@ -31,10 +31,10 @@ from ..core.home import collection_dir, run_dir
 from ..core.hub import file_here, of_base_model, of_run
 from ..core.keys import read_yaml
 from ..core.settings import Approach, Profile, load_approach
-from .anatomy import anatomy_of
+from .anatomy import anatomy_of, module_of
 from .processors import load_processor as load_processor  # a model's, and read with it
 from .records import check_base_files, finished_record
-from .vision import freeze_vision, learns, vision_model
+from .vision import freeze_vision, learns
 
 # How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is,
 # and those that take from its weights what can be found in them again, unless they are quantised.
@@ -53,7 +53,6 @@ READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 def load_model(
     profile: Profile,
     *,
-    dtype: str | torch.dtype | None = None,
     quantization: dict[str, Any] | None = None,
     device: str | None = None,
 ) -> PreTrainedModel:
@@ -61,19 +60,17 @@ def load_model(
 
     What is given an adapter later learns all the same (`freeze_vision`).
 
-    `dtype` replaces the profile's; `quantization` holds keys of BitsAndBytesConfig, which computes
-    in that dtype unless it says otherwise. A base model that is neither a folder nor on the Hub
-    raises MuseQuestError.
+    `quantization` holds keys of BitsAndBytesConfig, which computes in the profile's dtype unless it
+    says otherwise. A base model that is neither a folder nor on the Hub raises MuseQuestError.
     """
     device = device or default_device()
-    check_seeing(model_config(profile), profile)
-    options: dict[str, Any] = {"dtype": dtype or profile.dtype, **_straight_to(device)}
+    model_config(profile)  # or why it cannot be tuned
+    options: dict[str, Any] = {"dtype": profile.dtype, **_straight_to(device)}
     if quantization:
-        if options["dtype"] == "auto":
-            options["dtype"] = weights_dtype(profile)
+        options["dtype"] = weights_dtype(profile)
         compute = {
             "bnb_4bit_compute_dtype": options["dtype"],
-            "llm_int8_skip_modules": kept_whole(of_shape(profile)),
+            "llm_int8_skip_modules": anatomy_of(of_shape(profile)).kept_whole,
         }
         options["quantization_config"] = BitsAndBytesConfig(**{**compute, **quantization})
         options["device_map"] = {"": device}
@@ -89,28 +86,11 @@ def load_model(
 
 def of_shape(profile: Profile) -> PreTrainedModel:
     """The base model without memory for its weights: of their shapes and dtype alone."""
-    config = model_config(profile)
-    check_seeing(config, profile)
+    config, dtype = model_config(profile), weights_dtype(profile)
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config, dtype=weights_dtype(profile))
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     anatomy_of(model, profile.anatomy)
     return model
-
-
-def check_seeing(config: PretrainedConfig, profile: Profile) -> None:
-    """Raise MuseQuestError unless the model is one that transformers has for photos and text."""
-    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        return
-    raise MuseQuestError(
-        f"The base model '{profile.base_model}' is of the kind {config.model_type}, which is none "
-        "that transformers has for photos and text; choose one of the kind image-text-to-text."
-    )
-
-
-def kept_whole(model: nn.Module) -> list[str]:
-    """What is left as it is where weights are kept in few bits: the vision model, and the head."""
-    anatomy = anatomy_of(model)
-    return [anatomy.vision_model, anatomy.head]
 
 
 def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
@@ -124,7 +104,7 @@ def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
     if getattr(model, "is_quantized", False):
         dtype = model.dtype
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-        vision_model(model).to(dtype)
+        module_of(model, "vision_model").to(dtype)
     chosen = {"target_modules": anatomy_of(model).projections, **approach.lora}
     if model.device.type == "meta" and chosen.get("init_lora_weights") in TAKING:
         chosen["init_lora_weights"] = True  # there is nothing to take from
@@ -239,7 +219,8 @@ def name_base_model(run_folder: Path, profile: Profile) -> None:
 def model_config(profile: Profile) -> PretrainedConfig:
     """The configuration of the profile's base model, its file read once as long as it is the same.
 
-    That of a shipped profile's model which is not here has the sizes alone, from shapes.yaml.
+    That of a shipped profile's model which is not here has the sizes alone, from shapes.yaml. A
+    model that is none of transformers' for photos and text raises MuseQuestError.
     """
     if shape := shape_alone(profile):
         return AutoConfig.for_model(**{key: shape[key] for key in shape if key != "parameters"})
@@ -247,6 +228,12 @@ def model_config(profile: Profile) -> PretrainedConfig:
     key = (file, file.stat().st_mtime_ns) if file else None
     if (config := CONFIGS.get(key)) is None:
         config = of_base_model(AutoConfig.from_pretrained, profile, trust_remote_code=False)
+        if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            raise MuseQuestError(
+                f"The base model '{profile.base_model}' is of the kind {config.model_type}, which "
+                "is none that transformers has for photos and text; choose one of the kind "
+                "image-text-to-text."
+            )
         CONFIGS.update({key: config} if key else {})
     return copy.deepcopy(config)
 
@@ -271,6 +258,16 @@ def weights_dtype(profile: Profile) -> torch.dtype:
 def default_device() -> str:
     """This process's GPU if there is one, else the processor."""
     return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+
+
+def free_memory() -> None:
+    """Let go of what nobody uses any more, and of the memory that was kept for it.
+
+    Trainers and frozen vision models refer to themselves, so that they do not go at once.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def base_fingerprint(profile: Profile) -> str:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
-from transformers import PretrainedConfig
 
 from ..core.errors import MuseQuestError
 from ..core.settings import Profile, approach_names, load_approach
@@ -26,9 +25,8 @@ from .gpus import Gpu, Setting, known_gpus
 from .memory import Memory, memory_of
 from .models import of_shape
 from .packing import can_pack
-from .records import largest_divisor
 from .run_config import RunConfig
-from .splitting import filled, micro_batches_of, parts_of, plan
+from .splitting import filled, largest_divisor, micro_batches_of, parts_of, plan
 
 DEVICES = (2, 4, 8)
 # The published experiment: training and validation rows, text tokens, and its photos.
@@ -36,8 +34,6 @@ PUBLISHED_ROWS, PUBLISHED_TOKENS, PHOTO_PX = (819, 82), (153, 364), 800
 SAMPLED = 32
 # Matrices of a connector with latent tokens that patches pass; image tokens pass the others.
 SEEING = ("modality_projection", "k_proj", "v_proj")
-# Sizes by all that decides them: the approaches of a profile share one.
-SIZES: dict[str, Size] = {}
 
 
 @dataclass(frozen=True)
@@ -60,16 +56,8 @@ class Size:
 
     @classmethod
     def of(cls, config: RunConfig) -> Size:
-        """The size of a run's base model, without its weights; it is counted once."""
+        """The size of a run's base model, without its weights."""
         base, profile = config.base_config, config.profile
-        decisive = (profile.anatomy, profile.image_size, profile.image_splitting)
-        key = repr((base.to_json_string(), *decisive))
-        if key not in SIZES:
-            SIZES[key] = cls._counted(base, profile)
-        return SIZES[key]
-
-    @classmethod
-    def _counted(cls, base: PretrainedConfig, profile: Profile) -> Size:
         model = of_shape(profile)
         numbers, matrices = Counter[str](), Counter[str]()
         latents = getattr(getattr(base, "perceiver_config", None), "resampler_n_latents", 0)
@@ -186,8 +174,9 @@ class Need:
         if (key := (rows, recompute, devices)) not in self.known:
             pieces = micro_batches_of(approach, devices)
             whole = filled(rows, pieces)
-            kept = memory.activations
-            parts = parts_of(self.config.empty, memory.row, whole, bool(recompute), kept)
+            step = memory.row, whole, bool(recompute)
+            counted = memory.activations, self.config.optimizer
+            parts = parts_of(self.config.empty, *step, *counted)
             self.known[key] = max(plan(parts, devices, pieces).bytes())
         return self.known[key]
 
@@ -214,6 +203,10 @@ class Need:
         recompute = self.config.shares[-1]
         rows = largest_divisor(asked, self.fitting(gpu, recompute, devices))
         return Setting(gpu, devices, rows, recompute) if rows else None
+
+    def on_fewest(self, gpu: Gpu) -> Setting | None:
+        """How it trains on as few of these GPUs as suffice; None if no number of them does."""
+        return next(filter(None, (self.setting(gpu, number) for number in self.devices)), None)
 
 
 def needs_of(profile: Profile, bf16: bool = True, runs: Sequence[str] | None = None) -> list[Need]:

@@ -21,7 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from .anatomy import anatomy_of, inner
+from .anatomy import module_of
 from .collator import IGNORED, join
 
 PLAIN, PACKED = "sdpa", "sdpa_packed"  # kinds of attention, by the library's name and ours
@@ -35,7 +35,7 @@ class Packing:
     """Packs batches for one model; `on` says whether it does, and may be set to False."""
 
     def __init__(self, model: nn.Module, padding: int) -> None:
-        config = _decoder(model).config
+        config = module_of(model, "decoder").config
         self.padding, self.on = padding, can_pack(model)
         self.most = getattr(config, "sliding_window", None)  # tokens a row
         if self.on:
@@ -81,7 +81,7 @@ class Packing:
 
 def can_pack(model: nn.Module) -> bool:
     """Whether each token sees those before it, counted from its row's beginning, and no others."""
-    decoder = _decoder(model)
+    decoder = module_of(model, "decoder")
     config, told = decoder.config, inspect.signature(decoder.forward).parameters.keys()
     rotary = getattr(config, "rope_parameters", None) or {}
     kinds = {*(getattr(config, "layer_types", None) or ()), "full_attention"}
@@ -93,10 +93,6 @@ def can_pack(model: nn.Module) -> bool:
         and "rope_type" in rotary
         and "mrope_section" not in rotary  # which counts places in several dimensions
     )
-
-
-def _decoder(model: nn.Module) -> Any:
-    return inner(model).get_submodule(anatomy_of(model).decoder)
 
 
 def fill_rows(batch: Mapping[str, Any], multiple: int) -> dict[str, Any]:

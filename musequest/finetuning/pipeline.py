@@ -22,17 +22,13 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B
-from transformers import (
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, PretrainedConfig, PreTrainedModel
 
 from ..core.errors import MuseQuestError
 from ..core.files import write_json
 from ..core.hub import of_base_model
 from ..core.settings import Profile
-from .anatomy import anatomy_of
+from .anatomy import anatomy_of, module_of
 from .collator import PIXELS, join
 from .distributed import all_gather, barrier, rank
 from .models import TUNINGS, of_shape, read_whole
@@ -223,7 +219,7 @@ class Stage(nn.Module):
         self.batch: Mapping[str, Any] = {}  # under way
         self.given = self.made = torch.empty(0)
         if not self.is_first:
-            embeddings = model.get_submodule(anatomy_of(model).embeddings)
+            embeddings = module_of(model, "embeddings")
             embeddings.forward = lambda tokens: self.given
 
     def forward(self, given: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -252,7 +248,7 @@ class Stage(nn.Module):
 
         Some add features of photos between their first layers, which only the first stage knows.
         """
-        layers = [*self.model.get_submodule(anatomy_of(self.model).layers)]
+        layers = [*module_of(self.model, "layers")]
         own = [place for place, layer in enumerate(layers) if not isinstance(layer, Elsewhere)]
         unchanged = [layer.given is self.given for layer in layers[: own[0]]]
         unchanged += [layer.given is self.made for layer in layers[own[-1] + 1 :]]

@@ -72,15 +72,10 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 def _lines(need: Need, gpu: Gpu | None, everywhere: bool) -> Iterator[dict[str, Any]]:
     """An approach's rows of the table, in GiB, minutes and USD."""
     if everywhere:
-        fitting = [
-            setting
-            for each in known_gpus()
-            if (setting := next(filter(None, (need.setting(each, n) for n in need.devices)), None))
-        ]
+        fitting = filter(None, map(need.on_fewest, known_gpus()))
         yield from (_line(need, setting.gpu, setting) for setting in fitting)
     elif gpu:
-        settings = (need.setting(gpu, devices) for devices in need.devices)
-        yield _line(need, gpu, next(filter(None, settings), None))
+        yield _line(need, gpu, need.on_fewest(gpu))
     else:
         setting = cheapest(need)
         least = {"smallest_gpu": smallest(need)}

@@ -23,11 +23,9 @@ from ..core.files import check_digests, read_json, read_remade, write_json
 from ..core.home import root, run_dir
 from ..core.json_shapes import FinishedRun
 from ..core.settings import Profile, approach_names
-from .distributed import local_world_size, rank
+from .distributed import rank
 
 GIB = 1024**3
-# Of a device's memory: the rest is its context, kernels' workspace and what lies in gaps.
-USABLE = 0.92
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "bitsandbytes")
 UNFINISHED = "the process ended before it could say why"
 ROWS, STEPS = "per_device_train_batch_size", "gradient_accumulation_steps"
@@ -133,8 +131,8 @@ class RunRecord:
         """Write which error ended the run, unless the disk has no room for it."""
         name = "" if isinstance(error, MuseQuestError) else f"{type(error).__name__}: "
         reason = f"{name}{error}".strip()
-        self.values |= self._costs()
         with suppress(OSError):
+            self.values |= self._costs()
             if rank() == 0:
                 self._write("failed", reason)
             elif (there := self._of_this_start()) and there["status"] != "failed":
@@ -173,17 +171,6 @@ class RunRecord:
 def rows_a_step(settings: dict[str, Any]) -> int:
     """Rows of one optimizer step on one device."""
     return int(settings.get(ROWS, 8)) * int(settings.get(STEPS, 1))
-
-
-def recomputing(share: float, settings: dict[str, Any]) -> dict[str, Any]:
-    """Keys of TrainingArguments by which this share of the layers is recomputed: every n-th."""
-    how = {**(settings.get(RECOMPUTE_HOW) or {}), EVERY: round(1 / share) if share else 1}
-    return {RECOMPUTE: share > 0, **({RECOMPUTE_HOW: how} if 0 < share < 1 else {})}
-
-
-def largest_divisor(total: int, most: int) -> int:
-    """The most rows, up to `most`, that divide the `total` of a step; 0 if there are none."""
-    return next((rows for rows in range(most, 0, -1) if total % rows == 0), 0)
 
 
 def finished_record(folder: Path) -> dict[str, Any]:
@@ -301,17 +288,6 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def available_bytes(device: str) -> int:
-    """Bytes that a process may take to train: of a GPU all but a reserve, else its share of what
-    is free, for the processes of one machine share its memory.
-    """
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
-    return int(psutil.virtual_memory().available * USABLE) // local_world_size()
-
-
 def peak_memory_gib() -> dict[str, float]:
     """Most memory ever held, GiB: of this process (`cpu`), and reserved on each GPU (`cuda:0`)."""
     import torch
@@ -325,10 +301,22 @@ def peak_memory_gib() -> dict[str, float]:
 
 
 def disk_gib(folder: Path) -> float:
-    """Bytes of all files under `folder`, GiB; a file with two names counts once."""
-    files = (file.stat() for file in folder.rglob("*") if file.is_file())
-    sizes = {status.st_ino: status.st_size for status in files}
-    return round(sum(sizes.values()) / GIB, 4)
+    """`bytes_under`, in GiB."""
+    return round(bytes_under(folder) / GIB, 4)
+
+
+def bytes_under(folder: Path) -> int:
+    """Bytes of all files under `folder`; a file with two names counts once.
+
+    What another process removes meanwhile does not count.
+    """
+    sizes: dict[int, int] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = Path(place, name).stat()
+                sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())
 
 
 def git_commit() -> str | None:

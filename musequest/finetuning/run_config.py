@@ -28,15 +28,11 @@ from ..core.tables import FURTHER
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
 from ..creation.split import dialog_of, places_of_photos
-from .activations import (
-    Activations,
-    RowShape,
-    count_activations,
-    empty_model,
-    patch_size_of,
-)
+from .activations import Activations, RowShape, count_activations, empty_model, patch_size_of
 from .callbacks import chosen_trackers, tracker_settings
 from .collator import DocentCollator
+from .distributed import world_size
+from .gpus import devices_here
 from .models import (
     base_fingerprint,
     default_device,
@@ -64,7 +60,6 @@ DEFAULTS = {
 }
 # Where there is no dataset yet: the longest published answers have about 300 words.
 SUPPOSED = messages("What can you tell me about this exhibit?", "and so it went on " * 60)
-
 UNCOUNTED = ("init_lora_weights", "lora_alpha", "use_rslora")
 # Activations by all that decides them: runs and approaches that learn alike share them.
 COUNTED: dict[str, Activations] = {}
@@ -167,6 +162,13 @@ class RunConfig:
             return (self.recompute,)
         whole = self.approach.parted or self.settings.get("auto_find_batch_size")
         return False, *(1 / n for n in range(SPARSEST, 1, -1) if not whole), True
+
+    @property
+    def parted_over(self) -> int:
+        """Over how many devices the model is parted here; 1 if each has all of it."""
+        if self.approach.strategy == "sequential":
+            return len(devices_here())
+        return world_size() if self.approach.parted else 1
 
     @property
     def optimizer(self) -> str:
@@ -325,10 +327,9 @@ def _check_optimizer(settings: dict[str, Any], approach: Approach) -> None:
         raise _wrong("optim", f"is '{optimizer}', which needs `pip install bitsandbytes`")
     if approach.strategy == "fsdp" and optimizer not in SHARDED:
         raise _wrong("optim", f"is '{optimizer}', which takes no shares; use {SHARDED[0]}")
-    adam = [key for key in ADAM if key in settings]
     read = ADAM if "adamw" in optimizer else ADAM[:2] if "lion" in optimizer else ()
-    for key in adam:
-        if key not in read:
+    for key in ADAM:
+        if key in settings and key not in read:
             raise _wrong(key, f"has no effect on the optimizer '{optimizer}'; leave it out")
     for part in filter(None, settings.get("optim_args", "").replace(" ", "").split(",")):
         name, _, value = part.partition("=")

@@ -21,19 +21,17 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainingArguments
 
 from ..core.command_line import exit_code
 from ..core.errors import MuseQuestError
 from ..core.settings import Approach, Profile, load_approach, load_profile, training_settings
-from .activations import Activations, RowShape, count_activations, layers_that_see
+from .activations import Activations, RowShape, count_activations
 from .anatomy import anatomy_of
-from .gpus import shares_here
-from .records import GIB, ROWS, STEPS, available_bytes, largest_divisor
+from .gpus import available_bytes
+from .memory import held_states
+from .records import GIB, ROWS, STEPS
 from .run_config import RunConfig
-
-# Bytes of optimizer state for each byte of a trained weight: Adam keeps two moments in its dtype.
-ADAM_STATES = 2
 
 
 @dataclass(frozen=True)
@@ -117,21 +115,25 @@ def parts_of(
     rows: int,
     checkpointing: bool = False,
     kept: Activations | None = None,
+    optimizer: str = TrainingArguments.default_optim,
 ) -> list[Part]:
     """The chain of an empty model, in the order in which data passes it.
 
     A step has `rows` rows of this shape. With gradient `checkpointing` a decoder layer keeps its
     input alone, and is computed again, one at a time, on its device. Activations are counted, and
-    without mixed precision, unless they are `kept` of such a model.
+    without mixed precision, unless they are `kept` of such a model. `optimizer` is the name of one
+    in TrainingArguments.
     """
     kept, tokens, parts = kept or count_activations(model), rows * row.tokens, []
     anatomy = anatomy_of(model)
-    layers, together = 0, layers_that_see(model.config)
+    # Layers that are given features of the photo besides its tokens (DeepStack, arXiv:2406.04334).
+    together = len(getattr(model.config.vision_config, "deepstack_visual_indexes", None) or ())
+    layers = 0
     connecting = "vision_model" if anatomy.connector_in_vision else "connector"
     for kind, name, part in anatomy.chain(model):
         own = list(part.parameters()) if isinstance(part, nn.Module) else [part]
         weights = sum(p.nbytes for p in own)
-        trained = sum(p.nbytes for p in own if p.requires_grad)
+        trained = [p for p in own if p.requires_grad]
         activations, recomputed, bound = 0.0, 0.0, False
         if kind == connecting:
             activations = kept.of_connector(rows * row.photos, row.patches)
@@ -143,7 +145,8 @@ def parts_of(
             recomputed = kept.recomputed(tokens) if checkpointing else 0.0
             bound = 0 < layers < together
             layers += 1
-        costs = (weights, trained, ADAM_STATES * trained, round(activations), round(recomputed))
+        gradients, states = sum(p.nbytes for p in trained), held_states(trained, optimizer)
+        costs = (weights, gradients, states, round(activations), round(recomputed))
         parts.append(Part(name, *costs, bound))
     return parts
 
@@ -195,6 +198,11 @@ def held_shares(devices: int, micro_batches: int | None) -> tuple[float, ...]:
     if micro_batches is None:
         return (1.0,) * devices
     return tuple(min(micro_batches, devices - stage) / micro_batches for stage in range(devices))
+
+
+def largest_divisor(total: int, most: int) -> int:
+    """The most rows, up to `most`, that divide the `total` of a step; 0 if there are none."""
+    return next((rows for rows in range(most, 0, -1) if total % rows == 0), 0)
 
 
 def filled(rows: int, micro_batches: int | None) -> int:
@@ -269,7 +277,7 @@ def split(config: RunConfig, devices: int) -> Plan:
 
 def fullest_here(config: RunConfig, rows: int, recompute: bool) -> int:
     """Bytes on the fullest device of this machine in the best split for the largest batch."""
-    return max(_planned(config, shares_here(config.approach), rows, recompute)[1].bytes())
+    return max(_planned(config, config.parted_over, rows, recompute)[1].bytes())
 
 
 def _planned(
@@ -285,7 +293,7 @@ def _planned(
     batch = config.collator([config.train_rows[index] for index in longest])
     row = config.shape_of(batch, len(longest))
     kept = config.activations(config.empty)
-    parts = parts_of(config.empty, row, len(longest), recompute, kept)
+    parts = parts_of(config.empty, row, len(longest), recompute, kept, config.optimizer)
     return parts, plan(parts, devices, micro_batches)
 
 

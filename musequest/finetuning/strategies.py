@@ -45,19 +45,13 @@ from transformers.utils import logging as transformers_logging
 from ..core.errors import MuseQuestError
 from ..core.settings import STRATEGIES, Approach
 from ..core.training_arguments import FIXED
-from .anatomy import layer_classes
-from .callbacks import (
-    Clock,
-    ShowProgress,
-    StopOnUnlearned,
-    tracker_callbacks,
-    tracker_settings,
-)
+from .anatomy import module_of
+from .callbacks import Clock, ShowProgress, StopOnUnlearned, tracker_callbacks, tracker_settings
 from .checkpoints import KeepBestAndLast, RunFolder, check_disk
 from .collator import EncodedDialogs, FilledRows
 from .distributed import local_world_size, rank
 from .fitting import fit
-from .gpus import devices_here, shares_here
+from .gpus import devices_here
 from .memory import memory_of
 from .models import TUNINGS, load_model
 from .optimizer import as_arguments
@@ -182,7 +176,7 @@ def _of_strategy(config: RunConfig, model: nn.Module | None, **options: Any) -> 
     strategy = config.approach.strategy
     if strategy == "fsdp":
         return ShardedTrainer(config, model=whole_model(config, "cpu"), **options)
-    chosen = split(config, shares_here(config.approach))
+    chosen = split(config, config.parted_over)
     if strategy == "1f1b":
         stage = load_stage(config, chosen, rank(), options["args"].device)
         trainer = PipelineTrainer(stage, chosen.micro_batches or 1, **options)
@@ -263,7 +257,8 @@ class ShardedTrainer(DocentTrainer):
 def plugin_settings(approach: Approach, model: PreTrainedModel) -> dict[str, Any]:
     """Keys of FullyShardedDataParallelPlugin: ours, and those that the approach chooses."""
     chosen = {key: value for key, value in (approach.parallel or {}).items() if key not in OURS}
-    wrapped = {"transformer_cls_names_to_wrap": layer_classes(model)}
+    lists = (module_of(model, part) for part in ("layers", "vision_layers"))
+    wrapped = {"transformer_cls_names_to_wrap": [type(layers[0]).__name__ for layers in lists]}
     return {**DEFAULTS, **wrapped, **chosen}
 
 

@@ -7,7 +7,6 @@ step stands in `strategies` and `pipeline`, which build on this.
 
 from __future__ import annotations
 
-import gc
 import math
 import random
 import signal
@@ -249,13 +248,6 @@ def own_random_numbers(model: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-
-
-def free_memory() -> None:
-    """Let go of what nobody refers to any more, as a trainer that has done its work."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def broken(what: str, value: float, step: int, names: Sequence[str] = ()) -> MuseQuestError:

@@ -36,7 +36,7 @@ from .distributed import (
 )
 from .fitting import out_of_memory
 from .forecast import compared, foreseen_here
-from .models import WEIGHTS, base_digests, base_folder, check_adapter, name_base_model
+from .models import WEIGHTS, base_digests, base_folder, check_adapter, free_memory, name_base_model
 from .records import (
     RunRecord,
     check_base_files,
@@ -47,7 +47,7 @@ from .records import (
 )
 from .run_config import RunConfig
 from .strategies import build_trainer, merge_shards
-from .trainer import DocentTrainer, free_memory
+from .trainer import DocentTrainer
 from .vision import store_of
 
 

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..core.settings import PARTS
-from .anatomy import anatomy_of, inner
+from .anatomy import anatomy_of, inner, module_of
 from .distributed import all_gather
 from .vision_store import VisionStore, seconds_when_done
 
@@ -40,7 +40,7 @@ def freeze_vision(model: nn.Module, folder: Path | None = None, most_gib: float 
     What it makes of photos is kept in a `folder` of at most `most_gib` GiB. All of this ends where
     something in it is made trainable afterwards, as by an adapter that names its modules.
     """
-    module = vision_model(model)
+    module = module_of(model, "vision_model")
     module.requires_grad_(False)
     module.register_forward_pre_hook(_stay_in_eval_mode)
     if next(module.parameters(), None) is None:  # another process has it
@@ -52,7 +52,7 @@ def freeze_vision(model: nn.Module, folder: Path | None = None, most_gib: float 
     if not learning and not takes_patches(module):
         module.forward = FrozenTower(module, store)
         return
-    layers = inner(model).get_submodule(anatomy.vision_layers)
+    layers = module_of(model, "vision_layers")
     frozen = [FrozenLayer(layer) for layer in layers]
     if (
         store
@@ -61,14 +61,9 @@ def freeze_vision(model: nn.Module, folder: Path | None = None, most_gib: float 
         module.forward = FrozenPatches(module, store, frozen)
 
 
-def vision_model(model: nn.Module) -> nn.Module:
-    """The part that sees the photo."""
-    return inner(model).get_submodule(anatomy_of(model).vision_model)
-
-
 def store_of(model: nn.Module) -> VisionStore | None:
     """Where the model's vision tower keeps what it saw, if it does."""
-    module = vision_model(model)
+    module = module_of(model, "vision_model")
     frozen = getattr(module, "_old_forward", module.forward)  # behind a hook of Accelerate's
     return frozen.store if isinstance(frozen, Frozen) else None
 

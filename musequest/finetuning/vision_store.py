@@ -32,7 +32,7 @@ from torch import nn
 
 from ..core.errors import LOGGER
 from ..core.files import clear_temporaries, temporary_name
-from .records import GIB
+from .records import GIB, bytes_under, disk_gib
 
 # Photos after which it is known whether reading is faster; by half, for writing costs time as well.
 TRIED, WORTH = 8, 0.5
@@ -186,12 +186,16 @@ class VisionStore:
         if self._room is None:
             clear_temporaries(self.root)
             disk = shutil.disk_usage(next(p for p in (self.root, *self.root.parents) if p.exists()))
-            held = sum(map(_size, self.root.glob("*/*")))
+            held = bytes_under(self.root)
             self._room = min(self.most, (disk.free + held) // 2) - held
         if size > self._room:
-            for other in sorted(self.root.glob("*"), key=lambda path: path.stat().st_mtime):
+            others: dict[Path, float] = {}
+            for other in self.root.glob("*"):
+                with suppress(FileNotFoundError):  # another process makes room too
+                    others[other] = other.stat().st_mtime
+            for other in sorted(others, key=others.__getitem__):
                 if other != self.folder and size > self._room:
-                    self._room += sum(map(_size, other.glob("*")))
+                    self._room += bytes_under(other)
                     shutil.rmtree(other, ignore_errors=True)
         if size > self._room:
             self.why_not = "is full"
@@ -203,10 +207,9 @@ class VisionStore:
     def figures(self) -> dict[str, Any]:
         """What run.json says of it; seconds are those of this process."""
         used = self.computing.photos + self.reading.photos > 0
-        files = [_size(path) for path in self.folder.glob("*")] if used else []
         return {
-            "photos": len(files),
-            "gib": round(sum(files) / GIB, 4),
+            "photos": len([*self.folder.glob("*")]) if used else 0,
+            "gib": disk_gib(self.folder) if used else 0.0,
             "photos_computed": self.computing.photos,
             "photos_read": self.reading.photos,
             "seconds_computing": round(self.computing.seconds, 3),
@@ -258,11 +261,3 @@ def seconds_when_done(tensor: torch.Tensor) -> float:
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)
     return time.perf_counter()
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file; none if another process has removed it."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

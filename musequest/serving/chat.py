@@ -9,7 +9,6 @@ A docent learned from single questions about one photo, so that no more of a con
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Any, Literal, NotRequired
 
@@ -89,5 +88,5 @@ def opened(url: str) -> Image.Image:
         )
     try:
         return prepared_photo(base64.b64decode(url[start.end() :], validate=True))
-    except (MuseQuestError, binascii.Error):
+    except (MuseQuestError, ValueError):
         raise Refused("I cannot read this photo; take another one, as JPEG or PNG.") from None

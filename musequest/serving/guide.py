@@ -51,12 +51,12 @@ class Answer:
 
     text: str  # as shown, under `strict` without what nothing bears out
     recognition: Recognition
-    title: str | None  # of the exhibit recognised
-    sentences: tuple[Sentence, ...]  # those of the text
-    left_out: int  # sentences, whole or in part, by `strict`
-    record_url: str | None  # where the museum tells of the exhibit, on the web
-    credit: str | None
-    license: str | None
+    title: str | None = None  # of the exhibit recognised
+    sentences: tuple[Sentence, ...] = ()  # those of the text
+    left_out: int = 0  # sentences, whole or in part, by `strict`
+    record_url: str | None = None  # where the museum tells of the exhibit, on the web
+    credit: str | None = None
+    license: str | None = None
     record: str | None = None  # its number in the museum's own books
     nearest: tuple[tuple[str, float], ...] = ()  # title and likeness, best first, up to three
 
@@ -190,13 +190,13 @@ class Guide:
             if titles:
                 resembles = self.say("It resembles {} a little, but I am not sure.", titles)
                 told += f"{self._gap}{resembles}"
-            return Answer(told, seen, None, (), 0, None, None, None, None, nearest)
+            return Answer(told, seen, nearest=nearest)
         sentences = self._sourced(text, seen)
         kept = self._kept(sentences, seen)
         text = (self._joined(kept) or self.say(NOTHING)) if self.strict else text
         left_out = sum(each not in kept for each in sentences)
         if seen.item_name is None:
-            return Answer(text, seen, None, kept, left_out, None, None, None, None, nearest)
+            return Answer(text, seen, None, kept, left_out, nearest=nearest)
         exhibit = self.exhibits[seen.item_name]
         pages = (each for each in (exhibit.link, exhibit.record) if _is_page(each))
         record = None if _is_page(exhibit.record) else exhibit.record or None

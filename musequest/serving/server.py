@@ -31,7 +31,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ..core.errors import MuseQuestError
+from ..core.errors import LOGGER, MuseQuestError
 from ..core.files import parse_json
 from ..core.home import collection_dir
 from ..core.photos import prepared_photo
@@ -108,7 +108,6 @@ class DocentPages:
         """The application around a guide, whose first answer, the slowest, is made here."""
         from .guide import Question
 
-        self.question = Question
         first = next(iter(self.exhibits.values()))
         guide.answer([Question(prepared_photo(self.folder / first.photos[0]), self.first)])
 
@@ -193,6 +192,8 @@ class DocentPages:
 
     async def chat(self, request: Request) -> Response:
         """Answer the last question about the last photo of a conversation."""
+        from .guide import Question
+
         self.batcher.check_room()  # before a photo is taken in
         try:
             chat: Chat = parse_json(await request.body(), Chat)
@@ -203,7 +204,7 @@ class DocentPages:
         text, url = asked(chat["messages"])
         photo = await to_thread.run_sync(opened, url, limiter=self.opening)
         self.batcher.check_room()  # others came meanwhile
-        states = self.batcher.ask(self.question(photo, text))
+        states = self.batcher.ask(Question(photo, text))
         frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
         frame["model"] = self.model
         if chat.get("stream"):
@@ -251,11 +252,18 @@ class DocentPages:
         return answer.as_json() | {"questions": self.questions(name)}
 
     def _keep(self, question: str, answer: Answer) -> None:
-        """Write down the words of a question that found no answer, if that was asked for."""
+        """Write down the words of a question that found no answer, if that was asked for.
+
+        Where they cannot be written the log says so, and the visitor is answered all the same.
+        """
         found = answer.recognition.item_name and any(each.source for each in answer.sentences)
-        if self.keep_questions and not found:
+        if not self.keep_questions or found:
+            return
+        try:
             with (self.folder / QUESTIONS).open("a", encoding="utf-8") as file:
                 file.write(" ".join(question.split()) + "\n")
+        except OSError as error:
+            LOGGER.warning("A question that found no answer is not written down: %s", error)
 
 
 async def _last(states: AsyncIterator[State]) -> Answer:

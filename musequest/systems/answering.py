@@ -123,7 +123,7 @@ def ablate(
     Without `systems`, all local ones that have answered the evaluation split under this profile.
     Each is loaded once, and let go of before the next one is: memory holds one model.
     """
-    from ..finetuning.trainer import free_memory
+    from ..finetuning.models import free_memory
 
     profile = load_profile(profile)
     conditions, answers = tuple(conditions), {}

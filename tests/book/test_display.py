@@ -6,6 +6,7 @@ import pandas as pd
 from PIL import Image
 
 from musequest import display
+from musequest.creation.split import messages
 from musequest.evaluation.report_tables import score_frame
 
 SCRIPT = "<script>alert(1)</script>"
@@ -65,18 +66,26 @@ def test_temperatures_count_pairs_and_words():
 
 
 def test_answers_show_each_system_beside_the_ground_truth():
-    rows = [{"data_id": f"a-{n:02d}", "image": Image.new("RGB", (20, 20))} for n in range(7)]
-    frame = pd.DataFrame(
+    names = {"item_name": "a", "image_name": "a.jpg"}
+    rows = [
         {
-            "data_id": [row["data_id"] for row in rows],
-            "question": "What is it?",
-            "ground_truth": [f"truth {n}" for n in range(7)],
+            **names,
+            "data_id": f"a-{n:02d}",
+            "image": Image.new("RGB", (20, 20)),
+            "dialog": messages("What is it?", f"truth {n}"),
         }
-    )
+        for n in range(7)
+    ]
+    frame = pd.DataFrame({"data_id": [row["data_id"] for row in rows]})
     base, tuned = frame.assign(answer=SCRIPT), frame.assign(answer="a bell")
     shown = display.answers(rows, {"base": base, "lora": tuned}, count=3).data
     assert shown.count("a bell") == 3 and SCRIPT not in shown
+    assert shown.count("What is it?") == 3
     assert [f"truth {n}" in shown for n in (0, 1, 2, 4)] == [True, False, True, True]
+    assert display.answers(rows[:2], {"lora": tuned}).data.count("a bell") == 2
+    # A hosted system may leave a tenth of the questions unanswered.
+    shown = display.answers(rows, {"gpt4o": tuned[1:], "lora": tuned}, count=3).data
+    assert shown.count("a bell") == 5 and shown.count("–") == 1 and "truth 0" in shown
 
 
 def test_each_way_of_showing_has_its_own_photo_and_question():

@@ -1,5 +1,6 @@
 """Models of many families take the docent's road: collator, tuning, answers, merging."""
 
+import gc
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from interrupting import At, interrupting, sent
 from PIL import Image
 from tiny_dialogs import dialog, sample, write_dataset, write_profile
 from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, Idefics2ForConditionalGeneration
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.settings import load_approach
@@ -406,6 +407,17 @@ def test_the_doctor_walks_the_whole_road(kind, relative, tmp_path, here):
     assert parts.startswith("The base model" if here else "A random model")
     assert lora.startswith("Tuning 'lora' trains") and full.startswith("Tuning 'full' trains")
     assert answer.startswith("It answers") and "differs by" in back
+
+
+def test_the_doctor_needs_room_for_one_model(tmp_path, home, tiny_docent):
+    profile = write_profile(tmp_path, tiny_docent)
+
+    def models():
+        gc.collect()
+        return sum(type(each) is Idefics2ForConditionalGeneration for each in gc.get_objects())
+
+    before = models()
+    assert all(models() <= before + 1 for _ in examine(profile))
 
 
 def _empty(profile):

@@ -1,6 +1,7 @@
 """Adapters in 16 or 32 bits and beside 4 bits, merged into a model that answers as they did."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -162,7 +163,7 @@ def test_rounded_weights_are_counted_as_the_weights_they_are(runs):
 def test_the_vision_model_keeps_its_dtype_beside_float32_norms(runs):
     """As on a GPU, where weights come in bfloat16."""
     profile, approach = runs[1], load_approach("qlora")
-    model = load_model(profile, dtype="bfloat16", quantization=approach.quantization)
+    model = load_model(replace(profile, dtype="bfloat16"), quantization=approach.quantization)
     parts = {n: p.dtype for n, p in add_adapter(model, approach).named_parameters()}
     assert {d for n, d in parts.items() if "vision_model" in n} == {torch.bfloat16}
     assert {d for n, d in parts.items() if "norm" in n and "vision" not in n} == {torch.float32}

@@ -21,16 +21,16 @@ from musequest.core.tables import read_table
 from musequest.finetuning import fitting as fitting_module
 from musequest.finetuning import strategies
 from musequest.finetuning.activations import RowShape, empty_model
-from musequest.finetuning.anatomy import anatomy_of, inner
+from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.fitting import fit, what_fits
 from musequest.finetuning.forecast import forecast
-from musequest.finetuning.gpus import Gpu, find_gpu
+from musequest.finetuning.gpus import USABLE, Gpu, available_bytes, find_gpu
 from musequest.finetuning.memory import memory_of, optimizer_bytes
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.needs import needs_of
-from musequest.finetuning.records import GIB, USABLE, available_bytes
+from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import split
 from musequest.finetuning.training import explained, train
@@ -283,7 +283,7 @@ def test_every_second_layer_is_recomputed_and_the_weights_are_the_same(profile, 
     weights, recomputed = [], []
 
     def note(model):
-        layers = inner(model).get_submodule(anatomy_of(model).layers)
+        layers = module_of(model, "layers")
         recomputed.append([layer.gradient_checkpointing for layer in layers])
 
     interrupting(monkeypatch, At(1, note))

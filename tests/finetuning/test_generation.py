@@ -1,7 +1,9 @@
 """Answers are the same alone and in a batch, end where they should, and are not made twice."""
 
+import gc
 import logging
 import os
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from musequest.core.settings import load_approach
 from musequest.core.tables import read_table
 from musequest.creation.split import exhibit_rows
 from musequest.finetuning import generation
+from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import (
     Docent,
@@ -49,6 +52,19 @@ def lively_model(profile):
 
 def answers(predictions):
     return [(row["answer"], row["new_tokens"]) for row in predictions]
+
+
+def test_the_model_of_a_system_goes_before_the_next_one_comes(profile):
+    """On a GPU that holds one of them, not two; a frozen vision model would stay."""
+    docent = Docent(profile)
+    held = weakref.ref(module_of(docent.model, "vision_model"))
+    del docent
+    gc.disable()  # or it may be gone by chance
+    try:
+        assert isinstance(Docent(profile).model, PreTrainedModel)
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_batched_answers_equal_answers_one_by_one(profile):

@@ -11,8 +11,9 @@ from tiny_family import FAMILIES, SIDE, TILE, save_tiny_relative
 
 from musequest.core.settings import load_approach
 from musequest.finetuning import strategies
+from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.models import load_processor, vision_model
+from musequest.finetuning.models import load_processor
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import WORKERS, loader_settings, whole_model
 
@@ -70,7 +71,8 @@ def test_recomputing_sends_no_gradient_through_the_photo(tmp_path, tiny_docent, 
     profile = write_profile(tmp_path, folder, image_size=side, image_splitting=True)
     model = whole_model(RunConfig.resolve(profile, load_approach(approach))).train()
     seen = []
-    vision_model(model).register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))
+    tower = module_of(model, "vision_model")
+    tower.register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state))
     batch = DocentCollator(load_processor(profile))([sample(0), sample(1)])
     before = model(**batch).loss
     model.activation_checkpointing_enable({"use_reentrant": False})

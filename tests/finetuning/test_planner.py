@@ -16,10 +16,11 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
 from musequest.core.settings import load_approach, load_profile
 from musequest.finetuning.activations import RowShape, empty_model
-from musequest.finetuning.anatomy import anatomy_of
+from musequest.finetuning.anatomy import anatomy_of, module_of
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import free_projections, load_model, load_processor
+from musequest.finetuning.needs import needs_of
 from musequest.finetuning.packing import fill_rows
 from musequest.finetuning.pipeline import Elsewhere, Pipeline, Stage, load_stage
 from musequest.finetuning.records import GIB
@@ -172,6 +173,22 @@ def test_of_a_gpu_a_reserve_is_left(profile, monkeypatch):
                 split(config, 2)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "paged_adamw_8bit"])
+def test_a_split_counts_the_states_of_the_optimizer_that_is_chosen(profile, optimizer):
+    approach = load_approach("full_mp")
+    adam, other = (
+        split(RunConfig.resolve(profile, approach, {"optim": name}), 2).table()
+        for name in ("adamw_torch", optimizer)
+    )
+    assert (adam.optimizer_gib > 0).all() and (other.optimizer_gib == 0).all()
+    assert other.total_gib.max() < adam.total_gib.max()
+    needs = [
+        needs_of(replace(profile, training={"optim": name}), runs=["full_mp"])[0]
+        for name in ("adamw_torch", optimizer)
+    ]
+    assert needs[1].bytes(2, False, 2) < needs[0].bytes(2, False, 2)
+
+
 def values(part):
     return part.weights, part.gradients, part.optimizer, part.activations
 
@@ -268,7 +285,7 @@ def test_stages_compute_what_the_whole_model_computes(kind, tmp_path, home, tiny
     assert sum(total for _, total in counts) == sum(p.numel() for p in model.parameters())
     assert all(0 < trained < total for trained, total in counts)
     assert any(isinstance(module, Elsewhere) for module in stages[0].modules())
-    decoder = stages[1].model.get_submodule(anatomy_of(model).decoder)
+    decoder = module_of(stages[1].model, "decoder")
     assert not any("layers.0." in name for name, _ in decoder.named_parameters())
     for stage in stages:
         stage.autocast = torch.bfloat16

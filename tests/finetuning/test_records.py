@@ -1,6 +1,9 @@
 """run.json tells the truth at every moment of a run."""
 
 import os
+import shutil
+import threading
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -118,6 +121,38 @@ def test_no_record_is_no_finished_run(tmp_path):
 def test_disk_counts_a_file_with_two_names_once(tmp_path):
     (tmp_path / "one").write_bytes(bytes(2**20))
     os.link(tmp_path / "one", tmp_path / "two")
+    assert disk_gib(tmp_path) == pytest.approx(2**-10, rel=0.05)
+
+
+@contextmanager
+def checkpoints_coming_and_going(folder):
+    """Another process writes checkpoints below the folder and removes them, all the time."""
+    over = threading.Event()
+
+    def churn():
+        while not over.is_set():
+            checkpoint = folder / "state/checkpoint-1"
+            checkpoint.mkdir(parents=True)
+            for number in range(20):
+                (checkpoint / str(number)).touch()
+            shutil.rmtree(folder / "state")
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_files_that_go_while_the_disk_is_counted_stop_nothing(tmp_path):
+    (tmp_path / "kept").write_bytes(bytes(2**20))
+    record = begun(tmp_path)
+    with checkpoints_coming_and_going(tmp_path):
+        for _ in range(300):
+            record.fail(MuseQuestError("The true reason."))
+    assert read_json(tmp_path / "run.json")["reason"] == "The true reason."
     assert disk_gib(tmp_path) == pytest.approx(2**-10, rel=0.05)
 
 

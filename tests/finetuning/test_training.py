@@ -25,6 +25,7 @@ from musequest.core.settings import load_approach
 from musequest.core.tables import read_table, write_table
 from musequest.creation.dataset import load_split
 from musequest.finetuning import models, training
+from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs, FilledRows
 from musequest.finetuning.generation import infer
@@ -35,7 +36,6 @@ from musequest.finetuning.models import (
     load_model,
     load_processor,
     load_tuned,
-    vision_model,
 )
 from musequest.finetuning.publishing import publish
 from musequest.finetuning.records import RunRecord, finished_record
@@ -98,6 +98,18 @@ def begun(home):
     record = RunRecord(home / RUN, {"training": {}})
     record.begin()
     return record
+
+
+def test_of_a_run_on_another_disk_all_is_discarded(tmp_path):
+    """Its folder is a link to where there is more room."""
+    elsewhere = tmp_path / "scratch"
+    (elsewhere / "state/checkpoint-3").mkdir(parents=True)
+    (elsewhere / "run.json").write_text("{}")
+    (tmp_path / "lora").symlink_to(elsewhere)
+    folder = RunFolder(tmp_path / "lora")
+    folder.discard()
+    assert folder.last_state() is None and not any(elsewhere.iterdir())
+    RunFolder(tmp_path / "never made").discard()
 
 
 def test_a_finished_run_leaves_best_weights_last_state_record_and_metrics(in_finished):
@@ -507,7 +519,7 @@ def test_what_gets_no_gradient_stops_the_first_step_by_name(profile, home, monke
             for name, parameter in model.named_parameters():
                 if "post_layernorm" in name:
                     parameter.requires_grad_(True)
-            for module in [vision_model(model)]:
+            for module in [module_of(model, "vision_model")]:
                 module.forward = torch.no_grad()(module.forward)
 
     interrupting(monkeypatch, Free())

@@ -15,11 +15,12 @@ from torch.distributed.fsdp import fully_shard
 from musequest.core.home import collection_dir
 from musequest.core.settings import load_approach
 from musequest.finetuning import vision_store
+from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.distributed import barrier, rank
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.training import train
-from musequest.finetuning.vision import FrozenTower, store_of, vision_model
+from musequest.finetuning.vision import FrozenTower, store_of
 from musequest.finetuning.vision_store import digests, unkept
 
 
@@ -36,7 +37,7 @@ def batch_of(profile, count=8):
 
 def loss(model, batch):
     """The loss, and how many photos the tower was shown for it."""
-    tower = vision_model(model).forward
+    tower = module_of(model, "vision_model").forward
     assert isinstance(tower, FrozenTower)
     shown, forward = [], type(tower.module).forward
 
@@ -64,7 +65,7 @@ def test_photos_of_many_sizes_are_seen_as_with_padding_and_mask(profile):
         load_model(replace(profile, vision_store_gib=0.0), device="cpu"),
         batch_of(profile),
     )
-    tower = vision_model(model)
+    tower = module_of(model, "vision_model")
     seen = model.model.get_image_features(batch["pixel_values"], batch["pixel_attention_mask"])
     library = type(tower).forward
     patch, mask = tower.config.patch_size, batch["pixel_attention_mask"][:, 0]
@@ -91,7 +92,7 @@ def test_attention_is_given_no_mask_in_the_tower(kind, tmp_path, home, profile, 
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noting)
     batch = batch_of(profile)
-    tower, masked = vision_model(model), batch["pixel_attention_mask"].flatten(0, 1)
+    tower, masked = module_of(model, "vision_model"), batch["pixel_attention_mask"].flatten(0, 1)
     patch = tower.config.patch_size
     mask = masked.unfold(1, patch, patch).unfold(2, patch, patch).all(-1).all(-1)
     real = mask.flatten(1).any(1)
@@ -159,9 +160,9 @@ def test_what_another_tower_or_photo_left_is_not_read(profile, always, other):
     batch = batch_of(profile, 1)
     loss(load_model(profile, device="cpu"), batch)
     dtype = "bfloat16" if other == "dtype" else None
-    model = load_model(profile, device="cpu", dtype=dtype)
+    model = load_model(replace(profile, dtype=dtype), device="cpu")
     if other == "weights":
-        vision_model(model).post_layernorm.bias.data[0] += 1e-3
+        module_of(model, "vision_model").post_layernorm.bias.data[0] += 1e-3
     if other == "pixels":
         batch["pixel_values"][0, 0, 0, 0, 0] += 1e-3
     assert loss(model, batch)[1] == 1
@@ -201,7 +202,7 @@ def test_where_nothing_can_be_written_photos_are_computed(profile, monkeypatch, 
 
 def test_the_store_ends_at_its_bound_and_lets_go_of_other_towers_first(profile, always):
     batch = batch_of(profile)
-    loss(load_model(profile, device="cpu", dtype="bfloat16"), batch)
+    loss(load_model(replace(profile, dtype="bfloat16"), device="cpu"), batch)
     other = files(profile)
     size = sum(path.stat().st_size for path in other)
     model = load_model(replace(profile, vision_store_gib=size / 2**30), device="cpu")
@@ -261,7 +262,7 @@ def seen_in_shards(profile):
     barrier()
     model, collator = load_model(profile, device="cpu"), DocentCollator(load_processor(profile))
     mesh = init_device_mesh("cpu", (2,))
-    for module in (*vision_model(model).encoder.layers, model):
+    for module in (*module_of(model, "vision_model").encoder.layers, model):
         fully_shard(module, mesh=mesh)
     own = [[sample(index) for index in rows[rank()]] for rows in SHOWN]
     return [loss(model, collator(rows)) for rows in own]

@@ -126,6 +126,14 @@ def test_what_is_no_photo_is_one_friendly_sentence(docent: str, photo: bytes):
     assert told == "I cannot read this photo; take another one, as JPEG or PNG."
 
 
+@pytest.mark.parametrize("letters", ["é", "=", "/9j!"])
+def test_a_photo_in_other_letters_than_those_of_base64_is_none(docent: str, letters: str):
+    messages = about(vase())
+    messages[0]["content"][0]["image_url"]["url"] += letters
+    told = refusal(posted(docent, {"messages": messages}))
+    assert told == "I cannot read this photo; take another one, as JPEG or PNG."
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
@@ -225,6 +233,24 @@ def test_questions_without_an_answer_are_kept_in_words_alone(docent: str, client
     said(client, vase(), "Who made this?")
     said(client, stranger(), "What on\nearth is  this?")
     assert path.read_text().splitlines() == [*kept, "What on earth is this?"]
+
+
+def test_a_question_that_cannot_be_written_down_is_answered(
+    docent: str, client: openai.OpenAI, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path, aside = collection_dir("t") / "questions.txt", tmp_path / "questions.txt"
+    if path.exists():
+        path.rename(aside)
+    path.mkdir()  # nothing can be added to a folder
+    try:
+        told = said(client, stranger(), "What is that?").musequest["text"]
+        streamed = posted(docent, {"messages": about(stranger()), "stream": True}).text
+    finally:
+        path.rmdir()
+        if aside.exists():
+            aside.rename(path)
+    assert "do not know" in told and "do not know" in streamed and "[DONE]" in streamed
+    assert caplog.text.count("is not written down") == 2
 
 
 def test_memory_stays_flat_over_many_requests(docent: str):
