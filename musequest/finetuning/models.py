@@ -65,8 +65,8 @@ def load_model(
     in that dtype unless it says otherwise. A base model that is neither a folder nor on the Hub
     raises MuseQuestError.
     """
+    model_config(profile)  # or the reason why it cannot see
     device = device or default_device()
-    check_seeing(model_config(profile), profile)
     options: dict[str, Any] = {"dtype": dtype or profile.dtype, **_straight_to(device)}
     if quantization:
         if options["dtype"] == "auto":
@@ -90,21 +90,10 @@ def load_model(
 def of_shape(profile: Profile) -> PreTrainedModel:
     """The base model without memory for its weights: of their shapes and dtype alone."""
     config = model_config(profile)
-    check_seeing(config, profile)
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, dtype=weights_dtype(profile))
     anatomy_of(model, profile.anatomy)
     return model
-
-
-def check_seeing(config: PretrainedConfig, profile: Profile) -> None:
-    """Raise MuseQuestError unless the model is one that transformers has for photos and text."""
-    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        return
-    raise MuseQuestError(
-        f"The base model '{profile.base_model}' is of the kind {config.model_type}, which is none "
-        "that transformers has for photos and text; choose one of the kind image-text-to-text."
-    )
 
 
 def kept_whole(model: nn.Module) -> list[str]:
@@ -239,7 +228,8 @@ def name_base_model(run_folder: Path, profile: Profile) -> None:
 def model_config(profile: Profile) -> PretrainedConfig:
     """The configuration of the profile's base model, its file read once as long as it is the same.
 
-    That of a shipped profile's model which is not here has the sizes alone, from shapes.yaml.
+    That of a shipped profile's model which is not here has the sizes alone, from shapes.yaml. One
+    that transformers has not for photos and text raises MuseQuestError.
     """
     if shape := shape_alone(profile):
         return AutoConfig.for_model(**{key: shape[key] for key in shape if key != "parameters"})
@@ -247,6 +237,12 @@ def model_config(profile: Profile) -> PretrainedConfig:
     key = (file, file.stat().st_mtime_ns) if file else None
     if (config := CONFIGS.get(key)) is None:
         config = of_base_model(AutoConfig.from_pretrained, profile, trust_remote_code=False)
+        if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            raise MuseQuestError(
+                f"The base model '{profile.base_model}' is of the kind {config.model_type}, which "
+                "is none that transformers has for photos and text; choose one of the kind "
+                "image-text-to-text."
+            )
         CONFIGS.update({key: config} if key else {})
     return copy.deepcopy(config)
 
