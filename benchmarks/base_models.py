@@ -36,7 +36,8 @@ SIZES = {
     "text_config": (
         *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"),
         *("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"),
-        "sliding_window",
+        *("sliding_window", "linear_conv_kernel_dim", "linear_key_head_dim"),
+        *("linear_value_head_dim", "linear_num_key_heads", "linear_num_value_heads"),
     ),
     "vision_config": (
         *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ from .settings import Profile
 UNREADABLE = (
     *(OSError, ValueError, LookupError, TypeError, RuntimeError, ImportError, SafetensorError),
 )
+# How a processor of transformers says which package it lacks.
+MISSING = re.compile(r"Missing optional dependencies: ([\w-]+)")
 
 
 def of_base_model(
@@ -113,9 +116,10 @@ def _reason(error: BaseException, name: str) -> str:
             "it comes with program code of its own, which is never run here, since it could do "
             "anything on this machine; choose a model that the installed transformers has"
         )
+    if missing := MISSING.search(str(error)):
+        return f"its processor needs a package that is not here: `pip install {missing[1]}`"
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    # What a package is missing for, without the way to where it is told how to get it.
-    return said.partition(". ")[0] if isinstance(error, ImportError) else said
+    return said.partition(". ")[0].rstrip(".")  # what follows is advice for other programs
 
 
 def hub_api() -> HfApi:

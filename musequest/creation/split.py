@@ -167,6 +167,15 @@ def dialog_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         ) from None
 
 
+def longest_dialog(rows: datasets.Dataset) -> tuple[int, str]:
+    """Of the dialogs with the most photos the longest: how many it shows, and its text."""
+    dialogs = [(1, dialog) for dialog in rows["dialog"]]
+    if FURTHER in rows.column_names:
+        named = ({"data_id": "among them", "dialog": dialog} for _, dialog in dialogs)
+        dialogs = [(places_of_photos(dialog_of(row)), row["dialog"]) for row in named]
+    return max(dialogs, key=lambda each: (each[0], len(each[1])))
+
+
 def given(row: Mapping[str, Any]) -> dict[str, str]:
     """The columns of a prediction that come from the dataset."""
     *_, user, assistant = dialog_of(row)

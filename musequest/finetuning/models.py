@@ -63,8 +63,8 @@ def load_model(
     `quantization` holds keys of BitsAndBytesConfig, which computes in the profile's dtype unless it
     says otherwise. A base model that is neither a folder nor on the Hub raises MuseQuestError.
     """
+    model_config(profile)  # or the reason why it cannot see
     device = device or default_device()
-    model_config(profile)  # or why it cannot be tuned
     options: dict[str, Any] = {"dtype": profile.dtype, **_straight_to(device)}
     if quantization:
         options["dtype"] = weights_dtype(profile)

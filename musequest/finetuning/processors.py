@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PROCESSOR_MAPPING, AutoConfig, AutoProcessor, ProcessorMixin
 from transformers.models.auto.processing_auto import processor_class_from_name
 from transformers.utils import cached_file
@@ -203,8 +204,15 @@ def render(processor: ProcessorMixin, messages: list[dict[str, Any]], **options:
             f"The processor of {processor.tokenizer.name_or_path} has no chat template, so it is "
             "not known how it writes a dialog; choose a base model that is tuned for dialogs."
         )
-    # The general form: a processor's own may ask for its video part.
-    return ProcessorMixin.apply_chat_template(processor, messages, tokenize=False, **options)
+    try:
+        # The general form: a processor's own may ask for its video part.
+        return ProcessorMixin.apply_chat_template(processor, messages, tokenize=False, **options)
+    except TemplateError as error:
+        raise MuseQuestError(
+            f"The chat template of {processor.tokenizer.name_or_path} cannot write a dialog about "
+            f"a photo ({str(error).splitlines()[0].rstrip('.')}); choose a base model that is "
+            "tuned for dialogs."
+        ) from error
 
 
 def special_tokens(processor: ProcessorMixin) -> dict[str, int]:

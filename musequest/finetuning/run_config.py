@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ from ..core.settings import Approach, Profile, suited, training_settings
 from ..core.tables import FURTHER
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
 from ..creation.dataset import fingerprint, load_split, messages
-from ..creation.split import dialog_of, places_of_photos
+from ..creation.split import longest_dialog
 from .activations import Activations, RowShape, count_activations, empty_model, patch_size_of
 from .callbacks import chosen_trackers, tracker_settings
 from .collator import DocentCollator
@@ -229,25 +230,16 @@ class RunConfig:
 
     @cached_property
     def longest_dialog(self) -> tuple[int, str]:
-        """Of the dialogs with the most photos the longest: how many, and its text.
-
-        Without a dataset a supposed one, of which nothing is refused.
-        """
-        try:
-            rows = self.train_rows
-        except MuseQuestError:
-            return 1, SUPPOSED
-        named = [{"data_id": "largest", "dialog": dialog} for dialog in rows["dialog"]]
-        several = FURTHER in rows.column_names
-        shown = ((places_of_photos(dialog_of(row)) if several else 1, row) for row in named)
-        most, row = max(shown, key=lambda each: (each[0], len(each[1]["dialog"])))
-        return most, row["dialog"]
+        """That which is trained on: its photos, its text. Without a dataset a supposed one."""
+        with suppress(MuseQuestError):
+            return longest_dialog(self.train_rows)
+        return 1, SUPPOSED
 
     @cached_property
     def largest_row(self) -> dict[str, torch.Tensor]:
         """The longest dialog with square photos, encoded."""
         shown, dialog = self.longest_dialog
-        supposed = dialog is SUPPOSED
+        supposed = dialog is SUPPOSED  # of which nothing is refused
         collator = DocentCollator(load_processor(self.profile)) if supposed else self.collator
         photo = Image.new("RGB", (self.profile.image_size, self.profile.image_size), "white")
         row = {"data_id": "largest", "dialog": dialog, "image": photo}

@@ -63,7 +63,8 @@ def test_a_temperature_that_is_not_known_stays_empty(folder: Path):
     write_table("dialogs", folder / "dialogs.parquet", dialogs.assign(temperature=None))
     build_dataset("t")
     assert audit("t")["lineage_leaks"] == []
-    table = datasets.load_dataset(str(folder / "dataset"), split="train")
+    cache = str(folder / "cache")
+    table = datasets.load_dataset(str(folder / "dataset"), split="train", cache_dir=cache)
     assert set(table["temperature"]) == {None}
 
 

@@ -135,7 +135,7 @@ def test_photos_come_in_the_order_of_the_dialog_and_no_answer_moves(processor):
         assert torch.equal(batch["pixel_values"][0, place, :, :height, :width], alone)
     assert not batch["pixel_values"][1, 1:].any()
     with pytest.raises(MuseQuestError, match="train-00 shows 3 photos, and the row has 0;"):
-        collator.encode({**row, "image": None})
+        collator.encode({**row, "image": None, "further_images": None})
 
 
 @pytest.mark.parametrize("token", ["<image>", "<end_of_utterance>", "<pad>"])

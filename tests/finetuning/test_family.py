@@ -34,6 +34,7 @@ from musequest.finetuning.models import (
     load_processor,
     load_tuned,
 )
+from musequest.finetuning.preflight import preflight
 from musequest.finetuning.publishing import merge, publish
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.trainer import predicting
@@ -470,7 +471,7 @@ SPOILED = {
     "package": (
         "processor_config.json",
         lambda held: held["image_processor"].update(image_processor_type="Llama4ImageProcessor"),
-        "dependencies: torchvision",
+        "needs a package that is not here: `pip install torchvision`",
     ),
 }
 
@@ -486,8 +487,9 @@ def test_a_base_model_that_cannot_be_taken_is_one_sentence(relative, tmp_path, m
     _rewritten(folder / name, change)
     monkeypatch.setattr("builtins.input", asked.append)
     profile = write_profile(tmp_path, folder, image_size=SIDE)
-    with pytest.raises(MuseQuestError, match=said):
-        list(examine(profile))
+    for look in (examine, preflight):
+        with pytest.raises(MuseQuestError, match=said):
+            list(look(profile))
     assert not asked and not ran.exists()
 
 

@@ -11,7 +11,9 @@ from interrupting import At, interrupting
 from safetensors.torch import load_file
 from tiny import save_tiny_docent
 from tiny_dialogs import sample, write_dataset, write_profile
+from tiny_family import SIDE, save_tiny_relative
 from torch.utils._pytree import tree_leaves
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
@@ -85,6 +87,23 @@ def test_the_estimate_of_activations_is_what_autograd_keeps(profile, tuning):
     assert memory.weights == sum(p.nbytes for p in model.parameters())
     assert memory.gradients == sum(p.nbytes for p in trained)
     assert memory.optimizer == 2 * memory.gradients
+
+
+def test_layers_of_two_kinds_are_counted_each(tmp_path, home):
+    """Three in four are of linear attention, which keeps more than the other."""
+    folder = save_tiny_relative("qwen3_5", tmp_path / "qwen3_5")
+    config = AutoConfig.from_pretrained(folder)
+    config.text_config.num_hidden_layers = 4
+    config.text_config.layer_types = ["linear_attention"] * 3 + ["full_attention"]
+    AutoModelForImageTextToText.from_config(config).save_pretrained(folder)
+    profile, approach = write_profile(tmp_path, folder, image_size=SIDE), load_approach("full")
+    counted = memory_of(RunConfig(profile, approach, {}), RowShape(512, 1, 16)).activations
+    model = TUNINGS["full"](load_model(profile, device="cpu"), approach).train()
+    width = config.text_config.hidden_size
+    given = {"inputs_embeds": torch.randn(1, 512, width), "labels": torch.ones(1, 512).long()}
+    foreseen = 512 * (counted.layers * counted.layer + counted.rest)
+    assert foreseen == pytest.approx(kept_bytes(model, given), rel=0.1)
+    assert counted.recomputed(1) > counted.layer
 
 
 def test_quantised_weights_are_counted_as_bitsandbytes_keeps_them(profile):

@@ -197,8 +197,10 @@ def _with_template(tmp_path, docent, template):
     [
         ("{% for m in messages %}{{ m['role'] }}<end_of_utterance>{% endfor %}", "no place for a"),
         (CHAT_TEMPLATE.replace("<end_of_utterance>", ""), "holds no special token.*closing_token"),
+        ("{% for message in %}", "cannot write a dialog about a photo .Expected an expression"),
+        ("{{ raise_exception('No photos.') }}", "cannot write a dialog about a photo .No photos"),
     ],
-    ids=["no photo", "no end"],
+    ids=["no photo", "no end", "torn", "refusing"],
 )
 def test_a_template_that_does_not_do_is_one_sentence(
     profile, tmp_path, tiny_docent, template, said

@@ -124,6 +124,7 @@ def test_every_shipped_shape_has_the_numbers_of_its_weights(monkeypatch, tmp_pat
         ("smolvlm2-500m", RowShape(100 + 5 * 66, 5, 32 * 32)),
         ("qwen3-vl-2b", RowShape(100 + 24 * 24 + 2, 1, 48 * 48)),
         ("qwen3-vl-4b", RowShape(100 + 24 * 24 + 2, 1, 48 * 48)),
+        ("qwen3.5-4b", RowShape(100 + 24 * 24 + 2, 1, 48 * 48)),
         ("gemma-3-4b", RowShape(100 + 258, 1, 64 * 64)),
     ],
 )
