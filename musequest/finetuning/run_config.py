@@ -25,7 +25,7 @@ from ..core.errors import MuseQuestError
 from ..core.keys import keys_of
 from ..core.settings import Approach, Profile, suited, training_settings
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
-from ..creation.dataset import fingerprint, load_split, messages
+from ..creation.split import fingerprint, load_split, messages
 from .activations import (
     Activations,
     RowShape,
