@@ -9,8 +9,8 @@ import pytest
 from tiny_dialogs import write_dataset, write_profile
 
 from assets.workshop.museum import LOOKS, SHOWN, signature
-from assets.workshop.outsiders import look_of, near_looks, random_scenes, strangers
-from assets.workshop.scenes import describe
+from assets.workshop.outsiders import near_looks, random_scenes, strangers
+from assets.workshop.scenes import describe, look_of
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
