@@ -23,7 +23,7 @@ import torch
 from measurement import Measurement
 
 from musequest.core.settings import load_profile
-from musequest.creation.dataset import load_split
+from musequest.creation.split import load_split
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import Docent, generate

@@ -38,8 +38,7 @@ from measurement import Measurement
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.settings import load_profile
-from musequest.creation.dataset import load_split
-from musequest.creation.split import given
+from musequest.creation.split import given, load_split
 
 WARM_UP = 3
 PAGES = 5  # openings of a page, of which the median time counts

@@ -51,7 +51,7 @@ from ways import COLLECTION, REENTRANT, SHAPES, WAYS, Bench, gflop, most_rows, p
 from musequest.core.files import write_json
 from musequest.core.home import root
 from musequest.core.settings import load_approach
-from musequest.creation.dataset import load_split
+from musequest.creation.split import load_split
 from musequest.finetuning.distributed import python
 from musequest.finetuning.models import TUNINGS, default_device
 from musequest.finetuning.records import (

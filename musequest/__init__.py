@@ -27,7 +27,7 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         "book.display": ["display"],
-        "creation.dataset": ["load_split"],
+        "creation.split": ["load_split"],
         "core.errors": ["MuseQuestError"],
         "core.home": ["collection_dir", "results_dir", "root", "run_dir"],
         "core.photos": ["prepared_photo"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -39,3 +39,6 @@ class Look:
     def stretch(self) -> float:
         """Height factor of the proportion."""
         return {"tall": 1.35, "regular": 1.0, "squat": 0.68}[self.proportion]
+
+
+LABELS = tuple(each.name for each in fields(Look) if each.init)  # what tells a look whole

@@ -18,7 +18,6 @@ import argparse
 import csv
 import functools
 import itertools
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +27,9 @@ from musequest.core.files import write_csv, write_whole
 
 from .appearance import Look
 from .museum import LOOKS, SHOWN, render_exhibit, signature
-from .scenes import MATERIALS, describe, random_look, random_scene, render
+from .scenes import MATERIALS, describe, look_of, random_look, random_scene, render
 
 RANDOM, NEAR, DRAWN = 30, 30, 40
-NAMES = tuple(each.name for each in fields(Look) if each.init)
 VISIBLE = ("material", "pattern", "second", "proportion", "accent")
 FIRST_SEED, FIRST_STRANGER = 10_000_000, 20_000_000
 STRANGERS, NEAR_STRANGERS = 14, 28
@@ -65,11 +63,6 @@ def random_scenes(
         if len(scenes) == count:
             return scenes
     raise AssertionError("there is always another seed")
-
-
-def look_of(scene: dict) -> Look:
-    """The look of a scene's thing."""
-    return Look(**{name: scene[name] for name in NAMES})
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from .appearance import Look
+from .appearance import LABELS, Look
 from .museum import SHOWN, signature
 
 if TYPE_CHECKING:
@@ -119,19 +119,13 @@ def random_scene(seed: int) -> dict:
     place = (
         "middle" if count > 1 else str(rng.choice(["left", "middle", "middle", "middle", "right"]))
     )
-    names = (
-        "kind",
-        "colour",
-        "material",
-        "pattern",
-        "second",
-        "proportion",
-        "accent",
-        "form",
-        "detail",
-    )
-    labels = {name: getattr(look, name) for name in names}
+    labels = {name: getattr(look, name) for name in LABELS}
     return {"seed": seed, "count": count, "place": place, **labels}
+
+
+def look_of(scene: dict) -> Look:
+    """The look of a scene's things."""
+    return Look(**{name: scene[name] for name in LABELS})
 
 
 def describe(scene: dict) -> str:
@@ -154,18 +148,7 @@ def render(scene: dict, pixels: int = PIXELS) -> Image.Image:
     from .rendering import Placed, Setting, View, photograph
 
     rng = np.random.default_rng([21, scene["seed"]])
-    names = (
-        "kind",
-        "colour",
-        "material",
-        "pattern",
-        "second",
-        "proportion",
-        "accent",
-        "form",
-        "detail",
-    )
-    look = Look(**{name: scene[name] for name in names})
+    look = look_of(scene)
     setting = Setting(
         str(rng.choice(PLINTHS)),
         str(rng.choice(WALLS)),

@@ -90,7 +90,7 @@ def rows_shown(profile: Profile) -> list[tuple[str | None, Record]]:
     The rule, made before any answer was known: the first test row with a photo unseen in training,
     and the first outsider.
     """
-    from musequest.creation.dataset import load_split
+    from musequest.creation.split import load_split
     from musequest.systems.conditions import rows_under
 
     rows = load_split(profile.collection, profile.evaluation_split)

@@ -28,7 +28,7 @@ from ..core.files import read_json, write_json
 from ..core.home import collection_dir, results_dir, root, run_dir
 from ..core.settings import Profile, approach_names, load_approach, load_profile
 from ..creation import check_reach
-from ..creation.dataset import split_path
+from ..creation.split import split_path
 from ..evaluation.differences import Summary
 from ..evaluation.report_tables import cell, score_frame
 from ..evaluation.results import load_results

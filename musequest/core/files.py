@@ -83,9 +83,10 @@ def _clear_left(path: Path) -> None:
     """Remove what processes that are gone left when they were writing `path`."""
     for left in path.parent.glob(f".{escape(path.stem)}.*{escape(path.suffix)}"):
         found = TEMPORARY.fullmatch(left.name)
-        writer = int(found[1], 16) if found else os.getppid()
-        if left not in _OPEN and (writer == os.getpid() or not pid_exists(writer)):
-            left.unlink(missing_ok=True)
+        if found and left not in _OPEN:
+            writer = int(found[1], 16)
+            if writer == os.getpid() or not pid_exists(writer):
+                left.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -162,7 +163,7 @@ def read_json(path: str | Path, shape: Any = None) -> Any:
     """Read a JSON file and check its shape, that of its name in json_shapes.py unless given.
 
     A file of another name holds an object. One that is missing, broken or of another shape raises
-    MuseQuestError.
+    MuseQuestError; what the machine refuses stays an OSError.
     """
     from .json_shapes import SHAPES, remedy
 
@@ -173,6 +174,8 @@ def read_json(path: str | Path, shape: Any = None) -> Any:
     except FileNotFoundError:
         raise MuseQuestError(f"{path} does not exist; run the step that writes it first.") from None
     except (OSError, ValueError) as error:
+        if refusal(error):  # the machine's fault, not that of the file
+            raise
         told = str(error) or type(error).__name__
         raise MuseQuestError(
             f"{path} is not a readable JSON file ({told}); {remedy(path.name)}."

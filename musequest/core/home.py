@@ -65,7 +65,8 @@ def remove_made(profile_name: str) -> list[Path]:
     collection = collection_dir(profile_name)
     runs = home() / "runs"
     folders = [collection, runs / collection.name, results_dir(profile_name)]
-    folders += sorted(runs.glob(f"{collection.name}__seed*"))
+    seeds = sorted(runs.glob(f"{collection.name}__seed*"))
+    folders += [each for each in seeds if each.name.rpartition("__seed")[2].isdecimal()]
     found = [folder for folder in folders if folder.exists() or folder.is_symlink()]
     for folder in found:
         if folder.is_symlink():

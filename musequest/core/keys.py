@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import MuseQuestError
+from .errors import MuseQuestError, refusal
 
 # YAML 1.1 reads 2e-4 as text, since it has no point.
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -41,6 +41,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             values = yaml.safe_load(text)
         values = values or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if refusal(error):  # the machine's fault, not that of the file
+            raise
         reason = " ".join(str(error).split())
         raise MuseQuestError(f"{path} is not readable YAML ({reason}); mend it.") from None
     if not isinstance(values, dict):
@@ -222,6 +224,11 @@ def _are_numbers(value: Any) -> bool:
     return all(isinstance(key, str) and isinstance(each, int | float) for key, each in pairs)
 
 
+def _is_not_reentrant(value: Any) -> bool:
+    pairs = value.items() if isinstance(value, dict) else [("", None)]
+    return all(key == "use_reentrant" and each is False for key, each in pairs)
+
+
 FLAG = Kind(
     "true or false",
     lambda value: isinstance(value, bool),
@@ -230,17 +237,7 @@ FLAG = Kind(
 NAME = Kind("text", lambda value: isinstance(value, str) and bool(value), _read_names)
 NAMES = Kind("a name or a list of names", _are_names, _read_names)
 NUMBERS = Kind("keys with numbers, as in {min_lr: 1e-6}", _are_numbers, typed_value)
-
-
-def only(key: str, value: bool) -> Kind:
-    """A block of keys in which nothing may be said but this."""
-    return Kind(
-        f"{{{key}: {str(value).lower()}}}",
-        lambda block: (
-            isinstance(block, dict) and all(own == key and block[own] is value for own in block)
-        ),
-        typed_value,
-    )
+NOT_REENTRANT = Kind("{use_reentrant: false}", _is_not_reentrant, typed_value)
 
 
 Values = Number | Kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -45,12 +46,13 @@ def open_photo(photo: str | Path | bytes, *, name: str = "the photo") -> Image.I
     All of the package opens photos here: by path, or as the bytes of a file, which messages call
     `name`. Transparent parts become white. A photo that is missing, empty, truncated, no plain file
     (a FIFO, a device), no image of FORMATS, smaller than 16 px, of more than some 89 million
-    pixels or larger than 512 MiB raises MuseQuestError.
+    pixels or larger than 512 MiB raises MuseQuestError; where too many files are
+    open, it is an OSError.
     """
     name = name if isinstance(photo, bytes) else str(photo)
+    content = photo if isinstance(photo, bytes) else read_photo(photo)
+    _check_bytes(len(content), name)
     try:
-        content = photo if isinstance(photo, bytes) else read_photo(photo)
-        _check_bytes(len(content), name)
         with warnings.catch_warnings():
             # Pillow warns of many harmless oddities (such as damaged EXIF); a bomb is not one.
             warnings.simplefilter("ignore")
@@ -87,18 +89,24 @@ def open_photo(photo: str | Path | bytes, *, name: str = "the photo") -> Image.I
 def read_photo(path: str | Path) -> bytes:
     """Return the bytes of a photo's file, refused on the same grounds as `open_photo` does."""
     absent = f"{path} does not exist as a file; add the photo, or correct its path."
+    # Whoever opens a FIFO waits for its other end, unless told not to.
+    at_once = getattr(os, "O_NONBLOCK", 0)
     try:
-        # Whoever opens a FIFO waits for its other end, unless told not to.
-        at_once = getattr(os, "O_NONBLOCK", 0)
-        file = open(path, "rb", opener=lambda name, how: os.open(name, how | at_once))  # noqa: SIM115
-    except (OSError, ValueError):
+        with open(path, "rb", opener=lambda name, how: os.open(name, how | at_once)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise MuseQuestError(absent)
+            _check_bytes(found.st_size, str(path))
+            return file.read()
+    except PermissionError:
+        raise MuseQuestError(f"{path} may not be read; give this user the right to it.") from None
+    except (OSError, ValueError) as error:
+        told = getattr(error, "errno", None)
+        if told in (errno.EMFILE, errno.ENFILE):  # no fault of the photo: no other would open
+            raise
+        if told == errno.EIO:
+            raise MuseQuestError(f"{path} is damaged on its disk; copy the photo again.") from None
         raise MuseQuestError(absent) from None
-    with file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise MuseQuestError(absent)
-        _check_bytes(found.st_size, str(path))
-        return file.read()
 
 
 def _check_bytes(size: int, name: str) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import MuseQuestError
+from .errors import MuseQuestError, refusal
 from .files import write_whole
 
 OPTIONAL = {b"optional": b"true"}
@@ -196,6 +196,8 @@ def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
+        if refusal(error):  # the machine's fault, not that of the file
+            raise
         raise _unreadable(kind, path, error) from None
 
 

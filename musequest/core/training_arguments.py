@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import MuseQuestError
-from .keys import FLAG, NAME, NAMES, NUMBERS, Number, Values, choice, nearest_of, only
+from .keys import FLAG, NAME, NAMES, NOT_REENTRANT, NUMBERS, Number, Values, choice, nearest_of
 
 SHOWN = 40  # characters of a value in a sentence
 
@@ -58,7 +58,7 @@ _ROWS = Number(1, 4096, whole=True)
 _SEED = Number(0, 2**32 - 1, whole=True)
 _CHECKPOINTING = Allowed(FLAG)
 # With the older form nothing is learned before the first trained weight.
-_CHECKPOINTING_HOW = Allowed(only("use_reentrant", False))
+_CHECKPOINTING_HOW = Allowed(NOT_REENTRANT)
 
 ALLOWED = {
     # How long, and from how many rows a step.

@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     {
         "augmentation": ["augment"],
-        "dataset": ["audit", "build_dataset", "fingerprint", "load_split", "split_table"],
+        "dataset": ["audit", "build_dataset", "split_table"],
         "dialogs": ["synthesize"],
         "exhibits": ["collect_folder", "load_exhibits"],
         "imported": ["collect_dataset"],
@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = public(
         "museums.records": ["published_catalogue"],
         "publishing": ["push_to_hub"],
         "review": ["check_learned", "withheld"],
+        "split": ["fingerprint", "load_split"],
         "stage": ["check_reach", "collect", "cost_of", "sample", "within_reach", "writer_of"],
     },
 )

@@ -79,6 +79,8 @@ def augment(
     jobs = _missing(rows, folder, seed)
     try:
         with (folder / PROGRESS).open("a", encoding="utf-8", newline="\n") as noted:
+            if noted.tell():
+                print(file=noted)  # ends a line that a kill cut short
             for index, transform in _made(jobs, processes, progress):
                 rows[index]["transform"] = transform
                 line = {"path": rows[index]["path"], "transform": transform}

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import LOGGER, MuseQuestError, leave_out
-from ..core.files import clear_temporaries, holds_collection, write_csv, write_json
+from ..core.files import holds_collection, write_csv, write_json
 from ..core.home import collection_dir
 from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
 from ..core.settings import Profile
@@ -35,16 +35,11 @@ from .split import (
     STRANGER,
     dialogs_table,
     fingerprint,
-    load_split,
     messages,
     photos_of,
     split_path,
 )
 from .strangers import Stranger, credits_of, stranger_rows, told
-
-__all__ = [
-    "audit", "build_dataset", "fingerprint", "load_split", "messages", "split_path", "split_table",
-]  # fmt: skip
 
 # Where a row's dialog came from; its question and answer stand in the row itself.
 PROVENANCE = (
@@ -75,7 +70,6 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
     """
     folder, review = collection_dir(collection), read_review(collection)
     required = profile is not None and profile.require_review
-    clear_temporaries(folder / "dataset")
     exhibits = load_exhibits(collection)
     if any(exhibit.item_name == STRANGER for exhibit in exhibits):
         raise MuseQuestError(
@@ -232,7 +226,7 @@ def _photo_bytes(path: Path, exhibit: Exhibit) -> bytes:
         content = read_photo(path)
         open_photo(content, name=str(path))
         return content
-    except (OSError, MuseQuestError) as error:
+    except MuseQuestError as error:
         told = str(error).partition(";")[0] if path.is_file() else "is absent"
         raise MuseQuestError(
             f"the exhibit '{exhibit.item_name}' has a photo that cannot be used ({told}); run "

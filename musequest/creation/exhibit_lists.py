@@ -21,7 +21,7 @@ from unicodedata import normalize
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..core.errors import MuseQuestError
+from ..core.errors import MuseQuestError, refusal
 from ..core.files import parse_json
 from ..core.photos import photo_suffixes
 
@@ -153,6 +153,8 @@ def _read_parquet(path: Path, needed: tuple[str, ...]) -> Rows:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
+        if refusal(error):  # the machine's fault, not that of the file
+            raise
         reason = str(error).splitlines()[0]
         raise MuseQuestError(
             f"{path} is no readable parquet file ({reason}); save it again."

@@ -18,13 +18,14 @@ from typing import Any, get_type_hints
 from unicodedata import normalize
 
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from ..core.errors import LOGGER, MuseQuestError, leave_out
 from ..core.files import file_digest, holds_collection, parse_json, write_csv, write_whole
 from ..core.home import collection_dir
 from ..core.keys import ENGLISH, checked_language
-from ..core.photos import collected_photo, likeness, same_photo, save_photo
+from ..core.photos import Likeness, collected_photo, likeness, same_photo, save_photo
 from ..core.tables import read_table, write_table
 from ..text.sentences import flaw_of, half_sign_of, warn_of_language, warn_of_short
 from .exhibit_lists import (
@@ -96,11 +97,13 @@ def read_folder(folder: str | Path, language: str = ENGLISH) -> tuple[list[Exhib
     rows, unreadable = read_list(source, NEEDED)
     own = _read_credits(folder / "credits.csv")
     exhibits: list[Exhibit] = []
+    taken: set[str | int] = set()  # item_name and item_id of each
     left: list[Path] = []  # beside the photos of exhibits that list none
     problems = [f"{source}, {problem}" for problem in unreadable]
     for row in rows:
         try:
-            exhibit = _exhibit(row, folder, exhibits, language)
+            exhibit = _exhibit(row, folder, taken, language)
+            taken |= {exhibit.item_name, exhibit.item_id}
             exhibits.append(replace(exhibit, photo_credits=_credits_of(exhibit, own)))
             if not any(row.cells.get(column) for column in ("photos", *LISTED)):
                 left += others_of(folder, exhibit.item_name)
@@ -223,13 +226,13 @@ def _row(exhibit: Exhibit) -> dict[str, Any]:
     return values
 
 
-def _exhibit(row: Row, folder: Path, earlier: list[Exhibit], language: str) -> Exhibit:
+def _exhibit(row: Row, folder: Path, taken: set[str | int], language: str) -> Exhibit:
     cells, name = row.cells, row.cells["item_name"]
     if not name:
         raise MuseQuestError("the item_name is empty; give the exhibit a name of its own.")
     if flaw := flaw_of_name(name):
         raise MuseQuestError(flaw)
-    if any(name == exhibit.item_name for exhibit in earlier):
+    if name in taken:
         raise MuseQuestError(f"the item_name '{name}' occurs twice; give this row another one.")
     facts = _facts(cells.get("facts", ""))
     for column, cell in (cells | {"facts": " ".join(facts)}).items():
@@ -243,7 +246,7 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit], language: str) -> E
             raise MuseQuestError(f"the {noun} of '{name}' {flaw}; write it as plain text.")
     photos, splits = _photos(cells, name, folder)
     return Exhibit(
-        item_id=_item_id(cells.get("item_id", ""), row.number, earlier),
+        item_id=_item_id(cells.get("item_id", ""), row.number, taken),
         item_name=name,
         title=" ".join(cells["title"].split()),
         description=cells["description"],
@@ -251,18 +254,15 @@ def _exhibit(row: Row, folder: Path, earlier: list[Exhibit], language: str) -> E
         splits=splits,
         facts=facts,
         language=checked_language(cells.get("language") or language, "its list"),
-        link=cells.get("link", ""),
-        record=cells.get("record", ""),
-        license=cells.get("license", ""),
-        credit=cells.get("credit", ""),
+        **{name: cells.get(name, "") for name in ("link", "record", "license", "credit")},
     )
 
 
-def _item_id(cell: str, number: int, earlier: list[Exhibit]) -> int:
+def _item_id(cell: str, number: int, taken: set[str | int]) -> int:
     if cell and not re.fullmatch(r"\d{1,18}", cell):
         raise MuseQuestError(f"the item_id {cell!r} is no whole number; write one.")
     item_id = int(cell) if cell else number
-    if any(item_id == exhibit.item_id for exhibit in earlier):
+    if item_id in taken:
         raise MuseQuestError(f"the item_id {item_id} occurs twice; give this row another one.")
     return item_id
 
@@ -317,21 +317,20 @@ def _collected(exhibit: Exhibit, folder: Path, target: Path) -> Exhibit:
             "'%s' has %d photos; the first %d are used.",
             exhibit.item_name, len(exhibit.photos), SLOTS,
         )  # fmt: skip
-    images: list[Any] = []
-    taken: list[Any] = []
-    rights: list[Any] = []
+    images: dict[str, Image.Image] = {}  # by the path of the copy
+    rights: Credits = []
+    seen: list[Likeness] = []
     listed = zip(exhibit.photos, exhibit.photo_credits, strict=True)
     for photo, credit in itertools.islice(listed, SLOTS):
         image = collected_photo(folder / photo)
-        seen = likeness(image)
-        if not exhibit.splits and any(same_photo(seen, other) for other in taken):
+        own = likeness(image)
+        if not exhibit.splits and any(same_photo(own, other) for other in seen):
             LOGGER.warning("%s shows the same as an earlier photo; left out.", folder / photo)
             continue
-        images.append(image)
-        taken.append(seen)
+        images[f"originals/{exhibit.item_name}/{len(images):02d}.jpg"] = image
         rights.append(credit)
-    copies = [f"originals/{exhibit.item_name}/{number:02d}.jpg" for number in range(len(images))]
-    for image, copy in zip(images, copies, strict=True):
+        seen.append(own)
+    for copy, image in images.items():
         save_photo(image, target / copy)
-    digests = [file_digest(target / copy) or "" for copy in copies]
-    return replace(exhibit, photos=copies, photo_credits=rights, photo_digests=digests)
+    digests = [file_digest(target / copy) or "" for copy in images]
+    return replace(exhibit, photos=[*images], photo_credits=rights, photo_digests=digests)

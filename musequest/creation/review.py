@@ -116,7 +116,8 @@ class Review:
         """
         found: dict[str, dict[str, str] | None] = {}
         for own in self.history.values():
-            for digest in {each.text_sha256 for each in own if each.text_sha256}:
+            # In the order of the decisions, so that every process tells the same.
+            for digest in dict.fromkeys(each.text_sha256 for each in own if each.text_sha256):
                 said = [each for each in own if each.text_sha256 == digest]
                 last = said[-1].decision
                 if last == "open":

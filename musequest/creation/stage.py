@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from typing import Any
-from urllib.parse import urlsplit
+
+import httpx
 
 from ..core.errors import MuseQuestError
 from ..core.home import collection_dir, root
@@ -16,6 +17,7 @@ from .exhibits import Exhibit, collect_folder, load_exhibits
 from .hosted import BatchWriter, HostedWriter, expected_cost
 from .hosted.requests import BATCH_SHARE
 from .museums import MUSEUMS, collect_museum
+from .museums.http import port_of, proxied
 from .offline_writer import OfflineWriter
 
 WRITERS = ("offline", "hosted", "batch")
@@ -65,13 +67,13 @@ def check_reach(profile: Profile, *, writer: bool = False, dialogs: bool = False
     folder, museum = collection_dir(profile.collection), profile.museum
     if museum in MUSEUMS and not (folder / "exhibits.parquet").is_file():
         _check_allowed()
-        address = urlsplit(MUSEUMS[museum].BASE_URL)
-        port = address.port or {"https": 443, "http": 80}[address.scheme]
+        url = httpx.URL(MUSEUMS[museum].BASE_URL)
         try:
-            socket.create_connection((address.hostname, port), CONNECT_SECONDS).close()
+            if not proxied(url):  # a proxy reaches what this machine does not
+                socket.create_connection((url.host, port_of(url)), CONNECT_SECONDS).close()
         except OSError as error:
             raise MuseQuestError(
-                f"the museum '{museum}' is out of reach at {address.hostname} ({error}); run it "
+                f"the museum '{museum}' is out of reach at {url.host} ({error}); run it "
                 "again with a network."
             ) from None
     if writer or (dialogs and not (folder / "dialogs.parquet").is_file()):

@@ -24,7 +24,7 @@ from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrain
 from ..core.errors import MuseQuestError
 from ..core.hub import file_here
 from ..core.settings import Profile, load_approach, suited
-from ..creation.dataset import messages
+from ..creation.split import messages
 from .anatomy import anatomy_of, inner, parameter_counts, trainable_table
 from .collator import DocentCollator, coloured_tokens
 from .generation import generate

@@ -23,8 +23,7 @@ from ..core.errors import MuseQuestError
 from ..core.home import run_dir
 from ..core.predictions import Journal, OnWords, Rows, System, answers_of
 from ..core.settings import Profile, load_approach, load_profile
-from ..creation.dataset import fingerprint
-from ..creation.split import exhibit_rows, given
+from ..creation.split import exhibit_rows, fingerprint, given
 from ..text.sentences import is_blank
 from .activations import empty_model
 from .collator import DocentCollator

@@ -20,7 +20,7 @@ from ..core.errors import MuseQuestError
 from ..core.home import home, run_dir
 from ..core.hub import file_here
 from ..core.settings import Profile, load_profile
-from ..creation.dataset import split_path
+from ..creation.split import split_path
 from .checkpoints import free_gib
 from .forecast import cheapest, constants, forecast
 from .gpus import Gpu, Setting, find_gpu, gpu_here, known_gpus

@@ -43,7 +43,7 @@ from ..core.home import check_hub, results_dir, run_dir
 from ..core.hub import fill_card, hub_api
 from ..core.settings import Profile, load_approach, load_profile
 from ..core.tables import read_table
-from ..creation.dataset import load_split
+from ..creation.split import load_split
 from .anatomy import MODEL_INFO
 from .checkpoints import (
     RunFolder,

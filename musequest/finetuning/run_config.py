@@ -27,8 +27,7 @@ from ..core.keys import keys_of
 from ..core.settings import Approach, Profile, suited, training_settings
 from ..core.tables import FURTHER
 from ..core.training_arguments import ARGUMENTS, OPTIMIZERS, Allowed
-from ..creation.dataset import fingerprint, load_split, messages
-from ..creation.split import longest_dialog
+from ..creation.split import fingerprint, load_split, longest_dialog, messages
 from .activations import Activations, RowShape, count_activations, empty_model, patch_size_of
 from .callbacks import chosen_trackers, tracker_settings
 from .collator import DocentCollator

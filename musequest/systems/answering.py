@@ -21,8 +21,7 @@ from ..core.home import run_dir
 from ..core.photos import prepared_photo
 from ..core.predictions import OnWords, Rows, System, answers_of
 from ..core.settings import Profile, load_profile
-from ..creation.dataset import messages
-from ..creation.split import exhibit_rows
+from ..creation.split import exhibit_rows, messages
 from ..text.sentences import flaw_of
 from .conditions import CONDITIONS, asked_under, rows_under
 from .registry import check_name, finished_runs, ordered, runs_dir

@@ -26,8 +26,7 @@ from ..core.home import root
 from ..core.photos import open_photo
 from ..core.settings import Profile
 from ..core.tables import FURTHER, PHOTOS
-from ..creation.dataset import messages
-from ..creation.split import dialog_of, shown_photos
+from ..creation.split import dialog_of, messages, shown_photos
 from .registry import ABLATIONS, OUTSIDERS
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def _outsider(number: int, line: dict[str, Any], path: Path) -> dict[str, Any]:
     for column in ("photo", "question", "description"):
         if not (line.get(column) or "").strip():
             raise MuseQuestError(f"{where}: the column '{column}' is empty; fill it in.")
-    photo = path.parent / line["photo"]
+    photo = path.parent / line["photo"].strip()
     if not photo.resolve().is_relative_to(path.parent.resolve()):
         raise MuseQuestError(f"{where}: {line['photo']} lies outside its folder.")
     name = f"outsider-{number:02d}"

@@ -87,11 +87,9 @@ class Measure:
         flat = features.reshape(len(features), -1).astype(np.float64)
         seen = self.components.transform(flat) @ self.whiten
         squares = ((seen[:, None] - self.known[None]) ** 2).sum(axis=2)
-        nearest = [squares[:, self.owner == each].min(axis=1) for each in range(len(self))]
+        owners = range(len(self.item_names))
+        nearest = [squares[:, self.owner == each].min(axis=1) for each in owners]
         return np.exp(-np.stack(nearest, axis=1) / (4 * seen.shape[1]))
-
-    def __len__(self) -> int:
-        return len(self.item_names)
 
 
 class Gate:

@@ -25,14 +25,13 @@ from ..core.errors import BAD_SHARE_LIMIT, MuseQuestError
 from ..core.home import collection_dir
 from ..core.predictions import Rows, System
 from ..core.settings import Profile
-from ..creation.dataset import fingerprint
 from ..creation.dialogs import WriterStopped, sha256_of
 from ..creation.hosted.ledger import Ledger
 from ..creation.hosted.replies import spoken
 from ..creation.hosted.requests import Estimate, Request, count_tokens
 from ..creation.hosted.server import ServerConfig, address_of
 from ..creation.hosted.session import Session
-from ..creation.split import dialog_of, given, shown_photos
+from ..creation.split import dialog_of, fingerprint, given, shown_photos
 
 ANSWER = "answer"  # the form by which the ledger tells these requests from a writer's
 PHOTO_EDGE = 768  # px; OpenAI scales a photo's shorter edge down to this

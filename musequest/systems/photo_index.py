@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
-from ..core.errors import MuseQuestError
+from ..core.errors import MuseQuestError, refusal
 from ..core.files import write_whole
 from ..core.predictions import Rows
 from ..creation.review import Review, text_digest
@@ -132,7 +132,9 @@ def read_index(path: Path, made_for: str) -> PhotoIndex | None:
     """The index, unless there is none or it was made for something else."""
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException) as error:
+        if refusal(error):  # the machine's fault, not that of the file
+            raise
         return None
     metadata = {
         key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()

@@ -23,10 +23,9 @@ from ..core.errors import MuseQuestError
 from ..core.files import file_digest
 from ..core.home import collection_dir, run_dir
 from ..core.predictions import Rows
-from ..creation.dataset import fingerprint
 from ..creation.exhibits import load_exhibits
 from ..creation.review import Review, read_review, text_digest
-from ..creation.split import dialog_of, exhibit_rows
+from ..creation.split import dialog_of, exhibit_rows, fingerprint
 from ..finetuning.collator import DocentCollator
 from ..finetuning.generation import ModelSystem, batches, find_problems, generate, given
 from ..text.encoder import SHA256, load_encoder
@@ -46,11 +45,6 @@ class Retriever(ModelSystem):
 
     _review: Review | None = None  # that of `_decided`
     _decided: PhotoIndex
-
-    @property
-    def at_once(self) -> int:
-        """Photos looked at together."""
-        return self.profile.generation_batch_size or AT_ONCE
 
     def asked(self, split: str) -> dict[str, Any]:
         """What index and answers depend on."""
@@ -114,7 +108,7 @@ class Retriever(ModelSystem):
         item_names = self.index.texts["item_name"]
         load_encoder().encode(item_names[:1])  # loaded, so that no seconds hold that
         predictions: list[dict[str, Any]] = []
-        for batch in batches(rows, self.at_once):
+        for batch in batches(rows, self.profile.generation_batch_size or AT_ONCE):
             start = time.monotonic()
             places, cosines = map(list, zip(*self.nearest_rows(batch), strict=True))
             said = self.said(batch, places, len(predictions))

@@ -1,9 +1,13 @@
 """What the machine refuses is a sentence, and a bad exhibit is left out unless there are many."""
 
 import logging
+import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,12 @@ from safetensors.torch import save_file
 from sweeping import MOUNTS, Disk, in_child
 
 from musequest.core.errors import MuseQuestError, leave_out, sentence_of, sentence_of_text
-from musequest.core.files import write_whole
+from musequest.core.files import read_json, write_json, write_whole
+from musequest.core.keys import read_yaml
+from musequest.core.photos import open_photo
+from musequest.core.tables import read_table, write_table
+from musequest.creation.exhibit_lists import read_list
+from musequest.systems.photo_index import read_index
 
 FULL = Path("/dev/full")  # takes nothing; opened only, since a rename would replace it
 needs_mount = pytest.mark.skipif(not MOUNTS, reason="no disk can be mounted here")
@@ -93,6 +102,39 @@ def test_the_file_that_was_being_written_is_named(write, full, tmp_path: Path):
     assert found.startswith(f"{home}/scores.bin cannot be used: ") and found.endswith(" []")
     assert "make room, or let MUSEQUEST_HOME name a larger disk" in found
     assert "the disk is full" in found or not full
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """As if the process had as many files open as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(next_one := os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("infer.json", read_json),
+        ("infer.json", read_yaml),
+        ("scores.parquet", partial(read_table, "scores")),
+        ("scores.parquet", partial(read_list, needed=("model",))),
+        ("scores.parquet", partial(read_index, made_for="a dataset")),
+        ("photo.png", open_photo),
+    ],
+)
+def test_a_good_file_that_the_machine_refuses_to_open_is_not_called_bad(name, read, tmp_path: Path):
+    write_json(tmp_path / "infer.json", {})
+    write_table("scores", tmp_path / "scores.parquet", [{"model": "lora", "data_id": "a-00"}])
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    read(tmp_path / name)
+    with no_more_files(), pytest.raises(OSError) as raised:
+        read(tmp_path / name)
+    assert "too many files are open" in sentence_of(raised.value).lower()
 
 
 @needs_full

@@ -35,6 +35,14 @@ def test_elsewhere_home_is_the_current_folder(tmp_path: Path, monkeypatch: pytes
     assert places.home() == tmp_path
 
 
+def test_what_is_removed_of_a_profile_is_its_own_and_that_of_its_seeds(home: Path):
+    for name in ("pocket", "pocket__seed1", "pocket__seed12", "pocket__seedlings", "pocketed"):
+        (home / "runs" / name / "lora").mkdir(parents=True)
+    removed = places.remove_made("pocket")
+    assert {path.name for path in removed} == {"pocket", "pocket__seed1", "pocket__seed12"}
+    assert {path.name for path in (home / "runs").iterdir()} == {"pocket__seedlings", "pocketed"}
+
+
 @pytest.mark.parametrize("name", ["", "..", "../other", "a/b", ".hidden", "two words"])
 def test_a_name_cannot_lead_out_of_home(name: str):
     for place in (places.collection_dir, places.results_dir, lambda n: places.run_dir("p", n)):

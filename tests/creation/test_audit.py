@@ -8,7 +8,8 @@ import pytest
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.tables import read_table, write_table
-from musequest.creation.dataset import audit, build_dataset, fingerprint, split_path
+from musequest.creation.dataset import audit, build_dataset
+from musequest.creation.split import fingerprint, split_path
 
 
 @pytest.fixture

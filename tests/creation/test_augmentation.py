@@ -167,6 +167,18 @@ def test_after_a_kill_only_the_rest_is_made(collected: Path, monkeypatch: pytest
     assert not (collected / augmentation.PROGRESS).exists()
 
 
+def test_of_a_line_cut_short_by_a_kill_nothing_later_is_lost(
+    collected: Path, monkeypatch: pytest.MonkeyPatch
+):
+    killed_after(20)
+    noted = collected / augmentation.PROGRESS
+    os.truncate(noted, noted.stat().st_size - 5)
+    killed_after(10)
+    names = made(monkeypatch)
+    table = run()
+    assert len(names) == table["augmented"].sum() - 19 - 10
+
+
 def test_another_seed_killed_half_way_leaves_no_copy_behind(collection: Path):
     first = files(collection), (collection / "photos.parquet").read_bytes()
     killed_after(20, seed=1)

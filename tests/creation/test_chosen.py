@@ -13,7 +13,7 @@ from musequest.core.home import root
 from musequest.core.settings import load_profile
 from musequest.creation.hosted import BatchWriter, HostedWriter
 from musequest.creation.offline_writer import OfflineWriter
-from musequest.creation.stage import collect, cost_of, sample, within_reach, writer_of
+from musequest.creation.stage import check_reach, collect, cost_of, sample, within_reach, writer_of
 from musequest.systems import outsiders_folder
 
 POCKET = load_profile("pocket")
@@ -156,6 +156,10 @@ def test_a_museum_out_of_reach_is_told(home, monkeypatch, capsys, pocket_in_smal
     )
     assert within_reach(far_away()) is pocket_in_small
     assert "'smithsonian' is out of reach at 127.0.0.1" in capsys.readouterr().out
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")  # which may reach it
+    check_reach(far_away())
 
 
 def test_without_a_key_only_what_needs_the_writer_goes_on_with_the_pocket_museum(

@@ -15,17 +15,10 @@ from PIL import Image
 from musequest.core.errors import MuseQuestError
 from musequest.core.tables import SCHEMAS, read_table, write_table
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import (
-    audit,
-    build_dataset,
-    fingerprint,
-    load_split,
-    split_path,
-    split_table,
-)
+from musequest.creation.dataset import audit, build_dataset, split_table
 from musequest.creation.dialogs import synthesize
 from musequest.creation.offline_writer import OfflineWriter
-from musequest.creation.split import SPLITS
+from musequest.creation.split import SPLITS, fingerprint, load_split, split_path
 
 
 @pytest.fixture

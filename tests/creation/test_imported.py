@@ -20,9 +20,9 @@ from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.tables import read_table
 from musequest.creation import imported
-from musequest.creation.dataset import audit, fingerprint, load_split, messages, split_path
+from musequest.creation.dataset import audit
 from musequest.creation.imported import collect_dataset
-from musequest.creation.split import shown_photos
+from musequest.creation.split import fingerprint, load_split, messages, shown_photos, split_path
 from musequest.finetuning.checkpoints import reference_loss
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.generation import infer

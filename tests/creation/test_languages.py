@@ -13,11 +13,12 @@ from musequest.core.keys import checked_language
 from musequest.core.settings import load_profile
 from musequest.core.tables import read_table
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import build_dataset, split_path
+from musequest.creation.dataset import build_dataset
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import load_exhibits
 from musequest.creation.hosted.requests import base_prompt
 from musequest.creation.offline_writer import PHRASES, OfflineWriter
+from musequest.creation.split import split_path
 from musequest.creation.stage import collect
 from musequest.text.sentences import count_words, split_sentences
 from musequest.text.titles import names_title

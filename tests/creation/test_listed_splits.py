@@ -10,11 +10,11 @@ from folder_museum import Kind, write_museum
 
 from musequest.core.tables import read_table
 from musequest.creation.augmentation import augment
-from musequest.creation.dataset import audit, build_dataset, split_path
+from musequest.creation.dataset import audit, build_dataset
 from musequest.creation.dialogs import synthesize
 from musequest.creation.exhibits import collect_folder, read_folder
 from musequest.creation.offline_writer import OfflineWriter
-from musequest.creation.split import SPLITS, assign_listed
+from musequest.creation.split import SPLITS, assign_listed, split_path
 
 # The published split: how many exhibits have such numbers of photos in test, validation, training.
 # A photo that stands in several is shown itself in the first of them, and altered in the others.

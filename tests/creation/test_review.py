@@ -16,7 +16,7 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.settings import Profile
 from musequest.core.tables import read_table
 from musequest.creation import review as reviewed
-from musequest.creation.dataset import audit, build_dataset, fingerprint, split_path
+from musequest.creation.dataset import audit, build_dataset
 from musequest.creation.dialogs import synthesize
 from musequest.creation.offline_writer import OfflineWriter
 from musequest.creation.publishing import push_to_hub
@@ -29,6 +29,7 @@ from musequest.creation.review import (
     text_digest,
     withheld,
 )
+from musequest.creation.split import fingerprint, split_path
 
 STRICT = Profile("strict", "", "t", 64, require_review=True)
 BOWL, CASKET = "the-sela-bowl", "the-orme-casket"

@@ -14,9 +14,16 @@ from PIL import Image
 from musequest.core.errors import MuseQuestError
 from musequest.core.settings import load_profile
 from musequest.core.tables import read_table
-from musequest.creation.dataset import audit, build_dataset, fingerprint, load_split, split_table
+from musequest.creation.dataset import audit, build_dataset, split_table
 from musequest.creation.imported import collect_dataset
-from musequest.creation.split import SPLITS, STRANGER, dialogs_table, split_path
+from musequest.creation.split import (
+    SPLITS,
+    STRANGER,
+    dialogs_table,
+    fingerprint,
+    load_split,
+    split_path,
+)
 from musequest.creation.strangers import WORDINGS
 from musequest.evaluation.metrics import REFUSAL
 

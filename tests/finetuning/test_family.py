@@ -19,7 +19,7 @@ from transformers import AutoModelForImageTextToText, Idefics2ForConditionalGene
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.settings import load_approach
-from musequest.creation.dataset import load_split
+from musequest.creation.split import load_split
 from musequest.finetuning import training
 from musequest.finetuning.anatomy import anatomy_of, trainable_table
 from musequest.finetuning.checkpoints import reference_loss

@@ -26,7 +26,7 @@ def profile(tmp_path, home, tiny_docent):
 
 
 def dataset(profile, split="train"):
-    from musequest.creation.dataset import load_split
+    from musequest.creation.split import load_split
 
     return EncodedDialogs(load_split("tiny", split), DocentCollator(load_processor(profile)))
 

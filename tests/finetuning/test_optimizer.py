@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText, TrainerCallback
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
 from musequest.core.settings import load_approach, load_profile
-from musequest.creation.dataset import load_split
+from musequest.creation.split import load_split
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder, reference_loss
 from musequest.finetuning.collator import DocentCollator

@@ -31,7 +31,7 @@ from musequest.core.files import read_json, write_json
 from musequest.core.home import root
 from musequest.core.settings import load_approach
 from musequest.core.tables import read_table, write_table
-from musequest.creation.dataset import load_split
+from musequest.creation.split import load_split
 from musequest.finetuning import checkpoints, training
 from musequest.finetuning.callbacks import tracker_settings
 from musequest.finetuning.checkpoints import RunFolder, check_disk, is_full

@@ -23,7 +23,7 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.settings import load_approach
 from musequest.core.tables import read_table, write_table
-from musequest.creation.dataset import load_split
+from musequest.creation.split import load_split
 from musequest.finetuning import models, training
 from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.checkpoints import RunFolder

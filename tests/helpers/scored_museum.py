@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from musequest.core.files import write_json
 from musequest.core.settings import Profile
 from musequest.core.tables import read_table, write_table
-from musequest.creation.dataset import fingerprint, messages
+from musequest.creation.split import fingerprint, messages
 from musequest.evaluation.report import build_report
 from musequest.evaluation.scoring import evaluate
 from musequest.systems.conditions import asked_under

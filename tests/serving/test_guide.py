@@ -14,8 +14,8 @@ from musequest.core.errors import MuseQuestError
 from musequest.core.predictions import System
 from musequest.core.settings import load_profile
 from musequest.core.tables import write_table
-from musequest.creation.dataset import load_split
 from musequest.creation.exhibits import JSON_CELLS, Exhibit
+from musequest.creation.split import load_split
 from musequest.finetuning import train
 from musequest.serving import Guide, Question
 from musequest.systems import open_gate

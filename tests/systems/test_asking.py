@@ -9,8 +9,7 @@ from tiny_dialogs import write_dataset, write_profile
 from musequest.__main__ import main
 from musequest.core.home import root
 from musequest.core.photos import LONGEST_EDGE
-from musequest.creation.dataset import load_split
-from musequest.creation.split import given
+from musequest.creation.split import given, load_split
 from musequest.finetuning.training import train
 from musequest.systems import System, answer, ask, open_system
 from musequest.systems.answering import QUESTION

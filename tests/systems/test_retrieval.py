@@ -9,8 +9,8 @@ from tiny_dialogs import COLOURS, sample, write_dataset, write_profile
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
 from musequest.core.tables import read_table, write_table
-from musequest.creation.dataset import load_split, split_path
 from musequest.creation.review import Decision, decide
+from musequest.creation.split import load_split, split_path
 from musequest.finetuning.models import load_model, load_processor
 from musequest.systems import answer, open_system, retrieval
 from musequest.systems.photo_index import PhotoIndex, photo_features

@@ -9,16 +9,15 @@ import pytest
 from tiny_dialogs import write_dataset, write_profile
 
 from assets.workshop.museum import LOOKS, SHOWN, signature
-from assets.workshop.outsiders import look_of, near_looks, random_scenes, strangers
-from assets.workshop.scenes import describe
+from assets.workshop.outsiders import near_looks, random_scenes, strangers
+from assets.workshop.scenes import describe, look_of
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
 from musequest.core.home import root
 from musequest.core.predictions import keep_answers, kept_answers
 from musequest.core.settings import Profile, load_profile
-from musequest.creation.dataset import fingerprint, load_split
-from musequest.creation.split import given
+from musequest.creation.split import fingerprint, given, load_split
 from musequest.creation.strangers import strangers_of
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
@@ -252,7 +251,7 @@ def test_a_profile_may_name_its_own_outsiders_or_none(tmp_path, home, echo, prof
     shutil.copytree(OUTSIDERS, tmp_path / "set")
     own = Profile("tiny", "none", "tiny", 144, outsiders=str(tmp_path / "set"))
     assert len(answer(own, "echo", "outsiders")) == 60
-    photo = "photos/03.jpg"
+    photo = " photos/03.jpg "  # a spreadsheet's author may leave spaces
     outsiders(tmp_path / "set", f"{photo},What is it?,This is a chair.")
     table = answer(own, "echo", "outsiders")
     assert table.question.tolist() == ["What is it?"] and table.image_name[0] == "03.jpg"

@@ -46,7 +46,7 @@ class Addresses:
             url = httpx.URL(base_url or "")
         except (httpx.InvalidURL, UnicodeError) as error:
             raise NotFound(f"{base_url!r} is no address ({error}); check it.") from None
-        self._own = (url.host, _port(url))
+        self._own = (url.host, port_of(url))
 
     def check(self, url: httpx.URL, found: list[Address] | None = None) -> None:
         """Raise NotFound unless all addresses of the URL's host may be asked, or those `found`.
@@ -54,10 +54,10 @@ class Addresses:
         A name that cannot be resolved raises Again; behind a proxy, which resolves it, it may pass.
         """
         if found is None:
-            found = _resolved(url.host, _port(url))
-            if not found and not _proxied(url):
+            found = _resolved(url.host, port_of(url))
+            if not found and not proxied(url):
                 raise Again(f"the name {url.host} cannot be resolved")
-        if (url.host, _port(url)) == self._own:
+        if (url.host, port_of(url)) == self._own:
             return
         private = [address for address in found if not address.is_global]
         if private and any(map(_is_network, _resolved(*self._own))):
@@ -76,7 +76,7 @@ class Addresses:
         """
 
         def trace(event: str, info: dict[str, Any]) -> None:
-            if event == "connection.connect_tcp.complete" and not _proxied(url):
+            if event == "connection.connect_tcp.complete" and not proxied(url):
                 stream = info["return_value"]
                 try:
                     self.check(url, [_plain(stream.get_extra_info("server_addr")[0])])
@@ -93,7 +93,8 @@ def _is_network(address: Address) -> bool:
     return address.is_private and not any(getattr(address, kind) for kind in kinds)
 
 
-def _port(url: httpx.URL) -> int:
+def port_of(url: httpx.URL) -> int:
+    """The port that an address names, or its scheme's own."""
     return url.port or PORTS.get(url.scheme, 0)
 
 
@@ -113,7 +114,7 @@ def _plain(text: str) -> Address:
     return address
 
 
-def _proxied(url: httpx.URL) -> bool:
+def proxied(url: httpx.URL) -> bool:
     """Whether the environment sends requests to an address through a proxy."""
     proxies = urllib.request.getproxies()
     known = proxies.get(url.scheme) or proxies.get("all")
