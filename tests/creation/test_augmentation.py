@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import multiprocessing.spawn
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +69,16 @@ def test_a_copy_tells_what_was_done_and_differs_from_its_parent(collection: Path
     assert (table.loc[~table["augmented"], "transform"] == "").all()
 
 
-def test_number_of_processes_changes_nothing(collection: Path):
+@pytest.fixture
+def spawned_as_forks(forks) -> Iterator[None]:
+    """Processes that are spawned need not import anew what takes seconds."""
+    python = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(forks.python)
+    yield
+    multiprocessing.set_executable(python)
+
+
+def test_number_of_processes_changes_nothing(collection: Path, spawned_as_forks):
     alone = files(collection), (collection / "photos.parquet").read_bytes()  # made by one
     shutil.rmtree(collection / "augmented")
     (collection / "photos.parquet").unlink()

@@ -1,18 +1,23 @@
 """Interpreters that start at once: forks of a process that has imported what the package needs.
 
 Who would start `python ...` starts `ForkServer.python` instead, as torchrun does where the variable
-PYTHON_EXEC names it. That script hands its arguments, variables and open files to the server, a
-fork of which runs the module or file. Signals are handed on, and the exit status comes back.
+PYTHON_EXEC names it, and `multiprocessing` where it is given as executable. That script hands its
+arguments, variables and open files to the server, a fork of which runs the module or file. Signals
+are handed on, and the exit status comes back.
 """
 
 import atexit
+import fcntl
 import functools
 import gc
 import importlib
+import itertools
 import json
 import logging
+import multiprocessing
 import os
 import pkgutil
+import re
 import runpy
 import select
 import shlex
@@ -36,11 +41,13 @@ from musequest.text.sentences import prepare_languages
 
 # What the package imports only when it is needed, and takes longest.
 NEEDED = ("peft", "sentence_transformers", "matplotlib.pyplot", "torch.utils.tensorboard")
+MOST_FILES, BEYOND = 200, 500  # files of a caller, and where none of them lies
 CLIENT = """import json, os, signal, socket, struct, sys
+files = [file for file in map(int, os.listdir("/dev/fd")) if os.path.exists(f"/dev/fd/{file}")]
 with socket.socket(socket.AF_UNIX) as server:
     server.connect(sys.argv[1])
-    asked = json.dumps([sys.argv[2:], dict(os.environ), os.getcwd()]).encode()
-    socket.send_fds(server, [struct.pack("Q", len(asked))], [0, 1, 2])
+    asked = json.dumps([files, sys.argv[2:], dict(os.environ), os.getcwd()]).encode()
+    socket.send_fds(server, [struct.pack("Q", len(asked))], files)
     server.sendall(asked)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: server.sendall(bytes([number])))
@@ -125,15 +132,19 @@ def _serve(listener: socket.socket, parent: int) -> None:
 
 def _watch(caller: socket.socket) -> None:
     """Run what the caller asks for, hand its signals on, and tell how it ended."""
-    head, files, *_ = socket.recv_fds(caller, 8, 3)
+    head, files, *_ = socket.recv_fds(caller, 8, MOST_FILES)
     asked = caller.recv(struct.unpack("Q", head)[0], socket.MSG_WAITALL)
     child = os.fork()
     if child == 0:
         caller.close()
-        for number, file in enumerate(files):
+        numbers, *rest = json.loads(asked)
+        aside = [fcntl.fcntl(file, fcntl.F_DUPFD, BEYOND) for file in files]
+        for file in files:
+            os.close(file)
+        for file, number in zip(aside, numbers, strict=True):
             os.dup2(file, number)
             os.close(file)
-        _become(*json.loads(asked))
+        _become(*rest)
     for file in files:
         os.close(file)
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
@@ -145,7 +156,7 @@ def _watch(caller: socket.socket) -> None:
 
 
 def _become(arguments: list[str], variables: dict[str, str], folder: str) -> None:
-    """Be the interpreter that was asked for: `[-u] -m module ...`, `-c code ...`, `file ...`."""
+    """Be the interpreter that was asked for: `-m module ...`, `-c code ...` or `file ...`."""
     import torch
     from accelerate.state import AcceleratorState
 
@@ -154,6 +165,7 @@ def _become(arguments: list[str], variables: dict[str, str], folder: str) -> Non
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(variables | {"OMP_NUM_THREADS": "1"})
+    multiprocessing.set_executable(os.environ.get("PYTHON_EXEC", sys.executable))
     # What variables say of temporary files and of the Hub is asked anew.
     tempfile.tempdir = None
     importlib.reload(huggingface_hub.constants)
@@ -168,7 +180,7 @@ def _become(arguments: list[str], variables: dict[str, str], folder: str) -> Non
     AcceleratorState._reset_state(reset_partial_state=True)
     status: Any = 0
     try:
-        _execute([word for word in arguments if word != "-u"])
+        _execute(arguments)
     except SystemExit as ended:
         status = ended.code or 0
         if not isinstance(status, int):
@@ -182,7 +194,9 @@ def _become(arguments: list[str], variables: dict[str, str], folder: str) -> Non
     os._exit(status if isinstance(status, int) else 1)
 
 
-def _execute(words: list[str]) -> None:
+def _execute(arguments: list[str]) -> None:
+    """Run the module, code or file behind the interpreter's own options."""
+    words = list(itertools.dropwhile(re.compile("-[^mc]").match, arguments))
     if words[0] == "-m":
         sys.argv = words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)

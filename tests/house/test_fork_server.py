@@ -1,5 +1,6 @@
 """Forks that stand for interpreters take arguments, input, variables and signals as those do."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -46,3 +47,14 @@ def test_a_module_is_run_and_a_killed_fork_is_told(forks, tmp_path: Path):
     assert done.returncode == 1 and "absent" in done.stderr.splitlines()[-1]
     (tmp_path / "dies.py").write_text("import os; os.kill(os.getpid(), 9)")
     assert subprocess.run([forks.python, str(tmp_path / "dies.py")]).returncode == -9
+
+
+def test_open_files_keep_their_numbers(forks):
+    """As `multiprocessing` needs it for what it spawns."""
+    heard, said = os.pipe()
+    code = "import os, sys; os.write(int(sys.argv[1]), b'whole')"
+    command = [forks.python, "-B", "-c", code, str(said)]
+    assert subprocess.run(command, pass_fds=[said]).returncode == 0
+    os.close(said)
+    with os.fdopen(heard, "rb") as told:
+        assert told.read() == b"whole"

@@ -144,6 +144,11 @@ def test_an_exhibit_is_withheld_after_a_question_and_shown_again(window):
     page.wait_for_selector("#word[data-state=withheld]")
     assert withheld("t") == {LANTERN}
     assert read_review("t").history[LANTERN, None][-1].note == "asked for by the town"
+    key = {"key": "x", "bubbles": True}  # as typed before the closed dialog has lost the focus
+    page.locator("#hold-note").dispatch_event("keydown", key)
+    expect(page.locator("#hold-title")).to_contain_text("again?")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#hold:not([open])", state="attached")
     page.keyboard.press("n")  # nothing of it is left to be reviewed
     shows(page, f"{BOWL}-00")
     page.keyboard.press("z")

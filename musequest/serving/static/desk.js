@@ -308,7 +308,8 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]")) return;
   if (editing() && event.key === "Escape") return leave(), at("title").focus();
   if (editing() && event.key === "Enter" && (event.ctrlKey || event.metaKey)) return at("edit").requestSubmit();
-  const typing = event.target.matches("textarea, select, input:not([type=checkbox])");
+  // For a moment after a dialog is closed its field still has the focus.
+  const typing = event.target.matches(":is(textarea, select, input:not([type=checkbox])):not(dialog *)");
   if (typing && event.key === "Escape") return event.target.blur();
   if (typing || editing() || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const does = at("keys").checked && DOES[event.key.toLowerCase()];
