@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import LOGGER, MuseQuestError, leave_out
-from ..core.files import holds_collection, write_csv, write_json
+from ..core.files import clear_temporaries, holds_collection, write_csv, write_json
 from ..core.home import collection_dir
 from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
 from ..core.settings import Profile
@@ -70,6 +70,7 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
     """
     folder, review = collection_dir(collection), read_review(collection)
     required = profile is not None and profile.require_review
+    clear_temporaries(folder / "dataset")
     exhibits = load_exhibits(collection)
     if any(exhibit.item_name == STRANGER for exhibit in exhibits):
         raise MuseQuestError(

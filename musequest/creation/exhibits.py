@@ -254,7 +254,10 @@ def _exhibit(row: Row, folder: Path, taken: set[str | int], language: str) -> Ex
         splits=splits,
         facts=facts,
         language=checked_language(cells.get("language") or language, "its list"),
-        **{name: cells.get(name, "") for name in ("link", "record", "license", "credit")},
+        link=cells.get("link", ""),
+        record=cells.get("record", ""),
+        license=cells.get("license", ""),
+        credit=cells.get("credit", ""),
     )
 
 

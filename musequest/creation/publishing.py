@@ -22,6 +22,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFo
 from ..core.errors import MuseQuestError
 from ..core.files import (
     TEMPORARY,
+    clear_temporaries,
     holds_collection,
     plain_files,
     read_json,
@@ -115,6 +116,7 @@ def push_to_hub(
             raise MuseQuestError(
                 f"Nothing was uploaded: {plan.repository} would have become public."
             )
+    clear_temporaries(folder)
     api, repository = hub_api(), plan.repository
     message = f"MuseQuest dataset {fingerprint(collection)[:12]}"
     try:
