@@ -80,6 +80,9 @@ def warm_up() -> None:
     load_encoder().encode(["a text"])
     loss_curves({}).png()
     torch.set_num_threads(threads)
+    # A fork makes torch's pool of threads anew at its first use. Two threads that came at once, as
+    # those that read weights, would find none.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(torch.get_num_threads()))
     gc.collect()
     gc.freeze()
 
