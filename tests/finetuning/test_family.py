@@ -1,6 +1,7 @@
 """Models of many families take the docent's road: collator, tuning, answers, merging."""
 
 import gc
+import itertools
 import json
 import os
 import re
@@ -250,7 +251,7 @@ def test_a_step_of_several_batches_learns_what_one_batch_does(split_profile, hom
 
 @pytest.mark.parametrize(
     ("kind", "approach_name"),
-    [("qwen3_vl", "lora"), ("llava_onevision", "full")],
+    [*zip(FAMILIES, itertools.cycle(("lora", "full")))],
     indirect=["kind"],
 )
 def test_a_run_that_was_interrupted_ends_bit_by_bit_the_same(
