@@ -14,7 +14,7 @@ import importlib.util
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,15 @@ def check_keys(values: Iterable[str], known: Set[str], source: object) -> None:
             raise MuseQuestError(
                 f"{source}: unknown key '{key}'; the nearest known is '{nearest_of(key, known)}'."
             )
+
+
+def check_blocks(
+    values: dict[str, Any], known: Mapping[str, Callable[[], Set[str]]], source: object
+) -> None:
+    """The same of every key in the blocks that are there; `known` has those of each."""
+    for block, keys in known.items():
+        if values.get(block):
+            check_keys(values[block], keys(), source)
 
 
 def nearest_of(key: str, known: Iterable[str]) -> str:

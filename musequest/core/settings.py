@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from .errors import MuseQuestError
 from .home import plain_name, root
 from .keys import (
     ENGLISH,
+    check_blocks,
     check_keys,
     check_kinds,
     checked_language,
@@ -41,6 +43,25 @@ ANATOMY = {
     "closing_token": "the token that ends an answer",
     "template": "values for the chat template, such as {enable_thinking: false}",
 }
+# What the values of these are, where they are more than a name.
+ANATOMY_KINDS = {"connector": (list, "a list of names"), "template": (dict, "'key: value' lines")}
+# Blocks of a profile's or an approach's file, each with the keys that it may hold.
+BLOCKS: dict[str, Callable[[], Set[str]]] = {
+    "approach_training": lambda: set(approach_names()),
+    "lora": lambda: (
+        keys_in_source("peft.config", "PeftConfig", "PeftConfigMixin")
+        | keys_in_source("peft.tuners.lora.config", "LoraConfig")
+    ),
+    "quantization": lambda: keys_in_source(
+        "transformers.utils.quantization_config", "BitsAndBytesConfig"
+    ),
+    "anatomy": ANATOMY.keys,
+    "learning_rates": lambda: set(PARTS),
+}
+# How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is,
+# and those that take from its weights what can be found in them again, unless they are quantised.
+STARTS = (True, False, "gaussian", "orthogonal")
+TAKING = ("pissa", "olora")
 
 
 @dataclass(frozen=True)
@@ -143,15 +164,16 @@ def load_profile(
     check_kinds(Profile, values, path)
     if "language" in values:
         values["language"] = checked_language(values["language"], path)
+    check_blocks(values, BLOCKS, path)
+    for key, value in values.get("anatomy", {}).items():
+        kind, meant = ANATOMY_KINDS.get(key, (str, "a name"))
+        if not value or not isinstance(value, kind):
+            raise MuseQuestError(f"{path}: anatomy.{key} is {value!r}; write {meant}.")
     by_approach = values.get("approach_training", {})
-    check_keys(by_approach, set(approach_names()) if by_approach else set(), path)
     for name, training in {"training": values.get("training", {}), **by_approach}.items():
         if not isinstance(training, dict):
             raise MuseQuestError(f"{path}: '{name}' is {training!r}; write 'key: value' lines.")
         check(training, path)
-    _check_lora(values, path)
-    _check_anatomy(values.get("anatomy", {}), path)
-    check_keys(values.get("learning_rates", {}), set(PARTS), path)
     for part, rate in values.get("learning_rates", {}).items():
         check({"learning_rate": rate}, f"{path}, learning_rates, {part}")
     return Profile(name=plain_name(path.stem, "profile"), **values)
@@ -188,11 +210,8 @@ def load_approach(name: str) -> Approach:
     check_kinds(Approach, values, path)
     if values["tuning"] not in ("lora", "full"):
         raise MuseQuestError(f"{path}: 'tuning' is {values['tuning']!r}; write lora or full.")
+    check_blocks(values, BLOCKS, path)
     check(values.get("training", {}), path)
-    _check_lora(values, path)
-    if values.get("quantization"):
-        known = keys_in_source("transformers.utils.quantization_config", "BitsAndBytesConfig")
-        check_keys(values["quantization"], known, path)
     if values.get("parallel"):
         _check_parallel(values["parallel"], path)
         strategy = values["parallel"]["strategy"]
@@ -202,24 +221,6 @@ def load_approach(name: str) -> Approach:
                 "strategy: ddp, or tuning: full."
             )
     return Approach(name=name, folder=path.parent, **values)
-
-
-def _check_anatomy(values: dict[str, Any], path: Path) -> None:
-    """Hold what a profile names of its base model against what there is to name, and its kinds."""
-    check_keys(values, ANATOMY.keys(), path)
-    kinds = {"connector": (list, "a list of names"), "template": (dict, "'key: value' lines")}
-    for key, value in values.items():
-        kind, meant = kinds.get(key, (str, "a name"))
-        if not value or not isinstance(value, kind):
-            raise MuseQuestError(f"{path}: anatomy.{key} is {value!r}; write {meant}.")
-
-
-def _check_lora(values: dict[str, Any], path: Path) -> None:
-    """Hold the block of adapter settings, if there is one, against the class it is passed to."""
-    if values.get("lora"):
-        known = keys_in_source("peft.config", "PeftConfig", "PeftConfigMixin")
-        known |= keys_in_source("peft.tuners.lora.config", "LoraConfig")
-        check_keys(values["lora"], known, path)
 
 
 def _check_parallel(values: dict[str, Any], path: Path) -> None:
@@ -241,8 +242,29 @@ def seed_profile(profile: Profile, seed: int) -> Profile:
 
 
 def suited(approach: Approach, profile: Profile) -> Approach:
-    """The approach with the adapter settings that the profile wants otherwise."""
-    return replace(approach, lora=approach.lora | profile.lora) if approach.lora else approach
+    """The approach with the adapter settings that the profile wants otherwise, checked."""
+    approach = replace(approach, lora=approach.lora | profile.lora) if approach.lora else approach
+    check_adapter(approach)
+    return approach
+
+
+def check_adapter(approach: Approach) -> None:
+    """Raise MuseQuestError if the adapter begins in a way that would be lost when it is kept.
+
+    Several change the base model's weights as they begin, and do so again wherever the adapter is
+    read: the same way, if they take their largest singular values (pissa) or first orthogonal
+    columns (olora), but otherwise by chance (pissa_niter_N), by data (corda, eva, lora_ga) or in
+    weights that are rounded.
+    """
+    start = approach.lora.get("init_lora_weights", True)
+    known = STARTS if approach.quantization else (*STARTS, *TAKING)
+    if not any(start is each or start == each and isinstance(start, str) for each in known):
+        raise MuseQuestError(
+            f"The adapter of '{approach.name}' is to begin with init_lora_weights: {start}, which "
+            "needs more than the adapter to be read back as it was learned (another base model, or "
+            "data to begin with); use true, false, gaussian or orthogonal in the block `lora`"
+            f"{'' if approach.quantization else ', or pissa or olora'}."
+        )
 
 
 def training_settings(

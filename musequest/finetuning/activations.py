@@ -33,6 +33,7 @@ from .vision import freeze_vision
 # tokens by 64.
 PROBED, PROBED_LINEAR = 32, 256
 LINEAR = "linear_attention"
+SHORTENED = ("layers", "vision_model", "decoder")
 
 
 @dataclass(frozen=True)
@@ -167,13 +168,13 @@ def count_activations(
     `autocast` is the dtype of mixed precision, if there is any.
     """
     text, vision = model.config.get_text_config(), model.config.vision_config
-    anatomy = anatomy_of(model)
-    dtype, layers = model.dtype, len(module_of(model, "layers"))
+    anatomy, parts = anatomy_of(model), [module_of(model, part) for part in SHORTENED]
+    dtype, layers = model.dtype, len(parts[0])
     kinds: list[str] = getattr(text, "layer_types", None) or ["alike"] * layers
     # Of each kind of layer the first that is not the very first.
     second = {kinds[0]: 0} | {kind: place for place, kind in reversed([*enumerate(kinds)][1:])}
-    one = _shallow(model, [0])
-    twos = {kind: _shallow(model, [0, place]) for kind, place in second.items()}
+    one = _shallow(model, parts, [0])
+    twos = {kind: _shallow(model, parts, [0, place]) for kind, place in second.items()}
     with FakeTensorMode():
         for each in (one, *twos.values()):
             _make_fake(each)
@@ -238,14 +239,16 @@ def _a_token(model: nn.Module, width: int, autocast: torch.dtype | None, probed:
     return 2 * (of_tokens(probed) - of_tokens(probed // 2)) / probed
 
 
-def _shallow(model: nn.Module, places: Sequence[int]) -> nn.Module:
-    """A copy of the model in training, of its decoder layers these alone; it is shown no photo."""
-    left_out = [each for n, each in enumerate(module_of(model, "layers")) if n not in places]
-    left_out.append(module_of(model, "vision_model"))
-    copied = copy.deepcopy(model, {id(module): nn.Identity() for module in left_out})
-    own = nn.ModuleList(module_of(copied, "layers")[place] for place in places)
-    inner(copied).set_submodule(anatomy_of(model).layers, own)
-    text = module_of(copied, "decoder").config
+def _shallow(model: nn.Module, parts: Sequence[Any], places: Sequence[int]) -> nn.Module:
+    """A copy of the model in training, of its decoder layers these alone; it is shown no photo.
+
+    `parts` are those of SHORTENED.
+    """
+    layers, vision, decoder = parts
+    copies: dict[int, Any] = {id(vision): nn.Identity()}  # by what they are the copies of
+    copies[id(layers)] = nn.ModuleList(copy.deepcopy(layers[place], copies) for place in places)
+    copied = copy.deepcopy(model, copies)
+    text = copies[id(decoder)].config
     text.num_hidden_layers = len(places)
     if getattr(text, "layer_types", None):
         text.layer_types = [text.layer_types[place] for place in places]

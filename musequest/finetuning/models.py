@@ -30,16 +30,12 @@ from ..core.files import digests_of, read_json, write_json
 from ..core.home import collection_dir, run_dir
 from ..core.hub import file_here, of_base_model, of_run
 from ..core.keys import read_yaml
-from ..core.settings import Approach, Profile, load_approach
+from ..core.settings import TAKING, Approach, Profile, check_adapter, load_approach
 from .anatomy import anatomy_of, module_of
 from .processors import load_processor as load_processor  # a model's, and read with it
 from .records import check_base_files, finished_record
 from .vision import freeze_vision, learns
 
-# How a LoRA adapter may begin, keys of `init_lora_weights`: all that leave the base model as it is,
-# and those that take from its weights what can be found in them again, unless they are quantised.
-STARTS = (True, False, "gaussian", "orthogonal")
-TAKING = ("pissa", "olora")
 HASHED_BYTES = 2**30
 # Sizes of the base models of the shipped profiles.
 SHAPES = Path(__file__).with_name("shapes.yaml")
@@ -118,25 +114,6 @@ def add_adapter(model: PreTrainedModel, approach: Approach) -> PeftModel:
             f"({str(error).splitlines()[0].rstrip('.')}); correct the block `lora` of the profile "
             "or of the approach's config.yaml."
         ) from error
-
-
-def check_adapter(approach: Approach) -> None:
-    """Raise MuseQuestError if the adapter begins in a way that would be lost when it is kept.
-
-    Several change the base model's weights as they begin, and do so again wherever the adapter is
-    read: the same way, if they take their largest singular values (pissa) or first orthogonal
-    columns (olora), but otherwise by chance (pissa_niter_N), by data (corda, eva, lora_ga) or in
-    weights that are rounded.
-    """
-    start = approach.lora.get("init_lora_weights", True)
-    known = STARTS if approach.quantization else (*STARTS, *TAKING)
-    if not any(start is each or start == each and isinstance(start, str) for each in known):
-        raise MuseQuestError(
-            f"The adapter of '{approach.name}' is to begin with init_lora_weights: {start}, which "
-            "needs more than the adapter to be read back as it was learned (another base model, or "
-            "data to begin with); use true, false, gaussian or orthogonal in the block `lora`"
-            f"{'' if approach.quantization else ', or pissa or olora'}."
-        )
 
 
 def free_projections(model: PreTrainedModel, approach: Approach) -> PreTrainedModel:

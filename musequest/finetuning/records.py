@@ -99,13 +99,14 @@ class RunRecord:
             )
 
     def begin(self, **values: Any) -> dict[str, Any]:
-        """Write that the run has started, with the machine it runs on; returns what is known."""
+        """Write that the run has started, on what, and what is known to fit; returns the record."""
         self.values = {
             **self.asked,
             "git_commit": git_commit(),
             "versions": versions(),
             "hardware": hardware(),
             "started_at": _now(),
+            "fitted": self.remembered(),
             **values,
         }
         if rank() == 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +25,7 @@ from transformers import Trainer
 
 from ..core.errors import MuseQuestError
 from .anatomy import anatomy_of, inner, parameter_counts
-from .collator import IGNORED, EncodedDialogs, EpochOrder
+from .collator import BLANK, IGNORED, EncodedDialogs, EpochOrder
 from .distributed import all_gather
 from .memory import Memory
 from .optimizer import optimizer_of
@@ -188,6 +189,26 @@ class DocentTrainer(Trainer):
     def parameter_counts(self) -> tuple[int, int]:
         """Trainable and all parameters, over all processes."""
         return parameter_counts(self.model)
+
+    def rows_by_rank(self) -> list[dict[str, Any]]:
+        """What each process reads in the first epoch: how many rows, and the first batch's names.
+
+        `shared` counts the rows that another process reads too. All processes have to ask.
+        """
+        rows = self.train_dataset
+        batches = [list(batch) for batch in self.get_train_dataloader().batch_sampler]
+        mine = [index for batch in batches for index in batch if rows.name(index) != BLANK]
+        everybody = all_gather((mine, [rows.name(index) for index in batches[0]]))
+        readers = Counter(index for read, _ in everybody for index in read)
+        return [
+            {
+                "rank": number,
+                "rows": len(read),
+                "shared": sum(readers[index] > 1 for index in read),
+                "first_batch": first,
+            }
+            for number, (read, first) in enumerate(everybody)
+        ]
 
 
 def predicting(labels: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -8,7 +8,6 @@ _run           trainer, steps, weights in their place, read back from disk, reco
 from __future__ import annotations
 
 import math
-from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from ..creation.review import check_learned
 from .anatomy import write_model_info
 from .callbacks import MemoryStats, StopOnSignal, wandb_run
 from .checkpoints import RunFolder, check_kept, free_gib, is_full
-from .collator import BLANK
 from .distributed import (
     all_gather,
     launch,
@@ -36,7 +34,7 @@ from .distributed import (
 )
 from .fitting import out_of_memory
 from .forecast import compared, foreseen_here
-from .models import WEIGHTS, base_digests, base_folder, check_adapter, free_memory, name_base_model
+from .models import WEIGHTS, base_digests, base_folder, free_memory, name_base_model
 from .records import (
     RunRecord,
     check_base_files,
@@ -151,7 +149,6 @@ def _begin(
     """Discard an earlier run if asked to; the record of one that is done, else None."""
     if not fresh and (done := _finished(config, folder, record)):
         return done
-    check_adapter(config.approach)
     if fresh:
         folder.discard()
     elif (record.earlier() or {}).get("status") == "done" and folder.last_state():
@@ -212,14 +209,14 @@ def explained(error: Exception, config: RunConfig, folder: RunFolder) -> Excepti
 
 def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool) -> dict[str, Any]:
     """Train from the last state, if there is one, to the end."""
-    record.values = run_on_rank0(lambda: record.begin(fitted=record.remembered()))
+    record.values = run_on_rank0(record.begin)
     stop, counted = StopOnSignal(), MemoryStats()
     trainer = build_trainer(config, folder, record, progress)
     config = config.fitted(record.fitted)
     trainer.add_callback(stop)
     trainer.add_callback(counted)
     trainable, total = trainer.parameter_counts()
-    memory = trainer.memory
+    rows_by_rank, memory = trainer.rows_by_rank(), trainer.memory
     foreseen = run_on_rank0(lambda: foreseen_here(config, memory))
     batch = {
         "per_device_train_batch_size": trainer.args.per_device_train_batch_size,
@@ -232,7 +229,7 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
         train_rows=len(trainer.train_dataset.rows),
         validation_rows=len(trainer.eval_dataset.rows),
         global_batch={"rows_a_step": math.prod(batch.values()), **batch},
-        rows_by_rank=_rows_by_rank(trainer),
+        rows_by_rank=rows_by_rank,
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
         base_model_sha256=run_on_rank0(lambda: base_digests(config.profile)),
     )
@@ -312,27 +309,3 @@ def _finish(
     outcome["mfu"] = least and round(least / (60 * outcome["minutes"]), 4)
     outcome["foreseen"] = compared(outcome["foreseen"], was)
     return record.finish(**outcome)
-
-
-def _rows_by_rank(trainer: DocentTrainer) -> list[dict[str, Any]]:
-    """What each process reads in the first epoch: how many rows, and the names of its first batch.
-
-    `shared` counts the rows that another process reads too. All processes have to ask.
-    """
-    batches = [list(batch) for batch in trainer.get_train_dataloader().batch_sampler]
-    rows = trainer.train_dataset
-    mine = {
-        "rows": [index for batch in batches for index in batch if rows.name(index) != BLANK],
-        "first_batch": [rows.name(index) for index in batches[0]],
-    }
-    everybody = all_gather(mine)
-    readers = Counter(index for each in everybody for index in each["rows"])
-    return [
-        {
-            "rank": number,
-            "rows": len(each["rows"]),
-            "shared": sum(readers[index] > 1 for index in each["rows"]),
-            "first_batch": each["first_batch"],
-        }
-        for number, each in enumerate(everybody)
-    ]

@@ -18,16 +18,14 @@ from transformers import (
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
-from musequest.core.settings import load_approach
+from musequest.core.settings import TAKING, check_adapter, load_approach
 from musequest.finetuning import processors
 from musequest.finetuning.anatomy import anatomy_of, trainable_table
 from musequest.finetuning.collator import DocentCollator
 from musequest.finetuning.models import (
-    TAKING,
     TUNINGS,
     add_adapter,
     base_fingerprint,
-    check_adapter,
     free_projections,
     load_model,
     load_processor,

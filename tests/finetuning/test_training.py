@@ -21,7 +21,7 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json
-from musequest.core.settings import load_approach
+from musequest.core.settings import STARTS, TAKING, load_approach
 from musequest.core.tables import read_table, write_table
 from musequest.creation.split import load_split
 from musequest.finetuning import models, training
@@ -30,8 +30,6 @@ from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import IGNORED, DocentCollator, EncodedDialogs, FilledRows
 from musequest.finetuning.generation import infer
 from musequest.finetuning.models import (
-    STARTS,
-    TAKING,
     base_fingerprint,
     load_model,
     load_processor,
