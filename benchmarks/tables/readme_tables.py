@@ -34,14 +34,15 @@ from musequest.evaluation.report_tables import (
     key_rows,
     score_frame,
 )
-from musequest.systems.registry import OUTSIDERS
+from musequest.systems.registry import CONTROLS, OUTSIDERS, ordered, variant
 
-from . import benchmark_tables  # noqa: F401  its blocks enter BLOCKS
+from . import benchmark_tables, exhibit_tables  # noqa: F401  their blocks enter BLOCKS
 from .blocks import BLOCKS, RECORDS, Record, block, markdown, measured
 from .comparison_tables import keep_retrieval, keep_six, keep_time_to_docent
 from .published_tables import ANSWERS, draw_published_costs
 
 DEMO = RECORDS / "pocket_demo.json"
+OF_DEMO = ("base", "lora", "gpt4o")  # the systems that a demo compares, the last one with a key
 PICTURE = Path("assets/figures/pocket_per_item.png")
 SHOWN = Path("assets/figures/shown")  # photos of the answers that the front page shows
 SHOWN_PX = 320
@@ -61,7 +62,8 @@ of_demo = functools.partial(block, DEMO, "No demo is recorded yet.\n")
 def keep(profile_name: str) -> None:
     """Copy the record and the per-item figure of a whole demo to where the readmes find them.
 
-    A demo that skipped work is refused: its minutes would flatter.
+    A demo that skipped work is refused: its minutes would flatter. So is one whose scores were
+    made again with systems that no demo compares: its differences would be others.
     """
     results = results_dir(profile_name)
     demo = read_json(results / "demo.json")
@@ -70,8 +72,14 @@ def keep(profile_name: str) -> None:
             f"{results / 'demo.json'} is of a demo that found work done; "
             "run `make clean demo` first."
         )
-    run = read_json(run_dir(profile_name, "lora") / "run.json")
     summary = read_json(results / "summary.json")
+    scored = {variant(name)[0] for systems in summary.values() for name in systems}
+    if beside := scored - {*OF_DEMO, *CONTROLS}:
+        raise MuseQuestError(
+            f"{results / 'summary.json'} holds scores of {', '.join(ordered(beside))} too, which "
+            "no demo compares; run `make clean demo` first."
+        )
+    run = read_json(run_dir(profile_name, "lora") / "run.json")
     differences = read_json(results / "differences.json")[TRACK]
     told = {"run": run, "scores": summary, "differences": key_rows(differences)}
     profile = load_profile(profile_name)
@@ -256,21 +264,6 @@ def metric_table() -> str:
     return markdown(pd.DataFrame(rows))
 
 
-def sample_pairs() -> str:
-    """The pocket museum's first exhibit: its text, and a pair of each temperature."""
-    from musequest.creation.dialogs import PAIRS_EACH, TEMPERATURES
-    from musequest.creation.exhibits import read_folder
-    from musequest.creation.offline_writer import OfflineWriter
-
-    exhibit = read_folder(root() / "assets/pocket_museum")[0][0]
-    rows = []
-    for temperature in TEMPERATURES:
-        pair = OfflineWriter().write(exhibit, temperature, PAIRS_EACH, seed=0)[0]
-        told = {"temperature": temperature, "question": pair.question, "answer": pair.answer}
-        rows.append(told)
-    return f"> **{exhibit.title}.** {exhibit.description}\n\n{markdown(pd.DataFrame(rows))}"
-
-
 def model_info() -> str:
     """Of model_info.md: a projection of the pocket docent, and the matrices LoRA puts beside it."""
     from musequest.finetuning import add_adapter, load_model
@@ -283,7 +276,7 @@ def model_info() -> str:
     return markdown(table[first - 1 : first + 2])
 
 
-BLOCKS |= {"metric_table": metric_table, "model_info": model_info, "sample_pairs": sample_pairs}
+BLOCKS |= {"metric_table": metric_table, "model_info": model_info}
 
 
 def filled(text: str) -> str:

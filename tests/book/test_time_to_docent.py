@@ -8,11 +8,13 @@ from tiny_dialogs import write_dataset, write_profile
 
 from benchmarks.tables import comparison_tables, readme_tables
 from musequest.book.walks import DemoRecord, time_to_docent
+from musequest.core.errors import MuseQuestError
 from musequest.core.files import write_json
 from musequest.core.home import root
 from musequest.core.settings import load_profile
 from musequest.core.tables import write_table
 from musequest.systems.conditions import outsider_rows
+from musequest.systems.registry import variant
 
 MACHINE = {"cpu_cores": 2, "threads": 2, "memory_gib": 23.5, "gpus": []}
 
@@ -59,6 +61,21 @@ def test_each_demo_is_kept_once_and_shown(tmp_path: Path, monkeypatch: pytest.Mo
     table = comparison_tables.docent_times()
     assert table.count("2026-01-02") == 2 and "| 200.5 |" in table and "180" not in table
     assert "2 CPU cores" in table and "aaaaaaaa |" in table
+
+
+def test_a_demo_scored_again_with_other_systems_is_not_kept(home: Path):
+    """After `make notebooks` the scores hold retrieval too; what a demo compares goes through."""
+    results = home / "results/pocket"
+    write_json(results / "demo.json", {"from_nothing": True})
+    own = {"base": {}, "lora__no_photo": {}, "control_empty": {}}
+    tracks = {"unseen_photo": own, "outsiders": {"lora__outsiders": {}}}
+    for track, more in (("unseen_photo", "retrieval__no_photo"), ("outsiders", "lora_ddp")):
+        write_json(results / "summary.json", tracks | {track: tracks[track] | {more: {}}})
+        with pytest.raises(MuseQuestError, match=f"{variant(more)[0]}.* too, .*make clean demo"):
+            readme_tables.keep("pocket")
+    write_json(results / "summary.json", tracks | {"outsiders": {"lora__outsiders": {}}})
+    with pytest.raises(MuseQuestError, match=r"lora/run\.json"):  # the next thing that it reads
+        readme_tables.keep("pocket")
 
 
 def test_answers_are_kept_by_rule_and_shown_with_their_photos(
