@@ -47,7 +47,7 @@ SHOWN = {
 MARGIN, LABELS, RIGHT = 0.15, 2.75, 0.25  # inches: left edge, titles, right edge
 FOOT, HEAD = 0.55, 0.9  # inches below and above the rows
 LEGEND_COLUMNS = 3
-LONGEST_TITLE = 36  # characters
+LONGEST_TITLE = 38  # characters
 DASHED, DOTTED = (0, (4, 3)), (0, (1, 2))
 APART = (np.nan, np.nan)  # between the pieces of one line
 
