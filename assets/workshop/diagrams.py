@@ -2,7 +2,8 @@
 
     python -m assets.workshop.diagrams
 
-Here are those of data and answers; those of the six approaches are in `approach_diagrams`.
+Here are those of data and answers; those of the six approaches are in `approach_diagrams`, what
+became of each in `run_diagrams`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from musequest.core.home import root
 
 from . import approach_diagrams as approach_diagrams  # which puts its own into DIAGRAMS
+from . import run_diagrams as run_diagrams  # as does this
 from .drawing import DIAGRAMS, NORMAL, Drawing, diagram
 
 SLOTS, REAL = 15, 4  # photos and pairs of an exhibit; real photos of the one that is drawn
@@ -22,7 +24,13 @@ def synthetic_data_creation() -> Drawing:
     page = Drawing("How one exhibit becomes fifteen rows of a dataset", 500)
     left, cell = 55, 28
     steps = (
-        (16, ("photos", f"{REAL} real ones"), "photo", "1.2 augmentation", "turned, cropped, lit"),
+        (
+            16,
+            ("photos", f"{REAL} real ones"),
+            "photo",
+            "1.2 augmentation",
+            "mirrored, turned, dim",
+        ),
         (338, ("text", "the museum's own"), "text", "1.3 dialogs", "a language model, or rules"),
     )
     for y, given, look, step, how in steps:

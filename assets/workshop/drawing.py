@@ -5,7 +5,7 @@ Words are measured as they are put down: what would not fit its box, or the page
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import pairwise
 from xml.sax.saxutils import escape
@@ -105,10 +105,20 @@ class Drawing:
         for (y, height, *_), (following, *_) in pairwise(boxes):
             self.arrow((x + width / 2, y + height), (x + width / 2, following - 2))
 
-    def line(self, *points: tuple[float, float]) -> None:
+    def line(self, *points: tuple[float, float], faint: bool = False) -> None:
         """A line without a head."""
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
-        self.parts.append(f'<polyline class="line" points="{path}"/>')
+        look = ' opacity="0.4"' if faint else ""
+        self.parts.append(f'<polyline class="line" points="{path}"{look}/>')
+
+    def dots(self, size: float, points: Iterable[tuple[float, float]], look: str) -> None:
+        """Points of a figure, `size` px wide."""
+        dots = "".join(
+            f'<rect x="{x - size / 2:.1f}" y="{y - size / 2:.1f}" width="{size:g}" '
+            f'height="{size:g}" rx="{size / 2:g}"/>'
+            for x, y in points
+        )
+        self.parts.append(f'<g class="{look}">{dots}</g>')
 
     def legend(self, y: float, **looks: str) -> None:
         """Colours and what they stand for, in a row."""

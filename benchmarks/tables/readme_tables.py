@@ -3,6 +3,7 @@
     python -m musequest readme --keep pocket             first keep the last demo's record
     python -m musequest readme --keep-retrieval pocket   first keep what 3.2 compared
     python -m musequest readme --keep-six pocket         first keep the record of `make six`
+    python -m musequest readme --keep-runs pocket        first keep what the six left
     python -m musequest readme                           only write the readmes
 
 A figure stands between `<!-- figures: name -->` and `<!-- end -->`; what stands there is replaced
@@ -40,6 +41,7 @@ from . import benchmark_tables, exhibit_tables  # noqa: F401  their blocks enter
 from .blocks import BLOCKS, RECORDS, Record, block, markdown, measured
 from .comparison_tables import keep_retrieval, keep_six, keep_time_to_docent
 from .published_tables import ANSWERS, draw_published_costs
+from .run_tables import keep_runs
 
 DEMO = RECORDS / "pocket_demo.json"
 OF_DEMO = ("base", "lora", "gpt4o")  # the systems that a demo compares, the last one with a key
@@ -303,12 +305,16 @@ def readmes() -> list[Path]:
 
 
 def write_readmes(
-    *, demo: str | None = None, retrieval: str | None = None, six: str | None = None
+    *,
+    demo: str | None = None,
+    retrieval: str | None = None,
+    six: str | None = None,
+    runs: str | None = None,
 ) -> None:
     """Write the figures of all readmes; first keep the records of the profiles that are named.
 
-    `demo` names the profile of a whole demo, `retrieval` of a comparison in 3.2, `six` of
-    `make six`; a record that is not whole raises MuseQuestError.
+    `demo` names the profile of a whole demo, `retrieval` of a comparison in 3.2, `six` and
+    `runs` of `make six`; a record that is not whole raises MuseQuestError.
     """
     if demo:
         keep(demo)
@@ -316,6 +322,8 @@ def write_readmes(
         keep_retrieval(retrieval)
     if six:
         keep_six(six)
+    if runs:
+        keep_runs(runs)
     draw_published_costs()
     for path in readmes():
         text = path.read_text(encoding="utf-8")

@@ -45,13 +45,16 @@ def notebooks() -> None:
     option("--keep", "first keep this profile's last demo", metavar="PROFILE"),
     option("--keep-retrieval", "first keep its last 3.2", metavar="PROFILE"),
     option("--keep-six", "first keep its last `make six`", metavar="PROFILE"),
+    option("--keep-runs", "first keep what its six approaches left", metavar="PROFILE"),
 )
-def readme(keep: str | None, keep_retrieval: str | None, keep_six: str | None) -> None:
+def readme(
+    keep: str | None, keep_retrieval: str | None, keep_six: str | None, keep_runs: str | None
+) -> None:
     """Write the figures of the readmes from the records in benchmarks/records/."""
     sys.path.insert(0, str(root()))  # the tables lie beside their records, outside the package
     from benchmarks.tables.readme_tables import write_readmes
 
-    write_readmes(demo=keep, retrieval=keep_retrieval, six=keep_six)
+    write_readmes(demo=keep, retrieval=keep_retrieval, six=keep_six, runs=keep_runs)
 
 
 @command(PROFILE)

@@ -4,17 +4,20 @@ import json
 import shutil
 
 import nbformat
+import pandas as pd
 import pytest
 from kernels import fork_kernels
 from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
-from benchmarks.tables import blocks, comparison_tables
+from benchmarks.tables import blocks, comparison_tables, run_tables
 from musequest.book import walks
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
 from musequest.core.home import root
-from musequest.core.settings import approach_names, load_approach
+from musequest.core.settings import approach_names, load_approach, load_profile
+from musequest.core.tables import read_table
+from musequest.evaluation.scoring import evaluate
 
 APPROACHES = approach_names()
 
@@ -91,6 +94,41 @@ def test_the_readmes_can_show_it(done, monkeypatch, tmp_path):
     shown = comparison_tables.results_of("qlora")
     assert f"{record['approaches']['qlora']['run']['trainable_parameters']:,}" in shown
     assert "RTX A4000" in shown and record["date"] in shown
+
+
+def test_what_each_approach_left_is_kept_and_shown(done, monkeypatch, tmp_path):
+    home = done[0]
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
+    for module in (blocks, run_tables):
+        monkeypatch.setattr(module, "root", lambda: tmp_path)
+    assert "make six" in run_tables.answers_of("full") + run_tables.model_of("full")
+    run_tables.keep_runs(str(home / "tiny.yaml"))
+    kept, curves = (
+        pd.read_csv(tmp_path / run_tables.ANSWERS),
+        pd.read_csv(tmp_path / run_tables.CURVES),
+    )
+    for name in APPROACHES:
+        folder = home / "runs/tiny" / name
+        said = read_table("predictions", folder / "predictions.parquet").set_index("data_id")
+        assert kept[name].tolist() == said.loc[kept.data_id, "answer"].tolist()
+        assert kept[f"{name}_embedding_distance"].between(0, 2).all()
+        losses = read_table("metrics", folder / "metrics.parquet").eval_loss
+        own = curves[curves.approach == name]
+        assert own.eval_loss.tolist() == pytest.approx(losses.tolist(), nan_ok=True)
+        assert "| all |" in run_tables.model_of(name) and "| cpu |" in run_tables.model_of(name)
+        shown = run_tables.answers_of(name)
+        assert shown.count("<img ") == 2 and f"2 of {len(kept)} test questions" in shown
+        assert sum(answer in shown for answer in map(str, kept[name])) >= 1
+
+
+def test_runs_that_were_not_scored_are_not_kept(done, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(done[0], home)
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
+    shutil.rmtree(home / "runs/tiny/full_mp")
+    evaluate(load_profile(str(home / "tiny.yaml")))
+    with pytest.raises(MuseQuestError, match="no scores of full_mp; run `make six`"):
+        run_tables.keep_runs(str(home / "tiny.yaml"))
 
 
 def test_each_approach_that_is_trained_gets_so_many_seeds(done, tmp_path, monkeypatch):
