@@ -11,6 +11,7 @@ from tiny import save_tiny_docent
 from tiny_dialogs import write_dataset, write_profile
 
 from benchmarks.tables import blocks, comparison_tables, run_tables
+from benchmarks.tables.blocks import read_csv
 from musequest.book import walks
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
@@ -103,22 +104,18 @@ def test_what_each_approach_left_is_kept_and_shown(done, monkeypatch, tmp_path):
         monkeypatch.setattr(module, "root", lambda: tmp_path)
     assert "make six" in run_tables.answers_of("full") + run_tables.model_of("full")
     run_tables.keep_runs(str(home / "tiny.yaml"))
-    kept, curves = (
-        pd.read_csv(tmp_path / run_tables.ANSWERS),
-        pd.read_csv(tmp_path / run_tables.CURVES),
-    )
+    kept = read_csv(tmp_path / run_tables.ANSWERS)
+    curves = pd.read_csv(tmp_path / run_tables.CURVES)
     for name in APPROACHES:
         folder = home / "runs/tiny" / name
         said = read_table("predictions", folder / "predictions.parquet").set_index("data_id")
         assert kept[name].tolist() == said.loc[kept.data_id, "answer"].tolist()
-        assert kept[f"{name}_embedding_distance"].between(0, 2).all()
         losses = read_table("metrics", folder / "metrics.parquet").eval_loss
         own = curves[curves.approach == name]
         assert own.eval_loss.tolist() == pytest.approx(losses.tolist(), nan_ok=True)
-        assert "| all |" in run_tables.model_of(name) and "| cpu |" in run_tables.model_of(name)
-        shown = run_tables.answers_of(name)
-        assert shown.count("<img ") == 2 and f"2 of {len(kept)} test questions" in shown
-        assert sum(answer in shown for answer in map(str, kept[name])) >= 1
+        whole = read_json(folder / "run.json")["trainable_parameters"]
+        assert f" {whole} |" in run_tables.model_of(name)
+        assert f"2 of {len(kept)} test questions" in run_tables.answers_of(name)
 
 
 def test_runs_that_were_not_scored_are_not_kept(done, tmp_path, monkeypatch):
