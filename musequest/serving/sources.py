@@ -28,6 +28,7 @@ from ..text import claims
 from ..text.encoder import load_encoder
 from ..text.facts import FUNCTION_WORDS, check_names, fold, forms_of
 from ..text.sentences import is_blank, split_sentences
+from ..text.titles import title_pattern
 from .reading import EVENT_OF, beginnings, deeds, read
 
 MOST = 3  # statements that bear out one sentence together
@@ -82,7 +83,7 @@ class Entry:
         self.statements = [exhibit.title, *sentences, *fields]
         self.texts = "\n".join([exhibit.title, exhibit.description, *fields])
         self.readings = [read(text, self.language) for text in self.statements]
-        self.title = re.compile(re.escape(exhibit.title.removeprefix("The ")) or r"(?!)", re.I)
+        self.title = title_pattern(exhibit.title.removeprefix("The "), re.I)
         self._vectors: dict[int, np.ndarray] = {}  # meanings of statements, by place
         self.deeds = {deed for each in self.statements for deed in deeds(each)}
 

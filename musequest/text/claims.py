@@ -21,6 +21,7 @@ from ..core.keys import read_yaml
 from .facts import FUNCTION_WORDS, capitalised, fold
 from .numbers import find_numbers, known_numbers
 from .quantities import Number, NumberSet
+from .titles import title_pattern
 
 Verdict = Literal["right", "wrong", "missing"]
 RECORD = re.compile(r"From the museum's record: (.*)")  # as creation.museums writes it
@@ -131,9 +132,8 @@ def check_claims(answer: str, facts: Mapping[str, str], sources: str = "") -> di
     claim, and materials, measures and places of other things that the texts tell of are not held
     against the answer.
     """
-    if title := sources.partition("\n")[0]:
-        answer = answer.replace(title, " it ")
-    text = ABBREVIATED.sub(r"\1", answer)
+    untitled = title_pattern(sources.partition("\n")[0]).sub(" it ", answer)
+    text = ABBREVIATED.sub(r"\1", untitled)
     found: dict[str, set[bool]] = {name: set() for name in facts}
     for name, verdict in _verdicts(text, facts, sources):
         if name in found:

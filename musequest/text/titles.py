@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from .facts import FUNCTION_WORDS, find_names, fold
@@ -179,6 +180,14 @@ def _says(tokens: Sequence[Token], title: Title) -> bool:
         if title.thing <= run:
             return True
     return False
+
+
+@lru_cache(maxsize=1024)
+def title_pattern(title: str, flags: int = 0) -> re.Pattern[str]:
+    """What finds a title in a text, in whole words where it parts them; "" is found nowhere."""
+    if is_unparted(title):
+        return re.compile(re.escape(title), flags)
+    return re.compile(rf"(?<!\w){re.escape(title)}(?!\w)" if title.strip() else r"(?!)", flags)
 
 
 def title_words(title: str) -> set[str]:

@@ -50,6 +50,15 @@ def test_each_property_is_right_wrong_or_missing(answer: str, expected: str):
     assert found == dict(zip(FACTS, expected.split(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("title", "maker"), [("Pot", "Potters of Selk"), ("Art", "Arthur Holm"), ("Re", "Reginald Bo")]
+)
+def test_a_title_that_begins_another_word_is_left_where_it_stands(title: str, maker: str):
+    told = {"maker": maker, "date": "1742"}
+    found = check_claims(f"The {title} was made by {maker} in 1742.", told, f"{title}\nA text.")
+    assert found == {"maker": "right", "date": "right"}
+
+
 def test_two_axes_must_not_be_swapped():
     facts = {"measures": "47 cm high, 30 cm wide"}
     assert check_claims("It is 47 cm high and 30 cm wide.", facts) == {"measures": "right"}

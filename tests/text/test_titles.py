@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from musequest.core.home import root
-from musequest.text.titles import claims, telling_titles, untold
+from musequest.text.titles import claims, telling_titles, title_pattern, untold
 
 CASES = """
 1903 Wright Flyer | This is the Wright Flyer of 1903. | Made by the Wright brothers, it is no flyer.
@@ -214,3 +214,10 @@ def test_two_things_of_one_owner_are_told_by_all_their_words():
     both = ["Ada Lovelace's Gold Watch", "Ada Lovelace's Silver Watch"]
     assert claimed("Ada Lovelace's silver watch.", both) == both[1:]
     assert claimed("Ada Lovelace's watch.", both) == []
+
+
+def test_a_title_is_found_in_whole_words_where_it_parts_them():
+    assert title_pattern("Pot").sub("it", "The Pot of Potters") == "The it of Potters"
+    assert title_pattern("The Vase (1742)").sub("it", "See The Vase (1742)!") == "See it!"
+    assert title_pattern("\u58fa").sub("*", "\u305d\u306e\u58fa\u306f") == "\u305d\u306e*\u306f"
+    assert not title_pattern("").search("Nothing is no title.")
