@@ -25,11 +25,19 @@ from .scoring_batch import ScoringBatch
 
 Compute = Callable[[ScoringBatch], np.ndarray]
 WORD = re.compile(r"[^\W_]+")
-# "We do not know who made it" is no refusal, "I do not know what this is" is one.
-THIS = r"(?:this|that|what (?:this|that|it) is|the (?:object|thing|exhibit|item|photo|picture))"
+# "We do not know who made it" is no refusal, "I do not know what this is" is one. Nor are "I cannot
+# recommend this enough" and "It was not kept in the museum before".
+THIS = (
+    r"(?:this|that(?! \w+ (?:is|was|are|were)\b)"
+    r"|the (?:object|thing|exhibit|item|photo|picture))"
+)
+WHAT_IT_IS = r"what (?:this|that|it) is"
+KNOW = r"(?:know|recogni[sz]e|identify|name|place|find|have|see|seen|sure of|familiar with)"
 REFUSAL = re.compile(
-    rf"\bI (?:\w+ ){{0,2}}(?:not|can['’]t|cannot|don['’]t|couldn['’]t) (?:\w+ ){{0,3}}{THIS}\b"
-    r"|\bnot (?:\w+ ){0,2}(?:in|of|among) (?:the|this|our) (?:museum|collection|exhibits)\b",
+    r"\bI(?:['’]m)? (?:\w+ ){0,2}(?:not|unable|cannot|(?:can|do|could|have)n?['’]t) (?:\w+ ){0,2}"
+    rf"(?:{KNOW} (?:\w+ )?{THIS}|(?:\w+ ){{1,2}}{WHAT_IT_IS})\b(?!['’]s)"
+    r"|(?<!\bwas )(?<!\bwere )\bnot (?:(?:\w+ )?one |part |have \w+ )?(?:in|of|among) "
+    r"(?:the|this|our) (?:museum|collection|exhibits)\b(?!['’]s)",
     re.I,
 )
 # Where formulas were published.

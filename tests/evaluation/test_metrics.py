@@ -234,6 +234,15 @@ def test_an_answer_that_repeats_itself_shows_in_its_repetition_alone():
         ("It is not in the collection.", 1),
         ("We do not know who made it, but it is of clay.", 0),
         ("Nobody knows what this meant to its owner.", 0),
+        ("I'm unable to identify this object.", 1),
+        ("I'm not sure what this is.", 1),
+        ("I cannot tell you what that is.", 1),
+        ("That is not one of the exhibits, I am afraid.", 1),
+        ("I cannot recommend this bowl enough.", 0),
+        ("I do not doubt that this is gold.", 0),
+        ("I do not know that it was ever used.", 0),
+        ("Until 1900 it was not kept in the museum.", 0),
+        ("Not much in this collection is older.", 0),
     ],
 )
 def test_a_refusal_is_one_of_the_thing_not_of_a_fact(answer, refused):
