@@ -78,6 +78,12 @@ def test_more_questions_about_as_many_exhibits_are_no_more_exhibits():
     assert few.interval(1) == many.interval(1)
 
 
+def test_no_interval_of_a_score_reaches_below_0():
+    one_slow_answer = Clustered.of(np.array([0.1, 0.1, 0.1, 0.1, 0.1, 10.0]), list("abcdef"))
+    low, high = one_slow_answer.interval(None) or (-1, -1)
+    assert low == 0 < one_slow_answer.mean < high
+
+
 def test_one_exhibit_tells_nothing():
     assert Clustered.of(np.ones(3), ["a"] * 3).interval(1) is None
     assert np.isnan(Clustered.of(np.array([np.nan]), ["a"]).mean)
@@ -86,6 +92,13 @@ def test_one_exhibit_tells_nothing():
 def test_two_equal_systems_are_not_certainly_equal():
     low, high = PairedDifference(np.zeros(28), exhibits(28, 1), rates=True).interval()
     assert 0.1 < high == -low < 0.2
+
+
+@pytest.mark.parametrize("rates", [True, False])
+def test_what_rounding_alone_makes_of_means_over_seeds_is_no_difference(rates):
+    three = (np.full(8, 0.1) * 3) / 3 + np.array([0, 1, 1, 0, 1, 1, 0, 1]) * 2.0**-56
+    paired = PairedDifference(three - 0.1, list("abcdefgh"), rates)
+    assert paired.all.mean != 0 and paired.p_value() == 1
 
 
 def test_a_p_value_is_the_level_whose_interval_reaches_0():
