@@ -113,7 +113,6 @@ def spoken(system: System, rows: Rows, on_words: OnWords | None = None) -> list[
 def ablate(
     profile: Profile | str,
     systems: Iterable[str] | None = None,
-    conditions: Iterable[str] = CONDITIONS,
     *,
     progress: bool = True,
 ) -> dict[str, dict[str, pd.DataFrame]]:
@@ -125,12 +124,12 @@ def ablate(
     from ..finetuning.models import free_memory
 
     profile = load_profile(profile)
-    conditions, answers = tuple(conditions), {}
+    answers = {}
     for name in _answered_systems(profile) if systems is None else systems:
         system = open_system(profile, name)
         if system.local:
             answers[name] = {
-                each: answer(profile, system, each, progress=progress) for each in conditions
+                each: answer(profile, system, each, progress=progress) for each in CONDITIONS
             }
         del system
         free_memory()

@@ -132,10 +132,14 @@ def outsider_rows(folder: Path) -> list[dict[str, Any]]:
         raise MuseQuestError(f"{path} is no readable CSV file ({error}); mend it.") from None
     if not lines:
         raise MuseQuestError(f"{path} names no photo; add a line for each.")
-    return [_outsider(number, line, path) for number, line in enumerate(lines)]
+    things: dict[Path, str] = {}
+    return [_outsider(number, line, path, things) for number, line in enumerate(lines)]
 
 
-def _outsider(number: int, line: dict[str, Any], path: Path) -> dict[str, Any]:
+def _outsider(
+    number: int, line: dict[str, Any], path: Path, things: dict[Path, str]
+) -> dict[str, Any]:
+    """A row; `things` are the names by photo, since answers about one fall together."""
     where = f"{path}, line {number + 2}"
     for column in ("photo", "question", "description"):
         if not (line.get(column) or "").strip():
@@ -147,7 +151,7 @@ def _outsider(number: int, line: dict[str, Any], path: Path) -> dict[str, Any]:
     return {
         "image": open_photo(photo),
         "data_id": name,
-        "item_name": name,
+        "item_name": things.setdefault(photo.resolve(), name),
         "image_name": photo.name,
         "dialog": messages(line["question"].strip(), line["description"].strip()),
     }

@@ -247,6 +247,14 @@ def test_a_bad_set_of_outsiders_is_one_sentence(line, sentence, tmp_path):
         outsider_rows(outsiders(tmp_path / "set", line))
 
 
+def test_questions_about_one_outside_thing_are_of_one_thing(tmp_path):
+    folder = shutil.copytree(OUTSIDERS, tmp_path / "set")
+    lines = [f"photos/0{n}.jpg,{text},A thing." for text in ("What?", "Who?") for n in (3, 4)]
+    rows = outsider_rows(outsiders(folder, "\n".join(lines)))
+    assert [row["data_id"] for row in rows] == [f"outsider-0{n}" for n in range(4)]
+    assert [row["item_name"] for row in rows] == ["outsider-00", "outsider-01"] * 2
+
+
 def test_a_profile_may_name_its_own_outsiders_or_none(tmp_path, home, echo, profile):
     shutil.copytree(OUTSIDERS, tmp_path / "set")
     own = Profile("tiny", "none", "tiny", 144, outsiders=str(tmp_path / "set"))
