@@ -103,6 +103,7 @@ class Similarity(TypedDict):
     """similarity.json, the published score's distances."""
 
     base_model_fingerprint: str
+    dtype: NotRequired[str]  # of the weights
     distances: dict[str, float]
 
 

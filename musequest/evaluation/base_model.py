@@ -47,7 +47,9 @@ class BaseModel:
                 "parameters and needs a GPU to read the answers."
             )
         kept = read_remade(path, Similarity)
-        same = kept.get("base_model_fingerprint") == self.fingerprint
+        # Files from before the dtype was told are of the profile's own.
+        read_by = kept.get("base_model_fingerprint"), kept.get("dtype", profile.dtype)
+        same = read_by == (self.fingerprint, profile.dtype)
         self.kept: dict[str, float] = kept["distances"] if same else {}
         self.loaded: tuple[PreTrainedModel, Any] | None = None
         self.vectors: dict[str, np.ndarray] = {}  # of ground truths; answers are read once anyway
@@ -70,9 +72,8 @@ class BaseModel:
             ) from error
         finally:
             if len(self.kept) > before:
-                kept = dict(sorted(self.kept.items()))
-                record = {"base_model_fingerprint": self.fingerprint, "distances": kept}
-                write_json(self.path, record)
+                record = {"base_model_fingerprint": self.fingerprint, "dtype": self.profile.dtype}
+                write_json(self.path, record | {"distances": dict(sorted(self.kept.items()))})
 
     def _distance(self, truth: str, answer: str) -> float:
         if not (truth.strip() and answer.strip()):

@@ -61,6 +61,14 @@ def test_distances_are_kept_for_the_same_base_model(profile, tmp_path):
     assert BaseModel(changed, tmp_path / "kept.json").kept == {}
 
 
+def test_distances_of_another_dtype_are_not_taken_for_the_profiles_own(profile, tmp_path):
+    short = BaseModel(replace(profile, dtype="bfloat16"), tmp_path / "kept.json")
+    rough = short.distances(["a vase"], ["what is this?"])
+    own = BaseModel(profile, tmp_path / "kept.json").distances(["a vase"], ["what is this?"])
+    fresh = BaseModel(profile, tmp_path / "other.json").distances(["a vase"], ["what is this?"])
+    assert own == fresh != rough
+
+
 def test_a_base_model_too_large_for_the_processor_is_not_run(profile, tmp_path, monkeypatch):
     assert 1_000 < count_parameters(profile) < 1_000_000
     monkeypatch.setattr(base_model, "MOST_PARAMETERS_ON_CPU", 1_000)
