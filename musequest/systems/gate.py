@@ -29,6 +29,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.spatial.distance import cdist
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
@@ -68,7 +69,9 @@ class Measure:
     def __init__(self, features: np.ndarray, item_names: np.ndarray) -> None:
         flat = features.reshape(len(features), -1).astype(np.float64)
         self.item_names, owner = np.unique(item_names.astype(str), return_inverse=True)
-        means = np.stack([flat[owner == each].mean(axis=0) for each in range(owner.max() + 1)])
+        means = np.zeros((len(self.item_names), flat.shape[1]))
+        np.add.at(means, owner, flat)
+        means /= np.bincount(owner)[:, None]
         if np.allclose(flat, means[owner], rtol=0, atol=1e-6 * max(1.0, float(np.abs(flat).max()))):
             raise MuseQuestError(
                 "The gate learns from exhibits with two different training photos how photos of "
@@ -80,16 +83,17 @@ class Measure:
         within = reduced - self.components.transform(means)[owner]
         precision = LedoitWolf(assume_centered=True).fit(within).precision_
         self.whiten = np.linalg.cholesky(precision)
-        self.known, self.owner = reduced @ self.whiten, owner
+        by_exhibit = np.argsort(owner, kind="stable")
+        self.known = (reduced @ self.whiten)[by_exhibit]
+        self.first = np.searchsorted(owner[by_exhibit], np.arange(len(self.item_names)))
 
     def likeness(self, features: np.ndarray) -> np.ndarray:
         """(m, bands, width) features -> (m, exhibits) likenesses, in the order of item_names."""
         flat = features.reshape(len(features), -1).astype(np.float64)
         seen = self.components.transform(flat) @ self.whiten
-        squares = ((seen[:, None] - self.known[None]) ** 2).sum(axis=2)
-        owners = range(len(self.item_names))
-        nearest = [squares[:, self.owner == each].min(axis=1) for each in owners]
-        return np.exp(-np.stack(nearest, axis=1) / (4 * seen.shape[1]))
+        squares = cdist(seen, self.known, "sqeuclidean")
+        nearest = np.minimum.reduceat(squares, self.first, axis=1)  # of each exhibit's photos
+        return np.exp(-nearest / (4 * seen.shape[1]))
 
 
 class Gate:

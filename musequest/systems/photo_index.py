@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,23 @@ class PhotoIndex:
     size_bytes: int  # of its file
     told: np.ndarray | None = None  # (n,) whether a row may be told; None: all may
 
-    @property
+    @cached_property
     def item_names(self) -> np.ndarray:
         """(n,) the exhibit of each row."""
         return np.array(self.texts["item_name"], dtype=object)
 
+    @cached_property
+    def centred(self) -> tuple[np.ndarray, np.ndarray]:
+        """(width,) the photos' mean, and (n, width) unit vectors of what each has besides."""
+        known = self.photo_vectors.mean(axis=1)
+        mean = known.mean(axis=0)
+        return mean, _unit(known - mean)
+
     def nearest_photos(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(m, bands, width) features of photos -> (m,) the row with the nearest training photo, and
         (m,) its cosine; of exhibits that have a row which is told."""
-        known = self.photo_vectors.mean(axis=1)
-        mean = known.mean(axis=0)
-        cosines = _unit(vectors.mean(axis=1) - mean) @ _unit(known - mean).T
+        mean, known = self.centred
+        cosines = _unit(vectors.mean(axis=1) - mean) @ known.T
         if self.told is not None:
             names = set(self.item_names[self.told])
             cosines = np.where([name in names for name in self.item_names], cosines, -np.inf)

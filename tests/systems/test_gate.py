@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,21 @@ def test_what_varies_between_photos_of_one_exhibit_counts_little():
     within[0, 1, 2] += 5
     assert measure.likeness(within).max() > 0.9 > 0.5 > measure.likeness(between).max()
     assert measure.likeness(features[:1]).max() == pytest.approx(1.0)
+
+
+def test_many_exhibits_are_compared_in_little_memory():
+    rng, exhibits = np.random.default_rng(0), 400
+    owners = rng.permutation(np.repeat(np.arange(exhibits), 3))  # in no order
+    features = rng.normal(size=(exhibits, 4, 10))[owners]
+    features += rng.normal(0, 0.25, features.shape)
+    measure = Measure(features, owners.astype(object))
+    tracemalloc.start()
+    found = measure.likeness(features[:32])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (measure.item_names[found.argmax(axis=1)] == owners[:32].astype(str)).all()
+    assert found.max(axis=1) == pytest.approx(1.0)
+    assert peak < 4 * 8 * 32 * len(owners)  # a few numbers for each pair of photos
 
 
 @pytest.mark.parametrize("count", [19, 35, 200])

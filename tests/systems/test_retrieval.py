@@ -79,6 +79,7 @@ def test_nearest_is_by_what_is_not_common_to_all():
     texts = {"item_name": ["a", "b", "b"]}
     index = PhotoIndex(texts, photos, np.eye(3, dtype=np.float32), 0.0, 0.0)
     assert index.nearest_photos(np.array([[[30, 1, 0]], [[3, 0, 1.0]]]))[0][0] == 0
+    assert index.centred is index.centred  # found once, asked by every batch
     assert index.nearest_question(np.array([0, 0, 1.0])) == 2
     assert index.nearest_question(np.array([1.0, 0.1, 0]), "b") == 1
 
