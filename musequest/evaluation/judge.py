@@ -62,7 +62,7 @@ def judge(
     results = load_results(profile)
     sheet, items = read_sheet(results)
     server = ServerConfig.of(model, base_url, f"The model {model}", "leave the judge out", **limits)
-    photos = results.photos(PHOTO_EDGE)
+    photos = dict(results.photos(PHOTO_EDGE, {item["data_id"] for item in items}))
 
     def request(place: int) -> VerdictRequest:
         number, order = divmod(place, len(ORDERS))

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from PIL import Image
 
 from ..core.errors import MuseQuestError
 from ..core.files import read_json, write_csv, write_json, write_text
@@ -78,7 +77,8 @@ def annotate(
             f"{there} belongs to a sheet of other answers; move {folder} away, so that the labels "
             "given to it keep their meaning."
         )
-    items = _items(results, drawn, results.photos(PHOTO_EDGE))
+    shown = results.photos(PHOTO_EDGE, {data_id for _, data_id in drawn})
+    items = _items(results, drawn, {data_id: inlined_jpeg(photo) for data_id, photo in shown})
     sheet = _name_of(key)
     blank = {"rater": "", "sheet": sheet, **dict.fromkeys(ERRORS, "")}
     if not (folder / "sheet.csv").is_file():  # or somebody's labels would be lost
@@ -171,7 +171,7 @@ def _drawn(results: Results, systems: Sequence[str], rows: int, seed: int) -> li
 
 
 def _items(
-    results: Results, drawn: Sequence[Sequence[str]], photos: Mapping[str, Image.Image]
+    results: Results, drawn: Sequence[Sequence[str]], photos: Mapping[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     answers = results.answers
     places = {data_id: place for place, data_id in enumerate(answers.items.data_id)}
@@ -180,9 +180,8 @@ def _items(
         row = answers.items.iloc[places[data_id]]
         texts = [row.question, row.ground_truth, answers.sources[row.item_name]]
         texts.append(answers.given[name].answers[places[data_id]])
-        photo = inlined_jpeg(photos[data_id]) if data_id in photos else None
         told = dict(zip(TOLD, map(printable, texts), strict=True))
-        items.append({"row": number, "photo": photo, "told": told})
+        items.append({"row": number, "photo": photos.get(data_id), "told": told})
     return items
 
 

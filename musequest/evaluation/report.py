@@ -113,7 +113,8 @@ def _items(results: Results) -> list[dict[str, Any]]:
     answers = results.answers
     on_items = on_track(results.scores, "all")
     scores = {key: own.set_index("data_id") for key, own in on_items.groupby("model")}
-    photos = results.photos(_edge(len(answers.items)))
+    shown = results.photos(_edge(len(answers.items)), set(answers.items.data_id))
+    photos = {data_id: inlined_jpeg(photo) for data_id, photo in shown}
     items = []
     for place, row in enumerate(answers.items.itertuples()):
         source, title = answers.sources[row.item_name], results.titles.get(row.item_name)
@@ -148,7 +149,8 @@ def _outsiders(results: Results) -> list[dict[str, Any]]:
     rows = pd.concat(tables, ignore_index=True)
     rates = results.scores[results.scores.track == OUTSIDERS].set_index(["model", "data_id"])
     titles = telling_titles(results.answers.titles)
-    photos = results.outsider_photos(_edge(rows.data_id.nunique()))
+    shown = results.outsider_photos(_edge(rows.data_id.nunique()))
+    photos = {data_id: inlined_jpeg(photo) for data_id, photo in shown.items()}
     items = []
     for _, own in rows.groupby(["data_id", "question"]):
         said = []
@@ -170,7 +172,7 @@ def _edge(photos: int) -> int:
 def _item(
     row: Any,
     title: str,
-    photos: Mapping[str, Image.Image],
+    photos: Mapping[str, dict[str, Any]],
     answers: list[dict[str, Any]],
     shows: str | None = None,
 ) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def _item(
         "item_name": row.item_name,
         "title": title,
         "track": row.track,
-        "photo": None if photo is None else {"shows": printable(shows), **inlined_jpeg(photo)},
+        "photo": None if photo is None else {"shows": printable(shows), **photo},
         "question": printable(row.question),
         "ground_truth": [],
         "long": False,

@@ -9,7 +9,7 @@ for as long as it trained.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,14 +127,15 @@ class Results:
             )
         return answers
 
-    def photos(self, edge: int) -> dict[str, Image.Image]:
-        """data_id -> the item's photo in RGB, its longer side at most `edge` px."""
-        path, photos = split_path(self.profile.collection, self.profile.evaluation_split), {}
+    def photos(self, edge: int, data_ids: Container[str]) -> Iterator[tuple[str, Image.Image]]:
+        """The data_ids of items with their photos in RGB, the longer side at most `edge` px."""
+        path = split_path(self.profile.collection, self.profile.evaluation_split)
         for row in iterate_table("dataset", path):
-            name = f"the photo of {row['data_id']} in {path}"
-            photos[row["data_id"]] = photo = open_photo(photos_of(row, path)[0], name=name)
-            photo.thumbnail((edge, edge))
-        return photos
+            if row["data_id"] in data_ids:
+                name = f"the photo of {row['data_id']} in {path}"
+                photo = open_photo(photos_of(row, path)[0], name=name)
+                photo.thumbnail((edge, edge))
+                yield row["data_id"], photo
 
     def outsider_photos(self, edge: int) -> dict[str, Image.Image]:
         """data_id -> photo of an outside thing, its longer side at most `edge` px.
@@ -157,10 +158,9 @@ class Results:
 
     def thumbnails(self) -> dict[str, Image.Image]:
         """item_name -> the photo of its first item, its longer side at most 96 px."""
-        photos = self.photos(96)
         first = self.scores.drop_duplicates("item_name")
-        rows = zip(first.item_name, first.data_id, strict=True)
-        return {name: photos[data_id] for name, data_id in rows if data_id in photos}
+        names = dict(zip(first.data_id, first.item_name, strict=True))
+        return {names[data_id]: photo for data_id, photo in self.photos(96, names)}
 
     @cached_property
     def training(self) -> dict[str, pd.DataFrame]:
