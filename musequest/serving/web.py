@@ -203,8 +203,10 @@ class Guard:
             except TimeoutError:
                 raise Refused("The photo took too long on its way; send it again.", 408) from None
             if seen > self.most_bytes:
-                most = self.most_bytes // 2**20
-                raise Refused("That is larger than {} MB; send a smaller photo.", 413, most)
+                if most := self.most_bytes // 2**20:
+                    raise Refused("That is larger than {} MB; send a smaller photo.", 413, most)
+                most = self.most_bytes // 2**10
+                raise Refused("That is larger than {} KB; shorten it.", 413, most)
             return message
 
         return bounded

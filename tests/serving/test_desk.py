@@ -289,7 +289,7 @@ def test_a_killed_desk_is_told_and_nothing_is_half_saved(window, where, address)
         ('{"version": "0", "decision": {}}', "That is no decision"),
         ('{"version": 0, "decision": {"item_name": "x", "decision": "withheld", "by": "A", '
          '"at": ""}}', "There is no 'x'"),
-        ("[" * 70_000, "larger than"),
+        ("[" * 70_000, "larger than 64 KB; shorten it"),
     ],
 )  # fmt: skip
 def test_what_is_no_decision_is_refused_in_a_sentence(where: str, body: str, told: str):
