@@ -256,10 +256,17 @@ def check_digests(
             )
 
 
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """What is another one when a file has changed; () where there is none."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return ()
+    return there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns
+
+
 def _digest(path: Path) -> str:
-    there = path.stat()
-    stamp = (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns)
-    return _digest_once(path, stamp)
+    return _digest_once(path, stamp_of(path))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,7 +22,7 @@ import functools
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import MuseQuestError
-from ..core.files import parse_json, sync_folder
+from ..core.files import parse_json, stamp_of, sync_folder
 from ..core.home import collection_dir
 from ..core.json_shapes import DecisionLine
 from ..core.settings import Profile
@@ -99,7 +99,7 @@ class Review:
         own = [each for each in self.history.get(about, ()) if each.text_sha256 == digest]
         return own[-1] if own and own[-1].decision != "open" else None
 
-    @property
+    @cached_property
     def withheld(self) -> frozenset[str]:
         """The item_names of the exhibits that are withheld."""
         ends = ((*about, own[-1].decision) for about, own in self.history.items())
@@ -165,12 +165,8 @@ def read_review(collection: str) -> Review:
 
     A line that is none raises MuseQuestError: it may be one that withholds something.
     """
-    path = review_path(collection)
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return Review()
-    return _read_once(path, (there.st_ino, there.st_size, there.st_mtime_ns))
+    stamp = stamp_of(path := review_path(collection))
+    return _read_once(path, stamp) if stamp else Review()
 
 
 def withheld(collection: str) -> frozenset[str]:
@@ -185,23 +181,52 @@ def decide(collection: str, decision: Decision, version: int) -> Decision:
     one by now, Conflict says so and nothing is saved. A text that could not be learned from, a
     dialog or an exhibit that is unknown and a curator without a name raise MuseQuestError.
     """
-    decision = _checked(collection, decision)
+    (saved,) = decide_all(collection, [(decision, version)])
+    if isinstance(saved, MuseQuestError):
+        raise saved
+    return saved
+
+
+def decide_all(
+    collection: str, decisions: Sequence[tuple[Decision, int]]
+) -> list[Decision | MuseQuestError]:
+    """Save those that can be kept, each with its version, as `decide` does one.
+
+    Returns them in their order as they were saved, or what `decide` would have raised.
+    """
+    folder = collection_dir(collection)
+    rows = {
+        (row.item_name, getattr(row, "dialog_id", None)): row
+        for kind in {"dialogs" if each.dialog_id else "exhibits" for each, _ in decisions}
+        for row in read_table(kind, folder / f"{kind}.parquet").itertuples()
+    }
+    found: list[Decision | MuseQuestError] = []
+    for decision, _ in decisions:
+        row = rows.get((decision.item_name, decision.dialog_id or None))
+        try:
+            found.append(_checked(decision, row, collection))
+        except MuseQuestError as error:
+            found.append(error)
+    if not any(isinstance(each, Decision) for each in found):
+        return found
     path = review_path(collection)
     new = not path.exists()
     with open(path, "ab+", 0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         content = file.read()
-        own = _parsed(path, content).history.get(decision.about, [])
-        if len(own) != version:
-            last = own[-1] if own else None
-            told = f"{last.by} has decided ({last.decision})" if last else "A decision was removed"
-            raise Conflict(f"{told} about this meanwhile; look at it as it is now.")
+        history, lines = _parsed(path, content).history, bytearray()
+        for number, (decision, (_, version)) in enumerate(zip(found, decisions, strict=True)):
+            if isinstance(decision, Decision):
+                if len(own := history[decision.about]) != version:
+                    found[number] = _conflict(own)
+                    continue
+                own.append(decision)
+                lines += json.dumps(asdict(decision), ensure_ascii=False).encode() + b"\n"
         whole = content.rfind(b"\n") + 1
         try:
             file.truncate(whole)  # what a killed process did not finish
-            line = json.dumps(asdict(decision), ensure_ascii=False).encode() + b"\n"
-            if file.write(line) != len(line):
+            if file.write(lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             os.fsync(file.fileno())
         except OSError:
@@ -209,7 +234,12 @@ def decide(collection: str, decision: Decision, version: int) -> Decision:
             raise
     if new:
         sync_folder(path.parent)
-    return decision
+    return found
+
+
+def _conflict(own: list[Decision]) -> Conflict:
+    told = f"{own[-1].by} has decided ({own[-1].decision})" if own else "A decision was removed"
+    return Conflict(f"{told} about this meanwhile; look at it as it is now.")
 
 
 def check_learned(collection: str, profile: Profile | None = None) -> None:
@@ -255,14 +285,10 @@ def _text(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["item_name"], row["question"], row["answer"]
 
 
-def _checked(collection: str, decision: Decision) -> Decision:
-    """The decision with its moment and the digest of its dialog's text, its texts looked at."""
-    folder, about = collection_dir(collection), decision.dialog_id or decision.item_name
-    kind = "dialogs" if decision.dialog_id else "exhibits"
-    table = read_table(kind, folder / f"{kind}.parquet")
-    own = table[table["item_name"] == decision.item_name]
-    own = own[own["dialog_id"] == decision.dialog_id] if decision.dialog_id else own
-    if own.empty:
+def _checked(decision: Decision, row: Any, collection: str) -> Decision:
+    """The decision with its moment, its texts looked at; `row` is what it is about, or None."""
+    about = decision.dialog_id or decision.item_name
+    if row is None:
         raise Conflict(f"There is no '{about}' in '{collection}' any more; load the list again.")
     if decision.decision not in DECISIONS:
         known = ", ".join(DECISIONS)
@@ -282,7 +308,7 @@ def _checked(collection: str, decision: Decision) -> Decision:
     decision = replace(decision, by=texts["by"], note=texts["note"], at=now)
     if not decision.dialog_id:
         return replace(decision, text_sha256=None, question=None, answer=None)
-    dialog = own.iloc[0].to_dict()
+    dialog = row._asdict()
     if decision.text_sha256 != text_digest(dialog):
         raise Conflict(
             f"The text of '{about}' was written anew meanwhile; look at it as it is now."

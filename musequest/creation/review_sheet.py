@@ -14,10 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.errors import MuseQuestError
 from ..core.files import write_csv
 from .exhibit_lists import read_whole_csv
-from .review import DECISIONS, Decision, check_dialogs, decide, read_review, text_digest
+from .review import DECISIONS, Decision, check_dialogs, decide_all, read_review, text_digest
 
 COLUMNS = (
     *("item_name", "dialog_id", "review", "question", "answer", "note"),
@@ -49,7 +48,7 @@ def read_sheet(collection: str, path: Path, by: str) -> tuple[int, list[str]]:
     row about something that has changed meanwhile, or that cannot be kept, is told and left.
     """
     shown = {row["dialog_id"]: row for row in _rows(collection)}
-    saved, refused = 0, []
+    places, asked = list[str](), list[tuple[Decision, int]]()
     for place, _, cells in read_whole_csv(path, COLUMNS):
         before = shown.get(cells["dialog_id"], {})
         kind = cells["review"].strip().casefold() or "open"
@@ -58,16 +57,15 @@ def read_sheet(collection: str, path: Path, by: str) -> tuple[int, list[str]]:
         same = before and (kind, cells["note"]) == (before["review"] or "open", before["note"])
         if same and not edited:
             continue
-        try:
-            chosen = "edited" if edited and kind != "withheld" else kind
-            about = {name: cells[name] for name in ("item_name", "dialog_id", "text_sha256")}
-            decision = Decision(decision=chosen, by=by, note=cells["note"], **about, **texts)
-            version = int(cells["version"]) if cells["version"].isdecimal() else -1
-            decide(collection, decision, version)
-            saved += 1
-        except MuseQuestError as error:
-            refused.append(f"{path}, {place}: {error}")
-    return saved, refused
+        chosen = "edited" if edited and kind != "withheld" else kind
+        about = {name: cells[name] for name in ("item_name", "dialog_id", "text_sha256")}
+        decision = Decision(decision=chosen, by=by, note=cells["note"], **about, **texts)
+        version = int(cells["version"]) if cells["version"].isdecimal() else -1
+        places.append(place)
+        asked.append((decision, version))
+    told = zip(places, decide_all(collection, asked), strict=True)
+    refused = [f"{path}, {place}: {saved}" for place, saved in told if isinstance(saved, Exception)]
+    return len(asked) - len(refused), refused
 
 
 def _rows(collection: str) -> list[dict[str, Any]]:

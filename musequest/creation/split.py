@@ -12,13 +12,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ..core.errors import MuseQuestError
-from ..core.files import file_digest, parse_json
+from ..core.files import file_digest, parse_json, stamp_of
 from ..core.home import collection_dir
 from ..core.json_shapes import Dialog
 from ..core.photos import open_photo
@@ -120,12 +121,19 @@ def split_path(collection: str, split: str) -> Path:
 def fingerprint(collection: str) -> str:
     """Return the SHA-256, in hexadecimal, over the contents of all rows, photos included.
 
-    It does not depend on how the parquet files are encoded, nor on the machine.
+    It does not depend on how the parquet files are encoded, nor on the machine. Within a process
+    they are read again only if one has changed.
     """
+    paths = [split_path(collection, split) for split in SPLITS]
+    return _fingerprint_once(tuple((path, stamp_of(path)) for path in paths))
+
+
+@lru_cache(maxsize=8)
+def _fingerprint_once(stamped: tuple[tuple[Path, tuple[int, ...]], ...]) -> str:
     digest = hashlib.sha256()
-    for split in SPLITS:
-        for row in iterate_table("dataset", split_path(collection, split)):
-            files = photos_of(row, split_path(collection, split))
+    for split, (path, _) in zip(SPLITS, stamped, strict=True):
+        for row in iterate_table("dataset", path):
+            files = photos_of(row, path)
             photos = [hashlib.sha256(file).hexdigest() for file in files]
             told = {name: value for name, value in row.items() if name not in PHOTOS}
             line = json.dumps([split, *photos, told], ensure_ascii=False, sort_keys=True)

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from typing_extensions import TypedDict
 
 from ..core.errors import MuseQuestError
-from ..core.files import parse_json
+from ..core.files import parse_json, stamp_of
 from ..core.home import collection_dir
 from ..core.json_shapes import DecisionLine
 from ..core.tables import read_table
@@ -97,9 +97,7 @@ class Desk:
     def texts(self) -> Texts:
         """The collection as it is now; read again where a file has changed."""
         names = ("exhibits.parquet", "dialogs.parquet", SENSITIVE)
-        files = [path.stat() for name in names if (path := self.folder / name).is_file()]
-        stamp = tuple((file.st_ino, file.st_size, file.st_mtime_ns) for file in files)
-        return _texts(self.collection, stamp)
+        return _texts(self.collection, tuple(stamp_of(self.folder / name) for name in names))
 
     def shown(self) -> dict[str, Any]:
         """All that the page lists: dialogs with state and flags, and exhibits."""

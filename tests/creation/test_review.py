@@ -29,6 +29,7 @@ from musequest.creation.review import (
     text_digest,
     withheld,
 )
+from musequest.creation.review_sheet import read_sheet
 from musequest.creation.split import fingerprint, split_path
 
 STRICT = Profile("strict", "", "t", 64, require_review=True)
@@ -335,10 +336,24 @@ def test_a_spreadsheet_goes_out_and_what_was_changed_in_it_comes_back(folder: Pa
     assert [state.decision for state in states] == ["approved", "edited", "withheld"]
     assert states[1].answer.endswith("still burns.") and states[2].note == "dull"
     hold(BOWL)
+    assert read_review("t").withheld is read_review("t").withheld  # found once, asked row by row
     assert main(["review", "--collection", "t", "--list"]) == 0
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
     assert lines["the-lantern-of-brod"] == ["1", "1", "2", "11"]
     assert lines["all"] == ["1", "1", "2", "71"] and lines[BOWL][-1] == "yes"
+
+
+def test_a_whole_spreadsheet_is_read_in_and_saved_at_once(folder: Path, monkeypatch):
+    path, saves = folder / "sheet.csv", []
+    hold(CASKET)
+    assert main(["review", "--collection", "t", "--export", str(path)]) == 0
+    table = pd.read_csv(path, keep_default_na=False, dtype=str).assign(review="approved")
+    pd.concat([table, table[:1].assign(note="again")]).to_csv(path, index=False)
+    monkeypatch.setattr(reviewed.os, "fsync", saves.append)
+    saved, refused = read_sheet("t", path, "Ada")
+    assert (saved, len(saves)) == (len(table), 1)
+    assert ["Ada has decided (approved)" in each for each in refused] == [True]
+    assert all(read_review("t").of(row).decision == "approved" for row in dialogs(folder).values())
 
 
 def test_a_collection_without_dialogs_is_told_before_a_page_opens(home: Path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -254,12 +255,12 @@ def expected_cost(exhibits: list[Exhibit], folder: Path, model: str = MODEL) -> 
 
 
 def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None = None) -> Estimate:
-    missing = []
-    for exhibit in exhibits:
-        for temperature in TEMPERATURES:
-            asked = [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
-            if not ledger or not any(ledger.find(each.key) for each in asked):
-                missing.append(asked[0])
+    wanted = (
+        [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
+        for exhibit, temperature in itertools.product(exhibits, TEMPERATURES)
+    )
+    paid = ledger.find if ledger else {}.get
+    missing = (asked[0] for asked in wanted if not any(paid(each.key) for each in asked))
     return Estimate.of(missing, model, price_of(model), past_of(ledger) if ledger else ())
 
 
