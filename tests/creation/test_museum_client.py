@@ -237,6 +237,14 @@ def test_an_answer_that_fails_is_read_no_further_than_needed(
     assert peak < 10 * 2**20
 
 
+def test_an_answer_of_no_use_gets_its_second_attempt_after_a_fault_too(
+    client: MuseumClient, server: MuseumServer
+):
+    bomb(2)  # made once, which takes longer than the client waits
+    assert page(client, server, "crowd", "packed twice") == "<p>here</p>"
+    assert len(server.asked) == 3
+
+
 def test_bounds_hold_for_what_is_unpacked(
     client: MuseumClient, server: MuseumServer, monkeypatch: pytest.MonkeyPatch
 ):

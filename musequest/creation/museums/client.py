@@ -150,6 +150,7 @@ class MuseumClient:
 
     def _answer(self, url: str, params: dict[str, str], take: Callable[[httpx.Response], T]) -> T:
         """What `take` makes of a good answer; asks up to ATTEMPTS times, ever more slowly."""
+        useless = 0
         for attempt in range(1, ATTEMPTS + 1):
             time.sleep(max(0.0, self._next_turn - time.monotonic()))
             self._next_turn = time.monotonic() + self._seconds_between
@@ -161,7 +162,8 @@ class MuseumClient:
                         f"{url} gave no answer in {attempt} attempts ({again}); "
                         "run the same command again later."
                     ) from None
-                if again.damaged and attempt > 1:
+                useless += again.damaged
+                if useless > 1:
                     raise NotFound(f"{url} gave nothing of use, twice ({again}).") from None
                 wait = again.wait_seconds
                 if wait is None:  # twice as long each time, with jitter against crowds
