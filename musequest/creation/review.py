@@ -216,13 +216,13 @@ def decide_all(
         file.seek(0)
         content = file.read()
         history, lines = _parsed(path, content).history, bytearray()
-        for number, (decision, (_, version)) in enumerate(zip(found, decisions, strict=True)):
-            if isinstance(decision, Decision):
-                if len(own := history[decision.about]) != version:
+        for number, (kept, (_, version)) in enumerate(zip(found, decisions, strict=True)):
+            if isinstance(kept, Decision):
+                if len(own := history[kept.about]) != version:
                     found[number] = _conflict(own)
                     continue
-                own.append(decision)
-                lines += json.dumps(asdict(decision), ensure_ascii=False).encode() + b"\n"
+                own.append(kept)
+                lines += json.dumps(asdict(kept), ensure_ascii=False).encode() + b"\n"
         whole = content.rfind(b"\n") + 1
         try:
             file.truncate(whole)  # what a killed process did not finish

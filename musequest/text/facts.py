@@ -47,20 +47,7 @@ ABBREVIATION = re.compile(rf"(?:^|[\s(\"“*])(?!{ERA})(?:(?:[A-Z]\.)*[A-Z]|{TIT
 REGNAL = re.compile(rf" (?:{'|'.join(ROMANS[2:])})(?![\w-])")
 ELIDED = re.compile(r"^(?:[dl]|dell|dall|nell|sull)['’](?=[^\W\d_]{2})", re.I)
 # Letters that no accent is taken off, and marks.
-PLAIN = str.maketrans(
-    {
-        "’": "'",
-        ".": "",
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "ð": "d",
-        "ı": "i",
-        "æ": "ae",
-        "œ": "oe",
-        "þ": "th",
-    }
-)
+PLAIN = str.maketrans("’øłđðı", "'olddi", ".") | {ord("æ"): "ae", ord("œ"): "oe", ord("þ"): "th"}
 # "Varn's", "I'm", "we've", "don't": what hangs on a word is no part of it.
 HANGING = re.compile(r"(?:n't|'(?:s|m|d|ve|ll|re))$")
 # Capitalised inside titles and quotations, or always, without naming anything; "ca" is of "can't".

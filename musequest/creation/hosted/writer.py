@@ -259,8 +259,11 @@ def _estimate(exhibits: list[Exhibit], model: str, ledger: Ledger | None = None)
         [request(model, exhibit, temperature, PAIRS_EACH, form) for form in FORMS]
         for exhibit, temperature in itertools.product(exhibits, TEMPERATURES)
     )
-    paid = ledger.find if ledger else {}.get
-    missing = (asked[0] for asked in wanted if not any(paid(each.key) for each in asked))
+    missing = (
+        asked[0]
+        for asked in wanted
+        if not ledger or not any(ledger.find(each.key) for each in asked)
+    )
     return Estimate.of(missing, model, price_of(model), past_of(ledger) if ledger else ())
 
 
