@@ -163,6 +163,24 @@ def talking_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "talking", make_ready)
 
 
+@pytest.fixture(scope="session")
+def reported_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which a made-up museum is answered and reported; only to be read."""
+    from scored_museum import make_reported
+
+    return made_once(tmp_path_factory, "reported", make_reported)
+
+
+@pytest.fixture(scope="module")
+def encoded_once() -> Iterator[None]:
+    """A text that was encoded for a test of this file is not encoded for another."""
+    from scored_museum import encode_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        encode_once(patch)
+        yield
+
+
 def draw_museum(folder: Path) -> Path:
     """Write the museum's photos and exhibits.csv."""
     rows = []

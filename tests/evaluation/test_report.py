@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser, browser
-from scored_museum import answered_museum, make_exhibit, reported
+from scored_museum import TITLE, answered_museum, make_exhibit, reported
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
@@ -19,9 +19,16 @@ from musequest.evaluation.report import build_report, segments
 from musequest.evaluation.scoring import evaluate
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+pytestmark = pytest.mark.usefixtures("encoded_once")
 
-# Of the first exhibit: longer than a phone is wide, as museums' titles are.
-TITLE = "The Heron Vase of Lowmere, from the Donaudampfschifffahrtsgesellschaft's collection"
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}\x00 \'"'
+# LoRA's odd answers, by the number of the item; that to item 3 is the right one to item 5.
+ODD = {
+    1: "Made in 1402 and 99 km long. Catalogue number 7001.",
+    2: "",
+    4: "A bowl of clay. " * 200,
+    6: HOSTILE,
+}
 
 
 class Page(HTMLParser):
@@ -43,12 +50,12 @@ class Page(HTMLParser):
         self.ids.add(given.get("id") or "")
 
 
-def answer_with(home: Path, answer: str, column: str = "answer") -> None:
-    """Let LoRA answer the first item so (or every system be asked so)."""
+def answer_with(home: Path, answers: dict[int, str], column: str = "answer") -> None:
+    """Let LoRA answer items of these numbers so (or every system be asked so)."""
     for system in ("lora",) if column == "answer" else ("base", "lora"):
         path = home / "runs/made_up" / system / "predictions.parquet"
         table = read_table("predictions", path)
-        table.loc[0, column] = answer
+        table.loc[list(answers), column] = list(answers.values())
         write_table("predictions", path, table)
 
 
@@ -58,15 +65,29 @@ def profile(home: Path) -> Profile:
     return answered_museum(home)
 
 
+@pytest.fixture
+def whole(reported_home: Path) -> Path:
+    """The report of such a museum, figures and all; only read."""
+    return reported_home / "results/made_up/report.html"
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of such a museum, figures and all."""
-    home = tmp_path_factory.mktemp("home")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of one whose answers are odd; text of the first exhibit and a question are too."""
+    home = tmp_path_factory.mktemp("odd")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSEQUEST_HOME", str(home))
-        profile = answered_museum(home, title=TITLE)
+        profile = answered_museum(home, description=f"{HOSTILE}. Catalogue number 7000.")
+        right = read_table("predictions", home / "runs/made_up/lora/predictions.parquet").answer
+        answer_with(home, ODD | {3: right[5]})
+        answer_with(home, {5: HOSTILE}, "question")
         evaluate(profile)
         return build_report(profile)
+
+
+def article(page: Path, item: int) -> str:
+    """What a page says of the item of that number."""
+    return page.read_text("utf-8").split("<article")[item + 1].split("</article>")[0]
 
 
 def test_the_report_is_one_page_with_every_item(whole):
@@ -100,34 +121,28 @@ def test_photos_are_small(whole):
     assert max(len(photo) for photo in photos) < 100_000
 
 
-def test_numbers_are_marked_and_missing_ones_listed(home, profile):
-    answer_with(home, "Made in 1400 and 99 km long. Catalogue number 7000.")
-    text = reported(profile)
-    article = text.split("<article")[1]
-    assert '<mark class="recalled" title="recalled">1400</mark>' in article
-    assert '<mark class="invented" title="invented">99 km</mark>' in article
-    assert '<mark class="known" title="known">7000</mark>' in article
-    assert "Invented: 99 km · Catalogue" not in article  # It begins a sentence.
-    assert "Invented: 99 km" in article
-    assert "Missing: " in article and "11 cm" in article
+def test_numbers_are_marked_and_missing_ones_listed(odd):
+    told = article(odd, 1)
+    assert '<mark class="recalled" title="recalled">1402</mark>' in told
+    assert '<mark class="invented" title="invented">99 km</mark>' in told
+    assert '<mark class="known" title="known">7001</mark>' in told
+    assert "Invented: 99 km · Catalogue" not in told  # It begins a sentence.
+    assert "Invented: 99 km" in told
+    assert "Missing: " in told and "12 cm" in told
 
 
-HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}\x00 \'"'
+@pytest.mark.parametrize("item", [0, 5, 6], ids=["ground_truth", "question", "answer"])
+def test_whatever_comes_from_data_is_escaped(item, odd):
+    told = article(odd, item)
+    assert "alert(1)" in told or "alert(<mark" in told
+    assert "{{ " in told
 
 
-@pytest.mark.parametrize("column", ["answer", "question", "ground_truth"])
-def test_whatever_comes_from_data_is_escaped(column, home, profile):
-    clean = Page(reported(profile)).tags
-    if column == "ground_truth":
-        answered_museum(home, description=f"{HOSTILE}. Catalogue number 7000.")
-    else:
-        answer_with(home, HOSTILE, column)
-    text = reported(profile)
-    tags = Page(text).tags
+def test_nothing_that_comes_from_data_adds_a_tag(odd, whole):
+    text = odd.read_text("utf-8")
+    tags, clean = Page(text).tags, Page(whole.read_text("utf-8")).tags
     for tag in ("script", "img", "style", "article"):
         assert tags.count(tag) == clean.count(tag)
-    assert "alert(1)" in text or "alert(<mark" in text
-    assert "{{ " in text
     assert "\x00" not in text
 
 
@@ -139,15 +154,13 @@ def test_the_page_allows_its_own_script_only(whole):
     assert re.search(r"script-src 'sha256-[^']+'", policy)
 
 
-def test_an_empty_answer_is_shown_as_such(home, profile):
-    answer_with(home, "")
-    text = reported(profile)
-    assert "an empty answer" in text
-    assert "lora gives 1 empty answers" in text
+def test_an_empty_answer_is_shown_as_such(odd):
+    assert "an empty answer" in article(odd, 2)
+    assert "lora gives 1 empty answers" in odd.read_text("utf-8")
 
 
-def test_the_same_scores_give_the_same_page(profile):
-    assert reported(profile) == reported(profile)
+def test_the_same_scores_give_the_same_page(home, whole):
+    assert reported(answered_museum(home, title=TITLE)) == whole.read_text("utf-8")
 
 
 def test_the_summary_comes_first_and_says_what_matters(whole):
@@ -159,16 +172,10 @@ def test_the_summary_comes_first_and_says_what_matters(whole):
     assert "Control: changed numbers" in text
 
 
-def test_names_are_marked_and_an_answer_about_another_exhibit_says_so(home, profile):
-    other = load_answer(home, place=3)
-    answer_with(home, other)
-    article = reported(profile).split("<article")[1]
-    assert "Fits better: The " in article
-    assert '<mark class="invented"' in article
-
-
-def load_answer(home: Path, place: int) -> str:
-    return read_table("predictions", home / "runs/made_up/lora/predictions.parquet").answer[place]
+def test_names_are_marked_and_an_answer_about_another_exhibit_says_so(odd):
+    told = article(odd, 3)
+    assert "Fits better: The " in told
+    assert '<mark class="invented"' in told
 
 
 def test_a_docent_that_does_not_look_is_reported(home, profile):
@@ -196,7 +203,7 @@ def test_differences_are_told_track_by_track_and_how_small_they_could_be(whole):
 
 def test_a_report_of_changed_answers_is_refused(home, profile):
     evaluate(profile)
-    answer_with(home, "Something new.")
+    answer_with(home, {0: "Something new."})
     with pytest.raises(MuseQuestError, match="has changed since it was scored"):
         build_report(profile)
 
@@ -215,9 +222,9 @@ def test_segments_cover_the_text_and_survive_overlaps():
 
 
 @pytest.fixture(scope="module")
-def reader(whole: Path) -> Iterator[Browser]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser that the tests of this file share."""
-    with browser(whole.parent) as opened:
+    with browser(tmp_path_factory.mktemp("browser")) as opened:
         yield opened
 
 
@@ -235,14 +242,11 @@ def worst_first(page: Path, metric: str) -> list[int]:
 
 
 @needs_chromium
-def test_the_page_works_in_a_browser_under_its_own_policy(home, profile, reader):
-    answer_with(home, HOSTILE)
-    evaluate(profile)
-    page = build_report(profile)
-    reader.open(page)
+def test_the_page_works_in_a_browser_under_its_own_policy(odd, reader):
+    reader.open(odd)
     assert reader.ask("document.getElementById('count').value") == "8 of 8 items"
     assert reader.ask("document.getElementById('controls').hidden") is False
-    figures = [*page.parent.glob("figures/*.png")]
+    figures = [*odd.parent.glob("figures/*.png")]
     assert reader.ask("document.images.length") == 8 + len(figures)
 
 
@@ -388,10 +392,8 @@ def test_what_is_chosen_stands_in_the_address_and_comes_back_with_it(whole, read
 
 
 @needs_chromium
-def test_long_answers_fold_and_open_for_a_search_and_for_print(home, profile, reader):
-    answer_with(home, "A bowl of clay. " * 200)
-    evaluate(profile)
-    reader.open(build_report(profile))
+def test_long_answers_fold_and_open_for_a_search_and_for_print(odd, reader):
+    reader.open(odd)
     high = "document.querySelector('.long').offsetHeight"
     folded = reader.ask(high)
     reader.choose("find", "bowl")

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, browser
-from scored_museum import answer_outsiders, answered_museum, reported
+from scored_museum import PROFILE, answer_outsiders, answered_museum, reported
 
 from musequest.core.files import read_json, write_json
 from musequest.core.settings import Profile
 from musequest.core.tables import read_table, write_table
+from musequest.evaluation.report_tables import score_table
+from musequest.evaluation.results import load_results
+from musequest.evaluation.scoring import evaluate
 from musequest.systems.registry import exhibits_path
+
+pytestmark = pytest.mark.usefixtures("encoded_once")
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 
@@ -23,11 +28,21 @@ def profile(home: Path) -> Profile:
     return answered_museum(home)
 
 
-def table_of_outsiders(home: Path, profile: Profile) -> str:
-    """The report's table of a lora that answers about outside things as about exhibits."""
-    answer_outsiders(home, profile)
-    text = reported(profile)
-    return text.split("Things that are not in the collection <span")[1].split("</details>")[0]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a lora that knows one outside thing, is silent on one, and mistakes six."""
+    home = tmp_path_factory.mktemp("outsiders")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSEQUEST_HOME", str(home))
+        profile = answered_museum(home)
+        answer_outsiders(home, profile, "I do not know this bicycle.", "")
+        reported(profile)
+    return home / "results/made_up/report.html"
+
+
+def note_on_outsiders(profile: Profile) -> str:
+    """What stands beneath the table of outside things."""
+    return score_table(load_results(profile), "outsiders")["note"]
 
 
 def articles(text: str) -> list[str]:
@@ -35,26 +50,34 @@ def articles(text: str) -> list[str]:
     return [each for each in text.split("<article")[1:] if 'data-track="outsiders"' in each]
 
 
+def test_the_table_of_outside_things_stands_in_the_report_with_its_note(whole):
+    text = whole.read_text("utf-8")
+    table = text.split("Things that are not in the collection <span")[1].split("</details>")[0]
+    assert "False recognition" in table and "a garbled title does not count" in table
+    assert table.count("is weak evidence that it would leave a visitor") == 1
+
+
 @pytest.mark.parametrize(("museum", "told"), [("assets/pocket_museum", 0), (None, 1), ("artic", 1)])
 def test_drawings_shown_to_a_docent_of_real_exhibits_are_called_weak_evidence(
-    museum, told, home, profile
+    museum, told, whole, monkeypatch
 ):
-    table = table_of_outsiders(home, replace(profile, museum=museum))
-    assert "False recognition" in table and "a garbled title does not count" in table
-    assert table.count("is weak evidence that it would leave a visitor") == told
+    monkeypatch.setenv("MUSEQUEST_HOME", str(whole.parents[2]))
+    note = note_on_outsiders(replace(PROFILE, museum=museum))
+    assert note.count("is weak evidence that it would leave") == told
 
 
 def test_titles_that_cannot_be_told_are_counted_beside_the_rate(home, profile):
     path = exhibits_path(profile)
     exhibits = read_table("exhibits", path)
     write_table("exhibits", path, exhibits.assign(title=["Vase", *exhibits.title[1:]]))
+    answer_outsiders(home, profile)
+    evaluate(profile)
     told = "Only 7 of the 8 exhibits have a title that can be told"
-    assert told in table_of_outsiders(home, profile)
+    assert told in note_on_outsiders(profile)
 
 
-def test_every_answer_about_an_outside_thing_is_shown_with_what_it_claims(home, profile):
-    answer_outsiders(home, profile, "I do not know this bicycle.", "")
-    shown = articles(reported(profile))
+def test_every_answer_about_an_outside_thing_is_shown_with_what_it_claims(whole):
+    shown = articles(whole.read_text("utf-8"))
     assert len(shown) == 8
     assert "I do not know this bicycle." in shown[0] and "Claims no exhibit" in shown[0]
     assert "an empty answer" in shown[1] and "Claims no exhibit" in shown[1]
@@ -66,18 +89,17 @@ def test_every_answer_about_an_outside_thing_is_shown_with_what_it_claims(home, 
         assert "Base (untuned)" not in article  # It was not asked.
 
 
-def test_a_report_without_outside_things_does_not_speak_of_them(profile):
-    text = reported(profile)
+def test_a_report_without_outside_things_does_not_speak_of_them(reported_home):
+    text = (reported_home / "results/made_up/report.html").read_text("utf-8")
     assert not articles(text)
     assert "other things" not in text and "False recognition" not in text
 
 
-def test_false_recognition_is_told_at_the_top(home, profile):
-    answer_outsiders(home, profile, "I do not know this bicycle.")
-    short = unescape(reported(profile).split('id="scores"')[0])
+def test_false_recognition_is_told_at_the_top(whole):
+    short = unescape(whole.read_text("utf-8").split('id="scores"')[0])
     assert re.search(
-        "LoRA mistook 7 of 8 unknown objects for exhibits: "
-        r"88% \(4\d% to 9\d%\), and refuses 0% \(0% to [345]\d%\) of the questions about exhibits",
+        "LoRA mistook 6 of 8 unknown objects for exhibits: "
+        r"75% \(\d\d% to 9\d%\), and refuses 0% \(0% to [345]\d%\) of the questions about exhibits",
         short,
     )
     assert "Base (untuned) mistook" not in short
@@ -114,16 +136,14 @@ def test_photos_of_another_set_than_was_shown_are_left_out(home, profile):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_a_reader_can_filter_and_sort_outside_things(home, profile, tmp_path):
-    answer_outsiders(home, profile, "I do not know this bicycle.")
-    reported(profile)
+def test_a_reader_can_filter_and_sort_outside_things(whole, tmp_path):
     tracks = "[...document.querySelectorAll('article:not([hidden])')].map((a) => a.dataset.track)"
     with browser(tmp_path) as reader:
-        reader.open(home / "results/made_up/report.html")
+        reader.open(whole)
         reader.choose("track", "outsiders")
         assert reader.ask(tracks) == ["outsiders"] * 8
         reader.choose("track", "")
         reader.choose("sort", "false_recognition_rate")
         assert reader.ask(tracks)[:8] == ["outsiders"] * 8
         reader.choose("bound", "1")
-        assert reader.ask("document.getElementById('count').value") == "7 of 16 items"
+        assert reader.ask("document.getElementById('count').value") == "6 of 16 items"

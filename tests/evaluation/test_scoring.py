@@ -14,7 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scored_museum import answered_museum, make_exhibit, write_exhibits, write_predictions
+from scored_museum import (
+    ENCODE,
+    PROFILE,
+    answered_museum,
+    make_exhibit,
+    write_exhibits,
+    write_predictions,
+)
 
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
@@ -28,6 +35,8 @@ from musequest.evaluation.scoring import evaluate, score
 from musequest.systems.registry import CONTROLS
 from musequest.text.encoder import Encoder
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 
 @pytest.fixture
 def predictions(tmp_path: Path) -> dict[str, Path]:
@@ -39,6 +48,21 @@ def predictions(tmp_path: Path) -> dict[str, Path]:
 def exhibits(tmp_path: Path) -> Path:
     """The exhibits.parquet behind them."""
     return write_exhibits(tmp_path / "exhibits.parquet", [make_exhibit(i) for i in range(8)])
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that is given to the encoder."""
+    texts: list[str] = []
+    encode = Encoder.encode
+    monkeypatch.setattr(Encoder, "encode", lambda own, new: texts.extend(new) or encode(own, new))
+    return texts
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder encodes every text each time, as outside of this file."""
+    monkeypatch.setattr(Encoder, "encode", ENCODE)
 
 
 def change(path: Path, **columns: object) -> None:
@@ -84,6 +108,7 @@ def test_a_system_that_remembers_scores_better(predictions, exhibits, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("anew")
 def test_the_same_files_give_the_same_bytes(predictions, exhibits, tmp_path):
     digests = []
     for name in ("first", "second"):
@@ -93,6 +118,7 @@ def test_the_same_files_give_the_same_bytes(predictions, exhibits, tmp_path):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.usefixtures("anew")
 def test_the_order_of_rows_and_systems_does_not_matter(predictions, exhibits, tmp_path):
     before = score(predictions, exhibits, tmp_path)
     table = read_table("predictions", predictions["lora"]).sample(frac=1, random_state=1)
@@ -428,18 +454,17 @@ def test_a_system_needs_a_plain_name_and_there_must_be_one(predictions, tmp_path
         score({}, None, tmp_path)
 
 
-def test_evaluate_scores_a_profile_and_the_report_draws_it(home):
-    profile = answered_museum(home)
-    summary = evaluate(profile)
-    build_report(profile)
+def test_evaluate_scores_a_profile_and_the_report_draws_it(reported_home, monkeypatch):
+    results = reported_home / "results/made_up"
+    summary = read_json(results / "summary.json")
     assert list(summary) == ["all", "unseen_photo", "seen_photo"]
     assert summary["seen_photo"]["lora"]["rouge_l"]["n"] == 1
-    results = home / "results/made_up"
     drawn = {path.name for path in (results / "figures").iterdir()}
     names = ["per_item", "metric_bars", "facts", "loss_curves", "quality_costs"]
     assert drawn == {f"{name}.png" for name in names}
     assert {"scores.parquet", "summary.json", "scoring.json"} <= {p.name for p in results.iterdir()}
-    assert load_results(profile).systems == ["base", "lora"]
+    monkeypatch.setenv("MUSEQUEST_HOME", str(reported_home))
+    assert load_results(PROFILE).systems == ["base", "lora"]
 
 
 @pytest.mark.parametrize(
@@ -502,7 +527,7 @@ def test_answers_that_read_other_texts_of_the_exhibits_are_left_out(home):
     assert "base is left out: the exhibits' texts that it read have changed" in notices(
         home / "results/made_up"
     )
-    assert build_report(profile).is_file()
+    assert load_results(profile).systems == ["lora"]
 
 
 @pytest.mark.parametrize(
@@ -646,15 +671,6 @@ def test_answers_that_cannot_be_read_name_file_place_and_remedy(content, sentenc
 TABLES = ("scores.parquet", "facts.parquet", "summary.json", "differences.json", "scoring.json")
 
 
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every text that is given to the encoder."""
-    texts: list[str] = []
-    encode = Encoder.encode
-    monkeypatch.setattr(Encoder, "encode", lambda own, new: texts.extend(new) or encode(own, new))
-    return texts
-
-
 def written(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in TABLES}
 
@@ -668,6 +684,7 @@ def test_what_was_scored_is_not_scored_again(predictions, exhibits, tmp_path, en
     assert written(tmp_path) == whole
 
 
+@pytest.mark.usefixtures("anew")
 def test_only_changed_answers_are_scored_and_as_if_for_the_first_time(
     predictions, exhibits, tmp_path, encoded
 ):

@@ -3,8 +3,11 @@
 import io
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
 from musequest.core.files import write_json
@@ -14,6 +17,7 @@ from musequest.creation.split import fingerprint, messages
 from musequest.evaluation.report import build_report
 from musequest.evaluation.scoring import evaluate
 from musequest.systems.conditions import asked_under
+from musequest.text.encoder import WIDTH, Encoder
 
 KINDS = ["Vase", "Coin", "Chair", "Bell", "Lute", "Globe", "Helmet", "Teapot", "Casket", "Clock"]
 PLACES = ["Lowmere", "Tarnby", "Eskwick", "Odell", "Pinford", "Quayle", "Rothby", "Selm", "Ulvik"]
@@ -21,6 +25,11 @@ MATERIALS = ["bronze", "oak", "clay", "silver", "walnut", "linen", "basalt", "co
 BEASTS = ["heron", "otter", "stag", "owl", "pike", "hare", "raven", "wolf", "mole", "crane"]
 
 QUESTION = "What am I looking at, and how old is it?"
+# Of the first exhibit: longer than a phone is wide, as museums' titles are.
+TITLE = "The Heron Vase of Lowmere, from the Donaudampfschifffahrtsgesellschaft's collection"
+
+PROFILE = Profile("made_up", base_model="none", collection="made_up", image_size=144)
+ENCODE = Encoder.encode  # as it is, whatever a test lays over it
 
 
 def make_exhibit(index: int) -> dict[str, str]:
@@ -129,7 +138,7 @@ def answered_museum(home: Path, count: int = 8, **first: str) -> Profile:
         write_json(folder / "infer.json", made_for | {"run_finished_at": finished, "split": "test"})
     write_json(folder / "run.json", made_for | {"status": "done", "finished_at": "now"})
     write_table("metrics", folder / "metrics.parquet", make_metrics())
-    return Profile("made_up", base_model="none", collection="made_up", image_size=144)
+    return PROFILE
 
 
 def answer_outsiders(home: Path, profile: Profile, *first: str) -> None:
@@ -149,9 +158,28 @@ def answer_outsiders(home: Path, profile: Profile, *first: str) -> None:
 
 
 def reported(profile: Profile) -> str:
-    """The report of a profile that is evaluated for it, without figures."""
+    """The report of a profile that is evaluated for it."""
     evaluate(profile)
     return build_report(profile).read_text(encoding="utf-8")
+
+
+def make_reported(home: Path) -> None:
+    """Lay out such a museum in `home`, the first title a long one, and make its report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSEQUEST_HOME", str(home))
+        reported(answered_museum(home, title=TITLE))
+
+
+def encode_once(patch: pytest.MonkeyPatch) -> None:
+    """Let the encoder keep each text's vector from now on, for it takes longest of all scoring."""
+    vectors: dict[str, np.ndarray] = {}
+
+    def encode_new(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+        new = [text for text in texts if text not in vectors]
+        vectors.update(zip(new, ENCODE(encoder, new), strict=True))
+        return np.array([vectors[text] for text in texts], np.float32).reshape(-1, WIDTH)
+
+    patch.setattr(Encoder, "encode", encode_new)
 
 
 def make_metrics(steps: int = 120) -> list[dict[str, float]]:
