@@ -3,9 +3,12 @@
 import csv
 import gc
 import json
+import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,9 @@ from PIL import Image, ImageDraw
 if TYPE_CHECKING:
     from fork_server import ForkServer
 
+# What jsonschema reads a grammar of web addresses with, for seconds; no notebook is checked by it.
+sys.modules["rfc3987_syntax"] = None
+
 # The same few examples each time, however slow the machine.
 settings.register_profile(
     "same", derandomize=True, max_examples=60, deadline=None, database=None,
@@ -29,22 +35,25 @@ settings.register_profile(
 )  # fmt: skip
 settings.load_profile("same")
 
-# The files that take longest, which workers begin with, so that none ends alone with one of them.
-LONGEST = [
-    *("test_sweep", "test_notebooks", "test_family", "test_parallel", "test_launching"),
-    *("test_training", "test_page", "test_six", "test_benchmarks", "test_hosted_writer"),
-    *("test_fitting", "test_preflight", "test_batches", "test_planner", "test_hosted_kills"),
-    *("test_desk", "test_augmentation", "test_precision", "test_gpt4o", "test_surroundings"),
-]
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let no client read the store of certificates, which takes longer than most of its tests.
+    """Let no client read the store of certificates, and no worker import what another has.
 
-    All servers of the tests speak plain HTTP on loopback, but for the hosted ones of `-m key`.
+    To read that store takes longer than most tests. All servers of the tests speak plain HTTP on
+    loopback, but for the hosted ones of `-m key`. Workers are forks of this process, unless there
+    is a GPU, which would be closed to forks of a process that has looked for it.
     """
     if "not key" in config.option.markexpr:
         os.environ |= {"SSL_CERT_FILE": "", "SSL_CERT_DIR": str(Path(__file__).parent)}
+    several = getattr(config.option, "numprocesses", None)
+    if several and not import_module("torch").cuda.is_available():
+        logging.disable(logging.WARNING)  # of what is optional and not installed
+        for helper in Path(__file__).parent.glob("helpers/*.py"):
+            import_module(helper.stem)
+        logging.disable(logging.NOTSET)
+        server = import_module("fork_server").ForkServer().__enter__()
+        config.add_cleanup(server.__exit__)
+        config.option.tx = [f"popen//python={server.python}"] * len(config.option.tx)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -54,9 +63,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    """Put the largest files first, so that no worker ends alone with a long one."""
+    items.sort(key=lambda item: -item.path.stat().st_size)
 
 
 # title, kind drawn, colour, number of photos: every branch of the split rule occurs.

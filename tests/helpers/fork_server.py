@@ -1,9 +1,9 @@
 """Interpreters that start at once: forks of a process that has imported what the package needs.
 
 Who would start `python ...` starts `ForkServer.python` instead, as torchrun does where the variable
-PYTHON_EXEC names it, and `multiprocessing` where it is given as executable. That script hands its
-arguments, variables and open files to the server, a fork of which runs the module or file. Signals
-are handed on, and the exit status comes back.
+PYTHON_EXEC names it, `multiprocessing` where it is given as executable, and pytest-xdist for the
+workers of a run. That script hands its arguments, variables and open files to the server, a fork of
+which runs the module or file. Signals are handed on, and the exit status comes back.
 """
 
 import atexit
@@ -40,7 +40,13 @@ from musequest.text.encoder import load_encoder
 from musequest.text.sentences import prepare_languages
 
 # What the package imports only when it is needed, and takes longest.
-NEEDED = ("peft", "sentence_transformers", "matplotlib.pyplot", "torch.utils.tensorboard")
+NEEDED = (
+    "albumentations",
+    "peft",
+    "sentence_transformers",
+    "matplotlib.pyplot",
+    "torch.utils.tensorboard",
+)
 MOST_FILES, BEYOND = 200, 500  # files of a caller, and where none of them lies
 CLIENT = """import json, os, signal, socket, struct, sys
 files = [file for file in map(int, os.listdir("/dev/fd")) if os.path.exists(f"/dev/fd/{file}")]
