@@ -22,6 +22,8 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from PIL import Image, ImageDraw
 
+from musequest.core.home import root
+
 if TYPE_CHECKING:
     from fork_server import ForkServer
 
@@ -101,6 +103,23 @@ def facts_of(index: int) -> dict[str, str]:
         "measures": f"{17 + 6 * index} cm high",
         "significance": "It was carried through the town on the first day of spring.",
     }
+
+
+def written() -> dict[Path, int]:
+    """What lies where the stages write in the checkout: path -> when it was changed, in ns."""
+    folders = [root() / name for name in ("data", "runs", "results")]
+    found = [path for folder in folders for path in (folder, *folder.rglob("*"))]
+    return {path: path.stat().st_mtime_ns for path in found if path.exists()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checkout_left_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Who asks for no home of its own writes to one of the session, and nobody to the checkout."""
+    before = written()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSEQUEST_HOME", str(tmp_path_factory.mktemp("anybodys")))
+        yield
+    assert written() == before, "a test wrote to data/, runs/ or results/ of the checkout"
 
 
 @pytest.fixture(scope="module", autouse=True)
