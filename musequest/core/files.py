@@ -145,10 +145,18 @@ def write_json(path: str | Path, obj: Any) -> None:
 
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> None:
     """Write rows as CSV in UTF-8 under a header, whole or not at all."""
+    with csv_writer(path, columns) as write:
+        for row in rows:
+            write(row)
+
+
+@contextmanager
+def csv_writer(path: str | Path, columns: Iterable[str]) -> Iterator[Callable[..., Any]]:
+    """Give a function that writes one row more, as `write_csv` does."""
     with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        yield writer.writerow
 
 
 def file_digest(path: str | Path | None) -> str | None:

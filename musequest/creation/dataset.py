@@ -10,7 +10,7 @@ Either way a test photo of the track `unseen_photo` may not be among what is lea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import LOGGER, MuseQuestError, leave_out
-from ..core.files import clear_temporaries, holds_collection, write_csv, write_json
+from ..core.files import clear_temporaries, csv_writer, holds_collection, write_json
 from ..core.home import collection_dir
 from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
 from ..core.settings import Profile
@@ -27,7 +27,7 @@ from ..core.tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
 from .exhibits import Exhibit, load_exhibits, write_credits
 from .publishing import write_card
-from .review import REVIEWED, read_review
+from .review import REVIEWED, Review, read_review
 from .split import (
     AGAIN,
     SLOTS,
@@ -47,11 +47,11 @@ PROVENANCE = (
     *(name for name in SCHEMAS["dialogs"].names if name not in ("question", "answer")),
 )
 STRANGERS = "strangers.csv"  # the writer of their rows
-# Photos compared with all others at a time, which bounds the memory.
-AT_ONCE = 1000
+# Pairs of photos compared at a time, which bounds the memory.
+AT_ONCE = 2**20
 LEAKS = {"lineage_leaks": "is the origin of", "near_duplicates": "shows the same as"}
 
-Rows = dict[str, list[dict[str, Any]]]  # of a table, by exhibit
+Rows = list[dict[str, Any]]
 Found = list[dict[str, str]]
 Pairs = list[tuple[dict[str, Any], dict[str, Any]]]
 
@@ -68,6 +68,21 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
     left to learn from are told in one sentence, and MuseQuestError is raised where that is so of
     all.
     """
+    counts, exhibits = _write_rows(collection, profile)
+    write_card(collection)
+    return {
+        "path": str(collection_dir(collection) / "dataset"),
+        "fingerprint": fingerprint(collection),
+        "exhibits": exhibits,
+        "rows": counts,
+    }
+
+
+def _write_rows(collection: str, profile: Profile | None) -> tuple[dict[str, int], int]:
+    """Write all but the card; returns the number of rows by split, and of exhibits.
+
+    What it holds of each exhibit is gone when the card is made.
+    """
     folder, review = collection_dir(collection), read_review(collection)
     required = profile is not None and profile.require_review
     clear_temporaries(folder / "dataset")
@@ -78,28 +93,37 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
             "item_name."
         )
     exhibits = [each for each in exhibits if each.item_name not in review.withheld]
-    photos = _by_exhibit(read_table("photos", folder / "photos.parquet"), "slot")
-    pairs = _by_exhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")
-    taken = {name: review.taken(rows, required) for name, rows in pairs.items()}
-    enough = [each for each in exhibits if _enough(each, pairs, taken)]
+    photos = ByExhibit(read_table("photos", folder / "photos.parquet"), "slot")
+    pairs = ByExhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")
+    enough = exhibits
+    if review or required:
+        enough = [each for each in exhibits if _enough(each, pairs, review, required)]
     _say_too_few(collection, len(exhibits), len(enough))
     counts, used, problems, copies = dict.fromkeys(SPLITS, 0), [], [], 0
+    names: dict[str, str] = {}  # what each photo on disk is called in the dataset
     met: dict[str, tuple[str, Stranger]] = {}  # by row, and what its photo is called
+    columns = (*PROVENANCE, *(REVIEWED if review else ()))
     with ExitStack() as stack:
+        tell = stack.enter_context(csv_writer(folder / "dataset/provenance.csv", columns))
         write = {
             split: stack.enter_context(table_writer("dataset", split_path(collection, split)))
             for split in SPLITS
         }
         for exhibit in enough:
+            shown, said = (rows.of(exhibit.item_name) for rows in (photos, pairs))
             try:
-                _check_whole(exhibit, photos, pairs, folder)
-                rows = _rows(exhibit, photos, taken, folder)
+                _check_whole(exhibit, shown, said, folder)
+                taken = review.taken(said, required)
+                rows = _rows(exhibit, shown, taken, folder)
             except MuseQuestError as error:
                 problems.append(str(error))
                 continue
             used.append(exhibit)
-            for split, row in rows:
+            # One that is shown twice goes by its first name.
+            names |= {row["path"]: row["source_photo"] for row in shown if not row["augmented"]}
+            for (split, row), pair in zip(rows, taken, strict=True):
                 write[split](row)
+                tell(_provenance(row["data_id"], pair, columns))
                 counts[split] += 1
                 copies += row["augmented"] and split == "train"
         leave_out(problems, len(enough), folder / "exhibits.parquet")
@@ -109,23 +133,11 @@ def build_dataset(collection: str, profile: Profile | None = None) -> dict[str, 
             for split, row, stranger in stranger_rows(profile, own, {**counts}, share):
                 dialog = messages(row.pop("question"), row.pop("answer"))
                 write[split](row | {"dialog": dialog})
+                tell({"data_id": row["data_id"], "writer": STRANGERS})
                 counts[split] += 1
                 met[row["data_id"]] = row["source_photo"], stranger
-    # What each photo on disk is called in the dataset; one shown twice goes by its first name.
-    real = (row for own in photos.values() for row in own if not row["augmented"])
-    names = {row["path"]: row["source_photo"] for row in real}
     write_credits(folder / "dataset/credits.csv", used, names, credits_of(met.values()))
-    columns = (*PROVENANCE, *(REVIEWED if review else ()))
-    told_by = _provenance(used, taken, columns)
-    strange = ({"data_id": row, "writer": STRANGERS} for row in met)
-    write_csv(folder / "dataset/provenance.csv", columns, [*told_by, *strange])
-    write_card(collection)
-    return {
-        "path": str(folder / "dataset"),
-        "fingerprint": fingerprint(collection),
-        "exhibits": len(used),
-        "rows": counts,
-    }
+    return counts, len(used)
 
 
 def split_table(collection: str) -> pd.DataFrame:
@@ -141,30 +153,33 @@ def split_table(collection: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _by_exhibit(table: pd.DataFrame, order: str) -> Rows:
-    groups = table.sort_values(order).groupby("item_name")
-    return {str(name): own.to_dict("records") for name, own in groups}
+class ByExhibit:
+    """The rows of a table by exhibit; as dictionaries, which take more, those of one at a time."""
+
+    def __init__(self, table: pd.DataFrame, order: str) -> None:
+        self.table = table.sort_values(["item_name", order], ignore_index=True)
+        self.places = self.table.groupby("item_name").indices
+
+    def of(self, name: str) -> Rows:
+        """Those of the exhibit of this name, in the order of the column `order`."""
+        own = self.places.get(name, ())
+        return self.table[own[0] : own[-1] + 1].to_dict("records") if len(own) else []
 
 
-def _provenance(
-    used: list[Exhibit], pairs: Rows, columns: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """One row a row of the dataset; what is not known is left empty."""
-    for exhibit in used:
-        for slot, pair in enumerate(pairs[exhibit.item_name]):
-            known = {name: pair.get(name) for name in columns[1:]}
-            place = {"data_id": f"{exhibit.item_name}-{slot:02d}"}
-            yield place | {name: "" if pd.isna(value) else value for name, value in known.items()}
+def _provenance(data_id: str, pair: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Where a row's dialog came from; what is not known is left empty."""
+    known = {"data_id": data_id} | {name: pair.get(name) for name in columns[1:]}
+    return {name: "" if pd.isna(value) else value for name, value in known.items()}
 
 
-def _enough(exhibit: Exhibit, pairs: Rows, taken: Rows) -> bool:
+def _enough(exhibit: Exhibit, pairs: ByExhibit, review: Review, required: bool) -> bool:
     """Whether enough is left of an exhibit's pairs to test, validate and learn from.
 
     One that never had all of them is not judged here.
     """
     held = sum(slot.split != "train" for slot in exhibit.slots())
-    absent = len(pairs.get(exhibit.item_name, ())) != SLOTS
-    return absent or len(taken[exhibit.item_name]) > held
+    own = pairs.of(exhibit.item_name)
+    return len(own) != SLOTS or len(review.taken(own, required)) > held
 
 
 def _say_too_few(collection: str, total: int, enough: int) -> None:
@@ -183,13 +198,13 @@ def _check_whole(exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path) -> N
     """Raise MuseQuestError unless all photos and pairs are there, the photos as they were made."""
     name = exhibit.item_name
     for noun, found, command in (("photos", photos, "augment"), ("dialogs", pairs, "synthesize")):
-        if len(found.get(name, [])) != SLOTS:
+        if len(found) != SLOTS:
             raise MuseQuestError(
-                f"the exhibit '{name}' has {len(found.get(name, []))} of {SLOTS} {noun} in "
+                f"the exhibit '{name}' has {len(found)} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
     check_originals(exhibit, folder)
-    for row, expected in zip(photos[name], lineage(exhibit), strict=True):
+    for row, expected in zip(photos, lineage(exhibit), strict=True):
         if any(row[key] != value for key, value in expected.items() if key != "transform"):
             raise MuseQuestError(
                 f"{folder / 'photos.parquet'} tells of another photo in slot {row['slot']} of "
@@ -204,7 +219,7 @@ def _rows(
 ) -> list[tuple[str, dict[str, Any]]]:
     """The exhibit's rows, each with its split: 15, or as many as there are pairs."""
     name, rows = exhibit.item_name, []
-    for slot, photo, pair in zip(exhibit.slots(), photos[name], pairs[name], strict=False):
+    for slot, photo, pair in zip(exhibit.slots(), photos, pairs, strict=False):
         content = _photo_bytes(folder / photo["path"], exhibit)
         row = {
             "image": {"bytes": content, "path": photo["image_name"]},
@@ -250,7 +265,7 @@ def audit(collection: str) -> dict[str, Any]:
     of_exhibits = table[table["item_name"] != STRANGER]
     test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
     learned = table[table["split"] == "train"]
-    alike = _alike(table[table["image_name"].isin(likenesses)], likenesses)
+    alike = alike_pairs(table[table["image_name"].isin(likenesses)], likenesses)
     report: dict[str, Any] = {
         "fingerprint": fingerprint(collection),
         "exhibits": int(of_exhibits["item_name"].nunique()),
@@ -319,13 +334,13 @@ def _learned_too(alike: Pairs, test: pd.DataFrame, learned: pd.DataFrame) -> Fou
     return [{"photo": a, "also": b} for a, b in both if a in tested and b in origins]
 
 
-def _alike(table: pd.DataFrame, likenesses: dict[str, Likeness]) -> Pairs:
+def alike_pairs(table: pd.DataFrame, likenesses: dict[str, Likeness]) -> Pairs:
     """Pairs of rows of different splits whose photos look the same."""
     rows, pairs = table.to_dict("records"), []
     own = [likenesses[row["image_name"]] for row in rows]
     bits = np.array([each.bits for each in own], dtype=np.float32).reshape(len(own), -1)
-    for start in range(0, len(own), AT_ONCE):
-        some = bits[start : start + AT_ONCE]
+    for start in range(0, len(own), step := max(1, AT_ONCE // max(1, len(own)))):
+        some = bits[start : start + step]
         different = some.sum(1)[:, None] + bits.sum(1)[None, :] - 2 * some @ bits.T
         for first, second in np.argwhere(different <= SAME_BITS) + [start, 0]:
             a, b = rows[first], rows[second]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -208,7 +209,9 @@ def dialogs_table(collection: str) -> pd.DataFrame:
     parts = []
     for split in SPLITS:
         table = read_table("dataset", split_path(collection, split), without=PHOTOS)
-        said = [given(row) for row in table.fillna({"dialog": ""}).to_dict("records")]
+        names = ["data_id", "item_name", "image_name", "dialog"]
+        rows = table[names].fillna({"dialog": ""}).itertuples(index=False, name=None)
+        said = [given(dict(zip(names, row, strict=True))) for row in rows]
         for column, source in (("question", "question"), ("answer", "ground_truth")):
             table[column] = [each[source] for each in said]
         parts.append(table.drop(columns="dialog").assign(split=split))
@@ -236,8 +239,7 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
             f"{path} holds no rows; collect more exhibits and run `python -m musequest dataset` "
             "again."
         )
-    # Beside the data, so that what is cleaned away with it leaves nothing behind.
-    cache = collection_dir(collection) / ".cache" / (file_digest(path) or "")[:16]
+    cache = _cache(collection, split, (file_digest(path) or "")[:16])
     were_off = are_progress_bars_disabled()
     disable_progress_bars()  # the library draws one for each split, a matter of milliseconds here
     try:
@@ -249,6 +251,18 @@ def load_split(collection: str, split: str) -> datasets.Dataset:
     if FURTHER in rows.column_names:
         rows = rows.cast_column(FURTHER, List(Image(decode=False)))
     return rows.with_transform(_with_photos)
+
+
+def _cache(collection: str, split: str, digest: str) -> Path:
+    """Where the library unpacks a split of that digest; what it unpacked of earlier ones goes.
+
+    It lies beside the data, so that what is cleaned away with it leaves nothing behind.
+    """
+    folder = collection_dir(collection) / ".cache"
+    for other in (*folder.glob("*"), *folder.glob(f"{split}/*")):
+        if other.name not in (*SPLITS, digest):  # of a process that reads it the disk keeps it
+            shutil.rmtree(other, ignore_errors=True)
+    return folder / split / digest
 
 
 def exhibit_rows(collection: str, split: str) -> datasets.Dataset:

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from musequest.core.errors import MuseQuestError
+from musequest.core.photos import Likeness
 from musequest.core.tables import read_table, write_table
-from musequest.creation.dataset import audit, build_dataset
+from musequest.creation.dataset import ByExhibit, alike_pairs, audit, build_dataset
 from musequest.creation.split import fingerprint, split_path
 
 
@@ -109,3 +113,24 @@ def test_photos_alike_in_validation_and_training_are_reported(folder: Path):
 def test_repeated_answers_are_counted(folder: Path):
     change("train", 4, dialog=read_table("dataset", split_path("t", "test"))["dialog"][0])
     assert audit("t")["repeated_answers"] == 2
+
+
+def test_many_photos_are_compared_in_little_memory():
+    names, rng = [f"{number}.jpg" for number in range(3000)], np.random.default_rng(0)
+    photos = {name: Likeness(rng.random(256) < 0.5, rng.random(192) * 255) for name in names}
+    photos[names[-1]] = photos[names[6]]  # learned, and tested
+    splits = ["train" if number % 3 else "test" for number in range(len(names))]
+    tracemalloc.start()
+    ((a, b),) = alike_pairs(pd.DataFrame({"image_name": names, "split": splits}), photos)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert {a["image_name"], b["image_name"]} == {names[6], names[-1]}
+    assert peak < 30 * 2**20 < 3000**2 * 4
+
+
+def test_the_rows_of_an_exhibit_come_as_they_were_in_their_order():
+    table = pd.DataFrame({"item_name": ["b", "a", "b"], "slot": [1, 0, 0], "path": ["y", "x", "z"]})
+    rows = ByExhibit(table, "slot")
+    assert rows.of("a") == [{"item_name": "a", "slot": 0, "path": "x"}]
+    assert [row["path"] for row in rows.of("b")] == ["z", "y"]
+    assert rows.of("c") == []

@@ -94,6 +94,8 @@ def test_a_split_is_loaded_with_photos_and_follows_a_new_build(folder: Path):
     build_dataset("t")
     assert load_split("t", "test")["dialog"] != before
     assert list(load_split("t", "test")["dialog"]) == list(rows("test")["dialog"])
+    kept = {path.name: len([*path.iterdir()]) for path in (folder / ".cache").iterdir()}
+    assert kept == {"train": 1, "test": 1}, "nothing is left of what was loaded before"
     with pytest.raises(MuseQuestError, match="no split 'dev'; the splits are train, validation"):
         load_split("t", "dev")
 
