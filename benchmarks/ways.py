@@ -34,7 +34,7 @@ from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import GIB, RECOMPUTE, ROWS, STEPS, peak_memory_gib
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import loader_settings, whole_model
-from musequest.finetuning.trainer import DocentTrainer
+from musequest.finetuning.trainer import ByteDropout, DocentTrainer
 
 SHAPES = root() / "benchmarks/shapes"
 PUBLISHED = "idefics2-8b"
@@ -74,6 +74,9 @@ class Way:
             for tower, frozen, store, hooks in ours:
                 tower.forward, frozen.store = frozen, store
                 tower._forward_pre_hooks.update(hooks)
+            for module in model.modules():
+                if isinstance(module, ByteDropout):
+                    module.__class__ = torch.nn.Dropout
             model.zero_grad(set_to_none=True)
             model.activation_checkpointing_disable()
             if getattr(model, "_require_grads_hooks", None):

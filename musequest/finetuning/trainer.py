@@ -49,6 +49,7 @@ class DocentTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
         self.label_smoother = None  # which would not shift the labels of these models
         smooth_labels(self.model, self.args.label_smoothing_factor)
+        drop_in_bytes(self.model)
         # The labels of the batches since the last optimizer step, to name the rows of a broken one.
         self.labels_of_step: list[torch.Tensor] = []
         # Tokens computed by this process so far, and those of them that only fill shorter rows up.
@@ -253,6 +254,26 @@ def smooth_labels(model: nn.Module, factor: float) -> None:
         return total / torch.as_tensor(number, device=total.device)
 
     base.loss_function = loss
+
+
+class ByteDropout(nn.Dropout):
+    """Dropout that keeps a byte a number for the backward pass on a processor, as on a GPU.
+
+    There the library's keeps what the numbers were multiplied by. Those drawn are the same.
+    """
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Of any shape; some of them become zero, the others larger."""
+        if not (self.training and self.p):
+            return values
+        return torch.native_dropout(values, self.p, train=True)[0]
+
+
+def drop_in_bytes(model: nn.Module) -> None:
+    """Let the model's dropout be that of `ByteDropout`."""
+    for module in model.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = ByteDropout
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from musequest.finetuning.needs import needs_of
 from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import split
+from musequest.finetuning.trainer import drop_in_bytes
 from musequest.finetuning.training import explained, train
 
 RUN = Path("runs/tiny/lora")
@@ -68,9 +69,7 @@ def kept_bytes(model, batch):
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_the_estimate_of_activations_is_what_autograd_keeps(profile, tuning):
-    own = load_approach("lora")
-    # Without dropout, of whose mask a processor keeps four bytes a number, and a GPU one.
-    approach = replace(own, tuning=tuning, lora={**own.lora, "lora_dropout": 0.0})
+    approach = replace(load_approach("lora"), tuning=tuning)
     collator = DocentCollator(load_processor(profile))
     encoded = collator.encode(sample(2))
     row = RowShape.of(encoded, 24)
@@ -79,6 +78,7 @@ def test_the_estimate_of_activations_is_what_autograd_keeps(profile, tuning):
     )
     memory = memory_of(RunConfig(profile, approach, {}), row)
     model = TUNINGS[tuning](load_model(profile, device="cpu"), approach).train()
+    drop_in_bytes(model)
     batch = collator([encoded])
     foreseen = memory.activations.of_row(row, False) - row.tokens * memory.activations.logits
     assert foreseen == pytest.approx(kept_bytes(model, batch), rel=0.1)
@@ -87,6 +87,22 @@ def test_the_estimate_of_activations_is_what_autograd_keeps(profile, tuning):
     assert memory.weights == sum(p.nbytes for p in model.parameters())
     assert memory.gradients == sum(p.nbytes for p in trained)
     assert memory.optimizer == 2 * memory.gradients
+
+
+def test_dropout_in_bytes_draws_and_learns_the_same():
+    def dropped(in_bytes):
+        layer = torch.nn.Sequential(torch.nn.Dropout(0.1))
+        if in_bytes:
+            drop_in_bytes(layer)
+        torch.manual_seed(0)
+        values = torch.linspace(-1, 1, 4096, requires_grad=True)
+        made = layer(values)
+        made.square().sum().backward()
+        assert layer.eval()(values) is values
+        return made, values.grad, torch.get_rng_state()
+
+    for ours, plain in zip(dropped(True), dropped(False), strict=True):
+        assert torch.equal(ours, plain)
 
 
 def test_layers_of_two_kinds_are_counted_each(tmp_path, home):
