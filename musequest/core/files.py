@@ -40,6 +40,7 @@ _OPEN: set[Path] = set()  # what this process is writing
 # An environment variable, a line for each folder that is held: process and path. Processes that the
 # holder starts, as the ranks of a run, inherit it and work under its lock.
 HELD = "MUSEQUEST_HELD"
+SHEET = "utf-8-sig"  # UTF-8 with a mark at its beginning, by which spreadsheets know it
 
 
 @contextmanager
@@ -143,17 +144,28 @@ def write_json(path: str | Path, obj: Any) -> None:
     write_text(path, json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as CSV in UTF-8 under a header, whole or not at all."""
-    with csv_writer(path, columns) as write:
+def write_csv(
+    path: str | Path,
+    columns: Iterable[str],
+    rows: Iterable[dict[str, Any]],
+    encoding: str = "utf-8",
+) -> None:
+    """Write rows as CSV under a header, whole or not at all.
+
+    What people fill in takes `SHEET` as its encoding: without its mark Excel reads "Krüge" as
+    "KrÃ¼ge", and would give it back so.
+    """
+    with csv_writer(path, columns, encoding) as write:
         for row in rows:
             write(row)
 
 
 @contextmanager
-def csv_writer(path: str | Path, columns: Iterable[str]) -> Iterator[Callable[..., Any]]:
+def csv_writer(
+    path: str | Path, columns: Iterable[str], encoding: str = "utf-8"
+) -> Iterator[Callable[..., Any]]:
     """Give a function that writes one row more, as `write_csv` does."""
-    with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with write_whole(path) as temporary, temporary.open("w", newline="", encoding=encoding) as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         yield writer.writerow

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.files import write_csv
+from ..core.files import SHEET, write_csv
 from .exhibit_lists import read_whole_csv
 from .review import DECISIONS, Decision, check_dialogs, decide_all, read_review, text_digest
 
@@ -37,7 +37,7 @@ def overview(collection: str) -> pd.DataFrame:
 def write_sheet(collection: str, path: Path) -> int:
     """Write all dialogs as CSV, to be decided about in a spreadsheet; returns how many."""
     rows = _rows(collection)
-    write_csv(path, COLUMNS, rows)
+    write_csv(path, COLUMNS, rows, SHEET)
     return len(rows)
 
 

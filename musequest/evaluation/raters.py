@@ -22,7 +22,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..core.errors import MuseQuestError
-from ..core.files import read_json, write_csv, write_json, write_text
+from ..core.files import SHEET, read_json, write_csv, write_json, write_text
 from ..core.keys import nearest_of
 from ..core.settings import Profile
 from ..creation.dialogs import sha256_of
@@ -83,7 +83,7 @@ def annotate(
     blank = {"rater": "", "sheet": sheet, **dict.fromkeys(ERRORS, "")}
     if not (folder / "sheet.csv").is_file():  # or somebody's labels would be lost
         rows_told = [blank | {"row": item["row"]} | item["told"] for item in items]
-        write_csv(folder / "sheet.csv", [*COLUMNS, *TOLD], rows_told)
+        write_csv(folder / "sheet.csv", [*COLUMNS, *TOLD], rows_told, SHEET)
     write_text(folder / "sheet.html", _page(results, sheet, items))
     write_json(there, key)
     return folder

@@ -1,5 +1,6 @@
 """A sheet for two raters: blinded, self-contained, kept by the browser, read back with care."""
 
+import codecs
 import csv
 import re
 import time
@@ -37,7 +38,7 @@ def museum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, 
 
 def labels_of(folder: Path, rater: str, wrong: dict[str, set[int]], to: Path) -> Path:
     """A rater's file: yes where a row is in `wrong`, else no."""
-    with (folder / "sheet.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "sheet.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         said = {e: "yes" if int(row["row"]) in wrong.get(e, set()) else "no" for e in ERRORS}
@@ -72,6 +73,7 @@ def test_a_sheet_is_blinded_shuffled_and_asks_nothing_of_any_server(museum):
     systems = [name for name, _ in key["rows"]]
     assert sorted(systems) == ["base"] * 5 + ["lora"] * 5 and systems != sorted(systems)
     assert page.count("<article") == page.count("data:image/jpeg;base64,") == 10
+    assert (folder / "sheet.csv").read_bytes().startswith(codecs.BOM_UTF8)  # as Excel wants it
     for text in (page, (folder / "sheet.csv").read_text("utf-8")):
         assert not re.search(r"\blora\b|\bbase\b|runs/|-00\b", text.replace("base64", ""))
     assert not re.search(r"https?://|<link|<iframe|src=\"(?!data:)", page)
