@@ -86,12 +86,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # created_at: null for the offline writer, whose pairs depend on nothing but exhibit and seed.
     # support: JSON, the numbers of a pair that were found in the exhibit's texts; null where a
-    # writer composes from the texts themselves.
+    # writer composes from the texts themselves. source_sha256: of the exhibit's texts as they were
+    # when the pair was written.
     "dialogs": _columns(
         "dialog_id item_name pair_index:whole temperature:real question answer writer "
         "prompt_sha256 response_id created_at:moment prompt_tokens:whole completion_tokens:whole "
         "cost_usd:real",
-        optional="support",
+        optional="support source_sha256",
     ),
     "dataset": _columns(f"image:photo {DATASET}", features=True),
     # As it is written where dialogs show several photos; it is read as any other.

@@ -25,6 +25,7 @@ from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo,
 from ..core.settings import Profile
 from ..core.tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
+from .dialogs import outdated
 from .exhibits import Exhibit, load_exhibits, write_credits
 from .publishing import write_card
 from .review import REVIEWED, Review, read_review
@@ -203,6 +204,11 @@ def _check_whole(exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path) -> N
                 f"the exhibit '{name}' has {len(found)} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
+    if any(outdated(row, exhibit) for row in pairs[name]):
+        raise MuseQuestError(
+            f"the dialogs of '{name}' were written from another text than the exhibit has by now; "
+            "run `python -m musequest synthesize` again."
+        )
     check_originals(exhibit, folder)
     for row, expected in zip(photos, lineage(exhibit), strict=True):
         if any(row[key] != value for key, value in expected.items() if key != "transform"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,6 +125,15 @@ def synthesize(
     return read_table("dialogs", path)
 
 
+def outdated(dialog: Mapping[str, Any], exhibit: Exhibit | None) -> bool:
+    """Whether a dialog was written from another text than the exhibit has by now, if it has one.
+
+    Dialogs from before texts had digests are taken as they are.
+    """
+    known = dialog["source_sha256"]
+    return exhibit is None or not (pd.isna(known) or known == exhibit.source_sha256)
+
+
 def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:
     """Return what makes a pair unusable, as a part of a sentence; None where it is fine."""
     for noun, text in (("question", pair.question), ("answer", pair.answer)):
@@ -187,6 +196,7 @@ def _rows(exhibit: Exhibit, writer: Writer, seed: int, bar: tqdm) -> list[dict[s
                 "pair_index": len(rows),
                 "temperature": temperature if pair.temperature_taken else None,
                 "writer": writer.name,
+                "source_sha256": exhibit.source_sha256,
             }
             rows.append({name: row[name] for name in SCHEMAS["dialogs"].names})
         if flaw:

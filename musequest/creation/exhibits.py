@@ -8,6 +8,7 @@ record and a source; `credits.csv` tells them.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
@@ -76,6 +77,12 @@ class Exhibit:
     def source_text(self) -> str:
         """All that its own texts state, its title in the first line."""
         return "\n".join([self.title, self.description, *self.facts.values()])
+
+    @property
+    def source_sha256(self) -> str:
+        """The SHA-256 of all that its dialogs are written from, in hexadecimal."""
+        told = [self.title, self.description, sorted(self.facts.items()), self.language]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def slots(self) -> list[Slot]:
         """Return the 15 slots: by what the museum lists for each split, else by the split rule."""

@@ -36,7 +36,8 @@ from ..core.json_shapes import DecisionLine
 from ..core.settings import Profile
 from ..core.tables import read_table
 from ..text.sentences import flaw_of
-from .dialogs import sha256_of
+from .dialogs import outdated, sha256_of
+from .exhibits import load_exhibits
 from .split import STRANGER, dialogs_table
 
 TAKEN = ("approved", "edited")
@@ -245,28 +246,32 @@ def _conflict(own: list[Decision]) -> Conflict:
 def check_learned(collection: str, profile: Profile | None = None) -> None:
     """Raise MuseQuestError where the dataset holds what may not be learned by now.
 
-    That is a row of an exhibit or a dialog that was withheld, a text that was edited since, and
-    with a `profile` of `require_review` whatever nobody approved; strangers need no approval.
+    That is a row of an exhibit or a dialog that was withheld, a text that was edited or written
+    anew since, and with a `profile` of `require_review` whatever nobody approved; strangers need
+    no approval. A dataset without dialogs beside it was made elsewhere.
     """
     review, required = read_review(collection), profile is not None and profile.require_review
-    if not review and not required:
-        return
-    learned = dialogs_table(collection)
     path = collection_dir(collection) / "dialogs.parquet"
-    dialogs = read_table("dialogs", path).to_dict("records") if path.is_file() else []
+    if not (review or required or path.is_file()):
+        return
+    dialogs = _current(collection, path) if path.is_file() else []
     may, hidden = {_text(row) for row in review.taken(dialogs, required)}, review.withheld
+    learned = dialogs_table(collection)
     rows = learned[learned["item_name"] != STRANGER].to_dict("records")
-    held = sum(
-        row["item_name"] in hidden
-        or (_text(row) not in may and (required or text_digest(row) in review.changed))
-        for row in rows
-    )
+    gone = [row for row in rows if row["item_name"] in hidden or _text(row) not in may]
+    held, why = gone, "no curator approved"
+    if not required:
+        why = "a curator withheld or edited since"
+        held = [
+            row for row in gone if row["item_name"] in hidden or text_digest(row) in review.changed
+        ]
+    if not held and path.is_file():
+        held, why = gone, "are of texts that have changed since"
     if held:
         added = f" --profile {profile.name}" if profile is not None else ""
-        why = "no curator approved" if required else "a curator withheld or edited since"
         raise MuseQuestError(
-            f"The dataset of '{collection}' holds {held} rows that {why}; run `python -m musequest "
-            f"dataset --collection {collection}{added}` again."
+            f"The dataset of '{collection}' holds {len(held)} rows that {why}; run `python -m "
+            f"musequest dataset --collection {collection}{added}` again."
         )
 
 
@@ -279,6 +284,13 @@ def check_dialogs(collection: str) -> list[dict[str, Any]]:
             f"{path} holds no dialogs; run `python -m musequest synthesize` first."
         )
     return rows
+
+
+def _current(collection: str, path: Path) -> list[dict[str, Any]]:
+    """The dialogs that were written from what the exhibits' texts are now."""
+    exhibits = {each.item_name: each for each in load_exhibits(collection)}
+    rows = read_table("dialogs", path).to_dict("records")
+    return [row for row in rows if not outdated(row, exhibits.get(row["item_name"]))]
 
 
 def _text(row: Mapping[str, Any]) -> tuple[str, str, str]:

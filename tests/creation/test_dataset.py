@@ -188,6 +188,30 @@ def test_an_exhibit_without_all_its_parts_is_left_out(
     assert f"'the-sela-bowl' has 14 of 15 {kind}" in caplog.text and command in caplog.text
 
 
+@pytest.mark.parametrize("changed", [{"description": "made in 1815"}, {"title": "The Bowl"}])
+def test_dialogs_of_another_text_than_the_exhibit_has_by_now_do_not_enter(
+    folder: Path, caplog, changed: dict[str, str]
+):
+    path = folder / "exhibits.parquet"
+    exhibits = read_table("exhibits", path)
+    bowl = exhibits["item_name"] == "the-sela-bowl"
+    for column, text in changed.items():
+        exhibits.loc[bowl, column] = f"{exhibits.loc[bowl, column].iloc[0]} {text}"
+    write_table("exhibits", path, exhibits)
+    assert build_dataset("t")["exhibits"] == 4
+    assert "'the-sela-bowl' were written from another text" in caplog.text
+    assert "run `python -m musequest synthesize` again" in caplog.text
+    synthesize("t", OfflineWriter(), progress=False)
+    assert build_dataset("t")["exhibits"] == 5
+
+
+def test_dialogs_from_before_texts_had_digests_are_taken(folder: Path):
+    path = folder / "dialogs.parquet"
+    table = read_table("dialogs", path)
+    write_table("dialogs", path, table.drop(columns="source_sha256"))
+    assert build_dataset("t")["exhibits"] == 5
+
+
 def test_an_absent_photo_file_leaves_its_exhibit_out(folder: Path, caplog):
     (folder / "augmented/the-sela-bowl/07.jpg").unlink()
     with caplog.at_level(logging.WARNING, logger="musequest"):

@@ -1,5 +1,6 @@
 """A curator's word: kept whole, never over another's, and followed by dataset, training, card."""
 
+import codecs
 import json
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.settings import Profile
-from musequest.core.tables import read_table
+from musequest.core.tables import read_table, write_table
 from musequest.creation import review as reviewed
 from musequest.creation.dataset import audit, build_dataset
 from musequest.creation.dialogs import synthesize
@@ -213,6 +214,27 @@ def test_a_text_that_was_written_anew_is_unreviewed_and_an_old_window_is_told(fo
     assert read_review("t").of(before).decision == "approved"
 
 
+def test_a_dataset_from_before_dialogs_were_written_anew_is_not_learned(folder: Path):
+    build_dataset("t")
+    synthesize("t", OfflineWriter(), seed=1, progress=False)
+    with pytest.raises(
+        MuseQuestError, match=r"rows that are of texts that have changed since; run .*t`"
+    ):
+        check_learned("t")
+    say(dialogs(folder)[f"{BOWL}-00"], "approved")
+    with pytest.raises(MuseQuestError, match="rows that are of texts that have changed since"):
+        check_learned("t")
+    build_dataset("t")
+    check_learned("t")
+    exhibits = read_table("exhibits", folder / "exhibits.parquet")
+    changed = exhibits.assign(description=exhibits["description"].str.replace("is", "was", n=1))
+    write_table("exhibits", folder / "exhibits.parquet", changed)
+    with pytest.raises(MuseQuestError, match="holds 75 rows that are of texts that have changed"):
+        check_learned("t")
+    (folder / "dialogs.parquet").unlink()  # moved away, for another writer
+    check_learned("t")
+
+
 def test_two_windows_do_not_overwrite_each_other(folder: Path):
     row = dialogs(folder)[f"{BOWL}-00"]
     say(row, "approved", version=0)
@@ -319,6 +341,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(folder: Path, monkeypatch):
 def test_a_spreadsheet_goes_out_and_what_was_changed_in_it_comes_back(folder: Path, capsys):
     texts, path = dialogs(folder), folder / "sheet.csv"
     assert main(["review", "--collection", "t", "--export", str(path)]) == 0
+    assert path.read_bytes().startswith(codecs.BOM_UTF8)  # or Excel would misread the umlauts
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
     table.loc[0, "review"] = "approved"
     table.loc[1, "answer"] = "It is a lantern of copper, and it still burns."
