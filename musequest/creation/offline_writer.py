@@ -33,7 +33,9 @@ QUESTIONS = [question for group in ASKED.values() for question in group]
 WORDINGS = {tuple(facts.split()): wordings for facts, wordings in _SAID["wordings"].items()}
 FORMS: dict[str, list[str]] = _SAID["forms"]  # wordings of values in another form
 OPENINGS, SUBJECTS, REMARKS = (_SAID[part] for part in ("openings", "subjects", "remarks"))
-PHRASES: dict[str, dict[str, list[str]]] = _SAID["languages"]  # questions and openings
+PHRASES: dict[str, dict[str, list[str]]] = _SAID[
+    "languages"
+]  # questions, openings, what to say of strangers
 
 ORDER = [fact for fact in ASKED if fact]  # of a catalogue
 CLAUSES = ("detail", "significance")
@@ -82,8 +84,7 @@ def describe(
     they always keep their order. Only where no sentence is short enough, one is cut. A description
     that is too short is filled up with remarks in English; in other languages the answer stays so.
     """
-    openings = OPENINGS if language == ENGLISH else PHRASES[language]["openings"]
-    opening = _even_stops(rng.choice(openings).format(title=title))
+    opening = rng.choice(openings_of(title, language))
     room = MOST - count_words(opening)
     if room < FEWEST // 2:
         opening, room = shortened(opening, FEWEST), MOST - FEWEST
@@ -103,6 +104,12 @@ def describe(
     if language != ENGLISH:
         return ("" if language in IN_SIGNS else " ").join(answer)
     return _filled(answer, rng, temperature)
+
+
+def openings_of(title: str, language: str) -> list[str]:
+    """The sentences that name a title before the description is told; none without its language."""
+    own = PHRASES.get(language, {}).get("openings", [])
+    return [_even_stops(e.format(title=title)) for e in (OPENINGS if language == ENGLISH else own)]
 
 
 class OfflineWriter(Writer):

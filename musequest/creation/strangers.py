@@ -7,7 +7,8 @@ and the photos that are evaluated as outsiders may not be among them.
 A set is a folder with `strangers.csv` and the photos it names, relative to the folder. Its columns
 are photo and description, a whole sentence about what is seen; license and credit of the photo;
 question and answer where a museum has its own. Without them a question is one that visitors ask
-about exhibits too, and the answer is one of the wordings in strangers.yaml, which are English.
+about exhibits too, and the answer is one of the wordings in strangers.yaml, which are English; in
+another language of the offline writer it says that this is no exhibit, and not what is seen.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ from ..core.settings import Profile
 from ..text.sentences import flaw_of
 from .augmentation import pipeline
 from .exhibit_lists import read_whole_csv
-from .offline_writer import QUESTIONS
+from .offline_writer import PHRASES, QUESTIONS
 from .split import STRANGER
 
 WORDINGS: list[str] = read_yaml(Path(__file__).with_suffix(".yaml"))["answers"]
+# Questions and answers, by language.
+WORDS = {ENGLISH: (QUESTIONS, WORDINGS)}
+WORDS |= {code: (own["questions"], own["unknown"]) for code, own in PHRASES.items()}
 COLUMNS = ("photo", "description", "question", "answer", "license", "credit")
 LEARNING = ("train", "validation")  # the splits that show strangers
 VALIDATED = 5  # every so manieth photo is validated, the others are learned
@@ -57,7 +61,8 @@ def strangers_of(profile: Profile) -> list[Stranger]:
 
     A file that is not there or lacks a column, a photo or description that is missing, a photo
     outside the folder, fewer than two photos, a share of no rows or of more than half of them, and
-    a language other than English without questions and answers raise MuseQuestError.
+    a language that the offline writer has no words of without questions and answers raise
+    MuseQuestError.
     """
     if profile.strangers is None:
         return []
@@ -82,10 +87,13 @@ def strangers_of(profile: Profile) -> list[Stranger]:
 
 def _stranger(cells: dict[str, str], where: str, folder: Path, profile: Profile) -> Stranger:
     own = {name: (cells.get(name) or "").strip() for name in COLUMNS}
-    needed = ["description"] if profile.language == ENGLISH else ["question", "answer"]
-    for name in ["photo", *needed]:
+    needed = {ENGLISH: ["description"]}.get(profile.language, ["question", "answer"])
+    for name in ["photo", *(() if profile.language in PHRASES else needed)]:
         if not own[name]:
-            raise MuseQuestError(f"{where}: the column '{name}' is empty; fill it in.")
+            raise MuseQuestError(
+                f"{where}: the column '{name}' is empty; fill it in, or write 'strangers: null' in "
+                f"the profile '{profile.name}'."
+            )
     for name in ("description", "question", "answer"):
         if own[name] and (flaw := flaw_of(own[name])):
             raise MuseQuestError(f"{where}: the {name} {flaw}; mend it.")
@@ -122,11 +130,12 @@ def stranger_rows(
             # Evenly as often a copy as training's exhibits are; a photo stands there itself once.
             copy = turn > 0 or (split == "train" and altered < copies * place)
             altered += copy
-            yield split, _row(stranger, split, place, number, turn if copy else None), stranger
+            row = _row(stranger, split, place, number, turn if copy else None, profile.language)
+            yield split, row, stranger
 
 
 def _row(
-    stranger: Stranger, split: str, place: int, number: int, turn: int | None
+    stranger: Stranger, split: str, place: int, number: int, turn: int | None, language: str
 ) -> dict[str, Any]:
     """A row; `turn` is the number of its photo's altered copy, None where it is as it was taken."""
     original = f"stranger-{number:03d}.jpg"
@@ -137,7 +146,8 @@ def _row(
         image = Image.fromarray(pipeline(seed)(image=np.asarray(image))["image"])
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=JPEG_QUALITY)
-    answer = stranger.answer or WORDINGS[(place + number) % len(WORDINGS)].format(
+    questions, wordings = WORDS.get(language, ([], []))
+    answer = stranger.answer or wordings[(place + number) % len(wordings)].format(
         description=stranger.description
     )
     return {
@@ -146,7 +156,7 @@ def _row(
         "item_name": STRANGER,
         "image_name": name,
         # A step without a common divisor with their number, so that neighbours differ.
-        "question": stranger.question or QUESTIONS[(place * 7) % len(QUESTIONS)],
+        "question": stranger.question or questions[(place * 7) % len(questions)],
         "answer": answer,
         "source_photo": original,
         "augmented": turn is not None,

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..core.keys import ENGLISH
 from ..creation.exhibits import Exhibit
+from ..creation.offline_writer import openings_of
 from ..text import claims
 from ..text.encoder import load_encoder
 from ..text.facts import FUNCTION_WORDS, check_names, fold, forms_of
@@ -84,6 +85,7 @@ class Entry:
         self.texts = "\n".join([exhibit.title, exhibit.description, *fields])
         self.readings = [read(text, self.language) for text in self.statements]
         self.title = title_pattern(exhibit.title.removeprefix("The "), re.I)
+        self.openings = {*openings_of(exhibit.title, self.language)}
         self._vectors: dict[int, np.ndarray] = {}  # meanings of statements, by place
         self.deeds = {deed for each in self.statements for deed in deeds(each)}
 
@@ -118,6 +120,8 @@ class Entry:
 
     def _chosen(self, text: str) -> Chosen | None:
         """The statements that hold all facts of a sentence and most of its words, if there are."""
+        if text in self.openings:
+            return Chosen((0,), 0)
         said, title = read(text, self.language), self.readings[0].words
         telling, names = said.telling - title, self._names(text)
         if names is None or (self.language == ENGLISH and self._denied(text)):

@@ -12,10 +12,12 @@ import yaml
 from PIL import Image
 
 from musequest.core.errors import MuseQuestError
+from musequest.core.home import root
 from musequest.core.settings import load_profile
 from musequest.core.tables import read_table
 from musequest.creation.dataset import audit, build_dataset, split_table
 from musequest.creation.imported import collect_dataset
+from musequest.creation.offline_writer import PHRASES
 from musequest.creation.split import (
     SPLITS,
     STRANGER,
@@ -24,8 +26,9 @@ from musequest.creation.split import (
     load_split,
     split_path,
 )
-from musequest.creation.strangers import WORDINGS
+from musequest.creation.strangers import WORDINGS, stranger_rows
 from musequest.evaluation.metrics import REFUSAL
+from musequest.text.sentences import other_language
 
 
 @pytest.fixture
@@ -239,7 +242,17 @@ def test_a_share_of_none_or_most_is_refused(folder, tmp_path, share):
         build_dataset("t", own)
 
 
-def test_another_language_needs_words_of_its_own(folder, tmp_path):
-    own = profile_of(tmp_path, write_set(tmp_path / "set"), language="de")
-    with pytest.raises(MuseQuestError, match="column 'question' is empty"):
+@pytest.mark.parametrize("code", sorted(PHRASES))
+def test_in_the_offline_writers_languages_strangers_speak_as_the_exhibits_do(code, tmp_path):
+    """With the set that the pocket profile names, of which a museum's own profile is a copy."""
+    own = profile_of(tmp_path, root() / "assets/pocket_strangers", language=code)
+    told = [row for _, row, _ in stranger_rows(own, [], {"train": 30, "validation": 10}, 0.5)]
+    assert {row["question"] for row in told} <= {*PHRASES[code]["questions"]}
+    assert {row["answer"] for row in told} == {*PHRASES[code]["unknown"]}
+    assert other_language(" ".join(PHRASES[code]["unknown"]), code) is None
+
+
+def test_a_language_that_is_not_spoken_needs_words_of_its_own(folder, tmp_path):
+    own = profile_of(tmp_path, write_set(tmp_path / "set"), language="sv")
+    with pytest.raises(MuseQuestError, match=r"column 'question' is empty.*'strangers: null'"):
         build_dataset("t", own)

@@ -8,7 +8,7 @@ import pytest
 
 from musequest.core.home import root
 from musequest.creation.exhibits import Exhibit
-from musequest.creation.offline_writer import REMARKS, WORDINGS, Facts
+from musequest.creation.offline_writer import PHRASES, REMARKS, WORDINGS, Facts, openings_of
 from musequest.serving.sources import Entry
 
 TEXT = (
@@ -149,6 +149,15 @@ def test_an_exhibit_without_text_has_its_title_alone():
     assert source("This is the Heron Vase of Lowfen.", empty) == VASE.title
     assert source("It was made in 1742.", empty) is None
     assert Entry(empty).sourced(["", " \n", "\u200b"]) == [(), (), ()]
+
+
+@pytest.mark.parametrize("language", ["en", *PHRASES])
+def test_what_an_answer_opens_with_says_the_title_alone(language):
+    own = replace(VASE, language=language)
+    assert len(openings_of(own.title, language)) > 4
+    assert {source(each, own) for each in openings_of(own.title, language)} == {own.title}
+    other = openings_of("The Bell of Orsey", language)
+    assert own.title not in {source(each, own) for each in other}
 
 
 @pytest.mark.parametrize(
