@@ -33,8 +33,11 @@ GROUPS = {"collect": "Read exhibits and photos into data/<collection>/."}
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command as typed in a shell; returns its exit code."""
-    typed = vars(_parser().parse_args(arguments))
-    run = typed.pop("run")
+    options, unknown = _parser().parse_known_args(arguments)
+    typed = vars(options)
+    run, parser = typed.pop("run"), typed.pop("parser")
+    if unknown:  # told by the command's own parser, whose usage shows what may be typed
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     logging.basicConfig(format="%(message)s")
     for library in LOUD:
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -55,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         if isinstance(each, Command):
             group, _, name = each.name.rpartition(" ")
             made = groups[group].add_parser(name, help=each.help, description=each.help)
-            made.set_defaults(run=each.run)
+            made.set_defaults(run=each.run, parser=made)
             for one in each.options:
                 within = made.add_mutually_exclusive_group() if isinstance(one, list) else made
                 for flag, how in one if isinstance(one, list) else [one]:

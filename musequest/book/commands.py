@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from ..core.command_line import PROFILE, command, option, profile_of, seeds
-from ..core.home import check_env, remove_made, root
+from ..core.home import check_env, home, remove_made, root
 
 
 @command(
@@ -61,5 +62,9 @@ def readme(
 def clean(profile: str) -> None:
     """Remove data, runs and results of a profile, wherever they lie."""
     check_env()
-    for removed in remove_made(profile):
+    file = profile.endswith((".yaml", ".yml"))  # as for all commands, but it need not be there
+    name = Path(profile).stem if file else profile
+    for removed in (found := remove_made(name)):
         print(f"Removed {removed}.")
+    if not found:
+        print(f"Nothing of '{name}' lies under {home()}.")

@@ -9,6 +9,7 @@ seconds to import, a mistake is told at once.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -81,6 +82,11 @@ def _not_printed() -> str | None:
 def _say(sentence: str) -> None:
     with suppress(OSError):
         print(sentence, file=sys.stderr, flush=True)
+
+
+def show(record: Any) -> None:
+    """Print a record as JSON, in the letters of its texts."""
+    print(json.dumps(record, indent=2, ensure_ascii=False))
 
 
 def typed(options: Mapping[str, Any]) -> dict[str, Any]:

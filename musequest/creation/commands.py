@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import creation
-from ..core.command_line import COLLECTION, command, option, positive, profile_of, server, typed
+from ..core.command_line import (
+    COLLECTION,
+    command,
+    option,
+    positive,
+    profile_of,
+    server,
+    show,
+    typed,
+)
 from ..core.errors import MuseQuestError
 
 if TYPE_CHECKING:
@@ -51,7 +59,7 @@ def _collect_folder(folder: Path, collection: str, language: str) -> None:
 )
 def _collect_dataset(source: str, collection: str) -> None:
     rows = creation.collect_dataset(source, collection)
-    print(json.dumps({"rows": rows, "audit": creation.audit(collection)}, indent=2))
+    show({"rows": rows, "audit": creation.audit(collection)})
 
 
 def _collect_museum(museum: str, collection: str, **options: Any) -> None:
@@ -128,7 +136,7 @@ def _writer(writer: str, hosted: dict[str, Any]) -> Writer:
 def dataset(collection: str, profile: str | None) -> None:
     """Join photos and dialogs, write the dataset and audit it."""
     built = creation.build_dataset(collection, profile_of(profile) if profile else None)
-    print(json.dumps(built | {"audit": creation.audit(collection)}, indent=2))
+    show(built | {"audit": creation.audit(collection)})
 
 
 @command(

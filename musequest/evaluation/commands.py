@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..core.command_line import (
     seeds,
     server,
     settings,
+    show,
     typed,
 )
 
@@ -83,7 +83,7 @@ def score(
     """Score the answers of any systems on the questions they share."""
     paths = {name: Path(path) for name, path in assignments(predictions, "predictions").items()}
     chosen, margins = profile_of(profile) if profile else None, evaluation.margins_of(margin)
-    print(json.dumps(evaluation.score(paths, exhibits, out, chosen, margins), indent=2))
+    show(evaluation.score(paths, exhibits, out, chosen, margins))
 
 
 @command(PROFILE, MARGIN, seeds("of each approach (default: all that have answered)"))
@@ -130,5 +130,5 @@ def judge(profile: str, model: str, **hosted: Any) -> None:
     chosen = profile_of(profile)
     from .judge import judge
 
-    print(json.dumps(judge(chosen, model, **typed(hosted)), indent=2))
+    show(judge(chosen, model, **typed(hosted)))
     print("What it says is shown by `annotate --read`, beside its agreement with two raters.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..core.command_line import (
     profile_of,
     seeds,
     settings,
+    show,
 )
 from ..core.errors import MuseQuestError
 from ..core.settings import Profile
@@ -49,7 +49,7 @@ def train(
     creation.check_learned(own.collection, own)
     records = finetuning.train_seeds(own, approach, seeds or 1, learning, **options)
     if rank() == 0:
-        print(json.dumps(records if seeds else records[0], indent=2))
+        show(records if seeds else records[0])
 
 
 def _with_run(name: str, approach: str, settings: Sequence[str] = ()) -> Profile:
@@ -73,7 +73,7 @@ def merge(profile: str, approach: str, rows: int, settings: list[str]) -> None:
     """Merge a finished run's adapter into the base model, and check that its answers stay."""
     chosen = _with_run(profile, approach, settings)
     record = finetuning.merge(chosen, approach, rows=rows)
-    print(json.dumps(record, indent=2))
+    show(record)
 
 
 @command(

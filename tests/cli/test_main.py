@@ -11,6 +11,7 @@ import pytest
 from tiny_dialogs import write_dataset
 
 from musequest.__main__ import main
+from musequest.core.command_line import show
 from musequest.core.home import root
 
 
@@ -74,6 +75,11 @@ def test_settings_reach_profile_and_training(home: Path, monkeypatch: pytest.Mon
     assert calls == [(64, "lora", learning, False), (64, "lora", learning, True)]
 
 
+def test_a_record_is_printed_in_the_letters_of_its_texts(capsys):
+    show({"title": "Krüge"})
+    assert capsys.readouterr().out == '{\n  "title": "Krüge"\n}\n'
+
+
 def test_an_interruption_exits_with_130(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
@@ -118,6 +124,17 @@ def test_a_wrong_command_is_answered_with_its_usage(arguments: list[str], capsys
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2 and "usage: python -m musequest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "typed", ["collect folder m --collection t --langauge de", "clean --profile t --collection t"]
+)
+def test_a_mistyped_flag_is_answered_with_the_usage_of_its_command(typed: str, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(typed.split())
+    told, command = capsys.readouterr().err, typed.partition(" --")[0].removesuffix(" m")
+    assert left.value.code == 2 and f"musequest {command}: error: unrecognized" in told
+    assert f"usage: python -m musequest {command} [-h] --" in told
 
 
 LIBRARIES = {"torch", "transformers", "datasets", "sklearn", "matplotlib", "openai"}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from musequest.__main__ import main
 from musequest.core import Moved
 from musequest.core.home import root
 
@@ -103,6 +104,13 @@ def test_clean_needs_no_package(tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"Removed {tmp_path / 'runs/tiny'}.\n"
     assert not (tmp_path / "runs/tiny").exists()
+
+
+def test_clean_takes_a_file_as_all_commands_do_and_says_where_there_is_nothing(home: Path, capsys):
+    (home / "results/tiny").mkdir(parents=True)
+    for told in (f"Removed {home / 'results/tiny'}.\n", f"Nothing of 'tiny' lies under {home}.\n"):
+        assert main(["clean", "--profile", "somewhere/tiny.yaml"]) == 0
+        assert capsys.readouterr().out == told
 
 
 def test_every_new_home_of_a_moved_module_is_there():
