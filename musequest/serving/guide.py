@@ -184,7 +184,7 @@ class Guide:
         """What is told of what was said; None where the docent was not asked."""
         nearest = tuple((self.exhibits[name].title, near) for name, near in seen.nearest)
         if text is None:
-            *first, last = [title for title, _ in nearest] or [""]
+            *first, last = dict.fromkeys(title for title, _ in nearest) or [""]
             titles = f"{', '.join(first)}{self.say(' or ')}{last}" if first else last
             told = self.say("I do not know this one.")
             if titles:

@@ -145,6 +145,12 @@ def test_a_photo_near_to_no_exhibit_is_not_shown_to_the_docent(opened):
     assert "Nearest:  The Red Jug (0.20, from 0.50 on it is recognised)" in str(unknown)
 
 
+def test_a_title_that_two_exhibits_bear_is_told_once(opened, home):
+    write_catalogue(home, JUG, replace(BOWL, title=JUG.title))
+    (answer,) = opened().answer([Question(GREY, "What is this?")])
+    assert answer.text.endswith("It resembles The Red Jug a little, but I am not sure.")
+
+
 @pytest.mark.parametrize(
     ("language", "words"),
     [("de", "Das kenne ich nicht."), ("ja", "存じません"), ("fi", "I do not")],
