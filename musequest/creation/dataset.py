@@ -204,7 +204,7 @@ def _check_whole(exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path) -> N
                 f"the exhibit '{name}' has {len(found)} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
-    if any(outdated(row, exhibit) for row in pairs[name]):
+    if any(outdated(row, exhibit) for row in pairs):
         raise MuseQuestError(
             f"the dialogs of '{name}' were written from another text than the exhibit has by now; "
             "run `python -m musequest synthesize` again."

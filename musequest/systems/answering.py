@@ -119,17 +119,22 @@ def ablate(
     """Ask local systems under each condition; returns system -> condition -> answers.
 
     Without `systems`, all local ones that have answered the evaluation split under this profile.
-    Each is loaded once, and let go of before the next one is: memory holds one model.
+    Each is loaded once, and let go of before the next one is: memory holds one model. Of
+    a single exhibit there is no wrong photo, as is logged.
     """
     from ..finetuning.models import free_memory
 
     profile = load_profile(profile)
-    answers = {}
+    conditions, answers = CONDITIONS, {}
+    shown = exhibit_rows(profile.collection, profile.evaluation_split)["item_name"]
+    if len({*shown}) == 1:
+        conditions = tuple(each for each in conditions if each != "wrong_photo")
+        LOGGER.warning("Nobody is asked about a wrong photo, which needs a second exhibit.")
     for name in _answered_systems(profile) if systems is None else systems:
         system = open_system(profile, name)
         if system.local:
             answers[name] = {
-                each: answer(profile, system, each, progress=progress) for each in CONDITIONS
+                each: answer(profile, system, each, progress=progress) for each in conditions
             }
         del system
         free_memory()

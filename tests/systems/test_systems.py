@@ -17,7 +17,8 @@ from musequest.core.files import read_json, write_json
 from musequest.core.home import root
 from musequest.core.predictions import keep_answers, kept_answers
 from musequest.core.settings import Profile, load_profile
-from musequest.creation.split import fingerprint, given, load_split
+from musequest.core.tables import read_table, write_table
+from musequest.creation.split import fingerprint, given, load_split, split_path
 from musequest.creation.strangers import strangers_of
 from musequest.finetuning import generation
 from musequest.finetuning.collator import DocentCollator
@@ -80,6 +81,15 @@ def test_a_new_system_is_asked_kept_found_and_ablated(profile, home, echo):
     assert list(found) == ["echo"] and not left_out
     assert set(ablate(profile, progress=False)["echo"]) == set(CONDITIONS)
     assert find_answers(profile, fingerprint("tiny"))[0]["echo"] == found["echo"]
+
+
+def test_a_museum_of_one_exhibit_is_shown_no_wrong_photo(profile, echo, caplog):
+    path = split_path("tiny", "test")
+    rows = read_table("dataset", path)
+    write_table("dataset", path, rows[rows["item_name"] == rows["item_name"].iloc[0]])
+    answer(profile, "echo")
+    assert set(ablate(profile, progress=False)["echo"]) == {*CONDITIONS} - {"wrong_photo"}
+    assert "needs a second exhibit" in caplog.text
 
 
 def test_base_and_every_finished_run_answer_and_are_found(profile, home):
