@@ -80,7 +80,7 @@ def plain_name(name: str, noun: str) -> str:
     """`name` itself if it can name a folder; else MuseQuestError says which `noun` is wrong."""
     if not NAME.fullmatch(name):
         raise MuseQuestError(
-            f"{name!r} cannot name a {noun}; use letters, digits, '-', '_' and '.' only."
+            f"{name!r} cannot name a {noun}; use the letters a to z, digits, '-', '_' and '.' only."
         )
     return name
 

@@ -177,7 +177,8 @@ def load_results(profile: Profile | str) -> Results:
     folder = results_dir(profile.name)
     if not (folder / "scoring.json").is_file():
         raise MuseQuestError(
-            f"{folder} holds no scores; evaluate the profile '{profile.name}' first (notebook 3.1)."
+            f"{folder} holds no scores; evaluate the profile '{profile.name}' first (`python -m "
+            "musequest report`, or notebook 3.1)."
         )
     scores = read_table("scores", folder / "scores.parquet")
     newer = [name for name in METRICS if name not in scores]  # than these scores

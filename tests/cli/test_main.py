@@ -35,6 +35,7 @@ def test_the_commands_of_stage_one_walk_from_folder_to_dataset(
     [
         ("collect folder nowhere --collection t", "exhibits.csv does not exist"),
         ("collect folder nowhere --collection ../t", "cannot name a collection"),
+        ("collect folder nowhere --collection Grünau", "use the letters a to z, digits"),
         ("augment --collection t", "exhibits.parquet does not exist; run"),
         ("synthesize --collection t", "exhibits.parquet does not exist; run"),
         ("synthesize --collection t --model gpt-4o", "--model is for the hosted writer"),
