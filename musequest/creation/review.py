@@ -166,7 +166,8 @@ def read_review(collection: str) -> Review:
 
     A line that is none raises MuseQuestError: it may be one that withholds something.
     """
-    stamp = stamp_of(path := review_path(collection))
+    path = review_path(collection)
+    stamp = stamp_of(path)
     return _read_once(path, stamp) if stamp else Review()
 
 
