@@ -60,8 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: of ten seconds one waits for a browser or a server."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: of ten seconds one waits for a browser, a server or a pipe."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
