@@ -41,10 +41,6 @@ demo: $(READY)  ## walk all three stages on the pocket museum, from photos to re
 six: $(READY)  ## tune the pocket docent with every approach, and compare them in one table
 	@$(BIN)/python -m musequest six --profile $(PROFILE)
 
-# Freed memory is kept: to give it back and ask for it again is a fifteenth of the tests' time.
-test: export MALLOC_TRIM_THRESHOLD_ = 1073741824
-test: export MALLOC_MMAP_THRESHOLD_ = 1073741824
-test: export MALLOC_TOP_PAD_ = 67108864
 test: $(READY)  ## prove the parts
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
