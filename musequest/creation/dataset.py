@@ -25,7 +25,6 @@ from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo,
 from ..core.settings import Profile
 from ..core.tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
-from .dialogs import outdated
 from .exhibits import Exhibit, load_exhibits, write_credits
 from .publishing import write_card
 from .review import REVIEWED, Review, read_review
@@ -37,6 +36,7 @@ from .split import (
     dialogs_table,
     fingerprint,
     messages,
+    outdated,
     photos_of,
     split_path,
 )
@@ -204,7 +204,7 @@ def _check_whole(exhibit: Exhibit, photos: Rows, pairs: Rows, folder: Path) -> N
                 f"the exhibit '{name}' has {len(found)} of {SLOTS} {noun} in "
                 f"{folder / noun}.parquet; run `python -m musequest {command}` again."
             )
-    if any(outdated(row, exhibit) for row in pairs):
+    if any(outdated(row, exhibit.source_sha256) for row in pairs):
         raise MuseQuestError(
             f"the dialogs of '{name}' were written from another text than the exhibit has by now; "
             "run `python -m musequest synthesize` again."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,15 +123,6 @@ def synthesize(
             save()
     leave_out(problems, len(exhibits), path)
     return read_table("dialogs", path)
-
-
-def outdated(dialog: Mapping[str, Any], exhibit: Exhibit | None) -> bool:
-    """Whether a dialog was written from another text than the exhibit has by now, if it has one.
-
-    Dialogs from before texts had digests are taken as they are.
-    """
-    known = dialog["source_sha256"]
-    return exhibit is None or not (pd.isna(known) or known == exhibit.source_sha256)
 
 
 def flaw_of_pair(exhibit: Exhibit, pair: Pair) -> str | None:

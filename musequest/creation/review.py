@@ -36,9 +36,9 @@ from ..core.json_shapes import DecisionLine
 from ..core.settings import Profile
 from ..core.tables import read_table
 from ..text.sentences import flaw_of
-from .dialogs import outdated, sha256_of
+from .dialogs import sha256_of
 from .exhibits import load_exhibits
-from .split import STRANGER, dialogs_table
+from .split import STRANGER, dialogs_table, outdated
 
 TAKEN = ("approved", "edited")
 DECISIONS = (*TAKEN, "withheld", "open")
@@ -289,9 +289,9 @@ def check_dialogs(collection: str) -> list[dict[str, Any]]:
 
 def _current(collection: str, path: Path) -> list[dict[str, Any]]:
     """The dialogs that were written from what the exhibits' texts are now."""
-    exhibits = {each.item_name: each for each in load_exhibits(collection)}
+    texts = {each.item_name: each.source_sha256 for each in load_exhibits(collection)}
     rows = read_table("dialogs", path).to_dict("records")
-    return [row for row in rows if not outdated(row, exhibits.get(row["item_name"]))]
+    return [row for row in rows if not outdated(row, texts.get(row["item_name"]))]
 
 
 def _text(row: Mapping[str, Any]) -> tuple[str, str, str]:

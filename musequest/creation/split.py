@@ -204,11 +204,21 @@ def messages(question: str, answer: str) -> str:
     return json.dumps({"messages": turns}, ensure_ascii=False)
 
 
+def outdated(dialog: Mapping[str, Any], source_sha256: str | None) -> bool:
+    """Whether a dialog was written from other texts than its exhibit's, if it has one by now.
+
+    Dialogs from before texts had digests are taken as they are.
+    """
+    known = dialog["source_sha256"]
+    return source_sha256 is None or not (pd.isna(known) or known == source_sha256)
+
+
 def dialogs_table(collection: str) -> pd.DataFrame:
     """All rows of a dataset but for their photos, each with its split, question and answer."""
     parts = []
     for split in SPLITS:
-        table = read_table("dataset", split_path(collection, split), without=PHOTOS)
+        path = split_path(collection, split)
+        table = read_table("dataset", path, without=PHOTOS)
         names = ["data_id", "item_name", "image_name", "dialog"]
         rows = table[names].fillna({"dialog": ""}).itertuples(index=False, name=None)
         said = [given(dict(zip(names, row, strict=True))) for row in rows]

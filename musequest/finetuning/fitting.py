@@ -17,7 +17,7 @@ from torch import nn
 from ..core.errors import LOGGER, MuseQuestError
 from .distributed import all_gather, any_rank
 from .gpus import available_bytes
-from .memory import memory_of
+from .memory import Memory, memory_of
 from .records import EVERY, GIB, RECOMPUTE, RECOMPUTE_HOW, ROWS, STEPS
 from .run_config import RunConfig
 from .splitting import fullest_here, largest_divisor
@@ -49,8 +49,8 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
         gpu = device.type == "cuda"
         found["bf16"] = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if config.recompute is None:
-        shares = all_gather(_recomputed(config.fitted(found), device))
-        share = max(shares)  # the same in all processes
+        share = _recomputed(config.fitted(found), device)
+        share = max(all_gather(share))  # the same in all processes
         found[RECOMPUTE] = share > 0
         if 0 < share < 1:  # every n-th of the layers
             how = config.settings.get(RECOMPUTE_HOW) or {}
@@ -67,17 +67,18 @@ def _recomputed(config: RunConfig, device: torch.device) -> float:
 
     A parted model is not loaded yet; else, on a processor, free memory is what its weights left.
     """
-    available, takes = available_bytes(str(device)), bytes_of_step(config)
+    memory, available = memory_of(config, config.row), available_bytes(str(device))
     if device.type == "cpu" and not config.approach.parted:
-        available += memory_of(config, config.row).weights
+        available += memory.weights
+    takes = bytes_of_step(config, memory)
     return next((each for each in config.shares if takes(config.rows, each) <= available), True)
 
 
-def bytes_of_step(config: RunConfig) -> BytesOfStep:
+def bytes_of_step(config: RunConfig, memory: Memory) -> BytesOfStep:
     """What a step is estimated to take here; of a split model, on the fullest of the devices."""
     if config.approach.layered:
         return partial(fullest_here, config)
-    return partial(memory_of(config, config.row).total, shares=config.parted_over)
+    return partial(memory.total, shares=config.parted_over)
 
 
 def _by_trying(config: RunConfig, model: nn.Module, tries: tuple[bool, ...]) -> dict[str, Any]:
@@ -133,9 +134,10 @@ def _passes(config: RunConfig, model: nn.Module, rows: int, recompute: bool) -> 
 def out_of_memory(config: RunConfig) -> str:
     """What was asked, what it takes, and which numbers would fit."""
     torch.cuda.empty_cache()
-    available, takes = available_bytes(str(config.device)), bytes_of_step(config)
+    memory, available = memory_of(config, config.row), available_bytes(str(config.device))
+    takes = bytes_of_step(config, memory)
     if config.device.type == "cpu":  # the weights are still loaded, and counted in what is taken
-        available += memory_of(config, config.row).weights // config.parted_over
+        available += memory.weights // config.parted_over
     recompute = config.recompute or False
     return (
         f"Out of memory on {config.device}: {config.rows} rows at a time "

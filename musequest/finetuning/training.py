@@ -68,10 +68,10 @@ def train(
     """
     profile = load_profile(profile)
     approach = load_approach(approach_name)
+    folder = RunFolder(run_dir(profile.name, approach.name))
     config = RunConfig.resolve(profile, approach, overrides, processes_for(approach, processes))
     config.check_here()
     check_learned(profile.collection, profile)
-    folder = RunFolder(run_dir(profile.name, approach.name))
     record = RunRecord(folder.folder, config.asked)
     with ExitStack() as held:
         if not fresh and (done := run_on_rank0(lambda: _finished(config, folder, record))):
@@ -166,16 +166,17 @@ def _supervised(
 ) -> dict[str, Any]:
     """Train in this process; whatever ends the run early becomes the reason in run.json."""
 
-    def check_what_is_there() -> None:
-        if folder.last_state():
+    def checked_state() -> Path | None:
+        if state := folder.last_state():
             folder.check_state()
             check_base_files(base_folder(config.profile), record.earlier() or {}, folder.folder)
         folder.clear_unfinished()
+        return state
 
-    run_on_rank0(check_what_is_there)
+    state = run_on_rank0(checked_state)
     try:
         with prefixed_output(), wandb_run(config.settings, folder.folder):
-            return _run(config, folder, record, progress)
+            return _run(config, folder, record, state, progress)
     except KeyboardInterrupt:
         record.interrupt("stopped at once, without saving a state")
         raise
@@ -207,8 +208,10 @@ def explained(error: Exception, config: RunConfig, folder: RunFolder) -> Excepti
     return error
 
 
-def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool) -> dict[str, Any]:
-    """Train from the last state, if there is one, to the end."""
+def _run(
+    config: RunConfig, folder: RunFolder, record: RunRecord, state: Path | None, progress: bool
+) -> dict[str, Any]:
+    """Train from the last `state`, if there is one, to the end."""
     record.values = run_on_rank0(record.begin)
     stop, counted = StopOnSignal(), MemoryStats()
     trainer = build_trainer(config, folder, record, progress)
@@ -217,7 +220,9 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
     trainer.add_callback(counted)
     trainable, total = trainer.parameter_counts()
     rows_by_rank, memory = trainer.rows_by_rank(), trainer.memory
-    foreseen = run_on_rank0(lambda: foreseen_here(config, memory))
+    foreseen, base_sha256 = run_on_rank0(
+        lambda: (foreseen_here(config, memory), base_digests(config.profile))
+    )
     batch = {
         "per_device_train_batch_size": trainer.args.per_device_train_batch_size,
         "gradient_accumulation_steps": trainer.args.gradient_accumulation_steps,
@@ -231,7 +236,7 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
         global_batch={"rows_a_step": math.prod(batch.values()), **batch},
         rows_by_rank=rows_by_rank,
         plan=trainer.plan.table().to_dict("records") if trainer.plan else None,
-        base_model_sha256=run_on_rank0(lambda: base_digests(config.profile)),
+        base_model_sha256=base_sha256,
     )
     if trainer.is_world_process_zero():
         write_model_info(
@@ -241,19 +246,18 @@ def _run(config: RunConfig, folder: RunFolder, record: RunRecord, progress: bool
             f"What was trained: {config.profile.name}, {config.approach.name}",
             trainer.plan,
         )
-    state = folder.last_state()
     with on_stop(stop.receive):
         trainer.train(resume_from_checkpoint=str(state) if state else None)
     record.values["held_by_rank"] = counted.with_peaks()
-    state = trainer.state
-    if state.global_step < state.max_steps:
-        reason = f"{stop.received} at step {state.global_step} of {state.max_steps}"
+    reached = trainer.state
+    if reached.global_step < reached.max_steps:
+        reason = f"{stop.received} at step {reached.global_step} of {reached.max_steps}"
         record.interrupt(reason)
         raise _Interrupted(
             f"Training was interrupted ({reason}); the state is saved in {folder.folder}, and the "
             "same call goes on from there."
         )
-    run_on_rank0(lambda: _place_weights(config, folder, state))
+    run_on_rank0(lambda: _place_weights(config, folder, reached))
     outcome = _outcome(trainer)
     del trainer  # or the model read back would lie beside it
     free_memory()
