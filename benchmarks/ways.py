@@ -27,6 +27,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from musequest.core.home import root
 from musequest.core.settings import Profile, load_approach, load_profile
+from musequest.finetuning.activations import ByteDropout
 from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.collator import EncodedDialogs, FilledRows
 from musequest.finetuning.models import default_device
@@ -34,7 +35,7 @@ from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import GIB, RECOMPUTE, ROWS, STEPS, peak_memory_gib
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import loader_settings, whole_model
-from musequest.finetuning.trainer import ByteDropout, DocentTrainer
+from musequest.finetuning.trainer import DocentTrainer
 
 SHAPES = root() / "benchmarks/shapes"
 PUBLISHED = "idefics2-8b"

@@ -33,9 +33,8 @@ QUESTIONS = [question for group in ASKED.values() for question in group]
 WORDINGS = {tuple(facts.split()): wordings for facts, wordings in _SAID["wordings"].items()}
 FORMS: dict[str, list[str]] = _SAID["forms"]  # wordings of values in another form
 OPENINGS, SUBJECTS, REMARKS = (_SAID[part] for part in ("openings", "subjects", "remarks"))
-PHRASES: dict[str, dict[str, list[str]]] = _SAID[
-    "languages"
-]  # questions, openings, what to say of strangers
+# Questions, openings, and what to say of strangers.
+PHRASES: dict[str, dict[str, list[str]]] = _SAID["languages"]
 
 ORDER = [fact for fact in ASKED if fact]  # of a catalogue
 CLAUSES = ("detail", "significance")

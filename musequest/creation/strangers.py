@@ -87,8 +87,10 @@ def strangers_of(profile: Profile) -> list[Stranger]:
 
 def _stranger(cells: dict[str, str], where: str, folder: Path, profile: Profile) -> Stranger:
     own = {name: (cells.get(name) or "").strip() for name in COLUMNS}
-    needed = {ENGLISH: ["description"]}.get(profile.language, ["question", "answer"])
-    for name in ["photo", *(() if profile.language in PHRASES else needed)]:
+    needed = ["photo"]
+    if profile.language not in PHRASES:
+        needed += ["description"] if profile.language == ENGLISH else ["question", "answer"]
+    for name in needed:
         if not own[name]:
             raise MuseQuestError(
                 f"{where}: the column '{name}' is empty; fill it in, or write 'strangers: null' in "

@@ -14,7 +14,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -261,9 +260,8 @@ def _make_fake(model: nn.Module) -> None:
     On the processor attention takes its fused kernel, which keeps what the one on a GPU keeps; on
     the meta device it would keep the whole matrix. Dropout keeps a byte a number, as on a GPU.
     """
+    drop_in_bytes(model)
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.forward = partial(_dropout, module.p)
         for name, held in module._parameters.items():
             if held is not None:
                 fake = torch.empty(held.shape, dtype=held.dtype)
@@ -273,8 +271,24 @@ def _make_fake(model: nn.Module) -> None:
                 module._buffers[name] = torch.empty(held.shape, dtype=held.dtype)
 
 
-def _dropout(share: float, values: torch.Tensor) -> torch.Tensor:
-    return torch.native_dropout(values, share, train=True)[0]
+class ByteDropout(nn.Dropout):
+    """Dropout that keeps a byte a number for the backward pass on a processor, as on a GPU.
+
+    There the library's keeps what the numbers were multiplied by. Those drawn are the same.
+    """
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Of any shape; some of them become zero, the others larger."""
+        if not (self.training and self.p):
+            return values
+        return torch.native_dropout(values, self.p, train=True)[0]
+
+
+def drop_in_bytes(model: nn.Module) -> None:
+    """Let the model's dropout be that of `ByteDropout`."""
+    for module in model.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = ByteDropout
 
 
 def _kept_bytes(model: nn.Module, forward: Callable[[], Any], autocast: torch.dtype | None) -> int:

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from ..core.errors import MuseQuestError
+from .activations import drop_in_bytes
 from .anatomy import anatomy_of, inner, parameter_counts
 from .collator import BLANK, IGNORED, EncodedDialogs, EpochOrder
 from .distributed import all_gather
@@ -254,26 +255,6 @@ def smooth_labels(model: nn.Module, factor: float) -> None:
         return total / torch.as_tensor(number, device=total.device)
 
     base.loss_function = loss
-
-
-class ByteDropout(nn.Dropout):
-    """Dropout that keeps a byte a number for the backward pass on a processor, as on a GPU.
-
-    There the library's keeps what the numbers were multiplied by. Those drawn are the same.
-    """
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Of any shape; some of them become zero, the others larger."""
-        if not (self.training and self.p):
-            return values
-        return torch.native_dropout(values, self.p, train=True)[0]
-
-
-def drop_in_bytes(model: nn.Module) -> None:
-    """Let the model's dropout be that of `ByteDropout`."""
-    for module in model.modules():
-        if type(module) is nn.Dropout:
-            module.__class__ = ByteDropout
 
 
 @contextmanager

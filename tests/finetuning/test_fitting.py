@@ -22,7 +22,7 @@ from musequest.core.settings import Profile, load_approach, load_profile
 from musequest.core.tables import read_table
 from musequest.finetuning import fitting as fitting_module
 from musequest.finetuning import strategies
-from musequest.finetuning.activations import RowShape, empty_model
+from musequest.finetuning.activations import RowShape, drop_in_bytes, empty_model
 from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
@@ -35,7 +35,6 @@ from musequest.finetuning.needs import needs_of
 from musequest.finetuning.records import GIB
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import split
-from musequest.finetuning.trainer import drop_in_bytes
 from musequest.finetuning.training import explained, train
 
 RUN = Path("runs/tiny/lora")
