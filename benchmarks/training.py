@@ -7,7 +7,8 @@
 The published recipe is the library's trainer with the model as it comes: photos prepared anew for
 every step, the vision tower in every step and with its mask, padding to the longest row, logits of
 all tokens, all of the model recomputed in the backward pass (in the reentrant form), and after
-every 5 % of the steps a validation and a whole checkpoint, of which 20 are kept.
+every 5 % of the steps a validation and a whole checkpoint, of which 20 are kept. Like ours, it
+writes its losses for TensorBoard.
 
 `scaled` is an Idefics2 with the proportions of the 8B model. Whole runs of three epochs by either
 recipe, in a process each, give time, memory and disk. Then steps of each way to train are timed in
@@ -129,11 +130,11 @@ def published_run(config: RunConfig) -> dict[str, Any]:
     set_seed(config.settings["seed"])
     model = TUNINGS[config.approach.tuning](model, config.approach)
     with tempfile.TemporaryDirectory() as folder:
-        settings = config.settings | REENTRANT | {"report_to": "none"}
+        settings = config.settings | REENTRANT
         trainer = Trainer(
             model=model,
             args=TrainingArguments(
-                output_dir=folder,
+                output_dir=folder,  # TensorBoard's files as well
                 use_cpu=not torch.cuda.is_available(),
                 remove_unused_columns=False,
                 disable_tqdm=True,

@@ -30,6 +30,7 @@ from musequest.core.settings import Profile, load_approach, load_profile
 from musequest.finetuning.activations import ByteDropout
 from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.collator import EncodedDialogs, FilledRows
+from musequest.finetuning.fitting import busy_rows
 from musequest.finetuning.models import default_device
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import GIB, RECOMPUTE, ROWS, STEPS, peak_memory_gib
@@ -56,6 +57,7 @@ class Way:
     stored: bool = True  # what the tower made of a photo is read where it is there
     own_tower: bool = True  # no mask, no gradients through it
     packed: bool = True  # no padding
+    together: bool = False  # all rows of a step at once on a processor too
     own_trainer: bool = True
 
     @contextmanager
@@ -88,13 +90,19 @@ REENTRANT = {RECOMPUTE: True, RECOMPUTE_HOW: {"use_reentrant": True}, "optim": "
 WAYS = {
     "ours": Way(),
     "published": Way(
-        REENTRANT, encoded_once=False, stored=False, own_tower=False, own_trainer=False
+        REENTRANT,
+        encoded_once=False,
+        stored=False,
+        own_tower=False,
+        together=True,
+        own_trainer=False,
     ),
     "without the vision store": Way(stored=False),
     "with the library's masked tower": Way(stored=False, own_tower=False),
     "with all activations recomputed": Way({RECOMPUTE: True}),
     "with photos prepared in every step": Way(encoded_once=False),
-    "with rows padded to the longest": Way(packed=False),
+    "with all rows at a time": Way(together=True),
+    "with all rows at a time, padded to the longest": Way(packed=False, together=True),
     "with the library's loss and order": Way(own_trainer=False),
 }
 
@@ -158,7 +166,10 @@ class Bench:
     def _settings(self, rows: int, recompute: bool, way: Way) -> dict[str, Any]:
         left_out = ("eval_steps", "num_train_epochs", "report_to", "auto_find_batch_size")
         kept = {name: value for name, value in self.config.settings.items() if name not in left_out}
-        return as_arguments({**kept, ROWS: rows, STEPS: 1, RECOMPUTE: recompute, **way.settings})
+        settings = {**kept, ROWS: rows, STEPS: 1, RECOMPUTE: recompute, **way.settings}
+        if not (way.together or torch.cuda.is_available()):
+            settings |= busy_rows(self.config.fitted(settings))
+        return as_arguments(settings)
 
     def _run(self, rows: int, recompute: bool, steps: int, name: str) -> dict[str, Any]:
         way = WAYS[name]

@@ -318,7 +318,8 @@ class EpochOrder(Sampler[int]):
     """All rows in an order drawn from seed and epoch alone, then the blank ones.
 
     Where a step learns from several batches, its rows come by length, so that those of a batch need
-    little padding. Which rows a step learns from is the same.
+    little padding, the longest before there are gradients to be kept beside them. Which rows a step
+    learns from is the same.
     """
 
     def __init__(self, rows: FilledRows, seed: int, rows_a_step: int = 1) -> None:
@@ -335,7 +336,7 @@ class EpochOrder(Sampler[int]):
         order += range(len(self.rows.rows), len(self.rows))
         for first in range(0, len(order), self.rows_a_step):
             step = order[first : first + self.rows_a_step]
-            yield from sorted(step, key=lambda index: self.lengths.get(index, 0))
+            yield from sorted(step, key=lambda index: -self.lengths.get(index, 0))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""

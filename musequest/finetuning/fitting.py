@@ -7,6 +7,7 @@ optimizer step stay as they were asked, only more of them follow one another.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,16 +25,19 @@ from .splitting import fullest_here, largest_divisor
 
 # Bytes of a step with so many rows at a time and that share of the layers recomputed.
 BytesOfStep = Callable[[int, float], int]
+# Bytes of activations with which a processor is busy: with more rows at a time it is no faster.
+BUSY = 256 * 2**20
 
 
 def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
     """Keys of TrainingArguments that suit this device, where the settings leave them open.
 
-    bf16: where a GPU has it. activation_checkpointing: if a step would not fit without, of as few
-    layers as suffice, by its estimate; or where layers are split, if no split of them fits. With
-    auto_find_batch_size the rows at a time are tried out, and halved or more, to a number that
-    divides what was asked for, until a step of the largest rows passes; they are accumulated to
-    what was asked for. Without a `model` it is parted over devices, and nothing is tried out.
+    bf16: where a GPU has it. Rows at a time: on a processor no more than keep it busy. With
+    auto_find_batch_size they are tried out, and halved or more until a step of the largest rows
+    passes. They divide what was asked for, and are accumulated to it. activation_checkpointing: if
+    a step would not fit without, of as few layers as suffice, by its estimate; or where layers are
+    split, if no split of them fits. Without a `model` it is parted over devices, and its rows at a
+    time stay as they were asked.
     """
     tries_rows = bool(config.settings.get("auto_find_batch_size"))
     if tries_rows and model is None:
@@ -48,6 +52,8 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
         # Processors compute it too, but slower than float32, and not to the same last digit.
         gpu = device.type == "cuda"
         found["bf16"] = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu" and model is not None and not tries_rows:
+        found |= busy_rows(config.fitted(found))
     if config.recompute is None:
         share = _recomputed(config.fitted(found), device)
         share = max(all_gather(share))  # the same in all processes
@@ -60,6 +66,17 @@ def fit(config: RunConfig, model: nn.Module | None) -> dict[str, Any]:
         tries = (chosen, True) if RECOMPUTE in found else (chosen,)
         found |= _by_trying(config.fitted(found), model, tries)
     return found
+
+
+def busy_rows(config: RunConfig) -> dict[str, int]:
+    """Rows at a time, fewer than asked, that keep a processor busy and take less memory; or {}."""
+    memory, again = memory_of(config, config.row), config.recompute or False
+    rows = max(1, BUSY // memory.activations.of_row(config.row, again))
+    rows = largest_divisor(config.rows, rows)
+    kept = replace(memory, accumulates=True)  # gradients, from one batch to the next
+    if kept.total(rows, again) >= memory.total(config.rows, again):
+        return {}
+    return {ROWS: rows, STEPS: config.rows_a_step // rows}
 
 
 def _recomputed(config: RunConfig, device: torch.device) -> float:

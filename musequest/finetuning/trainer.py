@@ -29,6 +29,7 @@ from .anatomy import anatomy_of, inner, parameter_counts
 from .collator import BLANK, IGNORED, EncodedDialogs, EpochOrder
 from .distributed import all_gather
 from .memory import Memory
+from .models import give_back
 from .optimizer import optimizer_of
 from .packing import Packing
 from .splitting import Plan
@@ -119,7 +120,9 @@ class DocentTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The validation loss; how often it is asked for changes no random number of training."""
         with own_random_numbers(self.model):
-            return super().evaluate(*args, **kwargs)
+            result = super().evaluate(*args, **kwargs)
+        give_back()
+        return result
 
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """One batch of validation; a loss that is no finite number raises with its rows."""

@@ -247,7 +247,7 @@ def test_only_tokens_with_a_label_are_computed_and_the_loss_is_the_same(
     assert of_text and set(of_text) == {(None, True)}
 
 
-def test_the_rows_of_a_step_come_by_length_and_are_the_same_rows(tiny):
+def test_the_longest_rows_of_a_step_come_first_and_are_the_same_rows(tiny):
     rows = FilledRows(
         EncodedDialogs([sample(index) for index in range(10)], DocentCollator(tiny)), 8
     )
@@ -257,4 +257,4 @@ def test_the_rows_of_a_step_come_by_length_and_are_the_same_rows(tiny):
         there = sorted_by_step[first : first + 8]
         assert sorted(there) == sorted(drawn[first : first + 8])
         lengths = [len(sample(index)["dialog"]) if index < 10 else 0 for index in there]
-        assert lengths == sorted(lengths)
+        assert lengths == sorted(lengths, reverse=True)

@@ -26,13 +26,13 @@ from musequest.finetuning.activations import RowShape, drop_in_bytes, empty_mode
 from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.collator import DocentCollator
-from musequest.finetuning.fitting import fit, what_fits
+from musequest.finetuning.fitting import busy_rows, fit, what_fits
 from musequest.finetuning.forecast import forecast
 from musequest.finetuning.gpus import USABLE, Gpu, available_bytes, find_gpu
 from musequest.finetuning.memory import memory_of, optimizer_bytes
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.needs import needs_of
-from musequest.finetuning.records import GIB
+from musequest.finetuning.records import GIB, ROWS, STEPS
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.splitting import split
 from musequest.finetuning.training import explained, train
@@ -276,6 +276,32 @@ def test_a_device_too_small_for_one_row_is_one_sentence(profile):
     parted = replace(NO_DROPOUT, parallel={"strategy": "fsdp"})
     with pytest.raises(MuseQuestError, match="give per_device_train_batch_size instead"):
         fit(RunConfig(profile, parted, {"auto_find_batch_size": True}), None)
+
+
+def test_a_processor_takes_no_more_rows_at_a_time_than_keep_it_busy(profile, home, monkeypatch):
+    """The step is the same; nothing is parted where gradients would take what activations leave."""
+    profile = replace(profile, lora={"lora_dropout": 0.0})
+    asked = {"per_device_train_batch_size": "4", "max_steps": "3", "eval_steps": "3"}
+    config = RunConfig.resolve(profile, load_approach("lora"), asked)
+    memory = memory_of(config, config.row)
+    a_row, weights = memory.activations.of_row(config.row, False), []
+    for busy, found in (
+        (5 * a_row, {}),
+        (3 * a_row, {ROWS: 2, STEPS: 2}),
+        (1, {ROWS: 1, STEPS: 4}),
+    ):
+        monkeypatch.setattr(fitting_module, "BUSY", busy)
+        record = train(profile, overrides=asked, fresh=True, progress=False)
+        assert {name: record["fitted"].get(name) for name in found} == found
+        assert (ROWS in record["fitted"]) is bool(found)
+        assert record["global_batch"]["rows_a_step"] == 4
+        weights.append(load_file(home / RUN / "adapter" / "adapter_model.safetensors"))
+    for name, values in weights[0].items():
+        for parted in weights[1:]:
+            torch.testing.assert_close(parted[name], values, rtol=1e-3, atol=1e-5)
+    heavy = replace(memory, gradients=4 * a_row)
+    monkeypatch.setattr(fitting_module, "memory_of", lambda config, row: heavy)
+    assert busy_rows(config) == {}
 
 
 def test_recomputing_is_chosen_by_memory(profile, monkeypatch):

@@ -1,9 +1,11 @@
 """Loading by profile, and what an approach makes trainable."""
 
 import json
+import platform
 import re
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from tiny import CHAT_TEMPLATE, save_tiny_docent
@@ -27,10 +29,23 @@ from musequest.finetuning.models import (
     add_adapter,
     base_fingerprint,
     free_projections,
+    give_back,
     load_model,
     load_processor,
     load_tuned,
 )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps it")
+def test_memory_that_nobody_uses_goes_back_to_the_system():
+    """What lies below the last of many small pieces stays with the process until then."""
+    process = psutil.Process()
+    pieces = [bytearray(60_000) for _ in range(2_000)]
+    last = pieces.pop()
+    held = process.memory_info().rss
+    pieces.clear()
+    give_back()
+    assert process.memory_info().rss < held - 80_000_000 and last
 
 
 @pytest.fixture

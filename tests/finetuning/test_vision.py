@@ -21,7 +21,7 @@ from musequest.finetuning.distributed import barrier, rank
 from musequest.finetuning.models import TUNINGS, load_model, load_processor
 from musequest.finetuning.training import train
 from musequest.finetuning.vision import FrozenTower, store_of
-from musequest.finetuning.vision_store import digests, unkept
+from musequest.finetuning.vision_store import digests, sums, unkept
 
 
 @pytest.fixture
@@ -231,7 +231,8 @@ def test_a_visitors_photo_is_not_kept(profile, always):
     assert not files(profile)
 
 
-def test_digests_tell_tensors_apart_by_any_number_and_its_place():
+@pytest.mark.parametrize("digests", [digests, sums])
+def test_digests_tell_tensors_apart_by_any_number_and_its_place(digests):
     numbers = torch.arange(12.0).view(3, 4)
     changed = numbers.clone()
     changed[2, 3] = 12
