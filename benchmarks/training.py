@@ -1,8 +1,10 @@
 """How fast the published recipe tunes a model, and how fast this package does, on one machine.
 
-    python benchmarks/training.py scaled             about 12 minutes on two cores, without a GPU
+    python benchmarks/training.py scaled             about 25 minutes on two cores, without a GPU
     python benchmarks/training.py 8b                 the shape of Idefics2-8B, on a GPU
     python benchmarks/training.py scaled --record    and keep it in benchmarks/records/
+    python benchmarks/training.py 8b --approaches lora --ways ours published --record
+    python benchmarks/training.py 8b --approaches qlora --rows 2 --ways ours --record
 
 The published recipe is the library's trainer with the model as it comes: photos prepared anew for
 every step, the vision tower in every step and with its mask, padding to the longest row, logits of
@@ -15,8 +17,9 @@ recipe, in a process each, give time, memory and disk. Then steps of each way to
 turn, again and again: ours, and ours without one technique, whose ratio to ours is what it brings.
 A ratio is always taken within a round, for a machine's speed varies; several give their median.
 
-`8b` times steps alone, with the rows of the published run and with the most that fit. Each
-measurement is kept at once.
+`8b` times steps alone, without validation and checkpoints, with the rows of the published run and
+with the most that fit. Each measurement is kept at once, beside those of other approaches that were
+made on the same machine with the same versions, for a rented GPU may not be had for all at once.
 
 Weights are random and made here, photos are noise, dialogs have the published lengths. They measure
 speed, memory and disk, never quality. A step's time is that from its end to the next's.
@@ -49,7 +52,7 @@ from transformers import (
 )
 from ways import COLLECTION, REENTRANT, SHAPES, WAYS, Bench, gflop, most_rows, profile_of
 
-from musequest.core.files import write_json
+from musequest.core.files import read_json, write_json
 from musequest.core.home import root
 from musequest.core.settings import load_approach
 from musequest.creation.split import load_split
@@ -83,7 +86,7 @@ def measure(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
     rows = chosen.rows or bench.config.rows
     yield {"approach": chosen.one, "gflop": gflop(bench)}
     for number in range(chosen.rounds):
-        for way in chosen.ways or WAYS:
+        for way in chosen.ways or [name for name, way in WAYS.items() if way.possible]:
             found = bench.run(rows, recompute=False, way=way)
             found = found or bench.run(rows, recompute=True, way=way)
             asked = {"approach": chosen.one, "way": way, "rows_a_step": rows}
@@ -204,7 +207,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("shape", choices=RECORDS)
     parser.add_argument("--approaches", nargs="+")
     parser.add_argument("--ways", nargs="*", choices=WAYS)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of a way in a round")
     parser.add_argument("--seconds", type=float, default=60, help="for these steps")
     parser.add_argument("--photo-px", type=int)
@@ -241,8 +244,18 @@ def measured(base: Path, chosen: argparse.Namespace) -> Iterator[tuple[str, dict
                     for found in in_own_process("whole", base, approach, [way], chosen):
                         yield "whole_runs", {"round": number, **found}
     for approach in chosen.approaches[:1] if chosen.shape == "scaled" else chosen.approaches:
-        for found in in_own_process("steps", base, approach, chosen.ways or [*WAYS], chosen):
+        for found in in_own_process("steps", base, approach, chosen.ways or [], chosen):
             yield "runs", found
+
+
+def others(figures: dict[str, Any], chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """What is on record of approaches that are not measured now, where all else is the same."""
+    path = RECORDS[chosen.shape]
+    kept: dict[str, Any] = read_json(path) if path.is_file() else {}
+    alike = ("shape", "photo_px", "longest_text_tokens", "hardware", "versions")
+    if any(kept.get(name) != figures[name] for name in alike):
+        return []
+    return [run for run in kept["runs"] if run["approach"] not in chosen.approaches]
 
 
 def main() -> None:
@@ -263,6 +276,8 @@ def main() -> None:
         "load_before": round(os.getloadavg()[0], 1),
         "runs": [],
     }
+    if chosen.record:
+        figures["runs"] = others(figures, chosen)
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
         base.mkdir()

@@ -9,6 +9,8 @@ import argparse
 import datetime
 import gc
 import itertools
+import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -21,17 +23,21 @@ from typing import Any
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from made_up import Dialogs
+from made_up import TEXT_TOKENS, Dialogs
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from musequest.core.home import root
 from musequest.core.settings import Profile, load_approach, load_profile
-from musequest.finetuning.activations import ByteDropout
+from musequest.finetuning.activations import ByteDropout, RowShape
 from musequest.finetuning.anatomy import module_of
 from musequest.finetuning.collator import EncodedDialogs, FilledRows
 from musequest.finetuning.fitting import busy_rows
+from musequest.finetuning.forecast import seconds_at_peak
+from musequest.finetuning.gpus import gpu_here
+from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import default_device
+from musequest.finetuning.needs import Need, Rows, Size
 from musequest.finetuning.optimizer import as_arguments
 from musequest.finetuning.records import GIB, RECOMPUTE, ROWS, STEPS, peak_memory_gib
 from musequest.finetuning.run_config import RunConfig
@@ -59,6 +65,14 @@ class Way:
     packed: bool = True  # no padding
     together: bool = False  # all rows of a step at once on a processor too
     own_trainer: bool = True
+    compiled: str = ""  # of torch.compile the mode in which the decoder's layers are
+
+    @property
+    def possible(self) -> bool:
+        """Whether it can be taken here: to compile wants a compiler, CUDA graphs a GPU."""
+        compiler = shutil.which(os.environ.get("CXX", "g++")) is not None
+        graphs = self.compiled == "reduce-overhead"
+        return not self.compiled or compiler and (torch.cuda.is_available() or not graphs)
 
     @contextmanager
     def applied(self, model: torch.nn.Module) -> Iterator[None]:
@@ -72,14 +86,18 @@ class Way:
                 if not self.own_tower:
                     del tower.forward  # that of the library's class comes forth
                     tower._forward_pre_hooks.clear()  # which keep it in eval mode
+            for layer in module_of(model, "layers") if self.compiled else ():
+                layer.compile(mode=self.compiled)
             yield
         finally:
             for tower, frozen, store, hooks in ours:
                 tower.forward, frozen.store = frozen, store
                 tower._forward_pre_hooks.update(hooks)
             for module in model.modules():
+                module._compiled_call_impl = None
                 if isinstance(module, ByteDropout):
                     module.__class__ = torch.nn.Dropout
+            torch.compiler.reset()
             model.zero_grad(set_to_none=True)
             model.activation_checkpointing_disable()
             if getattr(model, "_require_grads_hooks", None):
@@ -104,6 +122,9 @@ WAYS = {
     "with all rows at a time": Way(together=True),
     "with all rows at a time, padded to the longest": Way(packed=False, together=True),
     "with the library's loss and order": Way(own_trainer=False),
+    "with AdamW unfused": Way({"optim": "adamw_torch"}),
+    "with compiled layers": Way(compiled="default"),
+    "with compiled layers and CUDA graphs": Way(compiled="reduce-overhead"),
 }
 
 
@@ -121,6 +142,11 @@ class Steps(TrainerCallback):
         self.ends.append(_now())
         late = self.ends[-1] - self.ends[0] > self.limit and state.global_step >= FEWEST_STEPS
         control.should_training_stop = late or state.global_step >= self.steps
+
+    @property
+    def until_even(self) -> float:
+        """Of the first steps, which are not counted: what is compiled is so in them."""
+        return self.ends[min(self.warm_up, len(self.ends) - 1)] - self.ends[0]
 
     @property
     def seconds(self) -> float:
@@ -143,6 +169,7 @@ class Bench:
         profile = profile_of(Path(chosen.base), chosen)
         self.config = RunConfig.resolve(profile, load_approach(chosen.one))
         self.steps, self.seconds = chosen.steps, chosen.seconds
+        self.photo_px, self.text_tokens = chosen.photo_px, (TEXT_TOKENS[0], chosen.text_tokens)
         self.model = whole_model(self.config)
         self.collator = self.config.collator
         self.dialogs = Dialogs(profile, chosen.photo_px, chosen.text_tokens, chosen.dialogs)
@@ -162,6 +189,17 @@ class Bench:
             gc.collect()
             torch.cuda.empty_cache()
         return None
+
+    def mfu(self, rows: int, seconds: float) -> float | None:
+        """What a step of so many seconds took of the GPU's peak; None where that is unknown."""
+        gpu, profile = gpu_here(), self.config.profile
+        if gpu is None:
+            return None
+        config = self.config.fitted({ROWS: rows, STEPS: 1, "max_steps": 1, "eval_steps": 1})
+        ends = (RowShape.supposed(profile, text, self.photo_px) for text in self.text_tokens)
+        need = Need(config, memory_of(config, config.row), Size.of(config), Rows(rows, 0, *ends))
+        least = seconds_at_peak(need, gpu, 1)
+        return least and round(least / seconds, 4)
 
     def _settings(self, rows: int, recompute: bool, way: Way) -> dict[str, Any]:
         left_out = ("eval_steps", "num_train_epochs", "report_to", "auto_find_batch_size")
@@ -212,19 +250,20 @@ class Bench:
             "rows_a_step": rows,
             "steps": len(timer.ends) - 1,
             "recomputed": bool(settings[RECOMPUTE]),
+            "seconds_until_even": round(timer.until_even, 1),
             "seconds_a_step": round(timer.seconds, 4),
             "samples_per_second": round(rows / timer.seconds, 3),
-            "held_gib": _held_gib(),
-            "peak_memory_gib": peak_memory_gib(),
         }
+        # A process's peak is that of all ways that it took before.
+        if device.type == "cuda":
+            found |= {"held_gib": _held_gib(), "peak_memory_gib": peak_memory_gib()}
+            found |= {"mfu": self.mfu(rows, timer.seconds)}
         print(f"{datetime.datetime.now():%H:%M:%S} {found}", file=sys.stderr, flush=True)
         return found
 
 
 def _held_gib() -> float:
-    """Most memory held by tensors at once, GiB: of the GPU, or of this process without one."""
-    if not torch.cuda.is_available():
-        return peak_memory_gib()["cpu"]
+    """Most memory held by tensors of the GPU at once, GiB."""
     return round(torch.cuda.max_memory_allocated() / GIB, 3)
 
 

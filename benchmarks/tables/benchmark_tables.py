@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pandas as pd
 
 from musequest.evaluation.risk_coverage import gate_cells
@@ -14,6 +16,7 @@ SCORING = RECORDS / "scoring.json"
 PROCESSORS = RECORDS / "processors.json"
 # Of a hosted notebook: what it would not go on without, or not be had again soon.
 HELD = ("torch", "numpy", "pandas", "ipykernel", "ipython", "ipywidgets", "tornado", "traitlets")
+COMPILED = "with compiled layers"
 UNMEASURED = "Not measured yet; the command above does so.\n"
 WAYS = {
     "encoding": "encoding answer and ground truth alone, one by one",
@@ -73,8 +76,10 @@ def base_models(record: Record) -> str:
 def gpu_training(record: Record) -> str:
     """Speed and memory of the 8B model's shape on a GPU, a row a measurement."""
     runs = [run for run in record["runs"] if run.get("way", "ours") == "ours"]
-    rows = pd.DataFrame(runs, dtype=object).fillna("").drop(columns="way", errors="ignore")
-    peaks = rows["peak_memory_gib"].map(lambda held: list(held.values())[-1] if held else "")
+    untold = ["way", "round", "seconds_until_even"]
+    rows = pd.DataFrame(runs, dtype=object).fillna("").drop(columns=untold, errors="ignore")
+    peaks = rows.get("peak_memory_gib", pd.Series("", rows.index))
+    peaks = peaks.map(lambda held: list(held.values())[-1] if held else "")
     rows = spaced(rows.assign(peak_memory_gib=peaks))
     rows = rows.rename(columns={"held gib": "tensors (GiB)", "peak memory gib": "reserved (GiB)"})
     made = f"{where(record)}, PyTorch {record['versions']['torch']}"
@@ -105,7 +110,18 @@ def training_recipes(record: Record) -> str:
         }
         for approach in times["seconds"]
     ]
-    return f"{where(record)}:\n\n{markdown(pd.DataFrame(rows))}{_ways(record)}"
+    return f"{where(record)}:\n\n{markdown(pd.DataFrame(rows))}{_ways(record)}{_compiled(record)}"
+
+
+def _compiled(record: Record) -> str:
+    """How long it takes until compiled layers are even, and ours; nothing where none were."""
+    first: dict[str, list[float]] = {}
+    for run in record["runs"]:
+        first.setdefault(run["way"], []).append(run.get("seconds_until_even", 0.0))
+    if COMPILED not in first:
+        return ""
+    compiled, ours = (statistics.median(first[way]) for way in (COMPILED, "ours"))
+    return f"\nThe first steps took {compiled:.0f} s {COMPILED}, and {ours:.0f} s with ours.\n"
 
 
 @block(RECORDS / "pipeline.json", UNMEASURED)

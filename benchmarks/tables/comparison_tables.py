@@ -70,7 +70,7 @@ EXCERPT = (
     *("base_model", "dtype", "tuning", "lora.r", "lora.lora_alpha"),
     *("quantization.bnb_4bit_quant_type", "parallel.strategy", "training.optim", "world_size"),
     *("trainable_parameters", "total_parameters", "train_rows", "global_batch.rows_a_step"),
-    *("steps", "best_step", "samples_per_second"),
+    *("steps", "best_step", "samples_per_second", "padding_share"),
 )
 KEPT = (
     "Where kept activations do not fit they are recomputed, and as many rows take less memory: "

@@ -176,7 +176,10 @@ class VisionStore:
             self.pays = self.reading.least < WORTH * self.computing.least
             if not self.pays:
                 self.why_not = "does not pay"
-                LOGGER.info("The vision tower computes about as fast as its photos are read back.")
+                LOGGER.warning(
+                    "The vision tower computes about as fast as its photos are read back, so no "
+                    "more of them are kept."
+                )
 
     def _make_room(self, size: int) -> None:
         """Note that nothing more is written if `size` bytes more would be too many.
@@ -199,6 +202,11 @@ class VisionStore:
                     shutil.rmtree(other, ignore_errors=True)
         if size > self._room:
             self.why_not = "is full"
+            LOGGER.warning(
+                "%s is full, so further photos are looked at again each time; vision_store_gib in "
+                "the profile, or the disk's free space, bounds it.",
+                self.root,
+            )
         self._room -= size
 
     def _path(self, name: str) -> Path:

@@ -200,7 +200,7 @@ def test_where_nothing_can_be_written_photos_are_computed(profile, monkeypatch, 
     assert not any((collection_dir("tiny") / "vision").glob("*/*"))
 
 
-def test_the_store_ends_at_its_bound_and_lets_go_of_other_towers_first(profile, always):
+def test_the_store_ends_at_its_bound_and_lets_go_of_other_towers_first(profile, always, caplog):
     batch = batch_of(profile)
     loss(load_model(replace(profile, dtype="bfloat16"), device="cpu"), batch)
     other = files(profile)
@@ -209,10 +209,10 @@ def test_the_store_ends_at_its_bound_and_lets_go_of_other_towers_first(profile, 
     loss(model, batch)
     assert not {*other} & {*files(profile)}
     assert 0 < sum(path.stat().st_size for path in files(profile)) <= 1.2 * size
-    assert store_of(model).figures()["stopped"] == "is full"
+    assert store_of(model).figures()["stopped"] == "is full" and "is full, so" in caplog.text
 
 
-def test_a_tower_as_quick_as_the_disk_is_not_kept(profile, monkeypatch):
+def test_a_tower_as_quick_as_the_disk_is_not_kept(profile, monkeypatch, caplog):
     monkeypatch.setattr(vision_store, "WORTH", 0.0)
     model = load_model(profile, device="cpu")
     for first in range(0, 24, 8):
@@ -222,6 +222,7 @@ def test_a_tower_as_quick_as_the_disk_is_not_kept(profile, monkeypatch):
         loss(model, DocentCollator(load_processor(profile))(rows))
     figures = store_of(model).figures()
     assert figures["pays"] is False and figures["stopped"] == "does not pay"
+    assert caplog.text.count("about as fast as its photos are read back") == 1
     assert figures["photos"] < figures["photos_computed"]
 
 
