@@ -21,7 +21,7 @@ from musequest.finetuning.forecast import compared
 from musequest.finetuning.gpus import find_gpu, known_gpus
 from musequest.finetuning.models import SHAPES, model_config
 from musequest.finetuning.needs import needs_of, smallest
-from musequest.finetuning.preflight import foresee, preflight
+from musequest.finetuning.preflight import foresee, preflight, shown
 from musequest.finetuning.training import train
 
 
@@ -52,8 +52,15 @@ def test_of_a_gpu_of_the_catalogue_minutes_and_cost_are_said(profile):
     assert table[table.approach == "lora_ddp"].devices.item() == 2
     told = " ".join(findings)
     assert "minutes were within" in told and "by prices of 2025-01 (paid)" in told
-    by_memory, _ = preflight(profile, "24GiB")
-    assert by_memory.minutes.isna().all() and by_memory.usd.isna().all()
+    assert "nothing but its memory" not in told
+
+
+def test_of_a_gpu_given_by_its_memory_nothing_else_is_known_and_that_is_said(profile):
+    table, findings = preflight(profile, "24GiB")
+    assert table.minutes.isna().all() and table.usd.isna().all()
+    assert set(shown(table).bottleneck) == {"-"}
+    [told] = [each for each in findings if "nothing but its memory is known" in each]
+    assert told.startswith("Of the GPU 24GiB") and "neither minutes nor USD are foreseen" in told
 
 
 def test_a_gpu_without_a_price_is_one_sentence_with_the_nearest(profile):
@@ -67,7 +74,7 @@ def test_a_gpu_without_a_price_is_one_sentence_with_the_nearest(profile):
 
 
 def test_of_all_gpus_every_kind_has_a_line_and_the_cheapest_is_among_them(profile):
-    everywhere, _ = preflight(profile, "all")
+    everywhere, _ = preflight(profile, " All")
     assert set(everywhere.gpu) == {gpu.name for gpu in known_gpus()}
     best = foresee(profile, "lora")
     lora = everywhere[(everywhere.approach == "lora") & everywhere.usd.notna()]
@@ -98,6 +105,11 @@ def test_gpus_are_found_by_name_and_memory(name, gib):
 def test_an_unknown_gpu_is_one_sentence():
     with pytest.raises(MuseQuestError, match="no GPU 'H2000'.*nearest is 'H200'.*--gpu 24GiB"):
         find_gpu("H2000")
+
+
+def test_an_empty_name_of_a_gpu_is_refused(profile):
+    with pytest.raises(MuseQuestError, match="There is no GPU '' in gpus.yaml"):
+        preflight(profile, "")
 
 
 def test_every_shipped_shape_has_the_numbers_of_its_weights(monkeypatch, tmp_path):
