@@ -95,7 +95,7 @@ def _line(need: Need, gpu: Gpu | None, setting: Setting | None) -> dict[str, Any
         "row_recomputed_gib": memory.activations.of_row(memory.row, True) / GIB,
         "rows": setting.rows if setting else rows,
         "total_gib": memory.total(rows, True) / GIB,
-        "disk_gib": need.memory.written.peak / GIB,
+        "disk_gib": need.disk / GIB,
         "gpu": gpu.name if gpu else "none known",
         "devices": setting.devices if setting else need.devices[-1],
         "fits": setting is not None,
@@ -148,11 +148,11 @@ def _findings(
             "for approaches with adapters, dtype: float32 for full tuning."
         )
     yield from _costs(gpu, table)
-    free, most = free_gib(home()), max(needs, key=lambda need: need.memory.written.peak)
-    if free < most.memory.written.peak / GIB:
+    free, most = free_gib(home()), max(needs, key=lambda need: need.disk)
+    if free < most.disk / GIB:
         yield (
             f"{home()} has {free:.1f} GiB free; '{most.name}' needs up to "
-            f"{most.memory.written.peak / GIB:.1f} GiB for its checkpoints."
+            f"{most.disk / GIB:.1f} GiB for its checkpoints and what its vision tower sees."
         )
     for need in needs:
         if (run_dir(profile.name, need.name) / "state").exists():
