@@ -29,6 +29,7 @@ class Run(TypedDict):
     lora: NotRequired[Values | None]
     parallel: NotRequired[Values | None]
     peak_memory_gib: NotRequired[dict[str, float]]
+    held_memory_gib: NotRequired[dict[str, float]]
     dataset_fingerprint: NotRequired[str]
     base_model_fingerprint: NotRequired[str]
     weights_sha256: NotRequired[Digests]

@@ -17,6 +17,7 @@ from .keys import (
     checked_language,
     keys_in_source,
     keys_of,
+    nearest_of,
     read_yaml,
     typed_value,
 )
@@ -191,8 +192,9 @@ def _profile_path(name_or_path: str | Path) -> Path:
 
 def _named(noun: str, name: str, known: dict[str, Path], where: str) -> Path:
     if name not in known:
+        nearest = f"the nearest is '{nearest_of(name, known)}', and " if known else ""
         raise MuseQuestError(
-            f"There is no {noun} '{name}' in {where}; the known ones are: "
+            f"There is no {noun} '{name}' in {where}; {nearest}the known ones are: "
             f"{', '.join(known) or 'none'}."
         )
     return known[name]

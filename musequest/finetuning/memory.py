@@ -34,8 +34,9 @@ PAGED = "paged_"
 TOGETHER = "adamw_torch"
 # One that takes weights to float32 has weight, gradient and sum of the largest so for a moment.
 ONE_BY_ONE = 12
-# Bytes of records, metrics, tracker's files, the tokenizer's share of a checkpoint.
-RECORDS = 32 * 2**20
+# Bytes of records, metrics, tracker's files, the tokenizer's share of a checkpoint: room for them
+# while the run goes on, and, of a run that is done, a few times what the pocket demo's hold.
+RECORDS, KEPT_RECORDS = 32 * 2**20, 2**19
 MEMORIES: dict[str, Memory] = {}  # by all that decides them
 BLOCK, BLOCKS = 64, 256  # weights that share a scale, and scales that share one (arXiv:2305.14314)
 
@@ -65,7 +66,7 @@ class Written:
     @property
     def end(self) -> int:
         """The most that is left of a run that is done: the best weights and the last ones."""
-        return self.weights + (self.merged or self.weights) + RECORDS
+        return self.weights + (self.merged or self.weights) + KEPT_RECORDS
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from .gpus import Gpu, Setting, known_gpus
 from .memory import Memory, memory_of
 from .models import of_shape
 from .packing import can_pack
+from .records import GIB
 from .run_config import RunConfig
 from .splitting import filled, largest_divisor, micro_batches_of, parts_of, plan
 
@@ -165,6 +166,24 @@ class Need:
             self.memory.activations.layers, micro_batches_of(approach, DEVICES[-1]) or DEVICES[-1]
         )
         return tuple(number for number in DEVICES if number <= most) or DEVICES[:1]
+
+    @property
+    def seen(self) -> int:
+        """Bytes on the disk of what the frozen tower makes of all photos, as far as they are kept.
+
+        Those of a vision model that holds its connector are the outcome of several layers.
+        """
+        vision, row = self.config.base_config.vision_config, self.rows.longest
+        photos = (self.rows.train + self.rows.validation) * row.photos
+        layers = 1 + len(getattr(vision, "deepstack_visual_indexes", None) or ())
+        numbers = photos * row.patches * vision.hidden_size * layers
+        most = int(self.config.profile.vision_store_gib * GIB)
+        return min(most, numbers * self.config.itemsize)
+
+    @property
+    def disk(self) -> int:
+        """Bytes on the disk at most: a run's, and what is kept of photos."""
+        return self.memory.written.peak + self.seen
 
     def bytes(self, rows: int, recompute: float, devices: int) -> int:
         """What the fullest of so many GPUs holds at the peak of a step."""

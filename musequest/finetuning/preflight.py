@@ -43,12 +43,13 @@ def preflight(
     approach fits, raises MuseQuestError.
     """
     profile = load_profile(profile)
-    judged = find_gpu(gpu) if gpu and gpu != ALL else None if gpu else gpu_here()
+    everywhere = gpu is not None and gpu.strip().lower() == ALL
+    judged = None if everywhere else gpu_here() if gpu is None else find_gpu(gpu)
     model_config(profile)
     needs = needs_of(profile, bf16=judged is None or judged.bf16)
     if judged:
         _refuse_too_small(judged, needs)
-    table = pd.DataFrame([line for need in needs for line in _lines(need, judged, gpu == ALL)])
+    table = pd.DataFrame([line for need in needs for line in _lines(need, judged, everywhere)])
     return table, list(_findings(profile, needs, judged, table))
 
 
@@ -64,7 +65,7 @@ def foresee(profile: str | Path | Profile, approach: str) -> dict[str, Any]:
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of `preflight`'s table that one line of a terminal holds."""
     counted = table["devices"].map(lambda number: f"{number} x " if number > 1 else "")
-    where = table["bottleneck"].where(table["fits"], "does not fit")
+    where = table["bottleneck"].where(table["fits"], "does not fit").fillna("-")
     named = table.assign(gpus=counted + table["gpu"], bottleneck=where)
     return named[[*SHOWN, "bottleneck"]].round(2)
 
@@ -94,7 +95,7 @@ def _line(need: Need, gpu: Gpu | None, setting: Setting | None) -> dict[str, Any
         "row_recomputed_gib": memory.activations.of_row(memory.row, True) / GIB,
         "rows": setting.rows if setting else rows,
         "total_gib": memory.total(rows, True) / GIB,
-        "disk_gib": need.memory.written.peak / GIB,
+        "disk_gib": need.disk / GIB,
         "gpu": gpu.name if gpu else "none known",
         "devices": setting.devices if setting else need.devices[-1],
         "fits": setting is not None,
@@ -147,11 +148,11 @@ def _findings(
             "for approaches with adapters, dtype: float32 for full tuning."
         )
     yield from _costs(gpu, table)
-    free, most = free_gib(home()), max(needs, key=lambda need: need.memory.written.peak)
-    if free < most.memory.written.peak / GIB:
+    free, most = free_gib(home()), max(needs, key=lambda need: need.disk)
+    if free < most.disk / GIB:
         yield (
             f"{home()} has {free:.1f} GiB free; '{most.name}' needs up to "
-            f"{most.memory.written.peak / GIB:.1f} GiB for its checkpoints."
+            f"{most.disk / GIB:.1f} GiB for its checkpoints and what its vision tower sees."
         )
     for need in needs:
         if (run_dir(profile.name, need.name) / "state").exists():
@@ -169,7 +170,12 @@ def _costs(gpu: Gpu | None, table: pd.DataFrame) -> Iterator[str]:
             "(benchmarks/records/forecast.json); the forecast was made with these runs in view, "
             "so others may be further off."
         )
-    if gpu and gpu.bf16_tflops and not gpu.usd_an_hour:
+    if gpu and None in (gpu.bf16_tflops, gpu.bandwidth_gb_s):
+        yield (
+            f"Of the GPU {gpu.name} nothing but its memory is known, so neither minutes nor USD "
+            "are foreseen; name one of gpus.yaml for these."
+        )
+    elif gpu and not gpu.usd_an_hour:
         try:
             gpu.usd(0.0, 1)
         except MuseQuestError as error:

@@ -152,7 +152,9 @@ class RunRecord:
             write_json(self.path, self.values | self._costs())
 
     def _costs(self) -> dict[str, Any]:
-        return {"peak_memory_gib": peak_memory_gib(), "disk_gib": disk_gib(self.path.parent)}
+        held, disk = held_memory_gib(), disk_gib(self.path.parent)
+        of_gpus = {"held_memory_gib": held} if held else {}
+        return {"peak_memory_gib": peak_memory_gib(), **of_gpus, "disk_gib": disk}
 
     def _write(self, status: str, reason: str | None) -> dict[str, Any]:
         there = self._of_this_start()
@@ -299,6 +301,19 @@ def peak_memory_gib() -> dict[str, float]:
     for index in range(torch.cuda.device_count()):
         peaks[f"cuda:{index}"] = torch.cuda.max_memory_reserved(index)
     return {device: round(held / GIB, 3) for device, held in peaks.items()}
+
+
+def held_memory_gib() -> dict[str, float]:
+    """Most that tensors ever held on each GPU (`cuda:0`), GiB; empty on a processor."""
+    import torch
+
+    gpus = range(torch.cuda.device_count())
+    return {f"cuda:{n}": round(torch.cuda.max_memory_allocated(n) / GIB, 3) for n in gpus}
+
+
+def most_of(peaks: list[dict[str, float]]) -> dict[str, float]:
+    """Of every device the most that a process saw."""
+    return {device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]}
 
 
 def disk_gib(folder: Path) -> float:

@@ -41,6 +41,8 @@ from .records import (
     check_weights,
     disk_gib,
     finished_record,
+    held_memory_gib,
+    most_of,
     peak_memory_gib,
 )
 from .run_config import RunConfig
@@ -267,12 +269,13 @@ def _run(
 def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
     """What a finished run achieved; its seconds count validation, not loading.
 
-    Peak memory, GiB, is that of the process that took most (`cpu`), and of each GPU.
+    Peak memory, GiB, is that of the process that took most (`cpu`), and of each GPU what was
+    reserved; what tensors held of it stands beside that.
     """
     state = trainer.state
     seconds = state.log_history[-1]["seconds"]
     rows = state.epoch * len(trainer.train_dataset.rows)
-    peaks = all_gather(peak_memory_gib())
+    peaks, held = most_of(all_gather(peak_memory_gib())), most_of(all_gather(held_memory_gib()))
     store = store_of(trainer.model)
     return {
         "steps": state.global_step,
@@ -281,9 +284,8 @@ def _outcome(trainer: DocentTrainer) -> dict[str, Any]:
         "best_eval_loss": state.best_metric,
         "minutes": round(seconds / 60, 3),
         "samples_per_second": round(rows / seconds, 3),
-        "peak_memory_gib": {
-            device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]
-        },
+        "peak_memory_gib": peaks,
+        **({"held_memory_gib": held} if held else {}),
         "padding_share": round(trainer.padding_share(), 4),
         "vision_store": store.figures() if store else None,
     }

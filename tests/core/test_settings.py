@@ -75,7 +75,8 @@ def test_a_base_model_is_a_folder_here_or_a_name_on_the_hub(write):
 
 
 def test_an_unknown_profile_is_answered_with_the_known_ones():
-    with pytest.raises(MuseQuestError, match=r"no profile 'pockt' in profiles/.*pocket"):
+    known = "the nearest is 'pocket', and the known ones are: .*pocket"
+    with pytest.raises(MuseQuestError, match=f"no profile 'pockt' in profiles/; {known}"):
         load_profile("pockt")
     with pytest.raises(MuseQuestError, match=r"nowhere\.yaml does not exist"):
         load_profile("nowhere.yaml")

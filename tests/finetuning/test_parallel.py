@@ -29,7 +29,7 @@ from musequest.finetuning import fitting, strategies, training
 from musequest.finetuning.activations import RowShape
 from musequest.finetuning.checkpoints import RunFolder
 from musequest.finetuning.gpus import devices_here
-from musequest.finetuning.memory import RECORDS, memory_of
+from musequest.finetuning.memory import KEPT_RECORDS, memory_of
 from musequest.finetuning.models import load_model, load_tuned
 from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.strategies import build_trainer, prepare, scale_learning_rate
@@ -366,7 +366,7 @@ def test_what_mixed_precision_keeps_in_float32_is_foreseen(runs, tmp_path, monke
     assert bytes_of_shards(state / "optimizer_0", tmp_path) == written.state
     model = (done / "model" / "model.safetensors").stat().st_size
     assert model == pytest.approx(written.merged, rel=0.1)
-    assert written.end - RECORDS < 4 * written.merged
+    assert written.end - KEPT_RECORDS < 4 * written.merged
 
 
 @pytest.mark.parametrize("name", ["full_mp", "full_fsdp"])

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -15,13 +16,15 @@ from musequest.__main__ import main
 from musequest.core.errors import MuseQuestError
 from musequest.core.home import root
 from musequest.core.keys import read_yaml
-from musequest.core.settings import load_profile
+from musequest.core.settings import load_approach, load_profile
 from musequest.finetuning.activations import RowShape
-from musequest.finetuning.forecast import compared
+from musequest.finetuning.forecast import compared, foreseen_here
 from musequest.finetuning.gpus import find_gpu, known_gpus
+from musequest.finetuning.memory import memory_of
 from musequest.finetuning.models import SHAPES, model_config
-from musequest.finetuning.needs import needs_of, smallest
-from musequest.finetuning.preflight import foresee, preflight
+from musequest.finetuning.needs import Need, Rows, needs_of, smallest
+from musequest.finetuning.preflight import foresee, preflight, shown
+from musequest.finetuning.run_config import RunConfig
 from musequest.finetuning.training import train
 
 
@@ -31,14 +34,21 @@ def profile(tmp_path, home, tiny_docent):
     return write_profile(tmp_path, tiny_docent)
 
 
-def test_every_approach_has_a_line_and_findings_are_sentences(profile, tmp_path, capsys):
-    table, findings = preflight(profile, "T4")
+def test_every_approach_has_a_line_and_findings_are_sentences(
+    profile, tmp_path, capsys, monkeypatch
+):
+    with monkeypatch.context() as full:
+        full.setattr("musequest.finetuning.preflight.free_gib", lambda folder: 0.0)
+        full.setattr(Need, "seen", 7 * 2**30)
+        table, findings = preflight(profile, "T4")
     assert "lora" in set(table.approach) and (table.rows_fit > 8).all()
     assert (table.rows_fit_recomputed >= table.rows_fit).all()
     told = " ".join(findings)
     assert "is the folder" in told and "T4 has no bfloat16: set fp16=true" in told
     assert "float16 for approaches with adapters, dtype: float32 for full tuning" in told
     assert "is not there yet" not in told
+    assert "0.0 GiB free" in told and "its checkpoints and what its vision tower sees." in told
+    assert table.disk_gib.between(7.03, 8).all() and "needs up to 7.0 GiB" in told
     assert main(["preflight", "--profile", str(tmp_path / "tiny.yaml"), "--gpu", "24 GiB"]) == 0
     told = capsys.readouterr().out
     assert "lora" in told and all(len(line) <= 100 for line in told.splitlines()[:7])
@@ -52,8 +62,15 @@ def test_of_a_gpu_of_the_catalogue_minutes_and_cost_are_said(profile):
     assert table[table.approach == "lora_ddp"].devices.item() == 2
     told = " ".join(findings)
     assert "minutes were within" in told and "by prices of 2025-01 (paid)" in told
-    by_memory, _ = preflight(profile, "24GiB")
-    assert by_memory.minutes.isna().all() and by_memory.usd.isna().all()
+    assert "nothing but its memory" not in told
+
+
+def test_of_a_gpu_given_by_its_memory_nothing_else_is_known_and_that_is_said(profile):
+    table, findings = preflight(profile, "24GiB")
+    assert table.minutes.isna().all() and table.usd.isna().all()
+    assert set(shown(table).bottleneck) == {"-"}
+    [told] = [each for each in findings if "nothing but its memory is known" in each]
+    assert told.startswith("Of the GPU 24GiB") and "neither minutes nor USD are foreseen" in told
 
 
 def test_a_gpu_without_a_price_is_one_sentence_with_the_nearest(profile):
@@ -67,7 +84,7 @@ def test_a_gpu_without_a_price_is_one_sentence_with_the_nearest(profile):
 
 
 def test_of_all_gpus_every_kind_has_a_line_and_the_cheapest_is_among_them(profile):
-    everywhere, _ = preflight(profile, "all")
+    everywhere, _ = preflight(profile, " All")
     assert set(everywhere.gpu) == {gpu.name for gpu in known_gpus()}
     best = foresee(profile, "lora")
     lora = everywhere[(everywhere.approach == "lora") & everywhere.usd.notna()]
@@ -98,6 +115,11 @@ def test_gpus_are_found_by_name_and_memory(name, gib):
 def test_an_unknown_gpu_is_one_sentence():
     with pytest.raises(MuseQuestError, match="no GPU 'H2000'.*nearest is 'H200'.*--gpu 24GiB"):
         find_gpu("H2000")
+
+
+def test_an_empty_name_of_a_gpu_is_refused(profile):
+    with pytest.raises(MuseQuestError, match="There is no GPU '' in gpus.yaml"):
+        preflight(profile, "")
 
 
 def test_every_shipped_shape_has_the_numbers_of_its_weights(monkeypatch, tmp_path):
@@ -169,24 +191,83 @@ def test_devices_that_share_weights_gather_a_layer_and_its_neighbour(profile):
     assert copied.weights == alone.weights + alone.gradients
 
 
-def test_a_run_says_what_was_foreseen_of_it(profile):
+def test_a_run_says_what_was_foreseen_of_it(profile, caplog):
     """On a processor, whose speed no record says, memory and disk, and no minutes."""
     few = {"max_steps": "2", "eval_steps": "1"}
     told = train(profile, "full", few, progress=False)["foreseen"]
     assert told["minutes"] is None and "minutes" not in told["ratio"]
     assert 0.7 < told["ratio"]["peak_memory_gib"] < 1.3
-    assert 0.5 < told["ratio"]["disk_gib"] < 100  # of so small a run records are the most
+    assert 0.5 < told["ratio"]["disk_gib"] < 5  # of so small a run records are the most
+    assert not caplog.records
+
+
+def test_what_the_vision_tower_sees_of_all_photos_is_foreseen(home):
+    """Of idefics2-8b: 901 photos of 57 x 57 patches, 1152 numbers each in bfloat16."""
+    profile = load_profile("idefics2-8b")
+    config = RunConfig.resolve(profile, load_approach("lora"))
+    need = Need(config, memory=None, size=None, rows=Rows.of(config))
+    photos = 901 * 57**2 * 1152 * 2
+    for most, seen in ((20.0, photos), (5.0, 5 * 2**30), (0.0, 0)):
+        bounded = replace(config, profile=replace(profile, vision_store_gib=most))
+        assert replace(need, config=bounded).seen == seen
+
+
+def test_a_process_that_held_more_before_is_foreseen_to_have_held_it(profile, monkeypatch):
+    """A peak counts from the process's begin, and a notebook may have trained another model."""
+    config = RunConfig.resolve(profile, load_approach("lora"))
+    memory = memory_of(config, config.row)
+    assert foreseen_here(config, memory)["peak_memory_gib"] < 50
+    monkeypatch.setattr("musequest.finetuning.forecast.peak_memory_gib", lambda: {"cpu": 50.0})
+    assert foreseen_here(config, memory)["peak_memory_gib"] == 50
+
+
+def compare(foreseen, **was):
+    """minutes, memory and disk as foreseen, of a run that took 10 min, 40 GiB of tensors, 2 GiB."""
+    run = {"minutes": 10.0, "peak_memory_gib": {"cpu": 16.0, "cuda:0": 44.0}, "disk_gib": 2.0}
+    run["held_memory_gib"] = {"cuda:0": 40.0}
+    names = ("minutes", "peak_memory_gib", "disk_gib")
+    return compared(dict(zip(names, foreseen, strict=True)), run | was)
 
 
 def test_a_run_beyond_the_stated_error_says_so(caplog):
-    run = {"minutes": 10.0, "peak_memory_gib": {"cpu": 16.0, "cuda:0": 40.0}, "disk_gib": 2.0}
-    near = compared({"minutes": 11.0, "peak_memory_gib": 41.0, "disk_gib": 1.0}, run)
-    assert near["ratio"] == {"minutes": 1.1, "peak_memory_gib": 1.025, "disk_gib": 0.5}
+    near = compare((11.0, 41.0, 2.0))
+    assert near["ratio"] == {"minutes": 1.1, "peak_memory_gib": 1.025, "disk_gib": 1.0}
     assert not caplog.records
-    far = compared({"minutes": 20.0, "peak_memory_gib": 41.0, "disk_gib": 2.0}, run)
+    far = compare((20.0, 41.0, 2.0))
     assert far["ratio"]["minutes"] == 2.0
     [said] = caplog.messages
     assert said == "The run took minutes 10 where 20 were foreseen (± 28%)."
+
+
+def test_a_gpu_of_unknown_speed_says_what_its_tensors_held_beyond_the_error(caplog):
+    """Reserved were 44 GiB, which is no more than foreseen: tensors are compared with tensors."""
+    told = compare((None, 46.0, 2.0))
+    assert told["ratio"] == {"peak_memory_gib": 1.15, "disk_gib": 1.0}
+    [said] = caplog.messages
+    assert said == "The run took held_memory_gib 40 where 46 were foreseen (± 10%)."
+
+
+def test_a_processor_says_what_it_held_beyond_its_own_error(caplog):
+    processor = {"peak_memory_gib": {"cpu": 1.0}, "held_memory_gib": {}}
+    assert compare((None, 0.7, 2.0), **processor)["ratio"]["peak_memory_gib"] == 0.7
+    assert not caplog.records
+    compare((None, 0.5, 2.0), **processor)
+    [said] = caplog.messages
+    assert said == "The run took peak_memory_gib 1 where 0.5 were foreseen (± 35%)."
+
+
+@pytest.mark.parametrize(
+    ("foreseen", "was", "told"),
+    [
+        # Weights that are the best and the last; fewer bytes than anybody would miss.
+        *((2.0, 2.0, False), (4.0, 2.0, False), (0.02, 0.001, False)),
+        *((1.0, 2.0, True), (6.0, 2.0, True)),
+    ],
+)
+def test_disk_beyond_its_error_is_told(foreseen, was, told, caplog):
+    compare((10.0, 40.0, foreseen), disk_gib=was)
+    sentence = f"The run took disk_gib {was:g} where {foreseen:g} were foreseen (± 15%)."
+    assert caplog.messages == ([sentence] if told else [])
 
 
 class Hub(BaseHTTPRequestHandler):

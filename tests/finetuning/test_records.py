@@ -15,6 +15,8 @@ from musequest.finetuning.records import (
     disk_gib,
     finished_record,
     hardware,
+    held_memory_gib,
+    most_of,
     peak_memory_gib,
     versions,
 )
@@ -163,6 +165,22 @@ def test_peak_memory_never_falls(tmp_path):
     del block
     assert before <= during <= peak_memory_gib()["cpu"]
     assert during > 0.25
+
+
+def test_what_tensors_held_of_a_gpu_stands_beside_what_was_reserved(tmp_path, monkeypatch):
+    assert held_memory_gib() == {} and "held_memory_gib" not in begun(tmp_path).finish()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "T4")
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda number: 2**31)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda number: 2 ** (30 - number))
+    record = begun(tmp_path).finish()
+    assert record["held_memory_gib"] == {"cuda:0": 1.0, "cuda:1": 0.5}
+    assert record["peak_memory_gib"]["cuda:0"] == record["peak_memory_gib"]["cuda:1"] == 2.0
+
+
+def test_of_several_processes_the_most_that_one_held_counts():
+    processes = [{"cuda:0": 4.0, "cuda:1": 0.0}, {"cuda:0": 0.5, "cuda:1": 3.0}]
+    assert most_of(processes) == {"cuda:0": 4.0, "cuda:1": 3.0} and most_of([{}, {}]) == {}
 
 
 def test_machine_and_versions_are_named():

@@ -38,6 +38,7 @@ VOLATILE = {
     *("samples_per_second", "peak_memory_gib", "disk_gib", "held_by_rank", "foreseen", "mfu"),
     *("vision_store", "padding_share"),  # of the steps of the process that ended the run
     "predictions_sha256",  # of answers with their seconds
+    "held_memory_gib",  # of GPUs
 }
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
