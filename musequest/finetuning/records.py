@@ -301,6 +301,13 @@ def peak_memory_gib() -> dict[str, float]:
     return {device: round(held / GIB, 3) for device, held in peaks.items()}
 
 
+def free_gib(folder: Path) -> float:
+    """GiB that are free on the disk on which `folder` lies or will lie."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / GIB
+
+
 def disk_gib(folder: Path) -> float:
     """`bytes_under`, in GiB."""
     return round(bytes_under(folder) / GIB, 4)
