@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from logging import WARNING, getLogger
 from threading import Thread
 
 import pytest
@@ -17,6 +18,7 @@ from musequest.core.home import root
 from musequest.core.keys import read_yaml
 from musequest.core.settings import load_profile
 from musequest.finetuning.activations import RowShape
+from musequest.finetuning.commands import SLOWER
 from musequest.finetuning.forecast import compared
 from musequest.finetuning.gpus import find_gpu, known_gpus
 from musequest.finetuning.models import SHAPES, model_config
@@ -42,6 +44,7 @@ def test_every_approach_has_a_line_and_findings_are_sentences(profile, tmp_path,
     assert main(["preflight", "--profile", str(tmp_path / "tiny.yaml"), "--gpu", "24 GiB"]) == 0
     told = capsys.readouterr().out
     assert "lora" in told and all(len(line) <= 100 for line in told.splitlines()[:7])
+    assert not getLogger(SLOWER).isEnabledFor(WARNING)  # of steps that it does not compute
 
 
 def test_of_a_gpu_of_the_catalogue_minutes_and_cost_are_said(profile):
