@@ -52,6 +52,8 @@ def readme(
     keep: str | None, keep_retrieval: str | None, keep_six: str | None, keep_runs: str | None
 ) -> None:
     """Write the figures of the readmes from the records in benchmarks/records/."""
+    for name in filter(None, (keep, keep_retrieval, keep_six, keep_runs)):
+        profile_of(name)
     sys.path.insert(0, str(root()))  # the tables lie beside their records, outside the package
     from benchmarks.tables.readme_tables import write_readmes
 

@@ -9,6 +9,7 @@ report, with its values in words for readers who do not see it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
+from ..core.files import digests_of, file_digest, read_remade, write_json
+from ..core.home import run_dir
+from ..creation.split import split_path
 from ..systems.registry import SystemStyle, is_system, on_track, ordered, system, variant
 from .differences import unbounded
 from .drawing import INK, QUIET, WIDTH, Label, Picture, grid_lines, head, label_points, picture
@@ -294,10 +298,35 @@ FIGURES: dict[str, Kind] = {
 
 
 def draw_figures(results: Results) -> dict[str, Path]:
-    """Draw every figure of a profile that there is something to draw for; name -> path of PNG."""
+    """Draw every figure of a profile that there is something to draw for; name -> path of PNG.
+
+    If all were drawn of the same before, as .cache/figures.json tells, they are left as they are.
+    """
+    folder, kept = results.folder / "figures", results.folder / ".cache" / "figures.json"
+    told, made_for = read_remade(kept), _drawn_from(results)
+    if told == {"made_for": made_for, "files": digests_of(folder, folder.glob("*.png"))}:
+        return {name: folder / f"{name}.png" for name in FIGURES if f"{name}.png" in told["files"]}
     drawn = {name: kind.draw(results) for name, kind in FIGURES.items()}
-    folder = results.folder / "figures"
     for old in folder.glob("*.png"):
         if not drawn.get(old.stem):
             old.unlink()
-    return {name: each.save(folder / f"{name}.png") for name, each in drawn.items() if each}
+    paths = {name: each.save(folder / f"{name}.png") for name, each in drawn.items() if each}
+    write_json(kept, {"made_for": made_for, "files": digests_of(folder, paths.values())})
+    return paths
+
+
+def _drawn_from(results: Results) -> str:
+    """The digest of all that figures depend on: scores, photos, runs, code and libraries."""
+    from .scores import code_digest, digest_of
+
+    profile, package = results.profile, Path(__file__).parents[1]
+    files = [
+        *(results.folder / name for name in ("scores.parquet", "facts.parquet")),
+        *(results.folder / name for name in ("summary.json", "scoring.json")),
+        *(run_dir(profile.name, name) / "metrics.parquet" for name in results.systems),
+        split_path(profile.collection, profile.evaluation_split),
+        *(package / name for name in ("systems/registry.py", "core/photos.py")),
+    ]
+    told = [results.costs.to_dict("list"), results.titles, results.published_means, [*FIGURES]]
+    libraries = {name: version(name) for name in ("matplotlib", "pandas", "pillow")}
+    return digest_of(code_digest(), [file_digest(path) for path in files], told, libraries)

@@ -182,32 +182,35 @@ def digests_of_systems(
 ) -> dict[str, str]:
     """Name -> SHA-256 of all that a system's scores depend on; outsiders as `lora__outsiders`."""
     read_by = [SHA256, base and [base.fingerprint, base.profile.dtype]]
-    shared = _digest(_code(), answers.items.to_dict("list"), answers.exhibits_sha256, read_by)
+    shared = digest_of(
+        code_digest(), answers.items.to_dict("list"), answers.exhibits_sha256, read_by
+    )
     own = {
-        name: _digest(
+        name: digest_of(
             shared, each.answers,
             *(np.ravel(of).tolist() for of in (each.places, each.seconds, each.confidence)),
         )
         for name, each in given.items()
     }  # fmt: skip
     outside = {
-        f"{name}__{OUTSIDERS}": _digest(shared, table.to_dict("list"))
+        f"{name}__{OUTSIDERS}": digest_of(shared, table.to_dict("list"))
         for name, table in answers.outsiders.items()
     }
     return own | outside
 
 
-def _digest(*parts: Any) -> str:
+def digest_of(*parts: Any) -> str:
+    """The SHA-256 of what JSON can hold, or of how it is printed."""
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
 @cache
-def _code() -> str:
+def code_digest() -> str:
     """Of the packages whose code decides a score, and the libraries they ask."""
     package = Path(__file__).parents[1]
     sources = [*package.glob("evaluation/*.py"), *package.glob("text/*.py")]
     sources += package.glob("text/*.yaml")
-    return _digest(
+    return digest_of(
         {str(path.relative_to(package)): file_digest(path) for path in sorted(sources)},
         {name: version(name) for name in LIBRARIES},
     )

@@ -33,7 +33,7 @@ from .collator import IGNORED, DocentCollator
 from .distributed import barrier
 from .memory import Written
 from .models import WEIGHTS, default_device, free_memory, load_kept
-from .records import GIB, disk_gib
+from .records import GIB, disk_gib, free_gib
 from .run_config import RunConfig
 from .trainer import predicting
 
@@ -225,13 +225,6 @@ def check_room(folder: Path, needed: int, what: str) -> None:
             f"The disk of {folder} has {free:.2f} GiB free, and {what} takes {needed / GIB:.2f} "
             "GiB; make room, or let MUSEQUEST_HOME name a larger disk."
         )
-
-
-def free_gib(folder: Path) -> float:
-    """GiB that are free on the disk on which `folder` lies or will lie."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / GIB
 
 
 def is_full(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from ..core.command_line import (
 )
 from ..core.errors import MuseQuestError
 from ..core.settings import Profile
+
+# Logger of transformers that says which kernels a step lacks; `preflight` computes none.
+SLOWER = "transformers.integrations.hub_kernels"
 
 
 @command(
@@ -83,6 +87,11 @@ def merge(profile: str, approach: str, rows: int, settings: list[str]) -> None:
 def preflight(profile: str, gpu: str | None) -> None:
     """Say what fits on which GPU, how long it takes and costs, and what is missing."""
     chosen = profile_of(profile)
+    from .gpus import find_gpu
+
+    if gpu and gpu.strip().lower() != "all":
+        find_gpu(gpu)  # before a model library is imported, which takes seconds
+    logging.getLogger(SLOWER).setLevel(logging.ERROR)
     from .preflight import preflight, shown
 
     table, findings = preflight(chosen, gpu)
@@ -93,7 +102,8 @@ def preflight(profile: str, gpu: str | None) -> None:
 @command(PROFILE, settings())
 def doctor(profile: str, settings: list[str]) -> None:
     """Check that a profile's base model can be tuned: its tokens, parts, a step, an answer."""
-    for finding in finetuning.examine(profile_of(profile, settings)):
+    chosen = profile_of(profile, settings)
+    for finding in finetuning.examine(chosen):
         print(f"{finding}\n", flush=True)
 
 

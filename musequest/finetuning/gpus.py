@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 from ..core.errors import MuseQuestError
 from ..core.keys import nearest_of, read_yaml
@@ -88,6 +87,8 @@ def find_gpu(name: str) -> Gpu:
 
 def gpu_here() -> Gpu | None:
     """The first GPU of this machine, if it has one; its speed and price if gpus.yaml has it."""
+    import torch
+
     if not torch.cuda.is_available():
         return None
     properties = torch.cuda.get_device_properties(0)
@@ -99,6 +100,8 @@ def gpu_here() -> Gpu | None:
 
 def devices_here() -> list[Any]:
     """The GPUs of this machine; without any, the processor in place of two, to rehearse."""
+    import torch
+
     if not torch.cuda.is_available():
         return [torch.device("cpu")] * REHEARSAL
     number = torch.cuda.device_count()
@@ -114,6 +117,8 @@ def available_bytes(device: str) -> int:
     is free, for the processes of one machine share its memory.
     """
     if device.startswith("cuda"):
+        import torch
+
         return int(torch.cuda.get_device_properties(device).total_memory * USABLE)
     return int(psutil.virtual_memory().available * USABLE) // local_world_size()
 

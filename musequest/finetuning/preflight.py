@@ -21,12 +21,11 @@ from ..core.home import home, run_dir
 from ..core.hub import file_here
 from ..core.settings import Profile, load_profile
 from ..creation.split import split_path
-from .checkpoints import free_gib
 from .forecast import cheapest, constants, forecast
 from .gpus import Gpu, Setting, find_gpu, gpu_here, known_gpus
 from .models import WEIGHT_FILES, model_config, shape_alone
 from .needs import Need, needs_of, smallest
-from .records import GIB, RECOMPUTE
+from .records import GIB, RECOMPUTE, free_gib
 
 ALL = "all"  # of the catalogue, in place of a GPU's name
 SHOWN = ("approach", "gpus", "rows", "most_rows", "peak_gib", "minutes", "usd", "disk_gib")

@@ -316,6 +316,13 @@ def most_of(peaks: list[dict[str, float]]) -> dict[str, float]:
     return {device: max(each.get(device, 0.0) for each in peaks) for device in peaks[0]}
 
 
+def free_gib(folder: Path) -> float:
+    """GiB that are free on the disk on which `folder` lies or will lie."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / GIB
+
+
 def disk_gib(folder: Path) -> float:
     """`bytes_under`, in GiB."""
     return round(bytes_under(folder) / GIB, 4)

@@ -22,7 +22,7 @@ from ..core.settings import Profile, load_approach, load_profile, seed_profile
 from ..creation.review import check_learned
 from .anatomy import write_model_info
 from .callbacks import MemoryStats, StopOnSignal, wandb_run
-from .checkpoints import RunFolder, check_kept, free_gib, is_full
+from .checkpoints import RunFolder, check_kept, is_full
 from .distributed import (
     all_gather,
     launch,
@@ -41,6 +41,7 @@ from .records import (
     check_weights,
     disk_gib,
     finished_record,
+    free_gib,
     held_memory_gib,
     most_of,
     peak_memory_gib,

@@ -161,10 +161,13 @@ MISTAKES = (
     "merge --profile pocket",
     "publish --profile pocket --repo o/n",
     "preflight --profile pockt",
+    "preflight --profile pocket --gpu A1000",
+    "doctor --profile pockt",
     "score a=nowhere.parquet --out scores",
     "report --profile pocket",
     "demo --profile pockt",
     "six --profile pockt",
+    "readme --keep-six pockt",
 )
 # Each mistake in a fork of an interpreter that has imported what many commands need, none of it
 # heavy; its words on stderr, its exit code and all that it has imported go into files.

@@ -9,18 +9,23 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser, browser
-from scored_museum import TITLE, answered_museum, make_exhibit, reported
+from scored_museum import PROFILE, TITLE, answered_museum, make_exhibit, reported
 
 from musequest.core.errors import MuseQuestError
 from musequest.core.files import read_json, write_json
 from musequest.core.settings import Profile
 from musequest.core.tables import read_table, write_table
+from musequest.evaluation import figures
+from musequest.evaluation.drawing import Picture
+from musequest.evaluation.figures import FIGURES, draw_figures
 from musequest.evaluation.report import build_report, segments
+from musequest.evaluation.results import load_results
 from musequest.evaluation.scoring import evaluate
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
+MADE_UP = "results/made_up/figures"
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}\x00 \'"'
 # LoRA's odd answers, by the number of the item; that to item 3 is the right one to item 5.
 ODD = {
@@ -461,3 +466,32 @@ def test_scores_of_before_a_metric_was_there_are_still_reported(home, profile):
     write_json(folder / "scoring.json", record)
     text = build_report(profile).read_text("utf-8")
     assert "Embedding distance" in text and "Repetition" not in text
+
+
+def test_figures_are_drawn_again_only_where_something_of_them_has_changed(
+    reported_home, tmp_path, monkeypatch
+):
+    home, drawn, png = tmp_path / "home", [], (reported_home / MADE_UP / "facts.png").read_bytes()
+    shutil.copytree(reported_home, home)
+    monkeypatch.setenv("MUSEQUEST_HOME", str(home))
+    monkeypatch.setattr(Picture, "png", lambda own: drawn.append(own) or png)
+    folder, metrics = home / MADE_UP, home / "runs/made_up/lora/metrics.parquet"
+    names = {path.stem for path in folder.iterdir()}
+    assert draw_figures(load_results(PROFILE)).keys() == names and not drawn  # by the report
+    few = {name: FIGURES[name] for name in ("facts", "loss_curves")}
+    monkeypatch.setattr(figures, "FIGURES", few)
+    for change in (
+        lambda: None,  # but for FIGURES
+        lambda: (folder / "facts.png").write_bytes(b""),
+        lambda: (folder / "facts.png").unlink(),
+        lambda: (folder / "more.png").write_bytes(png),
+        lambda: (folder.parent / ".cache/figures.json").write_text("[]"),
+        lambda: metrics.unlink(),
+    ):
+        change()
+        left = few.keys() if metrics.exists() else {"facts"}
+        for times in (len(left), 0):
+            assert draw_figures(load_results(PROFILE)).keys() == left and len(drawn) == times
+            assert {path.stem for path in folder.iterdir()} == left
+            assert (folder / "facts.png").read_bytes() == png
+            drawn.clear()

@@ -5,6 +5,7 @@ import os
 import subprocess
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from logging import WARNING, getLogger
 from threading import Thread
 
 import pytest
@@ -18,6 +19,7 @@ from musequest.core.home import root
 from musequest.core.keys import read_yaml
 from musequest.core.settings import load_approach, load_profile
 from musequest.finetuning.activations import RowShape
+from musequest.finetuning.commands import SLOWER
 from musequest.finetuning.forecast import compared, foreseen_here
 from musequest.finetuning.gpus import find_gpu, known_gpus
 from musequest.finetuning.memory import memory_of
@@ -52,6 +54,7 @@ def test_every_approach_has_a_line_and_findings_are_sentences(
     assert main(["preflight", "--profile", str(tmp_path / "tiny.yaml"), "--gpu", "24 GiB"]) == 0
     told = capsys.readouterr().out
     assert "lora" in told and all(len(line) <= 100 for line in told.splitlines()[:7])
+    assert not getLogger(SLOWER).isEnabledFor(WARNING)  # of steps that it does not compute
 
 
 def test_of_a_gpu_of_the_catalogue_minutes_and_cost_are_said(profile):
