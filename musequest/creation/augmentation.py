@@ -43,7 +43,7 @@ from .exhibits import Exhibit, load_exhibits
 RECIPE = 1
 # Below this number of copies for each, a further process takes longer to start than it saves.
 COPIES_A_PROCESS = 400
-AHEAD = 4  # copies handed to each process
+AHEAD = 4  # copies handed to each process; all at once would take memory
 # In data/<collection>/, a line for each copy as it is made, until photos.parquet tells of all.
 PROGRESS = ".augmented.jsonl"
 
@@ -222,7 +222,7 @@ def _made(
         ignored = (signal.SIGINT, signal.SIG_IGN)
         with ProcessPoolExecutor(count, context, signal.signal, ignored) as pool:
             begun = ((pool.submit(make_copy, copy), index) for index, copy in jobs.items())
-            running = dict(itertools.islice(begun, AHEAD * count))  # not all, each takes memory
+            running = dict(itertools.islice(begun, AHEAD * count))
             try:
                 while running:
                     for job in wait(running, return_when=FIRST_COMPLETED).done:

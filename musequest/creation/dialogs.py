@@ -96,6 +96,7 @@ class Writer(ABC):
         return ""
 
 
+@holds_collection
 def synthesize(
     collection: str, writer: Writer, *, seed: int = 0, progress: bool = True
 ) -> pd.DataFrame:
@@ -110,9 +111,9 @@ def synthesize(
 
 @holds_collection
 def write_dialogs(collection: str, writer: Writer, *, seed: int = 0, progress: bool = True) -> Path:
-    """Do what `synthesize` does, and return the file, whose rows need more memory than its making.
+    """Do what `synthesize` does and return the file, which takes less memory to write than to read.
 
-    Until it is written, an exhibit's rows are held packed.
+    Errors are those of `synthesize`.
     """
     path = collection_dir(collection) / "dialogs.parquet"
     exhibits = load_exhibits(collection)
@@ -220,7 +221,7 @@ def _rows(exhibit: Exhibit, writer: Writer, seed: int, bar: tqdm) -> bytes:
 
 
 def _packed(rows: list[dict[str, Any]]) -> bytes:
-    """Rows in about a tenth of the memory."""
+    """Rows as they are held until all are written, in about a tenth of the memory."""
     return zlib.compress(pickle.dumps(rows), level=1)
 
 
