@@ -138,6 +138,7 @@ def iterate_table(kind: str, path: str | Path, rows_at_once: int = 100) -> Itera
     with _open(kind, path) as file:
         _checked(kind, file.schema_arrow.empty_table(), path)
         for batch in file.iter_batches(rows_at_once):
+            batch.validate(full=True)
             yield from _checked(kind, pa.Table.from_batches([batch]), path).to_pylist()
 
 
@@ -159,12 +160,16 @@ def write_table(kind: str, path: str | Path, rows: list[dict[str, Any]] | pd.Dat
 
 
 @contextmanager
-def table_writer(kind: str, path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+def table_writer(
+    kind: str, path: str | Path, more: Sequence[pa.Field] = ()
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give a function that writes one row more, for files too large to be held whole.
 
-    The file is written whole or not at all, with the same bytes as by `write_table`.
+    The file is written whole or not at all, with the same bytes as by `write_table`. Every row has
+    the additional columns `more`, and no others.
     """
-    path, schema = Path(path), SCHEMAS[kind]
+    path, fields = Path(path), (each.remove_metadata() for each in (*SCHEMAS[kind], *more))
+    schema = pa.schema(fields, SCHEMAS[kind].metadata)
     waiting: list[Any] = []
     with (
         write_whole(path) as temporary,
@@ -174,7 +179,7 @@ def table_writer(kind: str, path: str | Path) -> Iterator[Callable[[dict[str, An
         def write(*rows: dict[str, Any], least: int = _rows_a_group(kind)) -> None:
             waiting.extend(rows)
             if len(waiting) >= least:
-                writer.write_table(_checked(kind, _as_table(schema, waiting), path))
+                writer.write_table(_checked(kind, _as_table(schema, waiting), path).cast(schema))
                 waiting.clear()
 
         yield write

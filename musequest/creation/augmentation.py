@@ -8,13 +8,14 @@ of processes.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from .exhibits import Exhibit, load_exhibits
 RECIPE = 1
 # Below this number of copies for each, a further process takes longer to start than it saves.
 COPIES_A_PROCESS = 400
+AHEAD = 4  # copies handed to each process; all at once would take memory
 # In data/<collection>/, a line for each copy as it is made, until photos.parquet tells of all.
 PROGRESS = ".augmented.jsonl"
 
@@ -162,7 +164,7 @@ def lineage(exhibit: Exhibit) -> list[dict[str, Any]]:
 def _missing(rows: list[dict[str, Any]], folder: Path, seed: int) -> dict[int, Copy]:
     """The copies to be made, by row; rows whose copy is on disk get their transform."""
     known = _on_disk(folder)
-    paths = {row["image_name"]: folder / row["path"] for row in rows}
+    paths = {row["image_name"]: folder / row["path"] for row in rows if not row["augmented"]}
     jobs = {}
     for index, row in enumerate(rows):
         if row["augmented"]:
@@ -219,11 +221,14 @@ def _made(
         # Ctrl-C is for this process alone, which ends the others in order.
         ignored = (signal.SIGINT, signal.SIG_IGN)
         with ProcessPoolExecutor(count, context, signal.signal, ignored) as pool:
-            running = {pool.submit(make_copy, copy): index for index, copy in jobs.items()}
+            begun = ((pool.submit(make_copy, copy), index) for index, copy in jobs.items())
+            running = dict(itertools.islice(begun, AHEAD * count))
             try:
-                for job in as_completed(running):
-                    yield running[job], job.result()
-                    bar.update()
+                while running:
+                    for job in wait(running, return_when=FIRST_COMPLETED).done:
+                        yield running.pop(job), job.result()
+                        bar.update()
+                        running |= itertools.islice(begun, 1)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 

@@ -107,8 +107,13 @@ def augment(collection: str, seed: int, processes: int | None) -> None:
 )
 def synthesize(collection: str, writer: str, seed: int, **hosted: Any) -> None:
     """Write 15 question-answer pairs an exhibit."""
-    table = creation.synthesize(collection, _writer(writer, typed(hosted)), seed=seed)
-    print(f"{len(table)} dialogs about {table['item_name'].nunique()} exhibits.")
+    from ..core.tables import SCHEMAS, read_table
+    from .dialogs import write_dialogs
+
+    path = write_dialogs(collection, _writer(writer, typed(hosted)), seed=seed)
+    others = [name for name in SCHEMAS["dialogs"].names if name != "item_name"]
+    names = read_table("dialogs", path, without=others)["item_name"]
+    print(f"{len(names)} dialogs about {names.nunique()} exhibits.")
 
 
 def _writer(writer: str, hosted: dict[str, Any]) -> Writer:

@@ -27,7 +27,7 @@ from ..core.files import file_digest, holds_collection, parse_json, write_csv, w
 from ..core.home import collection_dir
 from ..core.keys import ENGLISH, checked_language
 from ..core.photos import Likeness, collected_photo, likeness, same_photo, save_photo
-from ..core.tables import read_table, write_table
+from ..core.tables import iterate_table, read_table, write_table
 from ..text.sentences import flaw_of, half_sign_of, warn_of_language, warn_of_short
 from .exhibit_lists import (
     Row,
@@ -163,15 +163,14 @@ def collect_folder(
 def load_exhibits(collection: str) -> list[Exhibit]:
     """Return a collection's exhibits, their photos relative to data/<collection>."""
     path = collection_dir(collection) / "exhibits.parquet"
-    exhibits = []
-    for row in read_table("exhibits", path).to_dict("records"):
-        values = {item.name: row.get(item.name) for item in fields(Exhibit)}
-        values["photos"] = list(row["photos"])
+    exhibits, kinds = [], get_type_hints(Exhibit)
+    for row in iterate_table("exhibits", path):
+        values: dict[str, Any] = {item.name: row.get(item.name) for item in fields(Exhibit)}
         values["language"] = row["language"] if isinstance(row.get("language"), str) else ENGLISH
         for name, nothing in JSON_CELLS.items():
             told = row[name] if isinstance(row.get(name), str) else nothing
             try:
-                values[name] = parse_json(told, get_type_hints(Exhibit)[name])
+                values[name] = parse_json(told, kinds[name])
             except ValueError as error:
                 raise MuseQuestError(
                     f"{path}: a cell of the column '{name}' is not what collect writes ({error}); "

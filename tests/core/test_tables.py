@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from musequest.core.errors import MuseQuestError
-from musequest.core.tables import SCHEMAS, iterate_table, read_table, write_table
+from musequest.core.tables import SCHEMAS, iterate_table, read_table, table_writer, write_table
 
 ROW = {
     "data_id": "bowl-00",
@@ -117,6 +117,27 @@ def test_rows_can_be_read_one_by_one(tmp_path: Path):
     path.write_bytes(b"PAR1")
     with pytest.raises(MuseQuestError, match="is no readable parquet file"):
         next(iterate_table("predictions", path))
+
+
+def test_a_text_that_is_no_utf_8_is_a_sentence_however_it_is_read(tmp_path: Path):
+    path = tmp_path / "p.parquet"
+    spoiled = pa.array([b"\xff"]).view(pa.string())
+    table = pa.Table.from_pylist([ROW])
+    place = table.column_names.index("answer")
+    pq.write_table(table.set_column(place, "answer", spoiled), path)
+    for read in (read_table, lambda *told: list(iterate_table(*told))):
+        with pytest.raises(MuseQuestError, match="p.parquet is no readable parquet file"):
+            read("predictions", path)
+
+
+def test_rows_written_one_by_one_give_the_bytes_of_a_whole_table(tmp_path: Path):
+    rows = [dict.fromkeys(SCHEMAS["photos"].names, "x") | {"slot": n, "augmented": True, "mark": n}
+            for n in range(10_001)]  # fmt: skip
+    write_table("photos", tmp_path / "whole.parquet", rows)
+    with table_writer("photos", tmp_path / "rows.parquet", [pa.field("mark", pa.int64())]) as write:
+        for row in rows:
+            write(row)
+    assert (tmp_path / "rows.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
 def test_facts_are_optional(tmp_path: Path):

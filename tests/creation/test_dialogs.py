@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from musequest.core.errors import MuseQuestError
+from musequest.core.tables import write_table
 from musequest.creation.dialogs import TEMPERATURES, Pair, Writer, sha256_of, synthesize
 from musequest.creation.exhibits import Exhibit, collect_folder
 from musequest.creation.offline_writer import OfflineWriter
@@ -125,6 +126,22 @@ def test_after_an_interruption_the_finished_exhibits_are_kept(path: Path):
     writer = FakeWriter()
     assert len(run(writer)) == 75
     assert len(writer.asked) == 9 and "the-sela-bowl" not in writer.asked
+    resumed = path.read_bytes()
+    path.unlink()
+    run(FakeWriter())
+    assert path.read_bytes() == resumed
+
+
+def test_pairs_are_kept_whatever_their_order_and_with_columns_of_others(path: Path):
+    table = run(FakeWriter())
+    own = table[table["item_name"] != "the-sela-bowl"].assign(mark=range(60))
+    write_table("dialogs", path, own.sample(frac=1, random_state=0))
+    writer = FakeWriter()
+    again = run(writer)
+    assert set(writer.asked) == {"the-sela-bowl"}
+    pd.testing.assert_frame_equal(again.drop(columns="mark"), table)
+    kept = again.dropna(subset="mark")
+    assert list(kept["dialog_id"]) == list(own["dialog_id"]) and list(kept["mark"]) == [*range(60)]
 
 
 def test_a_writer_may_be_asked_about_several_exhibits_at_once(path: Path):
