@@ -194,7 +194,7 @@ def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
     if not path.is_file():
         raise MuseQuestError(f"{path} does not exist; {_remedy(kind)} first.")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
         if refusal(error):  # the machine's fault, not that of the file
