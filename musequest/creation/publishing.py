@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ from ..core.hub import fill_card, hub_api
 from ..core.keys import language_name
 from ..core.tables import read_table
 from .exhibit_lists import read_csv
-from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
+from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, iterate_exhibits
 from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
 from .review import check_learned
@@ -207,7 +207,11 @@ def write_card(collection: str) -> None:
     table = rows_table(collection)
     rows = {split: int((table["split"] == split).sum()) for split in SPLITS}
     names = set(table["item_name"])
-    exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
+    exhibits = [
+        replace(each, description="", facts={}, photo_digests=[])  # which the card does not tell
+        for each in iterate_exhibits(collection)
+        if each.item_name in names
+    ]
     credits = list(credit_rows(exhibits))
     dialogs = read_table("dialogs", folder / "dialogs.parquet", without=UNTOLD)
     dialogs, provenance = dialogs[dialogs["item_name"].isin(names)], pd.DataFrame()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,6 +118,33 @@ def test_rows_can_be_read_one_by_one(tmp_path: Path):
     path.write_bytes(b"PAR1")
     with pytest.raises(MuseQuestError, match="is no readable parquet file"):
         next(iterate_table("predictions", path))
+
+
+def test_of_a_file_read_row_by_row_little_is_held(tmp_path: Path):
+    row = dict.fromkeys(SCHEMAS["dataset"].names, "x") | {"augmented": False, "temperature": 0.4}
+    rng = np.random.default_rng(0)  # as photos are, it cannot be compressed
+    photos = [{"bytes": rng.bytes(2000), "path": "x.jpg"} for _ in range(2000)]
+    write_table("dataset", path := tmp_path / "d.parquet", [row | {"image": p} for p in photos])
+    before, rows = pa.total_allocated_bytes(), iterate_table("dataset", path)
+    assert next(rows)["image"] == photos[0]
+    assert pa.total_allocated_bytes() - before < path.stat().st_size / 3
+    assert [row["image"] for row in rows] == photos[1:]
+
+
+def test_rows_can_be_read_without_some_columns(tmp_path: Path):
+    write_table("predictions", path := tmp_path / "p.parquet", [ROW])
+    (row,) = iterate_table("predictions", path, without=("answer", "question"))
+    assert row == {name: ROW[name] for name in ROW if name not in ("answer", "question")}
+
+
+def test_a_text_that_is_no_utf_8_is_found_row_by_row_too(tmp_path: Path):
+    path, names = tmp_path / "s.parquet", SCHEMAS["scores"].names
+    broken = pa.StringArray.from_buffers(
+        1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")
+    )
+    pq.write_table(pa.table(dict.fromkeys(names, broken)), path)
+    with pytest.raises(MuseQuestError, match="is no readable parquet file"):
+        next(iterate_table("scores", path))
 
 
 def test_facts_are_optional(tmp_path: Path):
