@@ -212,7 +212,7 @@ def likeness(image: Image.Image) -> Likeness:
     """
     small = image.convert("RGB").resize((8, 8), Image.Resampling.BOX)
     bits = imagehash.phash(image, hash_size=16).hash.ravel()
-    return Likeness(bits, np.asarray(small, dtype=np.float64).ravel())
+    return Likeness(bits, np.asarray(small, dtype=np.float32).ravel())
 
 
 def same_photo(first: Likeness, second: Likeness) -> bool:

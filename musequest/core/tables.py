@@ -129,17 +129,21 @@ def as_kind(kind: str, table: pa.Table, path: Path, without: Sequence[str] = ())
     return _checked(kind, table, path, without).to_pandas()
 
 
-def iterate_table(kind: str, path: str | Path, rows_at_once: int = 100) -> Iterator[dict[str, Any]]:
+def iterate_table(
+    kind: str, path: str | Path, rows_at_once: int = 100, without: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Give the rows of a parquet file one by one, for files too large to be held whole.
 
     Columns are checked as by `read_table`, before the first row is given.
     """
     path = Path(path)
     with _open(kind, path) as file:
-        _checked(kind, file.schema_arrow.empty_table(), path)
-        for batch in file.iter_batches(rows_at_once):
-            batch.validate(full=True)
-            yield from _checked(kind, pa.Table.from_batches([batch]), path).to_pylist()
+        _checked(kind, file.schema_arrow.empty_table(), path, without)
+        columns = [name for name in file.schema_arrow.names if name not in without]
+        for batch in file.iter_batches(rows_at_once, columns=columns):
+            table = pa.Table.from_batches([batch])
+            table.validate(full=True)  # texts that are no UTF-8, too
+            yield from _checked(kind, table, path, without).to_pylist()
 
 
 def write_table(kind: str, path: str | Path, rows: list[dict[str, Any]] | pd.DataFrame) -> None:
@@ -199,7 +203,7 @@ def _open(kind: str, path: Path) -> Iterator[pq.ParquetFile]:
     if not path.is_file():
         raise MuseQuestError(f"{path} does not exist; {_remedy(kind)} first.")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
             yield file
     except (OSError, pa.ArrowException) as error:
         if refusal(error):  # the machine's fault, not that of the file

@@ -10,6 +10,7 @@ Either way a test photo of the track `unseen_photo` may not be among what is lea
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +26,7 @@ from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo,
 from ..core.settings import Profile
 from ..core.tables import SCHEMAS, iterate_table, read_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
-from .exhibits import Exhibit, load_exhibits, write_credits
+from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, iterate_exhibits
 from .publishing import write_card
 from .review import REVIEWED, Review, read_review
 from .split import (
@@ -33,11 +34,12 @@ from .split import (
     SLOTS,
     SPLITS,
     STRANGER,
-    dialogs_table,
     fingerprint,
+    given,
     messages,
     outdated,
     photos_of,
+    rows_table,
     split_path,
 )
 from .strangers import Stranger, credits_of, stranger_rows, told
@@ -87,30 +89,34 @@ def _write_rows(collection: str, profile: Profile | None) -> tuple[dict[str, int
     folder, review = collection_dir(collection), read_review(collection)
     required = profile is not None and profile.require_review
     clear_temporaries(folder / "dataset")
-    exhibits = load_exhibits(collection)
-    if any(exhibit.item_name == STRANGER for exhibit in exhibits):
+    names = [each.item_name for each in iterate_exhibits(collection)]
+    if STRANGER in names:
         raise MuseQuestError(
             f"An exhibit is called '{STRANGER}', as photos are that show none; give it another "
             "item_name."
         )
-    exhibits = [each for each in exhibits if each.item_name not in review.withheld]
-    photos = ByExhibit(read_table("photos", folder / "photos.parquet"), "slot")
-    pairs = ByExhibit(read_table("dialogs", folder / "dialogs.parquet"), "pair_index")
-    enough = exhibits
+    names = [name for name in names if name not in review.withheld]
+    photos = ByExhibit("photos", folder / "photos.parquet", "slot")
+    pairs = ByExhibit("dialogs", folder / "dialogs.parquet", "pair_index")
+    enough = {*names}
     if review or required:
-        enough = [each for each in exhibits if _enough(each, pairs, review, required)]
-    _say_too_few(collection, len(exhibits), len(enough))
-    counts, used, problems, copies = dict.fromkeys(SPLITS, 0), [], [], 0
-    names: dict[str, str] = {}  # what each photo on disk is called in the dataset
+        enough = _enough(collection, enough, review, required)
+    _say_too_few(collection, len(names), len(enough))
+    counts, problems, used, copies = dict.fromkeys(SPLITS, 0), [], 0, 0
+    own: list[Path] = []  # the photos of exhibits
     met: dict[str, tuple[str, Stranger]] = {}  # by row, and what its photo is called
     columns = (*PROVENANCE, *(REVIEWED if review else ()))
+    rights = ["image_name" if name == "photo" else name for name in CREDIT_COLUMNS]
     with ExitStack() as stack:
+        credit = stack.enter_context(csv_writer(folder / "dataset/credits.csv", rights))
         tell = stack.enter_context(csv_writer(folder / "dataset/provenance.csv", columns))
         write = {
             split: stack.enter_context(table_writer("dataset", split_path(collection, split)))
             for split in SPLITS
         }
-        for exhibit in enough:
+        for exhibit in iterate_exhibits(collection):
+            if exhibit.item_name not in enough:
+                continue
             shown, said = (rows.of(exhibit.item_name) for rows in (photos, pairs))
             try:
                 _check_whole(exhibit, shown, said, folder)
@@ -119,9 +125,12 @@ def _write_rows(collection: str, profile: Profile | None) -> tuple[dict[str, int
             except MuseQuestError as error:
                 problems.append(str(error))
                 continue
-            used.append(exhibit)
+            used += 1
+            own += [folder / path for path in exhibit.photos if profile is not None]
             # One that is shown twice goes by its first name.
-            names |= {row["path"]: row["source_photo"] for row in shown if not row["augmented"]}
+            called = {row["path"]: row["source_photo"] for row in shown if not row["augmented"]}
+            for told in credit_rows([exhibit]):
+                credit(told | {"image_name": called[told.pop("photo")]})
             for (split, row), pair in zip(rows, taken, strict=True):
                 write[split](row)
                 tell(_provenance(row["data_id"], pair, columns))
@@ -129,7 +138,6 @@ def _write_rows(collection: str, profile: Profile | None) -> tuple[dict[str, int
                 copies += row["augmented"] and split == "train"
         leave_out(problems, len(enough), folder / "exhibits.parquet")
         if profile is not None:
-            own = [folder / path for exhibit in used for path in exhibit.photos]
             share = copies / max(1, counts["train"])
             for split, row, stranger in stranger_rows(profile, own, {**counts}, share):
                 dialog = messages(row.pop("question"), row.pop("answer"))
@@ -137,13 +145,14 @@ def _write_rows(collection: str, profile: Profile | None) -> tuple[dict[str, int
                 tell({"data_id": row["data_id"], "writer": STRANGERS})
                 counts[split] += 1
                 met[row["data_id"]] = row["source_photo"], stranger
-    write_credits(folder / "dataset/credits.csv", used, names, credits_of(met.values()))
-    return counts, len(used)
+            for told in credits_of(met.values()):
+                credit(told)
+    return counts, used
 
 
 def split_table(collection: str) -> pd.DataFrame:
     """Return one row an exhibit: real photos, photos by split (copies in brackets), and track."""
-    table, rows = dialogs_table(collection), []
+    table, rows = rows_table(collection), []
     for name, own in table[table["item_name"] != STRANGER].groupby("item_name", sort=True):
         row = {"exhibit": name, "real photos": int((~own["augmented"]).sum())}
         for split in SPLITS:
@@ -155,16 +164,25 @@ def split_table(collection: str) -> pd.DataFrame:
 
 
 class ByExhibit:
-    """The rows of a table by exhibit; as dictionaries, which take more, those of one at a time."""
+    """The rows of a table by exhibit, each exhibit asked for once.
 
-    def __init__(self, table: pd.DataFrame, order: str) -> None:
-        self.table = table.sort_values(["item_name", order], ignore_index=True)
-        self.places = self.table.groupby("item_name").indices
+    Few are held where exhibits are asked for in the order of the file; others wait for theirs.
+    """
+
+    def __init__(self, kind: str, path: Path, order: str) -> None:
+        others = [name for name in SCHEMAS[kind].names if name != "item_name"]
+        names = read_table(kind, path, without=others)["item_name"]
+        self.order, self.counts = order, Counter(names)
+        self.rows, self.waiting = iterate_table(kind, path), defaultdict[str, Rows](list)
 
     def of(self, name: str) -> Rows:
         """Those of the exhibit of this name, in the order of the column `order`."""
-        own = self.places.get(name, ())
-        return self.table[own[0] : own[-1] + 1].to_dict("records") if len(own) else []
+        own, count = self.waiting[name], self.counts.pop(name, 0)
+        while len(own) < count:
+            row = next(self.rows)
+            self.waiting[row["item_name"]].append(row)
+        del self.waiting[name]
+        return sorted(own, key=lambda row: row[self.order])
 
 
 def _provenance(data_id: str, pair: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -173,14 +191,20 @@ def _provenance(data_id: str, pair: dict[str, Any], columns: Sequence[str]) -> d
     return {name: "" if pd.isna(value) else value for name, value in known.items()}
 
 
-def _enough(exhibit: Exhibit, pairs: ByExhibit, review: Review, required: bool) -> bool:
-    """Whether enough is left of an exhibit's pairs to test, validate and learn from.
+def _enough(collection: str, names: set[str], review: Review, required: bool) -> set[str]:
+    """Those of the exhibits of whose pairs enough is left to test, validate and learn from.
 
     One that never had all of them is not judged here.
     """
-    held = sum(slot.split != "train" for slot in exhibit.slots())
-    own = pairs.of(exhibit.item_name)
-    return len(own) != SLOTS or len(review.taken(own, required)) > held
+    pairs = ByExhibit("dialogs", collection_dir(collection) / "dialogs.parquet", "pair_index")
+    found = set()
+    for exhibit in iterate_exhibits(collection):
+        if exhibit.item_name in names:
+            held = sum(slot.split != "train" for slot in exhibit.slots())
+            own = pairs.of(exhibit.item_name)
+            if len(own) != SLOTS or len(review.taken(own, required)) > held:
+                found.add(exhibit.item_name)
+    return found
 
 
 def _say_too_few(collection: str, total: int, enough: int) -> None:
@@ -267,33 +291,7 @@ def audit(collection: str) -> dict[str, Any]:
     are any: rows, share, photos and wordings. What it found goes into the dataset card too. A leak
     or a near-duplicate raises MuseQuestError.
     """
-    table, likenesses = dialogs_table(collection), _likenesses(collection)
-    of_exhibits = table[table["item_name"] != STRANGER]
-    test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
-    learned = table[table["split"] == "train"]
-    alike = alike_pairs(table[table["image_name"].isin(likenesses)], likenesses)
-    report: dict[str, Any] = {
-        "fingerprint": fingerprint(collection),
-        "exhibits": int(of_exhibits["item_name"].nunique()),
-        "rows": {split: int((table["split"] == split).sum()) for split in SPLITS},
-        "tracks": {str(k): int(n) for k, n in table["track"].value_counts().sort_index().items()},
-        "lineage_leaks": _lineage_leaks(test, learned),
-        # A copy looks like a test photo only where the photo it was made from does.
-        "near_duplicates": _learned_too(alike, test, learned),
-        "alike_across_splits": [
-            {"photo": a["image_name"], "also": b["image_name"], "splits": f"{a['split']}, "
-             f"{b['split']}"} for a, b in alike
-        ],
-        "repeated_answers": int(table["answer"].duplicated(keep=False).sum()),
-        "per_exhibit": [
-            {"item_name": str(name), **{s: int((own["split"] == s).sum()) for s in SPLITS},
-             # Of an imported dataset it may not be known what is a copy.
-             "real_photos": int(own["augmented"].eq(False).sum())}
-            for name, own in of_exhibits.groupby("item_name", sort=True)
-        ],
-    }  # fmt: skip
-    if strange := told(table):
-        report["strangers"] = strange
+    report = _report(collection)
     write_json(collection_dir(collection) / "audit.json", report)
     write_card(collection)
     for kind, what in LEAKS.items():
@@ -307,9 +305,49 @@ def audit(collection: str) -> dict[str, Any]:
     return report
 
 
-def _likenesses(collection: str) -> dict[str, Likeness]:
-    """Those of a dataset's photos that are no copies, by their names, once all were opened."""
-    found = {}
+def _report(collection: str) -> dict[str, Any]:
+    """What `audit` found; what it holds of the rows is gone when the card is made."""
+    table = rows_table(collection)
+    likenesses, repeated = _looked_at(collection)
+    of_exhibits = table[table["item_name"] != STRANGER]
+    rows = Counter(zip(of_exhibits["item_name"], of_exhibits["split"], strict=True))
+    # Of an imported dataset it may not be known what is a copy.
+    real = Counter(of_exhibits.loc[of_exhibits["augmented"].eq(False), "item_name"])
+    test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
+    learned = table[table["split"] == "train"]
+    alike = alike_pairs(
+        table.loc[table["image_name"].isin(likenesses), ["image_name", "split"]], likenesses
+    )
+    report: dict[str, Any] = {
+        "fingerprint": fingerprint(collection),
+        "exhibits": int(of_exhibits["item_name"].nunique()),
+        "rows": {split: int((table["split"] == split).sum()) for split in SPLITS},
+        "tracks": {str(k): int(n) for k, n in table["track"].value_counts().sort_index().items()},
+        "lineage_leaks": _lineage_leaks(test, learned),
+        # A copy looks like a test photo only where the photo it was made from does.
+        "near_duplicates": _learned_too(alike, test, learned),
+        "alike_across_splits": [
+            {"photo": a["image_name"], "also": b["image_name"], "splits": f"{a['split']}, "
+             f"{b['split']}"} for a, b in alike
+        ],
+        "repeated_answers": repeated,
+        "per_exhibit": [
+            {"item_name": name, **{split: rows[name, split] for split in SPLITS},
+             "real_photos": real[name]}
+            for name in sorted(of_exhibits["item_name"].unique())
+        ],
+    }  # fmt: skip
+    if strange := told(collection, table):
+        report["strangers"] = strange
+    return report
+
+
+def _looked_at(collection: str) -> tuple[dict[str, Likeness], int]:
+    """Likenesses of the photos that are no copies, by name, and how many answers are repeated.
+
+    All photos are opened.
+    """
+    found, answers = {}, Counter[int]()
     for path in (split_path(collection, split) for split in SPLITS):
         for row in iterate_table("dataset", path):
             name = f"{path}: the photo {row['image_name']}"
@@ -317,10 +355,11 @@ def _likenesses(collection: str) -> dict[str, Likeness]:
                 photo, *_ = [open_photo(each, name=name) for each in photos_of(row, path)]
             except MuseQuestError as error:
                 raise MuseQuestError(f"{str(error).partition(';')[0]}; {AGAIN}.") from None
+            answers[hash(given(row)["ground_truth"])] += 1  # for short; that two meet is unheard of
             # Of an imported dataset it may not be known what is a copy.
             if not row["augmented"]:
                 found[row["image_name"]] = likeness(photo)
-    return found
+    return found, sum(number for number in answers.values() if number > 1)
 
 
 def _lineage_leaks(test: pd.DataFrame, learned: pd.DataFrame) -> Found:

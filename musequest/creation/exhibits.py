@@ -152,7 +152,7 @@ def collect_folder(
     leave_out(problems, total, source)
     warn_of_short({exhibit.item_name: exhibit.description for exhibit in kept})
     warn_of_language([(exhibit.description, exhibit.language) for exhibit in kept])
-    write_credits(target / "credits.csv", kept)
+    write_csv(target / "credits.csv", CREDIT_COLUMNS, credit_rows(kept))
     if (words := Path(folder) / SENSITIVE).is_file():
         with write_whole(target / SENSITIVE) as temporary:
             temporary.write_bytes(words.read_bytes())
@@ -162,8 +162,12 @@ def collect_folder(
 
 def load_exhibits(collection: str) -> list[Exhibit]:
     """Return a collection's exhibits, their photos relative to data/<collection>."""
-    path = collection_dir(collection) / "exhibits.parquet"
-    exhibits, kinds = [], get_type_hints(Exhibit)
+    return [*iterate_exhibits(collection)]
+
+
+def iterate_exhibits(collection: str) -> Iterator[Exhibit]:
+    """Give them one by one, for who needs no more at a time."""
+    path, kinds = collection_dir(collection) / "exhibits.parquet", get_type_hints(Exhibit)
     for row in iterate_table("exhibits", path):
         values: dict[str, Any] = {item.name: row.get(item.name) for item in fields(Exhibit)}
         values["language"] = row["language"] if isinstance(row.get("language"), str) else ENGLISH
@@ -176,30 +180,11 @@ def load_exhibits(collection: str) -> list[Exhibit]:
                     f"{path}: a cell of the column '{name}' is not what collect writes ({error}); "
                     "run `python -m musequest collect` again."
                 ) from None
-        exhibits.append(Exhibit(**values))
-    return exhibits
-
-
-def write_credits(
-    path: Path,
-    exhibits: Iterable[Exhibit],
-    image_names: dict[str, str] | None = None,
-    more: Iterable[dict[str, str]] = (),
-) -> None:
-    """Write the credits table: a row a photo, with its exhibit and rights.
-
-    With `image_names` (a photo's path -> its name in the dataset) photos go by these, in the column
-    `image_name` in place of `photo`. Rows of `more` follow.
-    """
-    rows, columns = list(credit_rows(exhibits)), list(CREDIT_COLUMNS)
-    if image_names is not None:
-        columns[columns.index("photo")] = "image_name"
-        rows = [row | {"image_name": image_names[row.pop("photo")]} for row in rows]
-    write_csv(path, columns, [*rows, *more])
+        yield Exhibit(**values)
 
 
 def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:
-    """Give the rows of the credits table."""
+    """Give the rows of the credits table: one a photo, with its exhibit and rights."""
     for exhibit in exhibits:
         # A collection from before photos had rights of their own.
         rights = exhibit.photo_credits or _credits_of(exhibit, {})

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,11 +34,11 @@ from ..core.hub import fill_card, hub_api
 from ..core.keys import language_name
 from ..core.tables import read_table
 from .exhibit_lists import read_csv
-from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, load_exhibits
+from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, iterate_exhibits
 from .hosted.ledger import paid_usd_of
 from .hosted.requests import FORMS
 from .review import check_learned
-from .split import SPLITS, STRANGER, dialogs_table, fingerprint, split_path
+from .split import SPLITS, STRANGER, fingerprint, rows_table, split_path
 from .strangers import told
 
 # What a dataset consists of. Whatever else lies in its folder stays there.
@@ -48,6 +48,9 @@ FILES = ("README.md", "credits.csv", "provenance.csv", *(
 # Licences the Hub knows by these names; anything else is called "other".
 KNOWN_LICENSES = {"cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"}
 NO_LICENSE = "no licence given"
+# Of what the card does not tell the dialogs, and of what it tells their provenance.
+UNTOLD = ("question", "answer", "response_id", "support", "source_sha256")
+TOLD = ("dialog_id", "review")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**9, "100K<n<1M"))
 
 
@@ -201,15 +204,19 @@ def write_card(collection: str) -> None:
     folder = collection_dir(collection)
     if not all((folder / name).is_file() for name in ("exhibits.parquet", "dialogs.parquet")):
         return
-    table = dialogs_table(collection)
+    table = rows_table(collection)
     rows = {split: int((table["split"] == split).sum()) for split in SPLITS}
     names = set(table["item_name"])
-    exhibits = [each for each in load_exhibits(collection) if each.item_name in names]
+    exhibits = [
+        replace(each, description="", facts={}, photo_digests=[])  # which the card does not tell
+        for each in iterate_exhibits(collection)
+        if each.item_name in names
+    ]
     credits = list(credit_rows(exhibits))
-    dialogs = read_table("dialogs", folder / "dialogs.parquet")
+    dialogs = read_table("dialogs", folder / "dialogs.parquet", without=UNTOLD)
     dialogs, provenance = dialogs[dialogs["item_name"].isin(names)], pd.DataFrame()
     if (path := folder / "dataset/provenance.csv").is_file():
-        provenance = pd.read_csv(path, dtype=str, keep_default_na=False)
+        provenance = pd.read_csv(path, dtype=str, keep_default_na=False, usecols=TOLD.__contains__)
         provenance = provenance[provenance["dialog_id"] != ""]  # no strangers
     words = provenance.get("review", pd.Series(dtype=str))
     reviewed = words.replace("", "not reviewed").value_counts()
@@ -238,7 +245,7 @@ def write_card(collection: str) -> None:
         prompts=prompts,
         prompts_sha256=hashlib.sha256("\n".join(prompts).encode()).hexdigest(),
         paid_usd=paid_usd_of(folder / "ledger.jsonl", FORMS),
-        strangers=told(table),
+        strangers=told(collection, table),
         stranger=STRANGER,
         audit=read_remade(folder / "audit.json"),
         fingerprint=fingerprint(collection),

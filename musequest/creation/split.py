@@ -213,19 +213,24 @@ def outdated(dialog: Mapping[str, Any], source_sha256: str | None) -> bool:
     return source_sha256 is None or not (pd.isna(known) or known == source_sha256)
 
 
+def rows_table(collection: str, without: Sequence[str] = (*PHOTOS, "dialog")) -> pd.DataFrame:
+    """All rows of a dataset but for their photos and dialogs, each with its split."""
+    tables = (
+        read_table("dataset", split_path(collection, split), without).assign(split=split)
+        for split in SPLITS
+    )
+    return pd.concat(tables, ignore_index=True)
+
+
 def dialogs_table(collection: str) -> pd.DataFrame:
     """All rows of a dataset but for their photos, each with its split, question and answer."""
-    parts = []
-    for split in SPLITS:
-        path = split_path(collection, split)
-        table = read_table("dataset", path, without=PHOTOS)
-        names = ["data_id", "item_name", "image_name", "dialog"]
-        rows = table[names].fillna({"dialog": ""}).itertuples(index=False, name=None)
-        said = [given(dict(zip(names, row, strict=True))) for row in rows]
-        for column, source in (("question", "question"), ("answer", "ground_truth")):
-            table[column] = [each[source] for each in said]
-        parts.append(table.drop(columns="dialog").assign(split=split))
-    return pd.concat(parts, ignore_index=True)
+    table = rows_table(collection, without=PHOTOS)
+    names = ["data_id", "item_name", "image_name", "dialog"]
+    rows = table[names].fillna({"dialog": ""}).itertuples(index=False, name=None)
+    said = [given(dict(zip(names, row, strict=True))) for row in rows]
+    texts = {"question": "question", "answer": "ground_truth"}
+    told = {column: [each[source] for each in said] for column, source in texts.items()}
+    return table.drop(columns=["dialog", "split"]).assign(**told, split=table["split"])
 
 
 def load_split(collection: str, split: str) -> datasets.Dataset:

@@ -28,11 +28,12 @@ from ..core.home import root
 from ..core.keys import ENGLISH, read_yaml
 from ..core.photos import JPEG_QUALITY, Likeness, likeness, open_photo, prepared_photo, same_photo
 from ..core.settings import Profile
+from ..core.tables import PHOTOS, iterate_table
 from ..text.sentences import flaw_of
 from .augmentation import pipeline
 from .exhibit_lists import read_whole_csv
 from .offline_writer import PHRASES, QUESTIONS
-from .split import STRANGER
+from .split import SPLITS, STRANGER, given, split_path
 
 WORDINGS: list[str] = read_yaml(Path(__file__).with_suffix(".yaml"))["answers"]
 # Questions and answers, by language.
@@ -198,14 +199,20 @@ def _seen(path: Path) -> Likeness:
     return likeness(open_photo(path))
 
 
-def told(table: pd.DataFrame) -> dict[str, Any]:
+def told(collection: str, table: pd.DataFrame) -> dict[str, Any]:
     """What card and audit say of the strangers among a dataset's rows; {} without any.
 
-    `table` is `dialogs_table`.
+    `table` is `rows_table`.
     """
     own = table[table["item_name"] == STRANGER]
     if own.empty:
         return {}
+    said = [
+        given(row)
+        for split in SPLITS
+        for row in iterate_table("dataset", split_path(collection, split), without=PHOTOS)
+        if row["item_name"] == STRANGER
+    ]
     photos = {split: set(of["source_photo"]) for split, of in own.groupby("split")}
     return {
         "rows": {split: int((own["split"] == split).sum()) for split in LEARNING},
@@ -215,7 +222,7 @@ def told(table: pd.DataFrame) -> dict[str, Any]:
         },
         "photos": {split: len(photos.get(split, ())) for split in LEARNING},
         "photos_in_both": sorted(photos.get("train", set()) & photos.get("validation", set())),
-        "questions": int(own["question"].nunique()),
-        "answers": int(own["answer"].nunique()),
-        "example": own["answer"].iloc[0],
+        "questions": len({each["question"] for each in said}),
+        "answers": len({each["ground_truth"] for each in said}),
+        "example": said[0]["ground_truth"],
     }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -138,6 +139,23 @@ def test_rows_written_one_by_one_give_the_bytes_of_a_whole_table(tmp_path: Path)
         for row in rows:
             write(row)
     assert (tmp_path / "rows.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_of_a_file_read_row_by_row_little_is_held(tmp_path: Path):
+    row = dict.fromkeys(SCHEMAS["dataset"].names, "x") | {"augmented": False, "temperature": 0.4}
+    rng = np.random.default_rng(0)  # as photos are, it cannot be compressed
+    photos = [{"bytes": rng.bytes(2000), "path": "x.jpg"} for _ in range(2000)]
+    write_table("dataset", path := tmp_path / "d.parquet", [row | {"image": p} for p in photos])
+    before, rows = pa.total_allocated_bytes(), iterate_table("dataset", path)
+    assert next(rows)["image"] == photos[0]
+    assert pa.total_allocated_bytes() - before < path.stat().st_size / 3
+    assert [row["image"] for row in rows] == photos[1:]
+
+
+def test_rows_can_be_read_without_some_columns(tmp_path: Path):
+    write_table("predictions", path := tmp_path / "p.parquet", [ROW])
+    (row,) = iterate_table("predictions", path, without=("answer", "question"))
+    assert row == {name: ROW[name] for name in ROW if name not in ("answer", "question")}
 
 
 def test_facts_are_optional(tmp_path: Path):

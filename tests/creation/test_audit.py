@@ -128,9 +128,17 @@ def test_many_photos_are_compared_in_little_memory():
     assert peak < 30 * 2**20 < 3000**2 * 4
 
 
-def test_the_rows_of_an_exhibit_come_as_they_were_in_their_order():
-    table = pd.DataFrame({"item_name": ["b", "a", "b"], "slot": [1, 0, 0], "path": ["y", "x", "z"]})
-    rows = ByExhibit(table, "slot")
-    assert rows.of("a") == [{"item_name": "a", "slot": 0, "path": "x"}]
-    assert [row["path"] for row in rows.of("b")] == ["z", "y"]
-    assert rows.of("c") == []
+def test_the_rows_of_an_exhibit_come_as_they_were_in_their_order(folder: Path):
+    table = read_table("photos", folder / "photos.parquet")
+    write_table("photos", folder / "photos.parquet", table.sample(frac=1, random_state=0))
+    rows = ByExhibit("photos", folder / "photos.parquet", "slot")
+    for name in reversed(table["item_name"].unique()):
+        assert rows.of(name) == table[table["item_name"] == name].to_dict("records")
+    assert rows.of("another") == []
+
+
+def test_rows_wait_only_where_the_file_has_another_order(folder: Path):
+    rows = ByExhibit("photos", folder / "photos.parquet", "slot")
+    names = read_table("photos", folder / "photos.parquet")["item_name"].unique()
+    assert len(rows.of(names[0])) == 15 and not rows.waiting
+    assert len(rows.of(names[2])) == 15 and [*rows.waiting] == [names[1]]
