@@ -10,7 +10,7 @@ Either way a test photo of the track `unseen_photo` may not be among what is lea
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,9 +24,9 @@ from ..core.files import clear_temporaries, csv_writer, holds_collection, write_
 from ..core.home import collection_dir
 from ..core.photos import SAME_BITS, Likeness, likeness, open_photo, read_photo, same_photo
 from ..core.settings import Profile
-from ..core.tables import SCHEMAS, iterate_table, read_table, table_writer
+from ..core.tables import SCHEMAS, iterate_table, table_writer
 from .augmentation import check_copy, check_originals, lineage
-from .exhibits import CREDIT_COLUMNS, Exhibit, credit_rows, iterate_exhibits
+from .exhibits import CREDIT_COLUMNS, ByExhibit, Exhibit, credit_rows, iterate_exhibits
 from .publishing import write_card
 from .review import REVIEWED, Review, read_review
 from .split import (
@@ -163,28 +163,6 @@ def split_table(collection: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-class ByExhibit:
-    """The rows of a table by exhibit, each exhibit asked for once.
-
-    Few are held where exhibits are asked for in the order of the file; others wait for theirs.
-    """
-
-    def __init__(self, kind: str, path: Path, order: str) -> None:
-        others = [name for name in SCHEMAS[kind].names if name != "item_name"]
-        names = read_table(kind, path, without=others)["item_name"]
-        self.order, self.counts = order, Counter(names)
-        self.rows, self.waiting = iterate_table(kind, path), defaultdict[str, Rows](list)
-
-    def of(self, name: str) -> Rows:
-        """Those of the exhibit of this name, in the order of the column `order`."""
-        own, count = self.waiting[name], self.counts.pop(name, 0)
-        while len(own) < count:
-            row = next(self.rows)
-            self.waiting[row["item_name"]].append(row)
-        del self.waiting[name]
-        return sorted(own, key=lambda row: row[self.order])
-
-
 def _provenance(data_id: str, pair: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
     """Where a row's dialog came from; what is not known is left empty."""
     known = {"data_id": data_id} | {name: pair.get(name) for name in columns[1:]}
@@ -198,12 +176,11 @@ def _enough(collection: str, names: set[str], review: Review, required: bool) ->
     """
     pairs = ByExhibit("dialogs", collection_dir(collection) / "dialogs.parquet", "pair_index")
     found = set()
-    for exhibit in iterate_exhibits(collection):
-        if exhibit.item_name in names:
-            held = sum(slot.split != "train" for slot in exhibit.slots())
-            own = pairs.of(exhibit.item_name)
-            if len(own) != SLOTS or len(review.taken(own, required)) > held:
-                found.add(exhibit.item_name)
+    for exhibit in (each for each in iterate_exhibits(collection) if each.item_name in names):
+        held = sum(slot.split != "train" for slot in exhibit.slots())
+        own = pairs.of(exhibit.item_name)
+        if len(own) != SLOTS or len(review.taken(own, required)) > held:
+            found.add(exhibit.item_name)
     return found
 
 
@@ -315,9 +292,8 @@ def _report(collection: str) -> dict[str, Any]:
     real = Counter(of_exhibits.loc[of_exhibits["augmented"].eq(False), "item_name"])
     test = table[(table["split"] == "test") & (table["track"] == "unseen_photo")]
     learned = table[table["split"] == "train"]
-    alike = alike_pairs(
-        table.loc[table["image_name"].isin(likenesses), ["image_name", "split"]], likenesses
-    )
+    shown = table.loc[table["image_name"].isin(likenesses), ["image_name", "split"]]
+    alike = alike_pairs(shown, likenesses)
     report: dict[str, Any] = {
         "fingerprint": fingerprint(collection),
         "exhibits": int(of_exhibits["item_name"].nunique()),
@@ -343,10 +319,7 @@ def _report(collection: str) -> dict[str, Any]:
 
 
 def _looked_at(collection: str) -> tuple[dict[str, Likeness], int]:
-    """Likenesses of the photos that are no copies, by name, and how many answers are repeated.
-
-    All photos are opened.
-    """
+    """By name the likenesses of photos, all opened, that are no copies; and repeated answers."""
     found, answers = {}, Counter[int]()
     for path in (split_path(collection, split) for split in SPLITS):
         for row in iterate_table("dataset", path):

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from ..core.files import file_digest, holds_collection, parse_json, write_csv, w
 from ..core.home import collection_dir
 from ..core.keys import ENGLISH, checked_language
 from ..core.photos import Likeness, collected_photo, likeness, same_photo, save_photo
-from ..core.tables import iterate_table, read_table, write_table
+from ..core.tables import SCHEMAS, iterate_table, read_table, write_table
 from ..text.sentences import flaw_of, half_sign_of, warn_of_language, warn_of_short
 from .exhibit_lists import (
     Row,
@@ -181,6 +182,31 @@ def iterate_exhibits(collection: str) -> Iterator[Exhibit]:
                     "run `python -m musequest collect` again."
                 ) from None
         yield Exhibit(**values)
+
+
+class ByExhibit:
+    """The rows of a table by exhibit, each exhibit asked for once.
+
+    Few are held where exhibits are asked for in the order of the file; others wait for theirs.
+    """
+
+    def __init__(self, kind: str, path: Path, order: str) -> None:
+        others = [name for name in SCHEMAS[kind].names if name != "item_name"]
+        names = read_table(kind, path, without=others)["item_name"]
+        self.order, self.counts = order, Counter(names)
+        self.rows, self.waiting = (
+            iterate_table(kind, path),
+            defaultdict[str, list[dict[str, Any]]](list),
+        )
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """Those of the exhibit of this name, in the order of the column `order`."""
+        own, count = self.waiting[name], self.counts.pop(name, 0)
+        while len(own) < count:
+            row = next(self.rows)
+            self.waiting[row["item_name"]].append(row)
+        del self.waiting[name]
+        return sorted(own, key=lambda row: row[self.order])
 
 
 def credit_rows(exhibits: Iterable[Exhibit]) -> Iterator[dict[str, str]]:

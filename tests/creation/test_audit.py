@@ -12,7 +12,8 @@ import pytest
 from musequest.core.errors import MuseQuestError
 from musequest.core.photos import Likeness
 from musequest.core.tables import read_table, write_table
-from musequest.creation.dataset import ByExhibit, alike_pairs, audit, build_dataset
+from musequest.creation.dataset import alike_pairs, audit, build_dataset
+from musequest.creation.exhibits import ByExhibit
 from musequest.creation.split import fingerprint, split_path
 
 
