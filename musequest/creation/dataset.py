@@ -129,8 +129,8 @@ def _write_rows(collection: str, profile: Profile | None) -> tuple[dict[str, int
             own += [folder / path for path in exhibit.photos if profile is not None]
             # One that is shown twice goes by its first name.
             called = {row["path"]: row["source_photo"] for row in shown if not row["augmented"]}
-            for told in credit_rows([exhibit]):
-                credit(told | {"image_name": called[told.pop("photo")]})
+            for line in credit_rows([exhibit]):
+                credit(line | {"image_name": called[line.pop("photo")]})
             for (split, row), pair in zip(rows, taken, strict=True):
                 write[split](row)
                 tell(_provenance(row["data_id"], pair, columns))
@@ -145,8 +145,8 @@ def _write_rows(collection: str, profile: Profile | None) -> tuple[dict[str, int
                 tell({"data_id": row["data_id"], "writer": STRANGERS})
                 counts[split] += 1
                 met[row["data_id"]] = row["source_photo"], stranger
-            for told in credits_of(met.values()):
-                credit(told)
+            for line in credits_of(met.values()):
+                credit(line)
     return counts, used
 
 
