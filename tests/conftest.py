@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,6 +22,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
 from musequest.core.home import root
 
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
 # What jsonschema reads a grammar of web addresses with, for seconds; no notebook is checked by it.
 sys.modules["rfc3987_syntax"] = None
+
+# The lock of progress bars is one of all forks: where a test kills one that draws, the others would
+# wait for ever. Here each has its own.
+tqdm.set_lock(RLock())
+tqdm.monitor_interval = 0
 
 # The same few examples each time, however slow the machine.
 settings.register_profile(
