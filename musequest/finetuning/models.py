@@ -247,7 +247,6 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    give_back()
 
 
 def give_back() -> None:

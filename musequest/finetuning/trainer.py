@@ -35,6 +35,7 @@ from .packing import Packing
 from .splitting import Plan
 
 MOST_NAMED = 8  # rows in a sentence
+LITTLE = 64 * 2**20  # bytes of a model whose steps leave little behind
 
 
 class DocentTrainer(Trainer):
@@ -121,7 +122,8 @@ class DocentTrainer(Trainer):
         """The validation loss; how often it is asked for changes no random number of training."""
         with own_random_numbers(self.model):
             result = super().evaluate(*args, **kwargs)
-        give_back()
+        if sum(p.nbytes for p in self.model.parameters()) > LITTLE:
+            give_back()
         return result
 
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -128,7 +128,7 @@ def test_it_is_chosen_where_weights_in_bfloat16_are_learned_and_nothing_else_cha
     ours = name in ("full", "full_mp")
     assert (chosen(profile).get("optim") == MASTER_WEIGHTS) is ours
     published = load_profile("idefics2-8b")
-    assert chosen(published)["optim"] == (MASTER_WEIGHTS if ours else "adamw_torch")
+    assert chosen(published)["optim"] == (MASTER_WEIGHTS if ours else "adamw_torch_fused")
     assert chosen(published, {"optim": "adamw_torch"})["optim"] == "adamw_torch"
     for exact in (replace(profile, dtype="float32"), load_profile("pocket")):
         assert "optim" not in chosen(exact)
