@@ -35,7 +35,7 @@ from .packing import Packing
 from .splitting import Plan
 
 MOST_NAMED = 8  # rows in a sentence
-LITTLE = 64 * 2**20  # bytes of a model whose steps leave little behind
+LITTLE = 64 * 2**20  # bytes of weights whose gradients leave little behind
 
 
 class DocentTrainer(Trainer):
@@ -122,7 +122,7 @@ class DocentTrainer(Trainer):
         """The validation loss; how often it is asked for changes no random number of training."""
         with own_random_numbers(self.model):
             result = super().evaluate(*args, **kwargs)
-        if sum(p.nbytes for p in self.model.parameters()) > LITTLE:
+        if sum(p.nbytes for p in self.model.parameters() if p.requires_grad) > LITTLE:
             give_back()
         return result
 
