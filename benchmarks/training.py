@@ -1,6 +1,6 @@
 """How fast the published recipe tunes a model, and how fast this package does, on one machine.
 
-    python benchmarks/training.py scaled             about 25 minutes on two cores, without a GPU
+    python benchmarks/training.py scaled             about 16 minutes on two cores, without a GPU
     python benchmarks/training.py 8b                 the shape of Idefics2-8B, on a GPU
     python benchmarks/training.py scaled --record    and keep it in benchmarks/records/
     python benchmarks/training.py 8b --approaches lora --ways ours published --record
